@@ -1,0 +1,51 @@
+/** The shape of a model and of the microbatches it sees, and how its layers are dealt out to stages. */
+
+/** A Llama, in the words of Hugging Face's config.json. */
+export interface ModelConfig {
+  readonly vocabSize: number
+  readonly hiddenSize: number
+  readonly intermediateSize: number
+  readonly layers: number
+  readonly heads: number
+  /** Equal to `heads` for multi-head attention, a divisor of it for grouped-query attention. */
+  readonly keyValueHeads: number
+  readonly ropeTheta: number
+  readonly rmsNormEps: number
+}
+
+/** A microbatch: [batch, context] tokens. Graphs have static shapes, so this is fixed for a run. */
+export interface MicrobatchShape {
+  readonly batch: number
+  readonly context: number
+}
+
+export interface OptimizerConfig {
+  readonly beta1: number
+  readonly beta2: number
+  readonly epsilon: number
+  /** Decoupled decay, per unit of learning rate. */
+  readonly weightDecay: number
+}
+
+/** All that decides the graphs of a stage. */
+export interface StageConfig {
+  readonly model: ModelConfig
+  readonly microbatch: MicrobatchShape
+  readonly optimizer: OptimizerConfig
+  /** Number of body stages S; stage 0 is the ends, stages 1..S hold layers / S layers each. */
+  readonly bodyStages: number
+}
+
+/** The layers (counted from 0) of body stage `stage` (counted from 1). Equal counts, since averaging needs equal shapes. */
+export function layersOfStage(config: StageConfig, stage: number): number[] {
+  const each = config.model.layers / config.bodyStages
+  if (!Number.isInteger(each)) {
+    throw new RangeError(
+      `${config.model.layers} layers cannot be dealt evenly to ${config.bodyStages} body stages`,
+    )
+  }
+  if (!(stage >= 1 && stage <= config.bodyStages)) {
+    throw new RangeError(`body stage ${stage} is not in 1..${config.bodyStages}`)
+  }
+  return Array.from({ length: each }, (_, i) => (stage - 1) * each + i)
+}

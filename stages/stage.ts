@@ -1,0 +1,78 @@
+/**
+ * What the node needs of a stage, whichever way it is computed: in this thread, in a worker, or by a cost model.
+ * All tensors are flat float32 in row-major order; `tokens` and `targets` are int32 of shape [batch, context].
+ * Activations and their gradients have shape [batch, context, hidden]. Buffers passed in are read, never kept;
+ * buffers returned belong to the caller.
+ */
+
+/** A tensor that lives in memory which a worker thread and this one both see. */
+export type SharedFloats = Float32Array<SharedArrayBuffer>
+
+export function sharedFloats(length: number): SharedFloats {
+  return new Float32Array(new SharedArrayBuffer(length * Float32Array.BYTES_PER_ELEMENT))
+}
+
+/** One tensor of a stage: its Hugging Face name and where it lies in the stage's flat weights. */
+export interface Parameter {
+  readonly name: string
+  readonly shape: readonly number[]
+  /** In elements from the start of the flat weights. */
+  readonly offset: number
+  /** In elements. */
+  readonly length: number
+}
+
+export interface Update {
+  /** Multiplies the gradient sums before anything else: 1 / microbatches, times the clip factor. */
+  readonly gradientScale: number
+  readonly learningRate: number
+}
+
+/** AdamW's memory: flat, in the layout of the weights. */
+export interface OptimizerState {
+  readonly firstMoment: Float32Array
+  readonly secondMoment: Float32Array
+  /** Updates made since the moments were zero; the bias correction counts from here. */
+  readonly updates: number
+}
+
+export interface Stage {
+  readonly parameters: readonly Parameter[]
+  /** The live flat weights. Read them between calls only: an update in flight writes to them. */
+  readonly weights: SharedFloats
+  /** L2 norm of the gradient sums, unscaled and unclipped. NaN or infinite if any element is. */
+  gradientNorm(): Promise<number>
+  /** One AdamW step from the gradient sums, which it then sets to zero. */
+  update(update: Update): Promise<void>
+  zeroGradients(): Promise<void>
+  /** Replaces the weights, and the optimizer's state by a fresh one unless given. Gradient sums become zero. */
+  load(weights: Float32Array, optimizer?: OptimizerState): Promise<void>
+  optimizerState(): Promise<OptimizerState>
+  /** Waits for work in flight, then frees sessions and thread. Calls after it are refused. */
+  close(): Promise<void>
+}
+
+/** A slice of equal-shaped transformer layers. */
+export interface BodyStage extends Stage {
+  readonly kind: 'body'
+  forward(input: Float32Array): Promise<SharedFloats>
+  /** Recomputes the forward pass from `input`, adds to the gradient sums, gives the gradient of `input`. */
+  backward(input: Float32Array, outputGradient: Float32Array): Promise<SharedFloats>
+}
+
+/** Token embedding, final norm, head and loss: stage 0. */
+export interface EndsStage extends Stage {
+  readonly kind: 'ends'
+  embed(tokens: Int32Array): Promise<SharedFloats>
+  /** Adds the embedding's share to the gradient sums. */
+  embedBackward(tokens: Int32Array, outputGradient: Float32Array): Promise<void>
+  /** Mean cross-entropy in nats a token, its gradient with respect to `input`; adds to the gradient sums. */
+  lossAndGradient(
+    input: Float32Array,
+    targets: Int32Array,
+  ): Promise<{ loss: number; inputGradient: SharedFloats }>
+  /** Mean cross-entropy in nats a token; nothing is accumulated. */
+  loss(input: Float32Array, targets: Int32Array): Promise<number>
+}
+
+export type AnyStage = BodyStage | EndsStage

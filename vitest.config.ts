@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    setupFiles: ['test/setup.ts'],
+    reporters: ['default', './test/reporter.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    // Two cores: a worker a core, so that tests with real processes are not starved by their neighbours.
+    maxWorkers: 2,
+  },
+})
