@@ -1,0 +1,47 @@
+/** Lets a peer call itself: the coordinator is a member like the others, and asks itself in the same words. */
+import { ProtocolError } from './errors.ts'
+import type { Handler, Network } from './network.ts'
+
+/** A network whose calls to `self` go straight to the handlers registered through it. */
+export function withLoopback(network: Network): Network {
+  const handlers = new Map<string, Handler>()
+  return {
+    self: network.self,
+    get addresses() {
+      return network.addresses
+    },
+    handle(protocol, handler) {
+      const remove = network.handle(protocol, handler)
+      handlers.set(protocol, handler)
+      return () => {
+        handlers.delete(protocol)
+        remove()
+      }
+    },
+    async call(peer, protocol, message, options) {
+      if (peer !== network.self) return network.call(peer, protocol, message, options)
+      const handler = handlers.get(protocol)
+      if (handler === undefined) throw new ProtocolError('UNKNOWN_PROTOCOL', protocol)
+      let body = message.body
+      if (body !== undefined) {
+        if (!handler.accept) throw new ProtocolError('REFUSED', `${protocol} takes no body`)
+        const buffer = handler.accept(peer, message.header, body.byteLength)
+        buffer.set(body)
+        body = buffer
+      }
+      const answer = await handler.handle(peer, { header: message.header, body })
+      if (answer.body === undefined) return answer
+      if (!options.accept) throw new ProtocolError('REFUSED', `${protocol}: unexpected body`)
+      const into = options.accept(answer.header, answer.body.byteLength)
+      into.set(answer.body)
+      return { header: answer.header, body: into }
+    },
+    connect: (address, options) => network.connect(address, options),
+    learn: (peer, addresses) => network.learn(peer, addresses),
+    publish: (topic, header) => network.publish(topic, header),
+    subscribe: (topic, listener) => network.subscribe(topic, listener),
+    onLost: (listener) => network.onLost(listener),
+    onFound: (listener) => network.onFound(listener),
+    stop: () => network.stop(),
+  }
+}

@@ -1,0 +1,72 @@
+/** Who is in the swarm, and who holds which stage. */
+import { z } from 'zod'
+import { procedure } from './procedure.ts'
+
+const peerId = z.string().min(1).max(128)
+const address = z.string().max(512)
+const run = z.string().max(64)
+const count = z.int().nonnegative()
+
+export const memberSchema = z.strictObject({
+  peer: peerId,
+  addresses: z.array(address).max(16),
+  /** 0 is the ends, 1..S the body, null a spare. */
+  stage: count.nullable(),
+})
+export type Member = z.infer<typeof memberSchema>
+
+/** The agreed membership. Members stand in order of their joining; the first one coordinates. */
+export const rosterSchema = z.strictObject({
+  epoch: count,
+  /** The last step that every holder has applied; 0 before the first. */
+  committed: count,
+  members: z.array(memberSchema).min(1).max(10_000),
+})
+export type Roster = z.infer<typeof rosterSchema>
+
+/** A newcomer's request to be let in. Any member answers; one that does not coordinate names who does. */
+export const hello = procedure(
+  '/gensyn-node/hello/1.0.0',
+  z.strictObject({
+    run,
+    addresses: z.array(address).max(16),
+    /** The stage that it insists on, or null for whichever needs a holder most. */
+    stage: count.nullable(),
+  }),
+  z.discriminatedUnion('result', [
+    z.strictObject({ result: z.literal('welcome') }),
+    z.strictObject({
+      result: z.literal('ask'),
+      coordinator: peerId,
+      addresses: z.array(address).max(16),
+    }),
+  ]),
+)
+
+/** The coordinator's new roster: whoever hears it drops the step in hand and its gradient sums. */
+export const adopt = procedure(
+  '/gensyn-node/roster/1.0.0',
+  z.strictObject({ run, roster: rosterSchema }),
+  z.strictObject({ committed: count }),
+)
+
+/** A sign of life, and of progress. */
+export const heartbeat = procedure(
+  '/gensyn-node/heartbeat/1.0.0',
+  z.strictObject({ run, epoch: count }),
+  z.strictObject({ epoch: count }),
+)
+
+/** A member says goodbye to the coordinator. */
+export const leave = procedure(
+  '/gensyn-node/leave/1.0.0',
+  z.strictObject({ run }),
+  z.strictObject({}),
+)
+
+/** The coordinator ends the run: every step is made, or it cannot go on. */
+export const finish = procedure(
+  '/gensyn-node/finish/1.0.0',
+  z.strictObject({ run, committed: count, failure: z.string().nullable() }),
+  z.strictObject({}),
+)

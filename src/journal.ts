@@ -1,0 +1,97 @@
+/**
+ * The one record of a run: an append-only list of events, one JSON object a line, the same in a real node and in a
+ * simulated one. Tables, reports and the demo's figures are made from it and from nothing else.
+ */
+import { closeSync, openSync, writeSync } from 'node:fs'
+import type { Roster } from '../protocols/membership.ts'
+
+/** Why a row of the recovery policy was passed over. */
+export interface Skipped {
+  readonly strategy: string
+  readonly reason: string
+}
+
+export type Event =
+  | { type: 'started'; run: string; pid: number; addresses: readonly string[] }
+  | { type: 'notice'; message: string }
+  | { type: 'founded' }
+  | { type: 'joined'; coordinator: string }
+  | { type: 'roster'; roster: Roster; reason: string }
+  | { type: 'waiting'; stages: readonly number[]; reason: string }
+  | { type: 'lost'; lost: string; stage: number | null; reason: string }
+  | {
+      type: 'held'
+      stage: number
+      /** The peer that now holds it. */
+      by: string
+      /** `lost`: it had a holder before. `empty`: it never had. */
+      cause: 'lost' | 'empty'
+      strategy: string
+      donors: readonly { stage: number; peer: string }[]
+      /** Gradient norm of each donor, as it weighed in. */
+      norms: readonly number[]
+      skipped: readonly Skipped[]
+      bytes: number
+      seconds: number
+      /** From noticing the loss until the stage was held again. */
+      secondsSinceLoss: number | null
+      learningRateScale: number
+      lossBefore: number | null
+    }
+  | {
+      type: 'step'
+      step: number
+      epoch: number
+      /** Mean training loss of the step's microbatches, nats a token. */
+      loss: number
+      learningRate: number
+      tokens: number
+      seconds: number
+      /** Microbatches that each stage counted, from stage 0 on. */
+      counted: readonly number[]
+      /** Gradient norm of each stage before clipping, from stage 0 on. */
+      norms: readonly number[]
+      busySeconds: readonly number[]
+      peers: number
+    }
+  | { type: 'committed'; step: number; loss: number; learningRate: number; gradientScale: number }
+  | { type: 'evaluation'; step: number; loss: number }
+  | { type: 'aborted'; step: number; epoch: number; code: string; reason: string }
+  | { type: 'refused'; from: string; protocol: string; code: string; reason: string }
+  | { type: 'saved'; stage: number; path: string }
+  | { type: 'finished'; committed: number; failure: string | null }
+
+export type Entry = Event & {
+  /** Milliseconds of the node's clock. */
+  at: number
+  peer: string
+}
+
+export interface Journal {
+  write(event: Event): void
+}
+
+/** Gives each event its time and peer, and hands it to every sink in turn. */
+export function createJournal(
+  peer: string,
+  now: () => number,
+  sinks: readonly ((entry: Entry) => void)[],
+): Journal {
+  return {
+    write(event) {
+      const entry = { at: now(), peer, ...event }
+      for (const sink of sinks) sink(entry)
+    },
+  }
+}
+
+/** A sink that appends to a JSON Lines file. Each event is one write, so a killed process loses none before it. */
+export function openJournalFile(path: string): { sink: (entry: Entry) => void; close(): void } {
+  const file = openSync(path, 'a')
+  return {
+    sink: (entry) => {
+      writeSync(file, `${JSON.stringify(entry)}\n`)
+    },
+    close: () => closeSync(file),
+  }
+}

@@ -1,0 +1,39 @@
+/** Every deadline and bound of the node in one place; docs/OPERATIONS.md says who waits for whom. */
+
+export const TIMEOUTS = {
+  /** A bootstrap address to answer. */
+  connectMs: 5_000,
+  /** A member to answer a newcomer. */
+  helloMs: 5_000,
+  /** Looking for peers by address book and mDNS before founding the run. */
+  discoveryMs: 1_500,
+  /** The founder on this machine to publish its address. */
+  founderMs: 20_000,
+  /** A welcomed newcomer to appear in a roster: it is let in between two steps. */
+  admissionMs: 300_000,
+  /** A member to adopt a roster. */
+  rosterMs: 10_000,
+  /** A member to build its stage's sessions and, if lost, to fetch and average its donors' weights. */
+  holdMs: 300_000,
+  /** One chunk (1 MiB) of weights. */
+  chunkMs: 30_000,
+  /** A microbatch to be taken into the next stage's inbox. */
+  handOverMs: 60_000,
+  /** All microbatches of a step to be counted by every stage. */
+  stepMs: 600_000,
+  /** The update of one stage. */
+  commitMs: 120_000,
+  evaluateMs: 600_000,
+  /** Between two heartbeats. */
+  heartbeatMs: 2_000,
+  /** Without an answer for so long a member counts as lost, though its connection stands. */
+  silenceMs: 10_000,
+  /** A peer whose connection broke to answer on a new one, before it counts as lost. */
+  reconnectMs: 2_000,
+  /** A member to hear of the coordinator again before it gives up. */
+  coordinatorMs: 15_000,
+  farewellMs: 2_000,
+} as const
+
+/** How often a step is tried before the run is given up. */
+export const STEP_ATTEMPTS = 3

@@ -1,0 +1,75 @@
+/**
+ * Who is alive, as the coordinator sees it. A broken connection is the fast sign, a missed heartbeat the slow one (a
+ * frozen peer keeps its connection); either is only a suspicion until the peer has failed to answer once more.
+ */
+import type { Clock } from '../protocols/clock.ts'
+import { heartbeat, type Roster } from '../protocols/membership.ts'
+import type { Network, PeerId } from '../protocols/network.ts'
+import { ask } from '../protocols/procedure.ts'
+import { TIMEOUTS } from './limits.ts'
+import { memberOf } from './roster.ts'
+
+export interface LivenessOptions {
+  readonly network: Network
+  readonly clock: Clock
+  readonly runId: string
+  readonly signal: AbortSignal
+  roster(): Roster
+  /** The suspicion is confirmed. */
+  lose(peer: PeerId, reason: string): void
+}
+
+export class Liveness {
+  readonly #options: LivenessOptions
+  readonly #confirming = new Map<PeerId, Promise<void>>()
+
+  constructor(options: LivenessOptions) {
+    this.#options = options
+    const { network, signal } = options
+    const remove = network.onLost((peer) => void this.suspect(peer, 'its connection broke'))
+    signal.addEventListener('abort', remove, { once: true })
+    void this.#beat()
+  }
+
+  /** Asks a member for a sign of life; without one it is lost. Suspicions of one peer at one time are one. */
+  suspect(peer: PeerId, reason: string): Promise<void> {
+    const { roster, signal, lose } = this.#options
+    if (signal.aborted || memberOf(roster(), peer) === undefined) return Promise.resolve()
+    let confirming = this.#confirming.get(peer)
+    if (confirming === undefined) {
+      confirming = this.#ask(peer, TIMEOUTS.reconnectMs)
+        .catch((error: Error) => {
+          if (!signal.aborted) lose(peer, `${reason}; ${error.message}`)
+        })
+        .finally(() => this.#confirming.delete(peer))
+      this.#confirming.set(peer, confirming)
+    }
+    return confirming
+  }
+
+  /** Every suspicion of this moment has become certainty. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#confirming.values())
+  }
+
+  #ask(peer: PeerId, timeoutMs: number): Promise<unknown> {
+    const { network, runId, roster, signal } = this.#options
+    const question = { run: runId, epoch: roster().epoch }
+    return ask(network, peer, heartbeat, question, { timeoutMs, signal })
+  }
+
+  async #beat(): Promise<void> {
+    const { clock, network, roster, signal } = this.#options
+    const asked = new Set<PeerId>()
+    while (!signal.aborted) {
+      for (const { peer } of roster().members) {
+        if (peer === network.self || asked.has(peer)) continue
+        asked.add(peer)
+        void this.#ask(peer, TIMEOUTS.silenceMs)
+          .catch((error: Error) => this.suspect(peer, error.message))
+          .finally(() => asked.delete(peer))
+      }
+      await clock.sleep(TIMEOUTS.heartbeatMs, signal).catch(() => {})
+    }
+  }
+}

@@ -1,0 +1,343 @@
+/** A peer's side of the run: follows the roster, holds at most one stage, and does what the coordinator asks. */
+import type { Clock } from '../protocols/clock.ts'
+import { ProtocolError } from '../protocols/errors.ts'
+import type { Roster } from '../protocols/membership.ts'
+import * as membership from '../protocols/membership.ts'
+import { microbatch } from '../protocols/microbatch.ts'
+import type { Network, PeerId } from '../protocols/network.ts'
+import { ask, type Procedure, type Service, serve } from '../protocols/procedure.ts'
+import * as steps from '../protocols/step.ts'
+import { type WeightsQuestion, weights } from '../protocols/weights.ts'
+import type { AnyStage, Parameter } from '../stages/stage.ts'
+import { gatherStage } from './gather.ts'
+import { Holding } from './holding.ts'
+import type { Journal } from './journal.ts'
+import { TIMEOUTS } from './limits.ts'
+import { coordinatorOf, memberOf } from './roster.ts'
+import type { Run } from './run.ts'
+import type { Data } from './work.ts'
+
+export interface MemberOptions {
+  readonly run: Run
+  readonly runId: string
+  readonly network: Network
+  readonly clock: Clock
+  readonly journal: Journal
+  /** Builds a stage with the run's initial weights. */
+  createStage(stage: number): Promise<AnyStage>
+  /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
+  loadData(): Promise<Data>
+  /** Keeps the final weights of the held stage; gives the path. */
+  save?(stage: number, parameters: readonly Parameter[], weights: Float32Array): Promise<string>
+}
+
+/** How the run ended for this peer. */
+export interface Finished {
+  readonly committed: number
+  readonly failure: string | null
+}
+
+const IDLE_DATA: Data = {
+  training: () => {
+    throw new Error('only the driver reads tokens')
+  },
+  heldOut: () => {
+    throw new Error('only the driver reads tokens')
+  },
+}
+
+export class Member {
+  readonly #options: MemberOptions
+  readonly #stopping = new AbortController()
+  readonly #finished = Promise.withResolvers<Finished>()
+  readonly #admitted = Promise.withResolvers<void>()
+  readonly #handlers: (() => void)[]
+  #roster: Roster | null = null
+  #committed = 0
+  #held: Holding | null = null
+  #heardAt: number
+
+  constructor(options: MemberOptions) {
+    this.#options = options
+    this.#heardAt = options.clock.now()
+    this.#handlers = [
+      this.#serve(membership.adopt, {
+        serve: async (from, { roster }) => ({ answer: await this.#adopt(from, roster) }),
+      }),
+      this.#serve(membership.heartbeat, {
+        serve: async (from) => {
+          if (this.#roster !== null) {
+            if (memberOf(this.#roster, from) === undefined) {
+              // Who was dropped while it was silent must learn of it: it would wait for ever.
+              throw new ProtocolError('REFUSED', `${from} is not in the roster any more`)
+            }
+            if (from === coordinatorOf(this.#roster).peer) this.#heard()
+          }
+          return { answer: { epoch: this.#roster?.epoch ?? 0 } }
+        },
+      }),
+      this.#serve(membership.finish, {
+        serve: async (from, { committed, failure }) => {
+          this.#fromCoordinator(from)
+          await this.#finish({ committed, failure })
+          return { answer: {} }
+        },
+      }),
+      this.#serve(steps.hold, {
+        serve: async (from, question) => {
+          this.#fromCoordinator(from)
+          return { answer: await this.#hold(question) }
+        },
+      }),
+      this.#serve(steps.prepare, {
+        serve: async (from, { routes, ...fence }) => {
+          this.#fromCoordinator(from)
+          return { answer: await this.#holding().prepare(fence, routes) }
+        },
+      }),
+      this.#serve(steps.commit, {
+        serve: async (from, question) => {
+          this.#fromCoordinator(from)
+          return { answer: await this.#commit(question) }
+        },
+      }),
+      this.#serve(steps.evaluate, {
+        serve: async (from, { routes, ...fence }) => {
+          this.#fromCoordinator(from)
+          return { answer: { loss: await this.#holding().evaluate(fence, routes) } }
+        },
+      }),
+      this.#serve(microbatch, {
+        accept: (_, header, length) => this.#holding().accept(header, length),
+        serve: async (_, header, body) => {
+          this.#holding().receive(header, body)
+          return { answer: {} }
+        },
+      }),
+      this.#serve(weights, {
+        serve: async (_, question) =>
+          this.#donor(question).donate(question.offset, question.length),
+      }),
+    ]
+  }
+
+  /** Resolves when this peer is first named in a roster. */
+  get admitted(): Promise<void> {
+    return this.#admitted.promise
+  }
+
+  /** Answers newcomers who ask this peer with the name of the one that lets them in. */
+  referNewcomers(): void {
+    this.#handlers.push(
+      this.#serve(membership.hello, {
+        serve: async () => {
+          if (this.#roster === null) {
+            throw new ProtocolError('REFUSED', 'this peer is not in the roster itself yet')
+          }
+          const { peer, addresses } = coordinatorOf(this.#roster)
+          return { answer: { result: 'ask' as const, coordinator: peer, addresses } }
+        },
+      }),
+    )
+  }
+
+  /** Resolves when the run is over for this peer, one way or the other. */
+  get finished(): Promise<Finished> {
+    return this.#finished.promise
+  }
+
+  get committed(): number {
+    return this.#committed
+  }
+
+  /** Stops serving, and frees the stage. */
+  async close(): Promise<void> {
+    if (this.#stopping.signal.aborted) return
+    this.#stopping.abort(new ProtocolError('REFUSED', 'this peer stops'))
+    for (const remove of this.#handlers) remove()
+    await this.#held?.close()
+  }
+
+  /** Gives up when the coordinator has been silent for too long. Another taking over comes with replicas. */
+  async watchCoordinator(): Promise<void> {
+    const { clock, network, runId } = this.#options
+    const { signal } = this.#stopping
+    const removeLost = network.onLost((peer) => {
+      // The connection to the coordinator broke: count its silence from long ago, so that the next look asks at once.
+      if (this.#roster !== null && peer === coordinatorOf(this.#roster).peer) {
+        this.#heardAt = Number.NEGATIVE_INFINITY
+      }
+    })
+    try {
+      while (!signal.aborted) {
+        await clock.sleep(TIMEOUTS.heartbeatMs, signal)
+        if (this.#roster === null || clock.now() - this.#heardAt < TIMEOUTS.silenceMs) continue
+        const { peer } = coordinatorOf(this.#roster)
+        try {
+          const question = { run: runId, epoch: this.#roster.epoch }
+          const timeoutMs = TIMEOUTS.coordinatorMs
+          await ask(network, peer, membership.heartbeat, question, { timeoutMs, signal })
+          this.#heard()
+        } catch (error) {
+          if (signal.aborted) return
+          const failure = `the coordinator ${peer} is lost (${(error as Error).message}); the run cannot go on without it`
+          this.#finished.resolve({ committed: this.#committed, failure })
+          return
+        }
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    } finally {
+      removeLost()
+    }
+  }
+
+  #serve<Question extends { run: string }, Answer>(
+    procedure: Procedure<Question, Answer>,
+    service: Service<Question, Answer>,
+  ): () => void {
+    const { network, runId, journal } = this.#options
+    const sameRun = (question: Question) => {
+      if (question.run !== runId) {
+        throw new ProtocolError('WRONG_RUN', `this peer is in run ${runId}, not ${question.run}`)
+      }
+    }
+    const { accept } = service
+    return serve(
+      network,
+      procedure,
+      {
+        ...(accept && {
+          accept: (from: PeerId, question: Question, length: number) => {
+            sameRun(question)
+            return accept(from, question, length)
+          },
+        }),
+        serve: async (from, question, body) => {
+          sameRun(question)
+          return service.serve(from, question, body)
+        },
+      },
+      (from, protocol, error) =>
+        journal.write({ type: 'refused', from, protocol, code: error.code, reason: error.message }),
+    )
+  }
+
+  #heard(): void {
+    this.#heardAt = this.#options.clock.now()
+  }
+
+  #fromCoordinator(from: PeerId): void {
+    if (this.#roster === null || from !== coordinatorOf(this.#roster).peer) {
+      throw new ProtocolError('REFUSED', `${from} does not coordinate this run`)
+    }
+    this.#heard()
+  }
+
+  #holding(): Holding {
+    if (this.#held === null) throw new ProtocolError('REFUSED', 'this peer holds no stage')
+    return this.#held
+  }
+
+  async #adopt(from: PeerId, roster: Roster): Promise<{ committed: number }> {
+    const { network, runId } = this.#options
+    const known = this.#roster
+    if (from !== coordinatorOf(roster).peer || (known && coordinatorOf(known).peer !== from)) {
+      throw new ProtocolError('REFUSED', `${from} does not coordinate this run`)
+    }
+    if (known && roster.epoch <= known.epoch) {
+      throw new ProtocolError('STALE', `epoch ${roster.epoch}; this peer is at ${known.epoch}`)
+    }
+    const stage = memberOf(roster, network.self)?.stage
+    if (stage === undefined) throw new ProtocolError('REFUSED', 'this peer is not in the roster')
+    const held = this.#held
+    if (stage !== (held?.index ?? null)) {
+      throw new ProtocolError(
+        'REFUSED',
+        `the roster gives this peer stage ${stage}, it holds ${held?.index ?? 'none'}`,
+      )
+    }
+    if (held === null) this.#committed = roster.committed
+    if (this.#committed !== roster.committed) {
+      throw new ProtocolError(
+        'REFUSED',
+        `the roster is at step ${roster.committed}, this peer at ${this.#committed}`,
+      )
+    }
+    this.#heard()
+    this.#roster = roster
+    this.#admitted.resolve()
+    for (const { peer, addresses } of roster.members) {
+      if (peer !== network.self) network.learn(peer, addresses)
+    }
+    await held?.open({ run: runId, epoch: roster.epoch, step: this.#committed + 1 })
+    return { committed: this.#committed }
+  }
+
+  async #hold(question: steps.HoldQuestion): Promise<steps.HoldAnswer> {
+    const { run, network, clock, createStage, loadData } = this.#options
+    if (this.#held !== null) {
+      throw new ProtocolError('REFUSED', `this peer holds stage ${this.#held.index} already`)
+    }
+    const begun = clock.now()
+    const stage = await createStage(question.stage)
+    try {
+      const gathered = await gatherStage({
+        network,
+        stage,
+        question,
+        settings: run.recovery,
+        signal: this.#stopping.signal,
+      })
+      const data = stage.kind === 'ends' ? await loadData() : IDLE_DATA
+      this.#held = new Holding({
+        run,
+        network,
+        clock,
+        stage,
+        stageIndex: question.stage,
+        data,
+        learningRateScale: gathered.learningRateScale,
+      })
+      this.#committed = question.step
+      return { ...gathered, seconds: (clock.now() - begun) / 1000 }
+    } catch (error) {
+      await stage.close()
+      throw error
+    }
+  }
+
+  async #commit(question: steps.CommitQuestion) {
+    const { epoch, step, loss } = question
+    if (epoch !== this.#roster?.epoch) {
+      throw new ProtocolError('STALE', `epoch ${epoch}; this peer is at ${this.#roster?.epoch}`)
+    }
+    const update = await this.#holding().commit(question)
+    this.#committed = step
+    this.#options.journal.write({ type: 'committed', step, loss, ...update })
+    return { committed: step }
+  }
+
+  /** The stage, if it is as the asker believes: weights of another step must not be averaged. */
+  #donor({ epoch, step, stage }: WeightsQuestion): Holding {
+    const held = this.#holding()
+    if (epoch !== this.#roster?.epoch || step !== this.#committed || stage !== held.index) {
+      throw new ProtocolError(
+        'STALE',
+        `asked for stage ${stage} after step ${step} in epoch ${epoch}; this peer holds stage ${held.index} after step ${this.#committed} in epoch ${this.#roster?.epoch}`,
+      )
+    }
+    return held
+  }
+
+  async #finish(outcome: Finished): Promise<void> {
+    const { save, journal } = this.#options
+    if (save && this.#held !== null) {
+      const { index, stage } = this.#held
+      const path = await save(index, stage.parameters, stage.weights)
+      journal.write({ type: 'saved', stage: index, path })
+    }
+    journal.write({ type: 'finished', ...outcome })
+    this.#finished.resolve(outcome)
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * The part of a member that computes: takes work from the inbox, runs the stage, hands the result on, and counts each
+ * microbatch once. It knows one step at a time, named by its fence; a new fence drops everything of the old one.
+ */
+import type { Clock } from '../protocols/clock.ts'
+import { ProtocolError } from '../protocols/errors.ts'
+import { type MicrobatchHeader, microbatch, peerAt, stageAt } from '../protocols/microbatch.ts'
+import type { Network } from '../protocols/network.ts'
+import { ask } from '../protocols/procedure.ts'
+import type { Route } from '../protocols/step.ts'
+import { bytesOf } from '../protocols/weights.ts'
+import type { AnyStage } from '../stages/stage.ts'
+import { Inbox, type Work } from './inbox.ts'
+import { TIMEOUTS } from './limits.ts'
+import { type Data, type Outcome, type Worker, workerOf } from './work.ts'
+
+/** Names a step, and the roster under which it is made. */
+export interface Fence {
+  readonly run: string
+  readonly epoch: number
+  readonly step: number
+}
+
+export interface PipelineOptions {
+  readonly network: Network
+  readonly clock: Clock
+  readonly stage: AnyStage
+  readonly stageIndex: number
+  readonly data: Data
+  /** [batch, context, hidden] */
+  readonly shape: readonly [number, number, number]
+  /** Microbatches that a driver keeps on their way at once. */
+  readonly inFlight: number
+  /** The most microbatches that a step or an evaluation has. */
+  readonly microbatches: number
+}
+
+export interface Gradients {
+  readonly counted: number
+  readonly losses: number[] | null
+  readonly busySeconds: number
+}
+
+/** What happened under one fence. */
+interface Progress {
+  readonly fence: Fence
+  /** Microbatches whose gradient is in the sum. */
+  readonly counted: Set<number>
+  /** `purpose/direction/index` of all that came in: a second copy is answered and dropped. */
+  readonly seen: Set<string>
+  readonly losses: Record<MicrobatchHeader['purpose'], Map<number, number>>
+  /** Microbatches that the driver has yet to start, in order. */
+  unstarted: Work[]
+  busyMs: number
+  failure: ProtocolError | null
+  /** Looks again whether what it waits for has come. */
+  readonly waiters: Set<() => void>
+}
+
+export class Pipeline {
+  readonly #options: PipelineOptions
+  readonly #inbox: Inbox
+  readonly #kept = new Map<number, Float32Array>()
+  readonly #worker: Worker
+  #progress: Progress | null = null
+  #closed = false
+
+  constructor(options: PipelineOptions) {
+    this.#options = options
+    // At most one forward, one backward and one start of each microbatch can wait.
+    this.#inbox = new Inbox(3 * options.microbatches)
+    this.#worker = workerOf(options.stage, options.data, this.#kept)
+    void this.#run()
+  }
+
+  /** Drops the step in hand; from now on only work of `fence` is taken. The caller sees to the gradient sums. */
+  open(fence: Fence): void {
+    const old = this.#progress
+    this.#inbox.clear()
+    this.#kept.clear()
+    this.#progress = {
+      fence,
+      counted: new Set(),
+      seen: new Set(),
+      losses: { train: new Map(), evaluate: new Map() },
+      unstarted: [],
+      busyMs: 0,
+      failure: null,
+      waiters: new Set(),
+    }
+    if (old !== null) {
+      this.#fail(old, new ProtocolError('STALE', `step ${old.fence.step} was given up`))
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    const reason = new ProtocolError('REFUSED', 'this peer stops')
+    this.#inbox.close(reason)
+    if (this.#progress !== null) this.#fail(this.#progress, reason)
+    this.#kept.clear()
+  }
+
+  /** Refuses a header that does not belong to the step in hand or to this stage. @throws ProtocolError */
+  check(header: MicrobatchHeader): Progress {
+    const progress = this.#current(header)
+    const { stageIndex, microbatches, shape } = this.#options
+    if (stageAt(header) !== stageIndex || header.position > header.route.length) {
+      throw new ProtocolError('REFUSED', `stage ${stageAt(header)} is not held here`)
+    }
+    if (header.index >= microbatches) {
+      throw new ProtocolError('REFUSED', `microbatch ${header.index} of ${microbatches}`)
+    }
+    if (header.shape.some((size, axis) => size !== shape[axis])) {
+      throw new ProtocolError(
+        'WRONG_SHAPE',
+        `microbatch ${header.index}: shape [${header.shape}], stage ${stageIndex} takes [${shape}]`,
+      )
+    }
+    return progress
+  }
+
+  /** Takes a microbatch in. A copy of one that is already in changes nothing. @throws ProtocolError */
+  receive(header: MicrobatchHeader, tensor: Float32Array): void {
+    const progress = this.check(header)
+    const key = `${header.purpose}/${header.direction}/${header.index}`
+    if (progress.seen.has(key)) return
+    this.#inbox.put({ header, tensor })
+    progress.seen.add(key)
+  }
+
+  /** Resolves when this stage has counted every microbatch of the step; the driver starts them. */
+  async prepare(fence: Fence, routes: readonly Route[]): Promise<Gradients> {
+    const progress = this.#current(fence)
+    if (this.#options.stage.kind === 'ends') this.#start(progress, 'train', routes)
+    await this.#until(progress, () => progress.counted.size === routes.length)
+    const losses = routes.map((_, index) => progress.losses.train.get(index)!)
+    return {
+      counted: progress.counted.size,
+      losses: this.#options.stage.kind === 'ends' ? losses : null,
+      busySeconds: progress.busyMs / 1000,
+    }
+  }
+
+  /** The mean loss of held-out microbatches; asked of the driver. */
+  async evaluate(fence: Fence, routes: readonly Route[]): Promise<number> {
+    const progress = this.#current(fence)
+    const { losses } = progress
+    losses.evaluate.clear()
+    this.#start(progress, 'evaluate', routes)
+    await this.#until(progress, () => losses.evaluate.size === routes.length)
+    for (const key of progress.seen) if (key.startsWith('evaluate')) progress.seen.delete(key)
+    return routes.reduce((sum, _, i) => sum + losses.evaluate.get(i)!, 0) / routes.length
+  }
+
+  #current({ run, epoch, step }: Fence): Progress {
+    const progress = this.#progress
+    if (progress === null) throw new ProtocolError('REFUSED', 'no step is open here')
+    const { fence } = progress
+    if (run !== fence.run) throw new ProtocolError('WRONG_RUN', `this peer is in run ${fence.run}`)
+    if (epoch !== fence.epoch || step !== fence.step) {
+      throw new ProtocolError(
+        'STALE',
+        `epoch ${epoch} step ${step}; this peer is at epoch ${fence.epoch} step ${fence.step}`,
+      )
+    }
+    return progress
+  }
+
+  #start(progress: Progress, purpose: 'train' | 'evaluate', routes: readonly Route[]): void {
+    const { network, shape, inFlight } = this.#options
+    progress.unstarted = routes.map((route, index) => ({
+      tensor: null,
+      header: {
+        ...progress.fence,
+        index,
+        purpose,
+        direction: 'forward',
+        route,
+        position: -1,
+        driver: network.self,
+        dtype: 'float32',
+        shape: [...shape],
+      },
+    }))
+    for (const work of progress.unstarted.splice(0, inFlight)) this.#inbox.put(work)
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        await this.#workOn(await this.#inbox.take())
+      } catch {
+        // Only `close` ends a take; what goes wrong in the work itself is kept as the step's failure.
+      }
+    }
+  }
+
+  async #workOn(work: Work): Promise<void> {
+    const progress = this.#progress
+    // Taken before, but opened again since: between the take and this line another fence may have come.
+    if (progress === null || work.header.epoch !== progress.fence.epoch) return
+    if (work.header.step !== progress.fence.step || progress.failure !== null) return
+    const { clock } = this.#options
+    const before = clock.now()
+    try {
+      const outcome = await this.#worker(work)
+      if (progress !== this.#progress) return
+      progress.busyMs += clock.now() - before
+      this.#settle(progress, work.header, outcome)
+    } catch (error) {
+      this.#fail(progress, asProtocolError(error, `stage ${this.#options.stageIndex}`))
+    }
+  }
+
+  #settle(progress: Progress, header: MicrobatchHeader, outcome: Outcome): void {
+    const { index, purpose } = header
+    if (outcome.loss !== undefined) progress.losses[purpose].set(index, outcome.loss)
+    if (outcome.counted) progress.counted.add(index)
+    if (outcome.onward) void this.#handOver(progress, outcome.onward.header, outcome.onward.tensor)
+    else {
+      const next = progress.unstarted.shift()
+      if (next !== undefined) this.#inbox.put(next)
+    }
+    for (const look of progress.waiters) look()
+  }
+
+  async #handOver(progress: Progress, header: MicrobatchHeader, tensor: Float32Array) {
+    const { network, stageIndex } = this.#options
+    try {
+      await ask(network, peerAt(header), microbatch, header, {
+        body: bytesOf(tensor),
+        timeoutMs: TIMEOUTS.handOverMs,
+      })
+    } catch (error) {
+      const what = `stage ${stageIndex} could not hand microbatch ${header.index} ${header.direction} to stage ${stageAt(header)} (${peerAt(header)})`
+      this.#fail(progress, asProtocolError(error, what))
+    }
+  }
+
+  #fail(progress: Progress, failure: ProtocolError): void {
+    progress.failure ??= failure
+    for (const look of progress.waiters) look()
+  }
+
+  #until(progress: Progress, done: () => boolean): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const look = () => {
+      if (progress.failure !== null) reject(progress.failure)
+      else if (done()) resolve()
+      else return
+      progress.waiters.delete(look)
+    }
+    progress.waiters.add(look)
+    look()
+    return promise
+  }
+}
+
+function asProtocolError(error: unknown, what: string): ProtocolError {
+  const code = error instanceof ProtocolError ? error.code : 'INTERNAL'
+  const reason = error instanceof Error ? error.message : String(error)
+  return new ProtocolError(code, `${what}: ${reason}`, { cause: error })
+}

@@ -1,0 +1,18 @@
+/** The lost stage becomes a copy of one live neighbour (the paper's ablation; what is left at the edges). */
+import type { Strategy } from './strategy.ts'
+
+export const copy: Strategy = {
+  name: 'copy',
+  donors({ stage, bodyStages, live }) {
+    if (stage === 0) return { reason: 'the ends have no neighbour of their shape' }
+    const donor = [stage - 1, stage + 1].find(
+      (neighbour) => neighbour >= 1 && neighbour <= bodyStages && live.has(neighbour),
+    )
+    return donor === undefined ? { reason: 'no body stage next to it is alive' } : [donor]
+  },
+  rebuild: ([source], _, { learningRateScale }) => ({
+    weights: source!.weights,
+    norms: [source!.norm ?? 1],
+    learningRateScale,
+  }),
+}

@@ -1,0 +1,358 @@
+/**
+ * The coordinator's hold on the swarm: the roster, who is suspected, who waits to be let in, and the questions that go
+ * to all holders at once. It knows nothing of what a step means; `train.ts` does.
+ */
+import type { Clock } from '../protocols/clock.ts'
+import { ProtocolError } from '../protocols/errors.ts'
+import type { Member, Roster } from '../protocols/membership.ts'
+import * as membership from '../protocols/membership.ts'
+import type { Network, PeerId } from '../protocols/network.ts'
+import { ask, type Procedure, serve } from '../protocols/procedure.ts'
+import { type CommitQuestion, commit, hold, type Route } from '../protocols/step.ts'
+import type { Journal } from './journal.ts'
+import { TIMEOUTS } from './limits.ts'
+import { Liveness } from './liveness.ts'
+import { choose } from './recovery/index.ts'
+import { emptyStages, holderOf, memberOf, nextRoster, normalRoute, sparesOf } from './roster.ts'
+import type { Run } from './run.ts'
+
+export interface SwarmOptions {
+  readonly run: Run
+  readonly runId: string
+  readonly network: Network
+  readonly clock: Clock
+  readonly journal: Journal
+  /** The stage that the founder insists on, or null. */
+  readonly wish: number | null
+}
+
+export class Swarm {
+  readonly #options: SwarmOptions
+  readonly #stopping = new AbortController()
+  readonly #joining: Member[] = []
+  /** The stage that a peer insists on holding. */
+  readonly #wishes = new Map<PeerId, number | null>()
+  readonly #liveness: Liveness
+  readonly #lost = new Map<PeerId, string>()
+  /** Stages that had a holder once, with when the last one was lost (null while it is held). */
+  readonly #everHeld = new Map<number, number | null>()
+  readonly #removers: (() => void)[]
+  #roster: Roster
+  /** Aborts when a member is lost: what is being asked of the swarm then has no use. */
+  #attempt = new AbortController()
+  /** The step in hand was given up: its sums must be emptied by a new epoch. */
+  #stale = true
+  #changed = Promise.withResolvers<void>()
+  #lastLoss: number | null = null
+
+  constructor(options: SwarmOptions) {
+    this.#options = options
+    const { network, runId, journal } = options
+    this.#roster = {
+      epoch: 0,
+      committed: 0,
+      members: [{ peer: network.self, addresses: [...network.addresses], stage: null }],
+    }
+    this.#wishes.set(network.self, options.wish)
+    const refused = (from: PeerId, protocol: string, error: ProtocolError) =>
+      journal.write({ type: 'refused', from, protocol, code: error.code, reason: error.message })
+    this.#removers = [
+      serve(
+        network,
+        membership.hello,
+        { serve: async (from, question) => ({ answer: this.#admit(from, question) }) },
+        refused,
+      ),
+      serve(
+        network,
+        membership.leave,
+        {
+          serve: async (from, question) => {
+            if (question.run === runId) this.#lose(from, 'it left')
+            return { answer: {} }
+          },
+        },
+        refused,
+      ),
+    ]
+    this.#liveness = new Liveness({
+      ...options,
+      signal: this.#stopping.signal,
+      roster: () => this.#roster,
+      lose: (peer, reason) => this.#lose(peer, reason),
+    })
+  }
+
+  get roster(): Roster {
+    return this.#roster
+  }
+
+  /** The concrete holders that each of `count` microbatches visits. */
+  routes(count: number): Route[] {
+    const route = normalRoute(this.#roster, this.#options.run.stages)
+    return Array.from({ length: count }, () => route)
+  }
+
+  get fence(): { run: string; epoch: number; step: number } {
+    return {
+      run: this.#options.runId,
+      epoch: this.#roster.epoch,
+      step: this.#roster.committed + 1,
+    }
+  }
+
+  get stageCount(): number {
+    return this.#options.run.stages + 1
+  }
+
+  /** Asks the holder of one stage. */
+  askHolder<Question, Answer>(
+    stage: number,
+    what: Procedure<Question, Answer>,
+    question: Question,
+    timeoutMs: number,
+  ): Promise<Answer> {
+    const { peer } = holderOf(this.#roster, stage)!
+    return this.#ask(peer, what, question, timeoutMs)
+  }
+
+  /** Asks the holders of all stages the same; answers in the order of the stages, or the first failure. */
+  askAll<Question, Answer>(
+    what: Procedure<Question, Answer>,
+    question: Question,
+    timeoutMs: number,
+  ): Promise<Answer[]> {
+    const stages = Array.from({ length: this.stageCount }, (_, stage) => stage)
+    return Promise.all(stages.map((stage) => this.askHolder(stage, what, question, timeoutMs)))
+  }
+
+  /**
+   * Has every holder apply the step. Nothing stops it half-way: a holder that does not answer may or may not have
+   * applied, so it counts as lost, and its stage is rebuilt as of this step.
+   */
+  async commit(decision: CommitQuestion): Promise<void> {
+    const { network } = this.#options
+    const options = { timeoutMs: TIMEOUTS.commitMs, signal: this.#stopping.signal }
+    await Promise.all(
+      this.#roster.members.map(async ({ peer, stage }) => {
+        if (stage === null) return
+        try {
+          await ask(network, peer, commit, decision, options)
+        } catch (error) {
+          this.#stopping.signal.throwIfAborted()
+          if (peer === network.self) throw error
+          this.#lose(peer, `it did not commit step ${decision.step}: ${(error as Error).message}`)
+        }
+      }),
+    )
+    this.#roster = { ...this.#roster, committed: decision.step }
+    this.#lastLoss = decision.loss
+  }
+
+  /** Gives up the step in hand; whoever is named in the failure is looked at again before the next attempt. */
+  abandon(): void {
+    this.#stale = true
+    this.#attempt.abort(new ProtocolError('STALE', 'the step was given up'))
+  }
+
+  /**
+   * Brings the swarm to where every stage has a live holder under one roster: lets in who waits, lets go who is lost,
+   * gives empty stages to spares, rebuilds lost ones. Waits for a joiner when there is no spare.
+   */
+  async settle(): Promise<void> {
+    for (;;) {
+      this.#stopping.signal.throwIfAborted()
+      await this.#liveness.settled()
+      this.#changed = Promise.withResolvers()
+      if (this.#stale || this.#joining.length > 0 || this.#lost.size > 0) {
+        await this.#renew(new Map(), 'members changed')
+        continue
+      }
+      const empty = emptyStages(this.#roster, this.#options.run.stages)
+      if (empty.length === 0) return
+      const assigned = await this.#fill(empty)
+      if (assigned.size > 0) await this.#renew(assigned, 'stages were filled')
+      else if (this.#lost.size === 0) await this.#wait(empty)
+    }
+  }
+
+  /** Tells everyone that the run is over. Who cannot be told is gone already. */
+  async finish(failure: string | null): Promise<void> {
+    const { network, runId } = this.#options
+    const question = { run: runId, committed: this.#roster.committed, failure }
+    const options = { timeoutMs: TIMEOUTS.commitMs }
+    // The coordinator's own member stops last, since its network carries the others' farewell.
+    const others = this.#roster.members.filter(({ peer }) => peer !== network.self)
+    await Promise.allSettled(
+      others.map(({ peer }) => ask(network, peer, membership.finish, question, options)),
+    )
+    await ask(network, network.self, membership.finish, question, options)
+  }
+
+  stop(): void {
+    this.#stopping.abort(new ProtocolError('REFUSED', 'this peer stops'))
+    this.#attempt.abort(this.#stopping.signal.reason)
+    this.#changed.resolve()
+    for (const remove of this.#removers) remove()
+  }
+
+  async #ask<Question, Answer>(
+    peer: PeerId,
+    what: Procedure<Question, Answer>,
+    question: Question,
+    timeoutMs: number,
+  ): Promise<Answer> {
+    try {
+      const options = { timeoutMs, signal: this.#attempt.signal }
+      return await ask(this.#options.network, peer, what, question, options)
+    } catch (error) {
+      if (error instanceof ProtocolError && !error.definite) {
+        await this.#liveness.suspect(peer, error.message)
+      }
+      throw error
+    }
+  }
+
+  #admit(from: PeerId, { run, addresses, stage }: typeof membership.hello.question._output) {
+    const { runId, run: manifest } = this.#options
+    if (run !== runId) {
+      throw new ProtocolError('WRONG_RUN', `this peer is in run ${runId}, not ${run}`)
+    }
+    if (stage !== null && stage > manifest.stages) {
+      throw new ProtocolError(
+        'REFUSED',
+        `stage ${stage} of ${manifest.stages + 1}: stages are 0..${manifest.stages}`,
+      )
+    }
+    const known =
+      memberOf(this.#roster, from) ?? this.#joining.find((member) => member.peer === from)
+    if (known !== undefined) throw new ProtocolError('REFUSED', `${from} is a member already`)
+    this.#wishes.set(from, stage)
+    this.#joining.push({ peer: from, addresses, stage: null })
+    this.#options.network.learn(from, addresses)
+    this.#changed.resolve()
+    return { result: 'welcome' as const }
+  }
+
+  #lose(peer: PeerId, reason: string): void {
+    const member = memberOf(this.#roster, peer)
+    if (member === undefined || this.#lost.has(peer)) return
+    this.#lost.set(peer, reason)
+    if (member.stage !== null) this.#everHeld.set(member.stage, this.#options.clock.now())
+    this.#options.journal.write({ type: 'lost', lost: peer, stage: member.stage, reason })
+    // A lost spare disturbs no step; the roster is renewed at the next one.
+    if (member.stage !== null) {
+      this.#attempt.abort(new ProtocolError('PEER_LOST', `stage ${member.stage} lost ${peer}`))
+    }
+    this.#changed.resolve()
+  }
+
+  /** Makes the roster of the next epoch and has every member adopt it; who does not is lost. */
+  async #renew(assigned: ReadonlyMap<PeerId, number>, reason: string): Promise<void> {
+    const { network, runId, journal } = this.#options
+    const leaving = new Set(this.#lost.keys())
+    this.#roster = nextRoster(this.#roster, {
+      joining: this.#joining.splice(0),
+      leaving,
+      assigned,
+    })
+    for (const peer of leaving) this.#lost.delete(peer)
+    this.#stale = false
+    this.#attempt = new AbortController()
+    journal.write({ type: 'roster', roster: this.#roster, reason })
+    const question = { run: runId, roster: this.#roster }
+    const options = { timeoutMs: TIMEOUTS.rosterMs, signal: this.#stopping.signal }
+    await Promise.all(
+      this.#roster.members.map(async ({ peer }) => {
+        try {
+          await ask(network, peer, membership.adopt, question, options)
+        } catch (error) {
+          this.#stopping.signal.throwIfAborted()
+          if (peer === network.self) throw error
+          this.#lose(
+            peer,
+            `it did not adopt epoch ${this.#roster.epoch}: ${(error as Error).message}`,
+          )
+        }
+      }),
+    )
+  }
+
+  /** Has spares take empty stages; gives those that did. Lost stages come first: others wait for their weights. */
+  async #fill(empty: readonly number[]): Promise<Map<PeerId, number>> {
+    const byNeed = [...empty].sort(
+      (a, b) => Number(this.#everHeld.has(b)) - Number(this.#everHeld.has(a)) || a - b,
+    )
+    const spares = sparesOf(this.#roster)
+    const taken: { stage: number; peer: PeerId }[] = []
+    for (const stage of byNeed) {
+      const chosen =
+        spares.find(({ peer }) => this.#wishes.get(peer) === stage) ??
+        spares.find(({ peer }) => (this.#wishes.get(peer) ?? null) === null)
+      if (chosen === undefined) continue
+      spares.splice(spares.indexOf(chosen), 1)
+      taken.push({ stage, peer: chosen.peer })
+    }
+    const live = new Set(
+      this.#roster.members.flatMap(({ stage }) => (stage === null ? [] : [stage])),
+    )
+    const held = await Promise.all(taken.map(({ stage, peer }) => this.#give(stage, peer, live)))
+    return new Map(taken.filter((_, i) => held[i]).map(({ stage, peer }) => [peer, stage]))
+  }
+
+  /** Has one spare build one stage. True if it now holds it. */
+  async #give(stage: number, peer: PeerId, live: ReadonlySet<number>): Promise<boolean> {
+    const { run, clock, journal } = this.#options
+    const lostAt = this.#everHeld.get(stage)
+    const cause = lostAt === undefined ? 'empty' : 'lost'
+    const policy = cause === 'empty' ? ['seed'] : run.recovery.policy
+    const { chosen, skipped } = choose(policy, { stage, bodyStages: run.stages, live })
+    if (chosen === null) {
+      const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
+      throw new ProtocolError(
+        'REFUSED',
+        `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
+      )
+    }
+    const donors = chosen.donors.map((donor) => ({
+      stage: donor,
+      peer: holderOf(this.#roster, donor)!.peer,
+    }))
+    const strategy = chosen.strategy.name
+    try {
+      const question = { ...this.fence, step: this.#roster.committed, stage, strategy, donors }
+      const answer = await this.#ask(peer, hold, question, TIMEOUTS.holdMs)
+      journal.write({
+        type: 'held',
+        stage,
+        by: peer,
+        cause,
+        strategy,
+        donors,
+        skipped,
+        ...answer,
+        secondsSinceLoss: lostAt == null ? null : (clock.now() - lostAt) / 1000,
+        lossBefore: this.#lastLoss,
+      })
+      this.#everHeld.set(stage, null)
+      return true
+    } catch (error) {
+      const code = error instanceof ProtocolError ? error.code : 'INTERNAL'
+      const reason = `${peer} did not take stage ${stage}: ${(error as Error).message}`
+      journal.write({ type: 'notice', message: reason })
+      this.#stopping.signal.throwIfAborted()
+      // Its own fault, not a donor's: without this it would be asked again for ever.
+      if (code === 'INTERNAL' || code === 'REFUSED') {
+        if (peer === this.#options.network.self) throw error
+        this.#lose(peer, reason)
+      }
+      return false
+    }
+  }
+
+  async #wait(empty: readonly number[]): Promise<void> {
+    const reason = 'for a spare or a joiner to take them'
+    this.#options.journal.write({ type: 'waiting', stages: [...empty], reason })
+    await this.#changed.promise
+  }
+}

@@ -1,0 +1,85 @@
+/** What a stage does with a microbatch that has reached it: one row a kind of stage and direction. */
+import { ProtocolError } from '../protocols/errors.ts'
+import type { MicrobatchHeader } from '../protocols/microbatch.ts'
+import type { AnyStage, BodyStage, EndsStage } from '../stages/stage.ts'
+import type { Work } from './inbox.ts'
+
+/** The tokens of every microbatch, as pure functions: nothing to lose in a crash. */
+export interface Data {
+  training(step: number, index: number): { tokens: Int32Array; targets: Int32Array }
+  heldOut(index: number): { tokens: Int32Array; targets: Int32Array }
+}
+
+/** What came of a piece of work. */
+export interface Outcome {
+  /** The tensor that travels on, with the header that it travels under. */
+  readonly onward?: { readonly header: MicrobatchHeader; readonly tensor: Float32Array }
+  /** The gradient of this microbatch is now in this stage's sum. */
+  readonly counted?: true
+  /** Mean cross-entropy of the microbatch, nats a token. */
+  readonly loss?: number
+}
+
+export type Worker = (work: Work) => Promise<Outcome>
+
+function moved(
+  header: MicrobatchHeader,
+  direction: 'forward' | 'backward',
+  position: number,
+): MicrobatchHeader {
+  return { ...header, direction, position }
+}
+
+/** A body stage keeps the input of each microbatch between its forward and its backward, and nothing else. */
+export function bodyWorker(stage: BodyStage, kept: Map<number, Float32Array>): Worker {
+  return async ({ header, tensor }) => {
+    const { index, position, purpose, direction } = header
+    if (direction === 'forward') {
+      if (purpose === 'train') kept.set(index, tensor!)
+      const output = await stage.forward(tensor!)
+      return { onward: { header: moved(header, 'forward', position + 1), tensor: output } }
+    }
+    const input = kept.get(index)
+    if (input === undefined) {
+      throw new ProtocolError('REFUSED', `microbatch ${index} comes back but never came forward`)
+    }
+    kept.delete(index)
+    const gradient = await stage.backward(input, tensor!)
+    return {
+      counted: true,
+      onward: { header: moved(header, 'backward', position - 1), tensor: gradient },
+    }
+  }
+}
+
+/** The ends start a microbatch, turn it round at the loss, and take its gradient in at the embedding. */
+export function endsWorker(stage: EndsStage, data: Data): Worker {
+  return async ({ header, tensor }) => {
+    const { index, step, route, purpose, direction } = header
+    const { tokens, targets } =
+      purpose === 'train' ? data.training(step, index) : data.heldOut(index)
+    if (tensor === null) {
+      const embedded = await stage.embed(tokens)
+      return { onward: { header: moved(header, 'forward', 0), tensor: embedded } }
+    }
+    if (direction === 'backward') {
+      await stage.embedBackward(tokens, tensor)
+      return { counted: true }
+    }
+    if (purpose === 'evaluate') return { loss: await stage.loss(tensor, targets) }
+    const { loss, inputGradient } = await stage.lossAndGradient(tensor, targets)
+    return {
+      loss,
+      onward: { header: moved(header, 'backward', route.length - 1), tensor: inputGradient },
+    }
+  }
+}
+
+export function workerOf(stage: AnyStage, data: Data, kept: Map<number, Float32Array>): Worker {
+  switch (stage.kind) {
+    case 'body':
+      return bodyWorker(stage, kept)
+    case 'ends':
+      return endsWorker(stage, data)
+  }
+}
