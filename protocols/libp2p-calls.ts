@@ -1,0 +1,195 @@
+/** The calling side: one long-lived stream to each peer for each protocol; calls share it, told apart by their id. */
+import type { Stream } from '@libp2p/interface'
+import { type Clock, withDeadline } from './clock.ts'
+import { ProtocolError, type ProtocolErrorCode } from './errors.ts'
+import { encodeFrame, encodeHeader, type FrameHead } from './frame.ts'
+import { FrameStream, type FrameStreamOwner, lost } from './libp2p-stream.ts'
+import type { AcceptBody, CallOptions, Message, PeerId, Received } from './network.ts'
+import { Tally } from './tally.ts'
+import { unreachable } from './unreachable.ts'
+
+/** Calls to one peer that have not ended. Beyond it a caller is told BUSY. */
+export const CALLS_PER_PEER_MAX = 64
+
+/** Connecting, and agreeing on the protocol. A call's own deadline may be shorter. */
+const OPEN_MS = 10_000
+
+interface CallsInit {
+  readonly clock: Clock
+  /** Connects if need be. @throws whatever libp2p does */
+  open(peer: PeerId, protocol: string, signal: AbortSignal): Promise<Stream>
+  garbage(from: PeerId, why: unknown): void
+}
+
+export class Calls {
+  readonly #init: CallsInit
+  readonly #streams = new Map<string, Promise<CallStream>>()
+  readonly #pending = new Tally()
+
+  constructor(init: CallsInit) {
+    this.#init = init
+  }
+
+  async call(
+    peer: PeerId,
+    protocol: string,
+    message: Message,
+    { timeoutMs, signal, accept }: CallOptions,
+  ): Promise<Received> {
+    const header = encodeHeader(message)
+    if (this.#pending.of(peer) >= CALLS_PER_PEER_MAX) {
+      throw new ProtocolError('BUSY', `${CALLS_PER_PEER_MAX} calls to peer ${peer} have not ended`)
+    }
+    return await this.#pending.during(peer, () =>
+      withDeadline(
+        { clock: this.#init.clock, timeoutMs, signal },
+        `peer ${peer} to answer ${protocol}`,
+        async (over) => {
+          const stream = await this.#stream(peer, protocol)
+          over.throwIfAborted()
+          return await stream.call(header, message.body, accept, over)
+        },
+      ),
+    )
+  }
+
+  /** Ends all calls. */
+  async stop(): Promise<void> {
+    const streams = [...this.#streams.values()]
+    await Promise.allSettled(streams.map(async (stream) => (await stream).abort(lost())))
+  }
+
+  /** Whoever comes while a stream is being opened waits for the same one. */
+  #stream(peer: PeerId, protocol: string): Promise<CallStream> {
+    const key = `${peer} ${protocol}`
+    const known = this.#streams.get(key)
+    if (known !== undefined) return known
+    const forget = () => {
+      if (this.#streams.get(key) === opening) this.#streams.delete(key)
+    }
+    const opening = this.#open(peer, protocol, forget)
+    this.#streams.set(key, opening)
+    opening.catch(forget)
+    return opening
+  }
+
+  async #open(peer: PeerId, protocol: string, closed: () => void): Promise<CallStream> {
+    const { clock, open, garbage } = this.#init
+    try {
+      const stream = await withDeadline(
+        { clock, timeoutMs: OPEN_MS },
+        `a stream to peer ${peer}`,
+        (signal) => open(peer, protocol, signal),
+      )
+      return new CallStream(stream, { clock, closed, garbage: (why) => garbage(peer, why) })
+    } catch (error) {
+      if (error instanceof Error && error.name === 'UnsupportedProtocolError') {
+        throw new ProtocolError('UNKNOWN_PROTOCOL', `peer ${peer} does not speak ${protocol}`)
+      }
+      throw unreachable(`peer ${peer}`, error)
+    }
+  }
+}
+
+interface CallStreamInit {
+  readonly clock: Clock
+  closed(): void
+  garbage(why: unknown): void
+}
+
+interface Pending {
+  readonly accept: AcceptBody | undefined
+  readonly answer: PromiseWithResolvers<Received>
+}
+
+class CallStream implements FrameStreamOwner {
+  readonly #frames: FrameStream
+  readonly #pending = new Map<number, Pending>()
+  readonly #init: CallStreamInit
+  #lastId = 0
+
+  constructor(stream: Stream, init: CallStreamInit) {
+    this.#init = init
+    this.#frames = new FrameStream(stream, init.clock, this)
+  }
+
+  abort(why: Error): void {
+    this.#frames.abort(why)
+  }
+
+  async call(
+    header: Uint8Array,
+    body: Uint8Array | undefined,
+    accept: AcceptBody | undefined,
+    signal: AbortSignal,
+  ): Promise<Received> {
+    this.#lastId = (this.#lastId + 1) >>> 0
+    const id = this.#lastId
+    const answer = Promise.withResolvers<Received>()
+    // It is not awaited if sending fails.
+    answer.promise.catch(() => {})
+    this.#pending.set(id, { accept, answer })
+    signal.addEventListener('abort', () => answer.reject(signal.reason), { once: true })
+    try {
+      await this.#frames.send(encodeFrame({ kind: 'request', id }, header, body), signal)
+      // Only now: a refusal may come while the body is still being sent from memory that the caller could reuse.
+      return await answer.promise
+    } finally {
+      this.#pending.delete(id)
+      this.#frames.drop(id, 'the call is over')
+    }
+  }
+
+  closed(): void {
+    this.#init.closed()
+    for (const { answer } of this.#pending.values()) answer.reject(lost())
+  }
+
+  garbage(why: unknown): void {
+    this.#init.garbage(why)
+  }
+
+  accept({ kind, id }: FrameHead, header: unknown, length: number): Uint8Array {
+    const accept = this.#pending.get(id)?.accept
+    if (kind !== 'answer' || accept === undefined) {
+      throw new ProtocolError('REFUSED', 'the answer has a body that the caller did not ask for')
+    }
+    return accept(header, length)
+  }
+
+  received({ kind, id }: FrameHead, message: Received): void {
+    const answer = this.#pending.get(id)?.answer
+    if (kind === 'answer') answer?.resolve(message)
+    else answer?.reject(decodeError(message.header))
+  }
+
+  refused({ id }: FrameHead, why: unknown): void {
+    this.#pending.get(id)?.answer.reject(why)
+  }
+}
+
+const CODES: Readonly<Record<ProtocolErrorCode, true>> = {
+  TIMEOUT: true,
+  PEER_LOST: true,
+  UNREACHABLE: true,
+  UNKNOWN_PROTOCOL: true,
+  BAD_MESSAGE: true,
+  TOO_LARGE: true,
+  CORRUPT: true,
+  WRONG_SHAPE: true,
+  NON_FINITE: true,
+  WRONG_RUN: true,
+  STALE: true,
+  BUSY: true,
+  REFUSED: true,
+  INTERNAL: true,
+}
+
+/** What another peer calls an error is checked like everything else that it says. */
+function decodeError(header: unknown): ProtocolError {
+  const { code, message } = Object(header) as { code?: unknown; message?: unknown }
+  if (typeof code !== 'string' || !Object.hasOwn(CODES, code) || typeof message !== 'string') {
+    return new ProtocolError('INTERNAL', 'the peer answered with an error of unknown form')
+  }
+  return new ProtocolError(code as ProtocolErrorCode, message)
+}

@@ -1,0 +1,71 @@
+/** Announcements over gossipsub: small, signed by who made them, delivered to whoever listens, best effort. */
+import { type GossipSub, type Message, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub'
+import { ProtocolError } from './errors.ts'
+import { type Json, LIMITS, type PeerId } from './network.ts'
+
+type Listener = (from: PeerId, header: unknown) => void
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true })
+
+export class Gossip {
+  readonly #pubsub: GossipSub
+  readonly #listeners = new Map<string, Set<Listener>>()
+  readonly #failed: (why: unknown) => void
+
+  /** @param failed hears of announcements that could not be sent; nobody waits for them */
+  constructor(pubsub: GossipSub, failed: (why: unknown) => void) {
+    this.#pubsub = pubsub
+    this.#failed = failed
+    pubsub.addEventListener('message', ({ detail }) => this.#deliver(detail))
+  }
+
+  publish(topic: string, header: Json): void {
+    const bytes = encoder.encode(JSON.stringify(header))
+    // Gossipsub loses what is too long without a word.
+    if (bytes.length > LIMITS.announcement) {
+      throw new ProtocolError(
+        'TOO_LARGE',
+        `an announcement of ${bytes.length} bytes is over the limit of ${LIMITS.announcement} bytes`,
+      )
+    }
+    this.#pubsub.publish(topic, bytes).catch(this.#failed)
+  }
+
+  subscribe(topic: string, listener: Listener): () => void {
+    const listeners = this.#listeners.get(topic) ?? new Set()
+    if (listeners.size === 0) {
+      this.#listeners.set(topic, listeners)
+      this.#pubsub.topicValidators.set(topic, (_, message) => validate(message))
+      this.#pubsub.subscribe(topic)
+    }
+    // A listener of one's own, so that the same function may be given twice.
+    const own: Listener = (from, header) => listener(from, header)
+    listeners.add(own)
+    return () => {
+      if (!listeners.delete(own) || listeners.size > 0) return
+      this.#listeners.delete(topic)
+      this.#pubsub.unsubscribe(topic)
+      this.#pubsub.topicValidators.delete(topic)
+    }
+  }
+
+  #deliver(message: Message): void {
+    if (message.type !== 'signed') return
+    const header: unknown = JSON.parse(decoder.decode(message.data))
+    for (const listener of this.#listeners.get(message.topic) ?? []) {
+      listener(message.from.toString(), header)
+    }
+  }
+}
+
+/** What is refused here is not forwarded either. */
+function validate({ data }: Message): TopicValidatorResult {
+  if (data.length > LIMITS.announcement) return TopicValidatorResult.Reject
+  try {
+    JSON.parse(decoder.decode(data))
+    return TopicValidatorResult.Accept
+  } catch {
+    return TopicValidatorResult.Reject
+  }
+}

@@ -1,0 +1,94 @@
+/** The libp2p node: which parts it is made of, and how they are set. Every number here was measured or has its reason. */
+
+import { type GossipSub, gossipsub } from '@chainsafe/libp2p-gossipsub'
+import { bootstrap } from '@libp2p/bootstrap'
+import { privateKeyFromProtobuf } from '@libp2p/crypto/keys'
+import { type Identify, identify } from '@libp2p/identify'
+import type { Libp2p } from '@libp2p/interface'
+import { noise } from '@libp2p/noise'
+import { type Ping, ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { createLibp2p } from 'libp2p'
+import { ListenError } from './listen-error.ts'
+
+/** Yamux's own; a sender assumes that the receiver has the same, so that it is not a setting. */
+const INITIAL_WINDOW_BYTES = 256 * 1024
+
+/**
+ * Bytes of one stream that may be under way. On a slow uplink they stand in front of everything else on the
+ * connection, the monitor's ping included; on a long fat one they limit throughput to a window a round trip.
+ */
+export const DEFAULT_WINDOW_BYTES = 1024 * 1024
+
+/** Many peers of one host (a test, a demo, a NAT) connect within one second; libp2p's own limit is 5. */
+const CONNECTIONS_PER_HOST_AND_SECOND = 256
+
+/** The slow backstop behind our own leases: a peer that works hard or sits behind a slow uplink must survive it. */
+const MONITOR = { pingInterval: 10_000, pingTimeout: { minTimeout: 20_000, maxTimeout: 60_000 } }
+
+/**
+ * The monitor starts a ping every 10 s and lets one take 60 s. libp2p's limit of one at a time would make the second
+ * fail, and the monitor would take that for a dead connection.
+ */
+const PINGS_AT_ONCE = 8
+
+/** Gossip has no backpressure; a peer that does not read loses announcements beyond this. */
+const GOSSIP_BUFFER_BYTES = 8 * 1024 * 1024
+
+export interface NodeInit {
+  /** Private key as `loadOrCreateIdentity` gives it; without it the node is someone new. */
+  readonly identity?: Uint8Array | undefined
+  /** Multiaddrs to listen on: "/ip4/127.0.0.1/tcp/4001", port 0 for any. */
+  readonly listen: readonly string[]
+  /** Multiaddrs with peer ids to connect to at start. */
+  readonly bootstrap: readonly string[]
+  /** @default DEFAULT_WINDOW_BYTES */
+  readonly windowBytes?: number | undefined
+}
+
+export type Node = Libp2p<{ pubsub: GossipSub; identify: Identify; ping: Ping }>
+
+/** @throws ListenError that names the address and the remedy */
+export async function createNode(init: NodeInit): Promise<Node> {
+  const windowBytes = init.windowBytes ?? DEFAULT_WINDOW_BYTES
+  try {
+    return await createLibp2p({
+      ...(init.identity && { privateKey: privateKeyFromProtobuf(init.identity) }),
+      addresses: { listen: [...init.listen] },
+      transports: [tcp()],
+      connectionEncrypters: [noise()],
+      streamMuxers: [
+        yamux({
+          streamOptions: {
+            initialStreamWindowSize: INITIAL_WINDOW_BYTES,
+            maxStreamWindowSize: windowBytes,
+            maxReadBufferLength: 8 * windowBytes,
+          },
+        }),
+      ],
+      connectionManager: {
+        inboundConnectionThreshold: CONNECTIONS_PER_HOST_AND_SECOND,
+        maxIncomingPendingConnections: CONNECTIONS_PER_HOST_AND_SECOND,
+      },
+      connectionMonitor: MONITOR,
+      peerDiscovery: init.bootstrap.length > 0 ? [bootstrap({ list: [...init.bootstrap] })] : [],
+      services: {
+        identify: identify(),
+        ping: ping({ maxInboundStreams: PINGS_AT_ONCE, maxOutboundStreams: PINGS_AT_ONCE }),
+        // No maxInboundDataLength: one longer message would end the receiver's stream for good, without an error on
+        // either side. The limit is kept at publish and by the topic's validator.
+        pubsub: gossipsub({
+          globalSignaturePolicy: 'StrictSign',
+          allowPublishToZeroTopicPeers: true,
+          emitSelf: false,
+          fallbackToFloodsub: false,
+          doPX: false,
+          maxOutboundBufferSize: GOSSIP_BUFFER_BYTES,
+        }),
+      },
+    })
+  } catch (error) {
+    throw ListenError.from(error, init.listen) ?? error
+  }
+}

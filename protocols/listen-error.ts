@@ -1,0 +1,30 @@
+/** The one thing about a node's start that its user can mend: an address that cannot be listened on. */
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another process listens there: choose another --listen or stop the other process',
+  EACCES: 'this user may not listen there: choose another --listen with a port above 1023',
+  EADDRNOTAVAIL: 'this machine has no such address: choose another --listen',
+}
+
+export class ListenError extends Error {
+  override readonly name = 'ListenError'
+  readonly address: string
+
+  constructor(address: string, remedy: string, options?: ErrorOptions) {
+    super(`cannot listen on ${address}: ${remedy}`, options)
+    this.address = address
+  }
+
+  /** libp2p gives one error for all addresses, in whose text each is followed by what went wrong with it. */
+  static from(error: unknown, addresses: readonly string[]): ListenError | undefined {
+    if (!(error instanceof Error) || !error.name.startsWith('UnsupportedListenAddress')) return
+    for (const address of addresses) {
+      const start = error.message.indexOf(`${address}: `)
+      if (start === -1) continue
+      const line = error.message.slice(start + address.length + 2).split('\n', 1)[0]!
+      const code = Object.keys(REMEDIES).find((known) => line.includes(known))
+      return new ListenError(address, code === undefined ? line : REMEDIES[code]!, { cause: error })
+    }
+    return new ListenError(addresses.join(', '), error.message, { cause: error })
+  }
+}

@@ -1,0 +1,15 @@
+/** Why no connection could be made, in one line. */
+import { ProtocolError } from './errors.ts'
+
+/** @param whom a peer or an address */
+export function unreachable(whom: string, cause: unknown): ProtocolError {
+  return new ProtocolError('UNREACHABLE', `cannot reach ${whom}: ${reason(cause)}`, { cause })
+}
+
+/** libp2p tries several addresses and wraps what each of them failed with. */
+function reason(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    return [...new Set(error.errors.map(reason))].join('; ')
+  }
+  return error instanceof Error ? error.message : String(error)
+}
