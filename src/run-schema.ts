@@ -1,0 +1,169 @@
+/**
+ * Every setting of a run: its bounds, default, unit and meaning. This table is the only place that knows them; the
+ * command line's help and the reference in docs are made from it.
+ */
+import { z } from 'zod'
+
+/** Of the manifest's layout. Another version is another meaning: it is refused, never guessed at. */
+export const VERSION = 1
+
+/** A schema with its default, its unit ('' for none) and what it means. */
+function setting<T extends z.ZodType>(
+  schema: T,
+  byDefault: z.util.NoUndefined<z.output<T>>,
+  unit: string,
+  description: string,
+) {
+  return schema.default(byDefault).meta({ unit, description })
+}
+
+/** A group of settings; left out, each takes its default. */
+function group<T extends z.ZodRawShape>(description: string, shape: T) {
+  return z.strictObject(shape).meta({ description })
+}
+
+const upTo = (max: number) => z.int().min(1).max(max)
+const positive = z.number().positive()
+const rate = z.number().min(0).lt(1)
+
+const model = group('The Llama that is trained.', {
+  vocabSize: setting(
+    z
+      .int()
+      .min(256)
+      .max(1 << 20),
+    256,
+    'tokens',
+    'Size of the vocabulary. Tokens are bytes: more than 256 leaves rows unused.',
+  ),
+  hiddenSize: setting(upTo(1 << 16), 128, 'elements', 'Width of the activations between layers.'),
+  intermediateSize: setting(upTo(1 << 18), 344, 'elements', 'Width inside the SwiGLU block.'),
+  layers: setting(upTo(4096), 6, 'layers', 'Transformer layers in all, the same number a stage.'),
+  heads: setting(upTo(1024), 4, 'heads', 'Query heads of the attention.'),
+  keyValueHeads: setting(
+    upTo(1024),
+    4,
+    'heads',
+    'Key and value heads: equal to heads, or a divisor for grouped-query attention.',
+  ),
+  ropeTheta: setting(positive, 10_000, '', 'Base of the rotary position embedding.'),
+  rmsNormEps: setting(positive, 1e-5, '', 'Added to the mean square in every RMS norm.'),
+})
+
+const microbatch = group('The unit that travels through the pipeline.', {
+  batch: setting(upTo(1 << 16), 4, 'sequences', 'Sequences in a microbatch.'),
+  context: setting(upTo(1 << 20), 128, 'tokens', 'Length of a sequence.'),
+})
+
+const optimizer = group('AdamW, one a stage.', {
+  learningRate: setting(positive, 1e-3, '', 'Learning rate after the warm-up, constant.'),
+  warmupSteps: setting(
+    z.int().min(0),
+    20,
+    'steps',
+    'The learning rate rises linearly for so long.',
+  ),
+  beta1: setting(rate, 0.9, '', 'Decay of the first moment.'),
+  beta2: setting(rate, 0.999, '', 'Decay of the second moment.'),
+  epsilon: setting(positive, 1e-8, '', 'Added to the root of the second moment.'),
+  weightDecay: setting(z.number().min(0), 0, '', 'Decoupled decay, per unit of learning rate.'),
+  clipNorm: setting(positive, 1, '', "Each stage's gradient is scaled down to this L2 norm."),
+})
+
+const data = group(
+  'The text. The manifest fixes its content, so that every peer trains on the same.',
+  {
+    source: z
+      .string()
+      .regex(/^(package|file):.+$/, 'allowed are package:NAME and file:PATH')
+      .meta({
+        unit: '',
+        description: 'package:NAME, a bundled corpus, or file:PATH, relative to the manifest.',
+      }),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'a SHA-256 has 64 digits 0-9a-f')
+      .meta({ unit: 'hex', description: 'Digest of the text.' }),
+    bytes: z.int().min(1).meta({ unit: 'bytes', description: 'Length of the text.' }),
+    heldOut: setting(
+      z.number().positive().lt(1),
+      0.05,
+      'fraction',
+      'Share of the text, at its end, that is never trained on but measures the loss.',
+    ),
+  },
+)
+
+const evaluation = group('The loss on held-out text.', {
+  everySteps: setting(z.int().min(1), 25, 'steps', 'Between two evaluations.'),
+  microbatches: setting(upTo(4096), 16, 'microbatches', 'Held-out text of an evaluation.'),
+})
+
+export const STRATEGIES = ['checkfree', 'copy', 'random'] as const
+
+const recovery = group('What happens when a stage is lost.', {
+  policy: setting(
+    z
+      .array(z.enum(STRATEGIES))
+      .min(1)
+      .refine((policy) => new Set(policy).size === policy.length, 'names a strategy twice'),
+    [...STRATEGIES],
+    '',
+    'Strategies in the order in which they are tried.',
+  ),
+  normExponent: setting(
+    z.number().min(0).max(4),
+    1,
+    '',
+    'checkfree weighs each neighbour by its gradient norm to this power; 0 is the plain mean.',
+  ),
+  learningRateScale: setting(
+    positive.max(10),
+    1.1,
+    '',
+    "Multiplies a recovered stage's learning rate from then on.",
+  ),
+})
+
+export const runSchema = z
+  .strictObject({
+    format: z.literal('gensyn-run').meta({ description: 'What this file is.' }),
+    version: z.literal(VERSION).meta({ description: "Version of the manifest's layout." }),
+    name: setting(z.string().min(1).max(64), 'run', '', 'For people; has no effect.'),
+    seed: setting(z.int().min(0), 1, '', 'Decides initial weights and the order of the data.'),
+    steps: setting(upTo(1e9), 300, 'steps', 'Optimizer updates until the run is done.'),
+    stages: setting(
+      upTo(1024),
+      6,
+      'stages',
+      'Body stages. With the ends, stage 0, a run needs one peer more.',
+    ),
+    microbatches: setting(upTo(4096), 4, 'microbatches', 'Microbatches of a step.'),
+    model: model.prefault({}),
+    microbatch: microbatch.prefault({}),
+    optimizer: optimizer.prefault({}),
+    data,
+    evaluation: evaluation.prefault({}),
+    recovery: recovery.prefault({}),
+  })
+  .superRefine(({ stages, model }, context) => {
+    const { layers, heads, keyValueHeads, hiddenSize } = model
+    const refuse = (name: keyof typeof model, message: string) =>
+      context.addIssue({ code: 'custom', path: ['model', name], message })
+    if (layers % stages !== 0) {
+      const near = Math.max(1, Math.round(layers / stages)) * stages
+      refuse('layers', `${layers} do not divide evenly among ${stages} stages; ${near} would`)
+    }
+    if (hiddenSize % heads !== 0 || (hiddenSize / heads) % 2 !== 0) {
+      refuse(
+        'heads',
+        `${heads} heads split a hidden size of ${hiddenSize} into ${hiddenSize / heads} each; ` +
+          'rotary embedding needs an even whole number',
+      )
+    }
+    if (heads % keyValueHeads !== 0) {
+      refuse('keyValueHeads', `${keyValueHeads} do not divide ${heads} query heads`)
+    }
+  })
+
+export type Run = z.output<typeof runSchema>
