@@ -1,0 +1,138 @@
+/** What is said arrives whole, once, and apart from everything else that is said. */
+import { expect, vi } from 'vitest'
+import type { Handler } from '../../protocols/network.ts'
+import {
+  acceptAnswer,
+  CALL,
+  echo,
+  noise,
+  OTHER_PROTOCOL,
+  PROTOCOL,
+  type Promises,
+  pair,
+  sameBytes,
+  takesBody,
+} from './network-fixture.ts'
+
+export function calls(promises: Promises): void {
+  promises('carries a header and tells who asks', async (swarm) => {
+    const [asker, answerer] = await pair(swarm)
+    const header = { text: 'größer ≥ 微批 🧠\u0000', list: [1, 2.5, null, true], nested: { a: {} } }
+    const handle = vi.fn<Handler['handle']>(async (from) => ({ header: { from } }))
+    answerer.handle(PROTOCOL, { handle })
+    const answer = await asker.call(answerer.self, PROTOCOL, { header }, CALL)
+    expect(answer).toEqual({ header: { from: asker.self } })
+    expect(handle.mock.calls).toEqual([[asker.self, { header }]])
+  })
+
+  promises('shares no object between the two sides', async (swarm) => {
+    const [asker, answerer] = await pair(swarm)
+    const header = { list: [1] }
+    answerer.handle(PROTOCOL, {
+      async handle(_from, received) {
+        ;(received.header as typeof header).list.push(2)
+        return { header: received.header as typeof header }
+      },
+    })
+    const answer = await asker.call(answerer.self, PROTOCOL, { header }, CALL)
+    expect([header, answer.header]).toEqual([{ list: [1] }, { list: [1, 2] }])
+  })
+
+  for (const length of [0, 1, 5 * 1024 * 1024 + 3]) {
+    promises(`carries a body of ${length} bytes there and back`, async (swarm) => {
+      const [asker, answerer] = await pair(swarm)
+      const body = noise(length)
+      const accept = vi.fn(takesBody.accept)
+      answerer.handle(PROTOCOL, { ...echo, accept })
+      const options = { ...CALL, accept: acceptAnswer }
+      const answer = await asker.call(answerer.self, PROTOCOL, { header: 'h', body }, options)
+      expect(accept.mock.calls).toEqual([[asker.self, 'h', length]])
+      expect(sameBytes(answer.body, body)).toBe(true)
+    })
+  }
+
+  promises('stores bodies where accept says, and reads them from shared memory', async (swarm) => {
+    const [asker, answerer] = await pair(swarm)
+    const shared = () => new Uint8Array(new SharedArrayBuffer(300_000))
+    const [sent, stored, answered] = [shared(), shared(), shared()] as const
+    sent.set(noise(sent.length))
+    let received: Uint8Array | undefined
+    answerer.handle(PROTOCOL, {
+      accept: () => stored,
+      async handle(_from, { body }) {
+        received = body
+        return { header: null, body: stored }
+      },
+    })
+    const options = { ...CALL, accept: () => answered }
+    const answer = await asker.call(answerer.self, PROTOCOL, { header: 0, body: sent }, options)
+    expect([received?.buffer, answer.body?.buffer]).toEqual([stored.buffer, answered.buffer])
+    expect([sameBytes(stored, sent), sameBytes(answered, sent)]).toEqual([true, true])
+  })
+
+  promises('lets the caller reuse the body once it has its answer', async (swarm) => {
+    const [asker, answerer] = await pair(swarm)
+    const bodies: Uint8Array[] = []
+    answerer.handle(PROTOCOL, {
+      ...takesBody,
+      async handle(_from, { body }) {
+        bodies.push(body!)
+        return { header: null }
+      },
+    })
+    const body = new Uint8Array(200_000)
+    for (const fill of [1, 2]) {
+      await asker.call(answerer.self, PROTOCOL, { header: null, body: body.fill(fill) }, CALL)
+    }
+    expect(bodies.map((bytes) => [bytes[0], bytes.at(-1)])).toEqual([
+      [1, 1],
+      [2, 2],
+    ])
+  })
+
+  promises('gives each of many calls its own answer, whichever comes first', async (swarm) => {
+    const [asker, answerer] = await pair(swarm)
+    const count = 20
+    const gates = Array.from({ length: count + 1 }, () => Promise.withResolvers<void>())
+    gates[count]!.resolve()
+    const order: number[] = []
+    answerer.handle(PROTOCOL, {
+      ...takesBody,
+      // Each answer waits for the one to the next question, so that they go out backwards.
+      async handle(_from, { header, body }) {
+        const i = header as number
+        await gates[i + 1]!.promise
+        order.push(i)
+        gates[i]!.resolve()
+        return { header: { answerTo: i }, body: body! }
+      },
+    })
+    const options = { ...CALL, accept: acceptAnswer }
+    const questions = Array.from({ length: count }, (_, i) => ({
+      header: i,
+      body: new Uint8Array(1000).fill(i),
+    }))
+    const answers = await Promise.all(
+      questions.map((question) => asker.call(answerer.self, PROTOCOL, question, options)),
+    )
+    expect(order).toEqual([...questions.keys()].reverse())
+    expect(answers.map(({ header }) => header)).toEqual(
+      order.toReversed().map((answerTo) => ({ answerTo })),
+    )
+    expect(answers.map(({ body }) => body?.[999])).toEqual(order.toReversed())
+  })
+
+  promises('does not hold up a call behind a large body on another protocol', async (swarm) => {
+    const [asker, answerer] = await pair(swarm)
+    answerer.handle(PROTOCOL, { ...takesBody, handle: async () => ({ header: 'large' }) })
+    answerer.handle(OTHER_PROTOCOL, { handle: async () => ({ header: 'small' }) })
+    const large = { header: null, body: new Uint8Array(64 * 1024 * 1024) }
+    const answers: unknown[] = []
+    const answered = ({ header }: { header: unknown }) => answers.push(header)
+    await Promise.all([
+      asker.call(answerer.self, PROTOCOL, large, CALL).then(answered),
+      asker.call(answerer.self, OTHER_PROTOCOL, { header: null }, CALL).then(answered),
+    ])
+    expect(answers).toEqual(['small', 'large'])
+  })
+}
