@@ -35,15 +35,17 @@ export class Liveness {
   suspect(peer: PeerId, reason: string): Promise<void> {
     const { roster, signal, lose } = this.#options
     if (signal.aborted || memberOf(roster(), peer) === undefined) return Promise.resolve()
-    let confirming = this.#confirming.get(peer)
-    if (confirming === undefined) {
-      confirming = this.#ask(peer, TIMEOUTS.reconnectMs)
-        .catch((error: Error) => {
+    const known = this.#confirming.get(peer)
+    if (known !== undefined) return known
+    const confirming = this.#ask(peer, TIMEOUTS.reconnectMs)
+      .then(
+        () => {},
+        (error: Error) => {
           if (!signal.aborted) lose(peer, `${reason}; ${error.message}`)
-        })
-        .finally(() => this.#confirming.delete(peer))
-      this.#confirming.set(peer, confirming)
-    }
+        },
+      )
+      .finally(() => this.#confirming.delete(peer))
+    this.#confirming.set(peer, confirming)
     return confirming
   }
 

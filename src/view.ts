@@ -1,0 +1,91 @@
+/** The live view of a run: the coordinator's journal as one fixed-column line a step, and a line for what happens between. */
+import type { Entry } from './journal.ts'
+
+const COLUMNS = [
+  ['step', 6],
+  ['loss', 9],
+  ['tokens/s', 9],
+  ['seconds', 8],
+  ['peers', 6],
+  ['epoch', 6],
+  ['  stages', 0],
+] as const
+
+function row(cells: readonly (string | number)[]): string {
+  return cells.map((cell, i) => String(cell).padStart(COLUMNS[i]![1])).join('')
+}
+
+export const HEADER = row(COLUMNS.map(([name]) => name))
+
+function short(peer: string): string {
+  return peer.length > 8 ? `…${peer.slice(-6)}` : peer
+}
+
+export class RunView {
+  readonly #stageCount: number
+  #stages = ''
+
+  /** @param stageCount body stages and the ends */
+  constructor(stageCount: number) {
+    this.#stageCount = stageCount
+  }
+
+  /** The lines to print for one entry of the coordinator's journal. */
+  show(entry: Entry): string[] {
+    switch (entry.type) {
+      case 'roster': {
+        const held = new Set(entry.roster.members.map(({ stage }) => stage))
+        const digits = Array.from({ length: this.#stageCount }, (_, stage) =>
+          held.has(stage) ? String(stage % 10) : '·',
+        )
+        const spares = entry.roster.members.filter(({ stage }) => stage === null).length
+        this.#stages = digits.join('') + (spares > 0 ? ` +${spares}` : '')
+        return []
+      }
+      case 'step': {
+        const { step, loss, tokens, seconds, peers, epoch } = entry
+        const cells = [step, loss.toFixed(4), Math.round(tokens / seconds), seconds.toFixed(2)]
+        return [row([...cells, peers, epoch, `  ${this.#stages}`])]
+      }
+      case 'evaluation':
+        return [`${row([entry.step, entry.loss.toFixed(4)])}  on held-out text`]
+      case 'lost': {
+        const what = entry.stage === null ? 'a spare' : `stage ${entry.stage}`
+        return [`  lost ${what} (${short(entry.lost)}): ${entry.reason}`]
+      }
+      case 'held': {
+        if (entry.cause === 'empty') return [`  stage ${entry.stage} held by ${short(entry.by)}`]
+        const donors = entry.donors.map(({ stage }) => stage).join(' and ')
+        const kib = Math.round(entry.bytes / 1024)
+        const since = entry.secondsSinceLoss?.toFixed(2)
+        return [
+          ...entry.skipped.map(({ strategy, reason }) => `  not ${strategy}: ${reason}`),
+          `  stage ${entry.stage} rebuilt by ${short(entry.by)}: ${entry.strategy}${donors && ` from stages ${donors}`}, ${kib} KiB in ${entry.seconds.toFixed(2)} s, held again ${since} s after the loss`,
+        ]
+      }
+      case 'waiting':
+        return [`  waiting for stages ${entry.stages.join(', ')}: ${entry.reason}`]
+      case 'aborted':
+        return [`  step ${entry.step} starts over: ${entry.reason}`]
+      case 'refused':
+      case 'notice':
+        return [
+          `  ${entry.type === 'notice' ? entry.message : `refused ${short(entry.from)}: ${entry.reason}`}`,
+        ]
+      case 'finished':
+        return [
+          entry.failure === null
+            ? `  done: ${entry.committed} steps`
+            : `  ended after ${entry.committed} steps: ${entry.failure}`,
+        ]
+      case 'started':
+      case 'founded':
+      case 'joined':
+      case 'committed':
+      case 'saved':
+        return []
+      default:
+        return entry satisfies never
+    }
+  }
+}
