@@ -24,7 +24,8 @@ function hash128(text: string): [number, number, number, number] {
 }
 
 export class Random {
-  readonly #path: string
+  /** What it was made from: `new Random(path)` draws the same again, in another thread for instance. */
+  readonly path: string
   #a: number
   #b: number
   #c: number
@@ -32,14 +33,14 @@ export class Random {
 
   /** @param seed any text or number; equal seeds give equal draws on every machine. */
   constructor(seed: string | number) {
-    this.#path = String(seed)
-    ;[this.#a, this.#b, this.#c, this.#d] = hash128(this.#path)
+    this.path = String(seed)
+    ;[this.#a, this.#b, this.#c, this.#d] = hash128(this.path)
     for (let i = 0; i < 12; i++) this.uint32()
   }
 
   /** An independent generator: a pure function of this one's seed and `name`, not of what was drawn so far. */
   stream(name: string | number): Random {
-    return new Random(`${this.#path}/${name}`)
+    return new Random(`${this.path}/${name}`)
   }
 
   /** Uniform over 0 .. 2^32 - 1 (sfc32). */

@@ -1,0 +1,108 @@
+/** Reverse-mode differentiation: builds the gradient of a graph in that same graph. */
+import { type Graph, type Node, sameShape, type Value } from './graph.ts'
+import type { Operands, Operator } from './ops/operator.ts'
+import { operators } from './ops.ts'
+
+/** A value and the gradient of the loss with respect to it. */
+export interface Incoming {
+  readonly value: Value
+  readonly gradient: Value
+}
+
+/**
+ * Gradients of the loss with respect to `targets`, in their order.
+ * @param sums for a target, a value of its shape to which its gradient is added (a graph input, usually): the addition
+ *   then becomes part of the last product where the operator has room for it.
+ */
+export function gradients(
+  graph: Graph,
+  incoming: readonly Incoming[],
+  targets: readonly Value[],
+  sums: ReadonlyMap<Value, Value> = new Map(),
+): Value[] {
+  const varying = dependents(graph, targets)
+  const path = graph.nodes.filter((node) => node.outputs.some((output) => varying.has(output)))
+  const known = new Map(sums)
+  for (const { value, gradient } of incoming) add(graph, known, value, gradient)
+  for (const node of path.toReversed()) {
+    const outputGradients = node.outputs.map((output) => known.get(output))
+    if (outputGradients.every((gradient) => gradient === undefined)) continue
+    const before = graph.nodes.length
+    const inputGradients = applyRule(graph, node, outputGradients)
+    const fresh = new Set(graph.nodes.slice(before))
+    for (const [i, input] of node.inputs.entries()) {
+      const gradient = inputGradients[i]
+      if (gradient === undefined || !varying.has(input)) continue
+      add(graph, known, input, sumTo(graph, gradient, input.shape), fresh)
+    }
+  }
+  return targets.map((target) => {
+    const gradient = known.get(target)
+    if (gradient === undefined || gradient === sums.get(target)) {
+      throw new Error(`nothing differentiable leads from ${target.name} to the outputs`)
+    }
+    return gradient
+  })
+}
+
+/** The targets and all values computed from them. */
+function dependents(graph: Graph, targets: readonly Value[]): Set<Value> {
+  const varying = new Set<Value>(targets)
+  for (const node of graph.nodes) {
+    if (!node.inputs.some((input) => varying.has(input))) continue
+    for (const output of node.outputs) varying.add(output)
+  }
+  return varying
+}
+
+function applyRule(
+  graph: Graph,
+  node: Node,
+  gradientsOfOutputs: readonly (Value | undefined)[],
+): readonly (Value | undefined)[] {
+  const { gradient: rule }: Operator = operators[node.op]
+  if (rule === undefined) throw new Error(`${node.name}: ${node.op} has no gradient rule`)
+  return graph.scope(`${node.name}'`, () =>
+    rule({
+      graph,
+      inputs: node.inputs as readonly Value[] as Operands,
+      outputs: node.outputs as readonly Value[] as Operands,
+      attributes: node.attributes,
+      gradient: gradientsOfOutputs[0]!,
+      gradients: gradientsOfOutputs,
+    }),
+  )
+}
+
+/**
+ * Sums the uses of a value. A gradient that nobody else reads yet (`fresh`) may be rebuilt with the sum so far inside
+ * it (Gemm's C); doing that to one that is shared would compute it twice.
+ */
+function add(
+  graph: Graph,
+  known: Map<Value, Value>,
+  value: Value,
+  gradient: Value,
+  fresh: ReadonlySet<Node> = new Set(),
+): void {
+  const sum = known.get(value)
+  if (sum === undefined) {
+    known.set(value, gradient)
+    return
+  }
+  const { node } = gradient
+  const operator: Operator | undefined = node && operators[node.op]
+  const fused = node && fresh.has(node) ? operator?.accumulate?.(graph, node, sum) : undefined
+  known.set(value, fused ?? graph.add('Add', [sum, gradient]))
+}
+
+/** Undoes broadcasting: sums a gradient down to the shape of the operand it belongs to. */
+function sumTo(graph: Graph, gradient: Value, shape: readonly number[]): Value {
+  if (sameShape(gradient.shape, shape)) return gradient
+  const extra = gradient.shape.length - shape.length
+  const axes = [...gradient.shape.keys()].filter(
+    (axis) => axis < extra || shape[axis - extra] !== gradient.shape[axis],
+  )
+  const sum = graph.add('ReduceSum', [gradient, graph.integers(axes)], { keepdims: 1 })
+  return extra === 0 ? sum : graph.add('Reshape', [sum, graph.integers(shape)])
+}

@@ -1,0 +1,154 @@
+/** A graph of ONNX operators with static shapes, checked as it is built. */
+import { type Op, operators } from './ops.ts'
+
+export type DType = 'float32' | 'int32' | 'int64'
+export type ConstantData = Float32Array | Int32Array | BigInt64Array
+
+export interface Type {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+}
+
+export interface Value extends Type {
+  readonly name: string
+  /** What computes it; undefined for inputs and constants. */
+  readonly node: Node | undefined
+  /** The contents of a constant. */
+  readonly data: ConstantData | undefined
+}
+
+export type Attributes = Readonly<Record<string, number | string | readonly number[]>>
+
+export interface Node {
+  readonly name: string
+  readonly op: Op
+  readonly inputs: readonly Value[]
+  readonly outputs: readonly Value[]
+  readonly attributes: Attributes
+}
+
+export interface Output {
+  readonly name: string
+  readonly value: Value
+  /** The input whose memory this output is written to (aliasing.ts says when that is allowed). */
+  readonly inPlaceOf: Value | undefined
+}
+
+/** A node that cannot be: names the node, its operator and the shapes that do not fit. */
+export class ShapeError extends Error {
+  override readonly name = 'ShapeError'
+}
+
+export function show(type: Type): string {
+  return `${type.dtype} [${type.shape.join(', ')}]`
+}
+
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((size, dimension) => size * dimension, 1)
+}
+
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dimension, i) => dimension === b[i])
+}
+
+export class Graph {
+  /** In the order they were added, which is topological. */
+  readonly nodes: Node[] = []
+  readonly inputs: Value[] = []
+  readonly outputs: Output[] = []
+  readonly constants: Value[] = []
+  readonly #constantsByContent = new Map<string, Value>()
+  #scope = ''
+
+  input(name: string, dtype: DType, shape: readonly number[]): Value {
+    const value = { name, dtype, shape, node: undefined, data: undefined }
+    this.inputs.push(value)
+    return value
+  }
+
+  float(name: string, shape: readonly number[]): Value {
+    return this.input(name, 'float32', shape)
+  }
+
+  output(name: string, value: Value, inPlaceOf?: Value): void {
+    if (value.node === undefined || this.outputs.some((output) => output.value === value)) {
+      throw new Error(`output ${name} must be a computed value that is not yet an output`)
+    }
+    this.outputs.push({ name, value, inPlaceOf })
+  }
+
+  /** Equal constants become one. */
+  constant(shape: readonly number[], data: ConstantData): Value {
+    const dtype = dtypeOf(data)
+    const key = `${dtype}[${shape}]${data.join()}`
+    const known = this.#constantsByContent.get(key)
+    if (known !== undefined) return known
+    const name = `constant_${this.constants.length}`
+    const value = { name, dtype, shape, node: undefined, data }
+    this.#constantsByContent.set(key, value)
+    this.constants.push(value)
+    return value
+  }
+
+  scalar(number: number): Value {
+    return this.constant([], Float32Array.of(number))
+  }
+
+  /** A list of int64: how ONNX takes shapes, sizes and axes. */
+  integers(numbers: readonly number[]): Value {
+    return this.constant([numbers.length], BigInt64Array.from(numbers, BigInt))
+  }
+
+  /** The first output of a new node. */
+  add(op: Op, inputs: readonly Value[], attributes: Attributes = {}): Value {
+    return this.addAll(op, inputs, attributes)[0]!
+  }
+
+  /** All outputs of a new node. */
+  addAll(op: Op, inputs: readonly Value[], attributes: Attributes = {}): readonly Value[] {
+    const name = `${this.#scope}${op}_${this.nodes.length}`
+    const types = this.#infer(name, op, inputs, attributes)
+    const outputs: Value[] = []
+    const node = { name, op, inputs, outputs, attributes }
+    for (const [i, type] of types.entries()) {
+      outputs.push({ ...type, name: `${name}:${i}`, node, data: undefined })
+    }
+    this.nodes.push(node)
+    return outputs
+  }
+
+  /** Prefixes the names of the nodes that `build` adds, for errors and profiles. */
+  scope<T>(name: string, build: () => T): T {
+    const outer = this.#scope
+    this.#scope = `${outer}${name}/`
+    try {
+      return build()
+    } finally {
+      this.#scope = outer
+    }
+  }
+
+  #infer(name: string, op: Op, inputs: readonly Value[], attributes: Attributes): Type[] {
+    try {
+      return operators[op].infer(inputs, attributes)
+    } catch (error) {
+      if (!(error instanceof ShapeError)) throw error
+      const shapes = inputs.map(show).join(', ')
+      throw new ShapeError(`${name}: ${op} of ${shapes}: ${error.message}`)
+    }
+  }
+}
+
+/** The nodes that an output depends on, in order. Gradient rules build more than is asked for; the rest is dead. */
+export function liveNodes(graph: Graph): Node[] {
+  const live = new Set(graph.outputs.map((output) => output.value.node))
+  for (const node of graph.nodes.toReversed()) {
+    if (live.has(node)) for (const input of node.inputs) live.add(input.node)
+  }
+  return graph.nodes.filter((node) => live.has(node))
+}
+
+function dtypeOf(data: ConstantData): DType {
+  if (data instanceof Float32Array) return 'float32'
+  return data instanceof Int32Array ? 'int32' : 'int64'
+}

@@ -1,0 +1,111 @@
+/** A stage computed by ONNX Runtime in this thread, which a run blocks. */
+import { Engine, type StageOptions } from './engine.ts'
+import type { StageConfig } from './model.ts'
+import { ENDS, layoutOf } from './parameters.ts'
+import { bodyPrograms, endsPrograms } from './programs.ts'
+import { tensor } from './session.ts'
+import type { AnyStage, BodyStage, EndsStage } from './stage.ts'
+import { type Calls, type Kind, type StageOf, stageOn } from './stage-calls.ts'
+import { Turns } from './turns.ts'
+
+/** Stage 0 is the ends, all others are body stages. */
+export type StageAt<N extends number> = number extends N
+  ? AnyStage
+  : N extends typeof ENDS
+    ? EndsStage
+    : BodyStage
+
+export async function createLocalStage<N extends number>(
+  config: StageConfig,
+  stage: N,
+  options: StageOptions,
+): Promise<StageAt<N>> {
+  const created = stage === ENDS ? ends(config, options) : body(config, stage, options)
+  return (await created) as StageAt<N>
+}
+
+/** What one kind computes beyond the flat buffers. */
+type Own<K extends Kind> = Omit<Calls<StageOf<K>>, keyof Calls<AnyStage>>
+
+async function body(config: StageConfig, stage: number, options: StageOptions): Promise<BodyStage> {
+  const engine = await Engine.create(config, stage, bodyPrograms(config), options)
+  return local('body', config, stage, engine, {
+    async forward(input) {
+      const output = engine.newActivation()
+      const feeds = { input: engine.activation(input) }
+      await engine.run('forward', feeds, { output: engine.activation(output) })
+      return output
+    },
+    async backward(input, outputGradient) {
+      const inputGradient = engine.newActivation()
+      const feeds = {
+        input: engine.activation(input),
+        outputGradient: engine.activation(outputGradient),
+      }
+      const outputs = { inputGradient: engine.activation(inputGradient) }
+      await engine.run('backward', feeds, outputs, engine.parameterNames)
+      return inputGradient
+    },
+  })
+}
+
+async function ends(config: StageConfig, options: StageOptions): Promise<EndsStage> {
+  const engine = await Engine.create(config, ENDS, endsPrograms(config), options)
+  const scalar = () => tensor(new Float32Array(1), [1, 1])
+  return local('ends', config, ENDS, engine, {
+    async embed(tokens) {
+      const output = engine.newActivation()
+      const feeds = { tokens: engine.tokens(tokens) }
+      await engine.run('embed', feeds, { output: engine.activation(output) })
+      return output
+    },
+    async embedBackward(tokens, outputGradient) {
+      const feeds = {
+        tokens: engine.tokens(tokens),
+        outputGradient: engine.activation(outputGradient),
+      }
+      await engine.run('embedBackward', feeds, {}, ['model.embed_tokens.weight'])
+    },
+    async lossAndGradient(input, targets) {
+      const inputGradient = engine.newActivation()
+      const loss = scalar()
+      const feeds = { input: engine.activation(input), targets: engine.tokens(targets) }
+      const outputs = { loss, inputGradient: engine.activation(inputGradient) }
+      const sums = ['model.norm.weight', 'lm_head.weight']
+      await engine.run('lossAndGradient', feeds, outputs, sums)
+      return { loss: Number(loss.data[0]), inputGradient }
+    },
+    async loss(input, targets) {
+      const loss = scalar()
+      const feeds = { input: engine.activation(input), targets: engine.tokens(targets) }
+      await engine.run('loss', feeds, { loss })
+      return Number(loss.data[0])
+    },
+  })
+}
+
+/** The stage of an engine: its own calls, and those that concern the flat buffers alone. */
+function local<K extends Kind>(
+  kind: K,
+  config: StageConfig,
+  stage: number,
+  engine: Engine<string>,
+  own: Own<K>,
+): StageOf<K> {
+  const { state } = engine
+  const turns = new Turns()
+  const methods = {
+    ...own,
+    gradientNorm: () => state.gradientNorm(),
+    update: (update: Parameters<AnyStage['update']>[0]) => state.update(update),
+    zeroGradients: () => state.zeroGradients(),
+    load: (...args: Parameters<AnyStage['load']>) => state.load(...args),
+    optimizerState: () => state.optimizerState(),
+  } as Record<string, (...args: readonly unknown[]) => unknown>
+  return stageOn(kind, config, {
+    parameters: layoutOf(config, stage).parameters,
+    weights: state.weights,
+    call: (method, args) => turns.take(() => methods[method]!(...args)),
+    close: () => turns.take(() => engine.release()),
+  })
+}

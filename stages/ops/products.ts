@@ -1,0 +1,77 @@
+/** Matrix products. Transposition is an attribute, so that no Transpose node stands beside a product. */
+import type { Attributes, Value } from '../graph.ts'
+import {
+  broadcast,
+  expect,
+  expectCount,
+  expectShape,
+  type GradientRule,
+  type Operator,
+} from './operator.ts'
+
+type ProductOp = 'Gemm' | 'FusedMatMul'
+
+const attributes = { alpha: 'float', transA: 'int', transB: 'int' } as const
+
+/** Rows, columns and the leading dimensions of a product. */
+function productShape(a: Value, b: Value, { transA, transB }: Attributes): number[] {
+  const [m, k] = matrix(a, Boolean(transA))
+  const [l, n] = matrix(b, Boolean(transB))
+  expect(k === l, `inner dimensions ${k} and ${l} differ`)
+  const batch = a.shape.slice(0, -2)
+  expect(batch.join() === b.shape.slice(0, -2).join(), 'leading dimensions differ')
+  return [...batch, m, n]
+}
+
+function matrix(value: Value, transposed: boolean): [number, number] {
+  expect(value.shape.length >= 2, `[${value.shape}] is not a matrix`)
+  const [rows, columns] = value.shape.slice(-2) as [number, number]
+  return transposed ? [columns, rows] : [rows, columns]
+}
+
+/** Of Y = alpha op(A) op(B): products of the same kind, with the transpositions that make the shapes fit. */
+function gradientBy(op: ProductOp): GradientRule {
+  return ({ graph, inputs: [a, b], attributes, gradient: dy }) => {
+    const alpha = attributes.alpha ?? 1
+    const transA = Number(attributes.transA ?? 0)
+    const transB = Number(attributes.transB ?? 0)
+    const product = (left: Value, right: Value, transA: number, transB: number) =>
+      graph.add(op, [left, right], { alpha, transA, transB })
+    return [
+      transA ? product(b, dy, transB, 1) : product(dy, b, 0, 1 - transB),
+      transB ? product(dy, a, 1, transA) : product(a, dy, 1 - transA, 0),
+    ]
+  }
+}
+
+export const products: Readonly<Record<ProductOp, Operator>> = {
+  /** alpha op(A) op(B) + C in two dimensions; C may be absent. */
+  Gemm: {
+    attributes,
+    mayOverwrite: [2],
+    infer: (inputs, attributes) => {
+      expectCount(inputs, 2, 3)
+      const [a, b, c] = inputs as [Value, Value, Value?]
+      const shape = productShape(a, b, attributes)
+      expect(shape.length === 2, 'takes matrices only')
+      if (c !== undefined) expectShape({ ...c, shape: broadcast(c.shape, shape) }, shape)
+      return [{ dtype: a.dtype, shape }]
+    },
+    gradient: (backward) => [...gradientBy('Gemm')(backward), backward.gradient],
+    accumulate: (graph, node, sum) =>
+      node.inputs.length === 2
+        ? graph.add('Gemm', [...node.inputs, sum], node.attributes)
+        : undefined,
+  },
+  /** alpha op(A) op(B), matrix by matrix over equal leading dimensions. */
+  FusedMatMul: {
+    domain: 'com.microsoft',
+    attributes,
+    infer: (inputs, attributes) => {
+      expectCount(inputs, 2)
+      const [a, b] = inputs as [Value, Value]
+      return [{ dtype: a.dtype, shape: productShape(a, b, attributes) }]
+    },
+    gradient: gradientBy('FusedMatMul'),
+  },
+}

@@ -1,0 +1,105 @@
+/** Operators that see a row of the last axis, or a whole axis, at once. */
+import type { Attributes, Value } from '../graph.ts'
+import {
+  constantIntegers,
+  expect,
+  expectCount,
+  expectShape,
+  type Operator,
+  sameType,
+} from './operator.ts'
+
+type RowOp =
+  | 'Softmax'
+  | 'LogSoftmax'
+  | 'SimplifiedLayerNormalization'
+  | 'ReduceSum'
+  | 'ReduceSumSquare'
+
+const LAST = -1
+
+/** Softmax and its kin, along the last axis only. */
+const alongLast = {
+  attributes: { axis: 'int' } as const,
+  infer: (inputs: readonly Value[], { axis }: Attributes) => {
+    expect(axis === LAST, 'works along the last axis only')
+    return sameType(inputs)
+  },
+}
+
+/** Axes in operand 1. They stay as 1, so that the result broadcasts against the operand. */
+const reduction = {
+  attributes: { keepdims: 'int' } as const,
+  infer: (inputs: readonly Value[], { keepdims }: Attributes) => {
+    expectCount(inputs, 2)
+    expect(keepdims === 1, 'keeps reduced dimensions')
+    const [x, axes] = inputs as [Value, Value]
+    const reduced = constantIntegers(axes).map((axis) => (axis < 0 ? axis + x.shape.length : axis))
+    const shape = x.shape.map((dimension, axis) => (reduced.includes(axis) ? 1 : dimension))
+    return [{ dtype: x.dtype, shape }]
+  },
+}
+
+export const rows: Readonly<Record<RowOp, Operator>> = {
+  Softmax: {
+    ...alongLast,
+    gradient: ({ graph, outputs: [y], gradient: dy }) => {
+      const sum = graph.add('ReduceSum', [graph.add('Mul', [dy, y]), graph.integers([LAST])], {
+        keepdims: 1,
+      })
+      return [graph.add('Mul', [graph.add('Sub', [dy, sum]), y])]
+    },
+  },
+  LogSoftmax: {
+    ...alongLast,
+    gradient: ({ graph, outputs: [y], gradient: dy }) => {
+      const sum = graph.add('ReduceSum', [dy, graph.integers([LAST])], { keepdims: 1 })
+      return [graph.add('Sub', [dy, graph.add('Mul', [graph.add('Exp', [y]), sum])])]
+    },
+  },
+  /**
+   * RMSNorm, y = x r g with r = (mean(x^2) + epsilon)^-1/2; outputs y [N, H] and r [N, 1]. (ONNX's own RMSNormalization
+   * does not give r.) Both sums of the gradient are taken from the one product x dy, each as a thin Gemm.
+   */
+  SimplifiedLayerNormalization: {
+    attributes: { axis: 'int', epsilon: 'float' },
+    infer: (inputs, { axis }) => {
+      expectCount(inputs, 2)
+      expect(axis === LAST, 'works along the last axis only')
+      const [x, scale] = inputs as [Value, Value]
+      expect(x.shape.length === 2, 'takes rows of a matrix')
+      const [rows, width] = x.shape as [number, number]
+      expectShape(scale, [width])
+      return [
+        { dtype: x.dtype, shape: x.shape },
+        { dtype: x.dtype, shape: [rows, 1] },
+      ]
+    },
+    gradient: ({ graph, inputs: [x, scale], outputs: [, r], gradient: dy, gradients }) => {
+      expect(gradients[1] === undefined, 'its second output serves the gradient rule alone')
+      const width = scale.shape[0]!
+      const product = graph.add('Mul', [dy, x])
+      const column = graph.add('Reshape', [scale, graph.integers([width, 1])])
+      const mean = graph.add('Gemm', [product, column], { alpha: 1 / width })
+      const back = graph.add('Mul', [mean, graph.add('Mul', [r, r])])
+      const dx = graph.add('Sub', [graph.add('Mul', [dy, scale]), graph.add('Mul', [x, back])])
+      const dScale = graph.add('Gemm', [r, product], { transA: 1 })
+      return [
+        graph.add('Mul', [dx, r]),
+        graph.add('Reshape', [dScale, graph.integers(scale.shape)]),
+      ]
+    },
+  },
+  ReduceSum: {
+    ...reduction,
+    gradient: ({ graph, inputs: [x], gradient }) => [
+      graph.add('Expand', [gradient, graph.integers(x.shape)]),
+    ],
+  },
+  ReduceSumSquare: {
+    ...reduction,
+    gradient: ({ graph, inputs: [x], gradient }) => [
+      graph.add('Mul', [graph.add('Mul', [x, gradient]), graph.scalar(2)]),
+    ],
+  },
+}

@@ -1,0 +1,109 @@
+/** Operators that move elements without computing. */
+import { sizeOf, type Value } from '../graph.ts'
+import {
+  axisOf,
+  broadcast,
+  constantIntegers,
+  expect,
+  expectCount,
+  expectShape,
+  type Operator,
+} from './operator.ts'
+
+type ShapeOp = 'Reshape' | 'Transpose' | 'Split' | 'Concat' | 'Expand' | 'Trilu' | 'Cast'
+
+/** ONNX's number for int64, the one type we cast to: ScatterND takes no other indices. */
+export const INT64 = 7
+
+export const shapes: Readonly<Record<ShapeOp, Operator>> = {
+  Reshape: {
+    infer: (inputs) => {
+      expectCount(inputs, 2)
+      const [x, to] = inputs as [Value, Value]
+      const shape = constantIntegers(to)
+      expect(sizeOf(shape) === sizeOf(x.shape), `cannot become [${shape}]`)
+      return [{ dtype: x.dtype, shape }]
+    },
+    gradient: ({ graph, inputs: [x], gradient }) => [
+      graph.add('Reshape', [gradient, graph.integers(x.shape)]),
+    ],
+  },
+  Transpose: {
+    attributes: { perm: 'ints' },
+    infer: (inputs, { perm }) => {
+      expectCount(inputs, 1)
+      const x = inputs[0]!
+      const order = perm as readonly number[]
+      const axes = order.toSorted((a, b) => a - b).join()
+      expect(axes === [...x.shape.keys()].join(), `[${order}] does not permute its axes`)
+      return [{ dtype: x.dtype, shape: order.map((axis) => x.shape[axis]!) }]
+    },
+    gradient: ({ graph, attributes, gradient }) => {
+      const order = attributes.perm as readonly number[]
+      const perm = order.map((_, axis) => order.indexOf(axis))
+      return [graph.add('Transpose', [gradient], { perm })]
+    },
+  },
+  Split: {
+    attributes: { axis: 'int' },
+    infer: (inputs, attributes) => {
+      expectCount(inputs, 2)
+      const [x, to] = inputs as [Value, Value]
+      const axis = axisOf(attributes, x.shape.length)
+      const sizes = constantIntegers(to)
+      const total = sizes.reduce((a, b) => a + b, 0)
+      expect(total === x.shape[axis], `parts ${sizes} do not add up to ${x.shape[axis]}`)
+      return sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(axis, size) }))
+    },
+    gradient: ({ graph, outputs, attributes, gradients }) => {
+      const parts = outputs.map(
+        (y, i) => gradients[i] ?? graph.add('Expand', [graph.scalar(0), graph.integers(y.shape)]),
+      )
+      return [graph.add('Concat', parts, attributes), undefined]
+    },
+  },
+  Concat: {
+    attributes: { axis: 'int' },
+    infer: (inputs, attributes) => {
+      expectCount(inputs, 1, Number.POSITIVE_INFINITY)
+      const first = inputs[0]!
+      const axis = axisOf(attributes, first.shape.length)
+      let size = 0
+      for (const input of inputs) {
+        const own = input.shape[axis]!
+        expectShape(input, first.shape.with(axis, own))
+        size += own
+      }
+      return [{ dtype: first.dtype, shape: first.shape.with(axis, size) }]
+    },
+    gradient: ({ graph, inputs, attributes, gradient }) => {
+      const axis = axisOf(attributes, gradient.shape.length)
+      const sizes = graph.integers(inputs.map((input) => input.shape[axis]!))
+      return graph.addAll('Split', [gradient, sizes], attributes)
+    },
+  },
+  Expand: {
+    infer: (inputs) => {
+      expectCount(inputs, 2)
+      const [x, to] = inputs as [Value, Value]
+      return [{ dtype: x.dtype, shape: broadcast(x.shape, constantIntegers(to)) }]
+    },
+    gradient: ({ gradient }) => [gradient],
+  },
+  /** With upper 1: what lies on or above the k-th diagonal, zero elsewhere. */
+  Trilu: {
+    attributes: { upper: 'int' },
+    infer: (inputs) => {
+      expectCount(inputs, 2)
+      return [{ dtype: inputs[0]!.dtype, shape: inputs[0]!.shape }]
+    },
+  },
+  Cast: {
+    attributes: { to: 'int' },
+    infer: (inputs, { to }) => {
+      expectCount(inputs, 1)
+      expect(to === INT64, 'only casts to int64')
+      return [{ dtype: 'int64', shape: inputs[0]!.shape }]
+    },
+  },
+}

@@ -1,0 +1,99 @@
+/** The weights of a stage: names, shapes, their place in the flat buffer, and the values they start from. */
+import { sizeOf } from './graph.ts'
+import { layersOfStage, type ModelConfig, type StageConfig } from './model.ts'
+import type { Random } from './random.ts'
+import type { Parameter } from './stage.ts'
+
+/** Standard deviation of the initial weights, as in GPT-2 and Llama. */
+const INITIAL_DEVIATION = 0.02
+
+/** What fits the second-level cache with its moments and gradient, in elements. */
+const CHUNK_LENGTH = 1 << 18
+
+/** Keeps every chunk on a cache line. */
+const CHUNK_MULTIPLE = 16
+
+/** Stage 0, the ends. */
+export const ENDS = 0
+
+export interface Layout {
+  readonly parameters: readonly Parameter[]
+  /** Of the flat buffers in elements: a whole number of chunks; what follows the last parameter stays zero. */
+  readonly length: number
+  /** What the optimizer takes at once, in elements. */
+  readonly chunk: number
+}
+
+type Shapes = readonly (readonly [name: string, shape: readonly number[]])[]
+
+/** Equal for all body stages but for the layer numbers in the names. */
+export function layoutOf(config: StageConfig, stage: number): Layout {
+  const { model } = config
+  const shapes =
+    stage === ENDS
+      ? endsShapes(model)
+      : layersOfStage(config, stage).flatMap((layer) =>
+          layerShapes(model).map(
+            ([name, shape]) => [`model.layers.${layer}.${name}`, shape] as const,
+          ),
+        )
+  const parameters: Parameter[] = []
+  let offset = 0
+  for (const [name, shape] of shapes) {
+    const length = sizeOf(shape)
+    parameters.push({ name, shape, offset, length })
+    offset += length
+  }
+  const chunks = Math.ceil(offset / CHUNK_LENGTH)
+  const chunk = Math.ceil(offset / chunks / CHUNK_MULTIPLE) * CHUNK_MULTIPLE
+  return { parameters, length: chunks * chunk, chunk }
+}
+
+function endsShapes({ vocabSize, hiddenSize }: ModelConfig): Shapes {
+  return [
+    ['model.embed_tokens.weight', [vocabSize, hiddenSize]],
+    ['model.norm.weight', [hiddenSize]],
+    ['lm_head.weight', [vocabSize, hiddenSize]],
+  ]
+}
+
+/** One layer, in Hugging Face's names and layout: [out, in]. */
+function layerShapes(model: ModelConfig): Shapes {
+  const { hiddenSize, intermediateSize, heads, keyValueHeads } = model
+  const keyValueSize = (hiddenSize / heads) * keyValueHeads
+  return [
+    ['input_layernorm.weight', [hiddenSize]],
+    ['self_attn.q_proj.weight', [hiddenSize, hiddenSize]],
+    ['self_attn.k_proj.weight', [keyValueSize, hiddenSize]],
+    ['self_attn.v_proj.weight', [keyValueSize, hiddenSize]],
+    ['self_attn.o_proj.weight', [hiddenSize, hiddenSize]],
+    ['post_attention_layernorm.weight', [hiddenSize]],
+    ['mlp.gate_proj.weight', [intermediateSize, hiddenSize]],
+    ['mlp.up_proj.weight', [intermediateSize, hiddenSize]],
+    ['mlp.down_proj.weight', [hiddenSize, intermediateSize]],
+  ]
+}
+
+/** The part of a flat buffer that holds one parameter: a view, not a copy. */
+export function parameterView<T extends Float32Array>(
+  flat: T,
+  { offset, length }: Parameter,
+): Float32Array<T['buffer']> {
+  return flat.subarray(offset, offset + length)
+}
+
+/**
+ * Fills flat weights: norms with 1, all else from N(0, 0.02). Each tensor has a stream of its own name, so that any peer
+ * draws the same tensor however the layers are dealt out.
+ */
+export function initializeWeights(flat: Float32Array, layout: Layout, random: Random): void {
+  for (const parameter of layout.parameters) {
+    const view = parameterView(flat, parameter)
+    if (parameter.shape.length === 1) {
+      view.fill(1)
+      continue
+    }
+    const stream = random.stream(parameter.name)
+    for (let i = 0; i < view.length; i++) view[i] = INITIAL_DEVIATION * stream.gaussian()
+  }
+}

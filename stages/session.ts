@@ -1,0 +1,130 @@
+/** The one file that knows onnxruntime-node: compiles models, runs them into buffers of ours, frees them. */
+import { createHash } from 'node:crypto'
+import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { Graph } from './graph.ts'
+import { GUARD, GUARD_MESSAGE, withGuard } from './guard.ts'
+import { encodeModel } from './onnx.ts'
+
+export interface SessionOptions {
+  readonly provider: 'cpu' | 'cuda'
+  /** Threads inside one operator; every session has its own. */
+  readonly threads: number
+  /** 'basic' keeps the order of an in-place graph as it was written. Default 'all'. */
+  readonly optimization?: 'disabled' | 'basic' | 'all'
+  /** Outputs through copies even where the guard works. */
+  readonly copies?: boolean
+}
+
+/** Tensors by the names of a graph's inputs or outputs. Their memory is ours: ONNX Runtime reads and writes it in place. */
+export type Tensors = Readonly<Record<string, Tensor>>
+
+/** @param shape [] is a scalar */
+export function tensor(data: Float32Array | Int32Array, shape: readonly number[]): Tensor {
+  return data instanceof Float32Array
+    ? new Tensor('float32', data, shape)
+    : new Tensor('int32', data, shape)
+}
+
+export interface Session {
+  /** Blocks this thread while the graph runs. @param outputs filled with the results; may share memory with feeds. */
+  runInto(feeds: Tensors, outputs: Tensors): Promise<void>
+  /** Frees the compiled model with its last holder; the garbage collector never would. */
+  release(): Promise<void>
+}
+
+interface Compiled {
+  readonly session: Promise<InferenceSession>
+  readonly guarded: boolean
+  holders: number
+}
+
+/** Compiled models of this thread: stages of equal shape share theirs. */
+const compiled = new Map<string, Compiled>()
+
+/** @param model the bytes of encodeModel */
+export async function createSession(model: Uint8Array, options: SessionOptions): Promise<Session> {
+  const guarded = options.copies !== true && (await guardWorks())
+  const key = createHash('sha256').update(JSON.stringify(options)).update(model).digest('hex')
+  const entry = compiled.get(key) ?? {
+    session: compile(guarded ? withGuard(model) : model, options),
+    guarded,
+    holders: 0,
+  }
+  compiled.set(key, entry)
+  entry.holders++
+  try {
+    return asSession(key, entry, await entry.session)
+  } catch (error) {
+    compiled.delete(key)
+    throw error
+  }
+}
+
+function asSession(key: string, entry: Compiled, session: InferenceSession): Session {
+  return {
+    runInto: (feeds, outputs) => (entry.guarded ? runGuarded : runCopying)(session, feeds, outputs),
+    async release() {
+      entry.holders--
+      if (entry.holders > 0) return
+      compiled.delete(key)
+      await session.release()
+    },
+  }
+}
+
+function compile(model: Uint8Array, options: SessionOptions): Promise<InferenceSession> {
+  return InferenceSession.create(model, {
+    executionProviders: [options.provider],
+    intraOpNumThreads: options.threads,
+    interOpNumThreads: 1,
+    graphOptimizationLevel: options.optimization ?? 'all',
+    // The arena keeps what the first run took; planning by pattern on top of it would hold as much again.
+    enableMemPattern: false,
+    // Warnings would go to standard error, past the journal.
+    logSeverityLevel: 3,
+    // A pool that spins after each run takes the core from the other sessions and from the network.
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+  })
+}
+
+async function runGuarded(session: InferenceSession, feeds: Tensors, outputs: Tensors) {
+  try {
+    await session.run(feeds, { [GUARD]: null, ...outputs })
+  } catch (error) {
+    if (error instanceof Error && error.message === GUARD_MESSAGE) return
+    throw error
+  }
+  throw new Error('ONNX Runtime returned from a guarded run, whose outputs cannot be trusted')
+}
+
+/** Into tensors of its own first, since an output may share memory with an input. */
+async function runCopying(session: InferenceSession, feeds: Tensors, outputs: Tensors) {
+  const results = await session.run(feeds, Object.keys(outputs))
+  for (const [name, output] of Object.entries(outputs)) {
+    const data = output.data as Float32Array
+    data.set(results[name]!.data as Float32Array)
+  }
+}
+
+let works: Promise<boolean> | undefined
+
+/** Whether this ONNX Runtime behaves as guard.ts relies on, tried once a thread on a graph of four elements. */
+export function guardWorks(): Promise<boolean> {
+  works ??= tryGuard()
+  return works
+}
+
+async function tryGuard(): Promise<boolean> {
+  const graph = new Graph()
+  graph.output('y', graph.add('Neg', [graph.float('x', [4])]))
+  const session = await compile(withGuard(encodeModel(graph)), { provider: 'cpu', threads: 1 })
+  const y = tensor(new Float32Array(4), [4])
+  try {
+    await runGuarded(session, { x: tensor(Float32Array.of(1, 2, 3, 4), [4]) }, { y })
+    return (y.data as Float32Array).join() === '-1,-2,-3,-4'
+  } catch {
+    return false
+  } finally {
+    await session.release()
+  }
+}

@@ -1,0 +1,92 @@
+/** The methods of a stage, described once for whichever thread computes them. */
+import type { StageConfig } from './model.ts'
+import type { AnyStage, BodyStage, EndsStage, Parameter, SharedFloats } from './stage.ts'
+
+/** What is computed, without who and where. */
+export type Calls<S extends AnyStage> = Omit<S, 'kind' | 'parameters' | 'weights' | 'close'>
+
+export type Kind = AnyStage['kind']
+
+export type StageOf<K extends Kind> = Extract<AnyStage, { kind: K }>
+
+/** What an argument must look like: lengths are checked before the call is queued. */
+type Argument = 'activation' | 'tokens' | 'weights' | 'optimizer' | 'plain'
+
+const COMMON = {
+  gradientNorm: [],
+  update: ['plain'],
+  zeroGradients: [],
+  load: ['weights', 'optimizer'],
+  optimizerState: [],
+} as const
+
+const METHODS = {
+  body: {
+    ...COMMON,
+    forward: ['activation'],
+    backward: ['activation', 'activation'],
+  } satisfies Record<keyof Calls<BodyStage>, readonly Argument[]>,
+  ends: {
+    ...COMMON,
+    embed: ['tokens'],
+    embedBackward: ['tokens', 'activation'],
+    lossAndGradient: ['activation', 'tokens'],
+    loss: ['activation', 'tokens'],
+  } satisfies Record<keyof Calls<EndsStage>, readonly Argument[]>,
+}
+
+/** Where the methods are computed. */
+export interface Host {
+  readonly parameters: readonly Parameter[]
+  readonly weights: SharedFloats
+  /** Calls are carried out one at a time, in the order they are made. */
+  call(method: string, args: readonly unknown[]): Promise<unknown>
+  /** Resolves when all calls made before are done and everything is freed. */
+  close(): Promise<void>
+}
+
+/** A call to a stage that is closed, or whose thread has died. */
+export class StageGoneError extends Error {
+  override readonly name = 'StageGoneError'
+}
+
+/** The stage that a host computes. */
+export function stageOn<K extends Kind>(kind: K, config: StageConfig, host: Host): StageOf<K> {
+  let closing: Promise<void> | undefined
+  const check = lengthCheck(config, host.weights.length)
+  const method = (name: string, expected: readonly Argument[]) => {
+    return async (...args: readonly unknown[]) => {
+      if (closing !== undefined) throw new StageGoneError(`${name}: the stage is closed`)
+      for (const [i, argument] of expected.entries()) check(name, argument, args[i])
+      return host.call(name, args)
+    }
+  }
+  const methods = Object.entries(METHODS[kind]).map(([name, expected]) => [
+    name,
+    method(name, expected),
+  ])
+  const close = () => {
+    closing ??= host.close()
+    return closing
+  }
+  const { parameters, weights } = host
+  return { ...Object.fromEntries(methods), kind, parameters, weights, close } as StageOf<K>
+}
+
+function lengthCheck({ model, microbatch }: StageConfig, weights: number) {
+  const count = microbatch.batch * microbatch.context
+  const lengths = { activation: count * model.hiddenSize, tokens: count, weights }
+  const expectLength = (method: string, what: string, value: unknown, length: number) => {
+    const actual = (value as ArrayLike<number>).length
+    if (actual === length) return
+    throw new RangeError(`${method}: ${what} of ${actual} elements, not ${length}`)
+  }
+  return (method: string, argument: Argument, value: unknown) => {
+    if (argument === 'plain') return
+    if (argument !== 'optimizer') return expectLength(method, argument, value, lengths[argument])
+    if (value === undefined) return
+    const state = value as { firstMoment: Float32Array; secondMoment: Float32Array }
+    expectLength(method, 'first moment', state.firstMoment, weights)
+    expectLength(method, 'second moment', state.secondMoment, weights)
+  }
+}

@@ -1,0 +1,35 @@
+/** The program of a stage's thread: a local stage behind a message port. Started by worker-stage.ts. */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
+import { createLocalStage } from './onnx-stage.ts'
+import { Random } from './random.ts'
+import { READY, type WorkerCall, type WorkerInit, type WorkerReady } from './worker-messages.ts'
+
+const port = parentPort as MessagePort
+const { config, stage, options, random } = workerData as WorkerInit
+const creation = createLocalStage(config, stage, { ...options, random: new Random(random) })
+
+/** Answers `id` with what `work` comes to. */
+async function answer(id: number, work: () => Promise<unknown>): Promise<void> {
+  try {
+    port.postMessage({ id, result: await work() })
+  } catch (error) {
+    port.postMessage({ id, error })
+  }
+}
+
+async function carryOut({ id, method, args }: WorkerCall): Promise<void> {
+  await answer(id, async () => {
+    const methods: object = await creation
+    return (methods as Record<string, (...args: readonly unknown[]) => unknown>)[method]!(...args)
+  })
+  // With the port closed nothing holds the thread: it ends by itself.
+  if (method === 'close') port.close()
+}
+
+port.on('message', (call: WorkerCall) => void carryOut(call))
+
+await answer(READY, async (): Promise<WorkerReady> => {
+  const { parameters, weights } = await creation
+  return { parameters, weights }
+})
+creation.catch(() => port.close())
