@@ -4,12 +4,13 @@ import { type GossipSub, gossipsub } from '@chainsafe/libp2p-gossipsub'
 import { bootstrap } from '@libp2p/bootstrap'
 import { privateKeyFromProtobuf } from '@libp2p/crypto/keys'
 import { type Identify, identify } from '@libp2p/identify'
-import type { Libp2p } from '@libp2p/interface'
+import type { Libp2p, PeerInfo } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
 import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
+import { localDiscovery } from './libp2p-mdns.ts'
 import { ListenError } from './listen-error.ts'
 
 /** Yamux's own; a sender assumes that the receiver has the same, so that it is not a setting. */
@@ -43,52 +44,63 @@ export interface NodeInit {
   readonly listen: readonly string[]
   /** Multiaddrs with peer ids to connect to at start. */
   readonly bootstrap: readonly string[]
+  /** Hears of peers on the local network; without it nobody looks for them. */
+  readonly found: ((peer: PeerInfo) => void) | undefined
   /** @default DEFAULT_WINDOW_BYTES */
   readonly windowBytes?: number | undefined
 }
 
 export type Node = Libp2p<{ pubsub: GossipSub; identify: Identify; ping: Ping }>
 
-/** @throws ListenError that names the address and the remedy */
+/** Not started yet, so that nothing can happen before somebody listens. */
 export async function createNode(init: NodeInit): Promise<Node> {
-  const windowBytes = init.windowBytes ?? DEFAULT_WINDOW_BYTES
+  const { listen, found, windowBytes = DEFAULT_WINDOW_BYTES } = init
+  return await createLibp2p({
+    start: false,
+    ...(init.identity && { privateKey: privateKeyFromProtobuf(init.identity) }),
+    addresses: { listen: [...listen] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [
+      yamux({
+        streamOptions: {
+          initialStreamWindowSize: INITIAL_WINDOW_BYTES,
+          maxStreamWindowSize: windowBytes,
+          maxReadBufferLength: 8 * windowBytes,
+        },
+      }),
+    ],
+    connectionManager: {
+      inboundConnectionThreshold: CONNECTIONS_PER_HOST_AND_SECOND,
+      maxIncomingPendingConnections: CONNECTIONS_PER_HOST_AND_SECOND,
+    },
+    connectionMonitor: MONITOR,
+    peerDiscovery: [
+      ...(init.bootstrap.length > 0 ? [bootstrap({ list: [...init.bootstrap] })] : []),
+      ...(found ? [localDiscovery({ listen, found })] : []),
+    ],
+    services: {
+      identify: identify(),
+      ping: ping({ maxInboundStreams: PINGS_AT_ONCE, maxOutboundStreams: PINGS_AT_ONCE }),
+      // No maxInboundDataLength: one longer message would end the receiver's stream for good, without an error on
+      // either side. The limit is kept at publish and by the topic's validator.
+      pubsub: gossipsub({
+        globalSignaturePolicy: 'StrictSign',
+        allowPublishToZeroTopicPeers: true,
+        emitSelf: false,
+        fallbackToFloodsub: false,
+        doPX: false,
+        maxOutboundBufferSize: GOSSIP_BUFFER_BYTES,
+      }),
+    },
+  })
+}
+
+/** @throws ListenError that names the address and the remedy */
+export async function startNode(node: Node, listen: readonly string[]): Promise<void> {
   try {
-    return await createLibp2p({
-      ...(init.identity && { privateKey: privateKeyFromProtobuf(init.identity) }),
-      addresses: { listen: [...init.listen] },
-      transports: [tcp()],
-      connectionEncrypters: [noise()],
-      streamMuxers: [
-        yamux({
-          streamOptions: {
-            initialStreamWindowSize: INITIAL_WINDOW_BYTES,
-            maxStreamWindowSize: windowBytes,
-            maxReadBufferLength: 8 * windowBytes,
-          },
-        }),
-      ],
-      connectionManager: {
-        inboundConnectionThreshold: CONNECTIONS_PER_HOST_AND_SECOND,
-        maxIncomingPendingConnections: CONNECTIONS_PER_HOST_AND_SECOND,
-      },
-      connectionMonitor: MONITOR,
-      peerDiscovery: init.bootstrap.length > 0 ? [bootstrap({ list: [...init.bootstrap] })] : [],
-      services: {
-        identify: identify(),
-        ping: ping({ maxInboundStreams: PINGS_AT_ONCE, maxOutboundStreams: PINGS_AT_ONCE }),
-        // No maxInboundDataLength: one longer message would end the receiver's stream for good, without an error on
-        // either side. The limit is kept at publish and by the topic's validator.
-        pubsub: gossipsub({
-          globalSignaturePolicy: 'StrictSign',
-          allowPublishToZeroTopicPeers: true,
-          emitSelf: false,
-          fallbackToFloodsub: false,
-          doPX: false,
-          maxOutboundBufferSize: GOSSIP_BUFFER_BYTES,
-        }),
-      },
-    })
+    await node.start()
   } catch (error) {
-    throw ListenError.from(error, init.listen) ?? error
+    throw ListenError.from(error, listen) ?? error
   }
 }

@@ -5,24 +5,28 @@
  * apart by ids. Frames (frame.ts) are sent whole, one after another, so that a large body holds up other calls of its
  * own protocol for as long as it takes to send, and those of other protocols not at all.
  */
+import type { PeerInfo } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { multiaddr } from '@multiformats/multiaddr'
 import { type Clock, withDeadline } from './clock.ts'
 import { Calls } from './libp2p-calls.ts'
 import { Gossip } from './libp2p-gossip.ts'
-import { createNode, type Node, type NodeInit } from './libp2p-node.ts'
+import { createNode, type Node, type NodeInit, startNode } from './libp2p-node.ts'
 import { Server } from './libp2p-serve.ts'
-import type { CallOptions, Network, PeerId } from './network.ts'
+import type { CallOptions, Handler, Json, Message, Network, PeerId, Received } from './network.ts'
 import { unreachable } from './unreachable.ts'
 
 /** Streams that one peer may have open to us for one protocol: one is used, others may still be closing. */
-const STREAMS_PER_PROTOCOL = 8
+const STREAMS_PER_PROTOCOL = { maxInboundStreams: 8, maxOutboundStreams: 8 }
 
 /** Addresses remembered from one `learn`; they come from other peers. */
 const ADDRESSES_MAX = 16
 
-export interface Libp2pInit extends NodeInit {
-  /** Finds peers on the local network. */
+/** Peers seen by mDNS that are kept for whoever starts to listen later. */
+const FOUND_MAX = 256
+
+export interface Libp2pInit extends Omit<NodeInit, 'found'> {
+  /** Look for peers on the local network. */
   readonly mdns: boolean
 }
 
@@ -40,9 +44,7 @@ export interface NetworkCounts {
   unpublished: number
 }
 
-export interface Libp2pNetwork extends Network {
-  readonly counts: Readonly<NetworkCounts>
-}
+type PeerListener = (peer: PeerId) => void
 
 /**
  * @example
@@ -59,82 +61,136 @@ export async function createLibp2pNetwork(
   init: Libp2pInit,
   { clock }: Libp2pComponents,
 ): Promise<Libp2pNetwork> {
-  const node = await createNode(init)
-  const counts: NetworkCounts = { garbage: 0, refused: 0, unpublished: 0 }
-  const garbage = () => counts.garbage++
-  const calls = new Calls({
-    clock,
-    garbage,
-    open: (peer, protocol, signal) =>
-      node.dialProtocol(peerIdFromString(peer), protocol, { signal }),
-  })
-  const server = new Server({ clock, garbage, refused: () => counts.refused++ })
-  const gossip = new Gossip(node.services.pubsub, () => counts.unpublished++)
-  const lost = new Set<(peer: PeerId) => void>()
-  node.addEventListener('peer:disconnect', ({ detail }) => {
-    for (const listener of lost) listener(detail.toString())
-  })
-
-  return {
-    self: node.peerId.toString(),
-    counts,
-    get addresses() {
-      return node.getMultiaddrs().map(String)
-    },
-    handle(protocol, handler) {
-      const remove = server.handle(protocol, handler)
-      // libp2p knows the protocol when this returns; what it promises is only that its peer store has heard of it.
-      void node.handle(
-        protocol,
-        (stream, { remotePeer }) => server.serve(stream, remotePeer.toString(), protocol),
-        { maxInboundStreams: STREAMS_PER_PROTOCOL, maxOutboundStreams: STREAMS_PER_PROTOCOL },
-      )
-      return () => {
-        remove()
-        void node.unhandle(protocol)
-      }
-    },
-    call: (peer, protocol, message, options) => calls.call(peer, protocol, message, options),
-    connect: (address, options) => connect(node, clock, address, options),
-    learn(peer, addresses) {
-      const multiaddrs = addresses.slice(0, ADDRESSES_MAX).flatMap(parseMultiaddr)
-      void node.peerStore.merge(peerIdFromString(peer), { multiaddrs })
-    },
-    publish: (topic, header) => gossip.publish(topic, header),
-    subscribe: (topic, listener) => gossip.subscribe(topic, listener),
-    onLost: (listener) => listen(lost, listener),
-    onFound: () => () => {},
-    async stop() {
-      server.stop()
-      await calls.stop()
-      await node.stop()
-    },
-  }
+  const found = init.mdns ? (peer: PeerInfo) => void network.found(peer) : undefined
+  const node = await createNode({ ...init, found })
+  const network = new Libp2pNetwork(node, clock)
+  await startNode(node, init.listen)
+  return network
 }
 
-async function connect(
-  node: Node,
-  clock: Clock,
-  address: string,
-  { timeoutMs, signal }: CallOptions,
-): Promise<PeerId> {
-  try {
-    const connection = await withDeadline(
-      { clock, timeoutMs, signal },
-      'a connection',
-      async (over) => await node.dial(multiaddr(address), { signal: over }),
+export class Libp2pNetwork implements Network {
+  readonly self: PeerId
+  readonly #node: Node
+  readonly #clock: Clock
+  readonly #calls: Calls
+  readonly #server: Server
+  readonly #gossip: Gossip
+  readonly #counts: NetworkCounts = { garbage: 0, refused: 0, unpublished: 0 }
+  readonly #onLost = new Set<PeerListener>()
+  readonly #onFound = new Set<PeerListener>()
+  readonly #found = new Set<PeerId>()
+
+  /** Use createLibp2pNetwork: the node must not have been started yet. */
+  constructor(node: Node, clock: Clock) {
+    const garbage = () => this.#counts.garbage++
+    this.self = node.peerId.toString()
+    this.#node = node
+    this.#clock = clock
+    this.#calls = new Calls({
+      clock,
+      garbage,
+      open: (peer, protocol, signal) =>
+        node.dialProtocol(peerIdFromString(peer), protocol, { signal }),
+    })
+    this.#server = new Server({ clock, garbage, refused: () => this.#counts.refused++ })
+    this.#gossip = new Gossip(node.services.pubsub, () => this.#counts.unpublished++)
+    node.addEventListener('peer:disconnect', ({ detail }) => {
+      for (const listener of this.#onLost) listener(detail.toString())
+    })
+  }
+
+  get addresses(): readonly string[] {
+    return this.#node.getMultiaddrs().map(String)
+  }
+
+  get counts(): Readonly<NetworkCounts> {
+    return { ...this.#counts }
+  }
+
+  handle(protocol: string, handler: Handler): () => void {
+    const remove = this.#server.handle(protocol, handler)
+    // libp2p speaks the protocol when this returns; its promise is only that its peer store has heard of it.
+    void this.#node.handle(
+      protocol,
+      (stream, { remotePeer }) => this.#server.serve(stream, remotePeer.toString(), protocol),
+      STREAMS_PER_PROTOCOL,
     )
-    return connection.remotePeer.toString()
-  } catch (error) {
-    if (signal?.aborted) throw signal.reason
-    throw unreachable(address, error)
+    return () => {
+      remove()
+      void this.#node.unhandle(protocol)
+    }
+  }
+
+  call(peer: PeerId, protocol: string, message: Message, options: CallOptions): Promise<Received> {
+    return this.#calls.call(peer, protocol, message, options)
+  }
+
+  async connect(address: string, { timeoutMs, signal }: CallOptions): Promise<PeerId> {
+    try {
+      const connection = await withDeadline(
+        { clock: this.#clock, timeoutMs, signal },
+        'a connection',
+        async (over) => await this.#node.dial(multiaddr(address), { signal: over }),
+      )
+      return connection.remotePeer.toString()
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason
+      throw unreachable(address, error)
+    }
+  }
+
+  learn(peer: PeerId, addresses: readonly string[]): void {
+    const multiaddrs = addresses
+      .slice(0, ADDRESSES_MAX)
+      .flatMap((address) => parsed(multiaddr, address))
+    for (const id of parsed(peerIdFromString, peer)) {
+      // The store locks a peer while it writes: a call made right after this finds the addresses.
+      void this.#node.peerStore.merge(id, { multiaddrs })
+    }
+  }
+
+  publish(topic: string, header: Json): void {
+    this.#gossip.publish(topic, header)
+  }
+
+  subscribe(topic: string, listener: (from: PeerId, header: unknown) => void): () => void {
+    return this.#gossip.subscribe(topic, listener)
+  }
+
+  onLost(listener: PeerListener): () => void {
+    return listen(this.#onLost, listener)
+  }
+
+  /** Also tells of those that were seen before: mDNS asks only every ten seconds. */
+  onFound(listener: PeerListener): () => void {
+    const seen = [...this.#found]
+    queueMicrotask(() => {
+      for (const peer of seen) if (this.#onFound.has(listener)) listener(peer)
+    })
+    return listen(this.#onFound, listener)
+  }
+
+  /** For mDNS. A peer that we are connected to is no news. */
+  async found({ id, multiaddrs }: PeerInfo): Promise<void> {
+    if (this.#node.getConnections(id).length > 0) return
+    await this.#node.peerStore.merge(id, { multiaddrs })
+    const peer = id.toString()
+    this.#found.add(peer)
+    if (this.#found.size > FOUND_MAX) this.#found.delete(this.#found.values().next().value!)
+    for (const listener of this.#onFound) listener(peer)
+  }
+
+  async stop(): Promise<void> {
+    this.#server.stop()
+    await this.#calls.stop()
+    await this.#node.stop()
   }
 }
 
-/** Addresses come from other peers: what is not one is passed over. */
-function parseMultiaddr(address: string): Multiaddr[] {
+/** Names and addresses come from other peers: what is not one is passed over. */
+function parsed<T>(parse: (text: string) => T, text: string): T[] {
   try {
-    return [multiaddr(address)]
+    return [parse(text)]
   } catch {
     return []
   }

@@ -1,0 +1,62 @@
+/** Finds peers on the local network by multicast DNS; on loopback alone if that is all that the node listens on. */
+import type { Socket } from 'node:dgram'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { PeerDiscovery, PeerInfo, Startable } from '@libp2p/interface'
+import { type MulticastDNSComponents, mdns } from '@libp2p/mdns'
+
+/** Only nodes of ours ask for and answer to this name. */
+const SERVICE_TAG = '_gensyn-node._udp.local'
+
+const GROUP = '224.0.0.251'
+const LOOPBACK = '127.0.0.1'
+const LOOPBACK_ADDRESS = /^\/ip4\/127\.|^\/ip6\/::1\//
+
+type Discovery = PeerDiscovery & Startable
+
+interface LocalDiscoveryInit {
+  readonly listen: readonly string[]
+  found(peer: PeerInfo): void
+}
+
+export function localDiscovery({
+  listen,
+  found,
+}: LocalDiscoveryInit): (components: MulticastDNSComponents) => PeerDiscovery {
+  return (components) => {
+    const discovery = mdns({ serviceTag: SERVICE_TAG, ip: GROUP })(components) as Discovery
+    discovery.addEventListener('peer', ({ detail }) => found(detail))
+    if (listen.every((address) => LOOPBACK_ADDRESS.test(address))) keepOnLoopback(discovery)
+    return discovery
+  }
+}
+
+/**
+ * @libp2p/mdns joins the group on every interface, has no option against it, and does not show its socket. Node
+ * announces each new UDP socket, though, and this one is made synchronously while `start` runs.
+ */
+function keepOnLoopback(discovery: Discovery): void {
+  const start = discovery.start.bind(discovery)
+  discovery.start = () => {
+    subscribe('udp.socket', restrict)
+    try {
+      return start()
+    } finally {
+      unsubscribe('udp.socket', restrict)
+    }
+  }
+}
+
+function restrict(announced: unknown): void {
+  const { socket } = announced as { socket: Socket }
+  const bind = socket.bind.bind(socket)
+  const addMembership = socket.addMembership.bind(socket)
+  const setMulticastInterface = socket.setMulticastInterface.bind(socket)
+  Object.assign(socket, {
+    // Bound to the group, it hears nothing that is sent to this machine's own addresses.
+    bind: (port: number, _: unknown, done: () => void) => bind(port, GROUP, done),
+    addMembership: (group: string, address: string) => {
+      if (address === LOOPBACK) addMembership(group, LOOPBACK)
+    },
+    setMulticastInterface: () => setMulticastInterface(LOOPBACK),
+  })
+}
