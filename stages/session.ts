@@ -1,9 +1,12 @@
 /** The one file that knows onnxruntime-node: compiles models, runs them into buffers of ours, frees them. */
 import { createHash } from 'node:crypto'
-import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { env, InferenceSession, Tensor } from 'onnxruntime-node'
 import { Graph } from './graph.ts'
 import { GUARD, GUARD_MESSAGE, withGuard } from './guard.ts'
 import { encodeModel } from './onnx.ts'
+
+// Failures come as exceptions; a line on standard error besides would go past the journal.
+env.logLevel = 'fatal'
 
 export interface SessionOptions {
   readonly provider: 'cpu' | 'cuda'
@@ -80,8 +83,7 @@ function compile(model: Uint8Array, options: SessionOptions): Promise<InferenceS
     graphOptimizationLevel: options.optimization ?? 'all',
     // The arena keeps what the first run took; planning by pattern on top of it would hold as much again.
     enableMemPattern: false,
-    // Warnings would go to standard error, past the journal.
-    logSeverityLevel: 3,
+    logSeverityLevel: 4,
     // A pool that spins after each run takes the core from the other sessions and from the network.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   })

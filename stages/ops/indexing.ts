@@ -1,6 +1,14 @@
 /** Operators that pick elements by index, and those that put them back. */
 import type { Attributes, Value } from '../graph.ts'
-import { axisOf, expect, expectCount, expectShape, type Operator } from './operator.ts'
+import {
+  axisOf,
+  expect,
+  expectCount,
+  expectShape,
+  isZeros,
+  type Operator,
+  zeros,
+} from './operator.ts'
 import { INT64 } from './shapes.ts'
 
 type IndexingOp = 'Gather' | 'ScatterND' | 'GatherElements' | 'ScatterElements'
@@ -25,10 +33,9 @@ export const indexing: Readonly<Record<IndexingOp, Operator>> = {
       return [{ dtype: data.dtype, shape: [...indices.shape, ...data.shape.slice(1)] }]
     },
     gradient: ({ graph, inputs: [data, indices], gradient }) => {
-      const zeros = graph.add('Expand', [graph.scalar(0), graph.integers(data.shape)])
       const wide = graph.add('Cast', [indices], { to: INT64 })
       const tuples = graph.add('Reshape', [wide, graph.integers([...indices.shape, 1])])
-      return [graph.add('ScatterND', [zeros, tuples, gradient], ADD), undefined]
+      return [graph.add('ScatterND', [zeros(graph, data.shape), tuples, gradient], ADD), undefined]
     },
   },
   /** Adds rows to a table: data [V, H], indices [N, 1], updates [N, H]. */
@@ -44,7 +51,7 @@ export const indexing: Readonly<Record<IndexingOp, Operator>> = {
     },
     /** What is scattered into zeros may as well be scattered into the sum. */
     accumulate: (graph, node, sum) =>
-      node.inputs[0]!.node?.op === 'Expand'
+      isZeros(node.inputs[0]!)
         ? graph.add('ScatterND', [sum, ...node.inputs.slice(1)], node.attributes)
         : undefined,
   },
@@ -59,10 +66,13 @@ export const indexing: Readonly<Record<IndexingOp, Operator>> = {
       return [{ dtype: data.dtype, shape: indices.shape }]
     },
     gradient: ({ graph, inputs: [data, indices], attributes, gradient }) => {
-      const zeros = graph.add('Expand', [graph.scalar(0), graph.integers(data.shape)])
       const attributesOfScatter = { ...attributes, ...ADD }
       return [
-        graph.add('ScatterElements', [zeros, indices, gradient], attributesOfScatter),
+        graph.add(
+          'ScatterElements',
+          [zeros(graph, data.shape), indices, gradient],
+          attributesOfScatter,
+        ),
         undefined,
       ]
     },

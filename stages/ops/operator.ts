@@ -73,6 +73,15 @@ export function expectShape(value: Value, shape: readonly number[]): void {
   expect(sameShape(value.shape, shape), `[${value.shape}] should be [${shape}]`)
 }
 
+/** What gradients are put into when only some elements get one. */
+export function zeros(graph: Graph, shape: readonly number[]): Value {
+  return graph.add('Expand', [graph.scalar(0), graph.integers(shape)])
+}
+
+export function isZeros({ node }: Value): boolean {
+  return node?.op === 'Expand' && node.inputs[0]?.data?.every((element) => element === 0) === true
+}
+
 /** An axis counted from the front. */
 export function axisOf(attributes: Attributes, rank: number): number {
   const axis = Number(attributes.axis ?? 0)

@@ -8,6 +8,7 @@ import {
   expectCount,
   expectShape,
   type Operator,
+  zeros,
 } from './operator.ts'
 
 type ShapeOp = 'Reshape' | 'Transpose' | 'Split' | 'Concat' | 'Expand' | 'Trilu' | 'Cast'
@@ -56,9 +57,7 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
       return sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(axis, size) }))
     },
     gradient: ({ graph, outputs, attributes, gradients }) => {
-      const parts = outputs.map(
-        (y, i) => gradients[i] ?? graph.add('Expand', [graph.scalar(0), graph.integers(y.shape)]),
-      )
+      const parts = outputs.map((y, i) => gradients[i] ?? zeros(graph, y.shape))
       return [graph.add('Concat', parts, attributes), undefined]
     },
   },

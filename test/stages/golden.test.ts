@@ -1,0 +1,68 @@
+/** The whole model through its stages against PyTorch in float64. */
+import { afterEach, describe, expect, it } from 'vitest'
+import {
+  closeLlama,
+  createLlama,
+  type Llama,
+  nameOf,
+  readGolden,
+  runMicrobatch,
+  updateForGradients,
+  weightsOf,
+} from './golden.ts'
+import { TiedOptimizer, tie } from './tied.ts'
+
+const STEPS = 3
+const RELATIVE = { relative: 1e-4 }
+
+let llama: Llama
+afterEach(() => closeLlama(llama))
+
+describe.each(['llama-mha', 'llama-gqa-tied', 'llama-swapped'])('%s', (name) => {
+  const golden = readGolden(name)
+
+  it('has the loss, hidden states and gradients', async () => {
+    llama = await createLlama(golden)
+    const { loss, lossWithoutGradient, hidden } = await runMicrobatch(llama, golden)
+    expect([loss, lossWithoutGradient]).toBeAllclose([golden.tensor('loss')[0]!, loss], RELATIVE)
+    for (const [i, state] of hidden.entries()) {
+      expect(state).toBeAllclose(golden.tensor(`hidden/${i}`), RELATIVE)
+    }
+    const gradients = await updateForGradients(llama, golden)
+    if (golden.tied) tie(gradients)
+    for (const [parameter, gradient] of gradients) {
+      expect(gradient).toBeAllclose(golden.tensor(nameOf(golden, 'grad', parameter)), RELATIVE)
+    }
+  })
+
+  it('has the gradient norm', async () => {
+    llama = await createLlama(golden)
+    await runMicrobatch(llama, golden)
+    const norms: number[] = []
+    const expected: number[] = []
+    for (const stage of llama.body) {
+      norms.push(await stage.gradientNorm())
+      const gradients = stage.parameters.flatMap((parameter) =>
+        Array.from(golden.tensor(`grad/${parameter.name}`)),
+      )
+      expected.push(Math.hypot(...gradients))
+    }
+    expect(norms).toBeAllclose(expected, RELATIVE)
+  })
+
+  it(`learns as PyTorch does for ${STEPS} steps`, async () => {
+    llama = await createLlama(golden)
+    const { learningRate } = golden
+    const tied = golden.tied ? new TiedOptimizer(golden, llama) : undefined
+    const losses: number[] = []
+    for (let step = 0; step < STEPS; step++) {
+      losses.push((await runMicrobatch(llama, golden)).loss)
+      if (tied !== undefined) await tied.update(llama)
+      else for (const stage of llama.all) await stage.update({ gradientScale: 1, learningRate })
+    }
+    expect(losses).toBeAllclose(golden.tensor('adamw_losses'), RELATIVE)
+    for (const [parameter, weights] of weightsOf(llama)) {
+      expect(weights).toBeAllclose(golden.tensor(nameOf(golden, 'adamw', parameter)), RELATIVE)
+    }
+  })
+})
