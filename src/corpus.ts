@@ -49,8 +49,11 @@ const PACKAGES: Readonly<Record<string, () => Promise<Uint8Array>>> = {
 async function readText(path: string): Promise<Uint8Array> {
   try {
     const { size } = await stat(path)
+    if (size === 0) throw new InputError(`The data file ${path} is empty: put a text into it.`)
     if (size > MAX_CORPUS_BYTES) {
-      throw new InputError(`${path} has ${size} bytes, more than ${MAX_CORPUS_BYTES}: split it.`)
+      throw new InputError(
+        `The data file ${path} has ${size} bytes, more than ${MAX_CORPUS_BYTES}: take a part of it.`,
+      )
     }
     return await readFile(path)
   } catch (error) {

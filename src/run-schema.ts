@@ -127,8 +127,10 @@ const recovery = group('What happens when a stage is lost.', {
 
 export const runSchema = z
   .strictObject({
-    format: z.literal('gensyn-run').meta({ description: 'What this file is.' }),
-    version: z.literal(VERSION).meta({ description: "Version of the manifest's layout." }),
+    format: z.literal('gensyn-run').meta({ unit: '', description: 'What this file is.' }),
+    version: z
+      .literal(VERSION)
+      .meta({ unit: '', description: "Version of the manifest's layout." }),
     name: setting(z.string().min(1).max(64), 'run', '', 'For people; has no effect.'),
     seed: setting(z.int().min(0), 1, '', 'Decides initial weights and the order of the data.'),
     steps: setting(upTo(1e9), 300, 'steps', 'Optimizer updates until the run is done.'),
@@ -167,3 +169,34 @@ export const runSchema = z
   })
 
 export type Run = z.output<typeof runSchema>
+
+/** One setting, as help and reference show it. */
+export interface SettingInfo {
+  /** Where it stands in the manifest: `model.layers`. */
+  readonly path: string
+  readonly type: 'integer' | 'number' | 'string' | 'array'
+  readonly unit: string
+  readonly description: string
+  /** Undefined for what has none. */
+  readonly default: unknown
+}
+
+/** What zod's JSON schema says of a setting, or of a group of them. */
+interface Described extends Omit<SettingInfo, 'path' | 'type'> {
+  readonly type: SettingInfo['type'] | 'object'
+  readonly properties?: Readonly<Record<string, Described>>
+}
+
+function leaves({ properties = {} }: Described, prefix = ''): SettingInfo[] {
+  return Object.entries(properties).flatMap(([name, described]) => {
+    const { type, description, unit, default: byDefault } = described
+    const path = `${prefix}${name}`
+    if (type === 'object') return leaves(described, `${path}.`)
+    return [{ path, type, unit, description, default: byDefault }]
+  })
+}
+
+/** All settings, in the order of the manifest. */
+export const SETTINGS: readonly SettingInfo[] = leaves(
+  z.toJSONSchema(runSchema, { io: 'input' }) as unknown as Described,
+)

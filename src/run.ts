@@ -102,7 +102,8 @@ export function writeRun(path: string, run: Run, { force }: { force: boolean }):
   } catch (error) {
     const code = systemCode(error)
     if (error instanceof InputError || code === undefined) throw error
-    throw new InputError(`${path} cannot be written (${code}). Choose another --out.`)
+    const what = code === 'ENOENT' ? 'its folder does not exist' : code
+    throw new InputError(`${path} cannot be written: ${what}. Choose another --out.`)
   }
 }
 

