@@ -29,7 +29,8 @@ export class Children {
   start(
     args: readonly string[],
     onEntry: (entry: Entry) => void,
-    onError: (line: string) => void,
+    /** What it says of its own end, and anything else it prints. */
+    onComplaint: (text: string) => void,
   ): Child {
     const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
     const main = fileURLToPath(new URL(`./main${extension}`, import.meta.url))
@@ -40,8 +41,12 @@ export class Children {
     })
     const pid = started.pid
     if (pid === undefined) throw new Error(`could not start ${process.execPath}`)
-    createInterface({ input: started.stdout }).on('line', (line) => onEntry(JSON.parse(line)))
-    createInterface({ input: started.stderr }).on('line', onError)
+    createInterface({ input: started.stdout }).on('line', (line) => {
+      const entry = JSON.parse(line) as Entry | { type: 'error'; message: string }
+      if (entry.type === 'error') onComplaint(entry.message)
+      else onEntry(entry)
+    })
+    createInterface({ input: started.stderr }).on('line', onComplaint)
     const exited = new Promise<number | NodeJS.Signals>((resolve) => {
       started.once('close', (code, signal) => {
         this.#running.delete(pid)

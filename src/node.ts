@@ -15,6 +15,8 @@ export interface NodeOptions extends MemberOptions {
   readonly wish: number | null
   /** Any member of the run, or null to found it. */
   readonly contact: PeerId | null
+  /** Where the run ends, if this peer coordinates it. */
+  readonly lastStep: number
   /** Aborts when the user wants the node to stop. */
   readonly signal: AbortSignal
 }

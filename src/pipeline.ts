@@ -51,6 +51,8 @@ interface Progress {
   readonly losses: Record<MicrobatchHeader['purpose'], Map<number, number>>
   /** Microbatches that the driver has yet to start, in order. */
   unstarted: Work[]
+  /** Results on their way to the next stage, not yet taken in there. */
+  handing: number
   busyMs: number
   failure: ProtocolError | null
   /** Looks again whether what it waits for has come. */
@@ -84,6 +86,7 @@ export class Pipeline {
       seen: new Set(),
       losses: { train: new Map(), evaluate: new Map() },
       unstarted: [],
+      handing: 0,
       busyMs: 0,
       failure: null,
       waiters: new Set(),
@@ -129,11 +132,17 @@ export class Pipeline {
     progress.seen.add(key)
   }
 
-  /** Resolves when this stage has counted every microbatch of the step; the driver starts them. */
+  /**
+   * Resolves when this stage has counted every microbatch of the step and handed each on; the driver starts them. A
+   * result that the next stage refuses is this stage's failure: nobody else hears of it.
+   */
   async prepare(fence: Fence, routes: readonly Route[]): Promise<Gradients> {
     const progress = this.#current(fence)
     if (this.#options.stage.kind === 'ends') this.#start(progress, 'train', routes)
-    await this.#until(progress, () => progress.counted.size === routes.length)
+    await this.#until(
+      progress,
+      () => progress.counted.size === routes.length && progress.handing === 0,
+    )
     const losses = routes.map((_, index) => progress.losses.train.get(index)!)
     return {
       counted: progress.counted.size,
@@ -227,6 +236,7 @@ export class Pipeline {
 
   async #handOver(progress: Progress, header: MicrobatchHeader, tensor: Float32Array) {
     const { network, stageIndex } = this.#options
+    progress.handing++
     try {
       await ask(network, peerAt(header), microbatch, header, {
         body: bytesOf(tensor),
@@ -236,6 +246,8 @@ export class Pipeline {
       const what = `stage ${stageIndex} could not hand microbatch ${header.index} ${header.direction} to stage ${stageAt(header)} (${peerAt(header)})`
       this.#fail(progress, asProtocolError(error, what))
     }
+    progress.handing--
+    for (const look of progress.waiters) look()
   }
 
   #fail(progress: Progress, failure: ProtocolError): void {

@@ -18,23 +18,25 @@ export interface TrainOptions {
   readonly run: Run
   readonly clock: Clock
   readonly journal: Journal
+  /** Where this run ends: its manifest's number of steps, or an earlier one. */
+  readonly lastStep: number
 }
 
-/** Trains until the run's last step. @throws ProtocolError when the run cannot go on */
+/** Trains until the last step. @throws ProtocolError when the run cannot go on */
 export async function train(swarm: Swarm, options: TrainOptions): Promise<void> {
-  const { run, journal } = options
+  const { run, journal, lastStep } = options
   let evaluated = 0
   let failures = 0
   for (;;) {
     await swarm.settle()
     const { epoch, step } = swarm.fence
     const { committed } = swarm.roster
-    const due = committed % run.evaluation.everySteps === 0 || committed === run.steps
+    const due = committed % run.evaluation.everySteps === 0 || committed === lastStep
     try {
       if (committed > evaluated && due) {
         await measure(swarm, options)
         evaluated = committed
-      } else if (committed < run.steps) {
+      } else if (committed < lastStep) {
         await makeStep(swarm, options)
       } else {
         return

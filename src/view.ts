@@ -68,10 +68,11 @@ export class RunView {
       case 'aborted':
         return [`  step ${entry.step} starts over: ${entry.reason}`]
       case 'refused':
+        // What belongs to a step that was given up is of no interest to people.
+        if (entry.code === 'STALE') return []
+        return [`  refused ${short(entry.from)}: ${entry.reason}`]
       case 'notice':
-        return [
-          `  ${entry.type === 'notice' ? entry.message : `refused ${short(entry.from)}: ${entry.reason}`}`,
-        ]
+        return [`  ${entry.message}`]
       case 'finished':
         return [
           entry.failure === null

@@ -1,0 +1,66 @@
+/**
+ * The same training in one process, without a network: what the swarm's losses are compared with in the tests, and
+ * its speed in the benchmarks. Shares the stages and the data with the node, and none of its step loop.
+ */
+import type { Corpus } from '../src/corpus.ts'
+import { microbatch } from '../src/corpus.ts'
+import { type Run, stageConfig } from '../src/run.ts'
+import { learningRateAt } from '../src/schedule.ts'
+import { createLocalStage } from '../stages/onnx-stage.ts'
+import { Random } from '../stages/random.ts'
+import type { AnyStage, BodyStage, EndsStage } from '../stages/stage.ts'
+
+export interface SingleProcess {
+  readonly ends: EndsStage
+  readonly body: readonly BodyStage[]
+  /** Makes one step; gives its loss. Steps count from 1. */
+  step(step: number): Promise<number>
+  close(): Promise<void>
+}
+
+export async function createSingleProcess(
+  run: Run,
+  corpus: Corpus,
+  threads: number,
+): Promise<SingleProcess> {
+  const config = stageConfig(run)
+  const options = { provider: 'cpu', threads, random: new Random(run.seed) } as const
+  const ends = await createLocalStage(config, 0, options)
+  const body: BodyStage[] = []
+  for (let stage = 1; stage <= run.stages; stage++) {
+    body.push((await createLocalStage(config, stage, options)) as BodyStage)
+  }
+  const all: AnyStage[] = [ends, ...body]
+
+  return {
+    ends,
+    body,
+    async step(step) {
+      let loss = 0
+      for (let index = 0; index < run.microbatches; index++) {
+        const { tokens, targets } = microbatch(run, corpus, step, index)
+        const inputs = [await ends.embed(tokens)]
+        for (const stage of body) inputs.push(await stage.forward(inputs.at(-1)!))
+        const turned = await ends.lossAndGradient(inputs.pop()!, targets)
+        let gradient = turned.inputGradient
+        for (const stage of [...body].reverse()) {
+          gradient = await stage.backward(inputs.pop()!, gradient)
+        }
+        await ends.embedBackward(tokens, gradient)
+        loss += turned.loss / run.microbatches
+      }
+      for (const stage of all) {
+        const norm = (await stage.gradientNorm()) / run.microbatches
+        const clip = Math.min(1, run.optimizer.clipNorm / (norm + 1e-6))
+        await stage.update({
+          learningRate: learningRateAt(run.optimizer, step),
+          gradientScale: clip / run.microbatches,
+        })
+      }
+      return loss
+    },
+    async close() {
+      for (const stage of all) await stage.close()
+    },
+  }
+}

@@ -1,0 +1,40 @@
+/** Timing side by side: the candidates take turns, so that a machine that changes its speed changes it for all. */
+
+/** Seconds that one call takes. */
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  await work()
+  return (performance.now() - begun) / 1000
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
+
+/** Median seconds of each candidate over `rounds` rounds in turn, after one round that does not count. */
+export async function sideBySide<Name extends string>(
+  rounds: number,
+  candidates: Readonly<Record<Name, () => Promise<unknown>>>,
+): Promise<Record<Name, number>> {
+  const names = Object.keys(candidates) as Name[]
+  const seconds = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<
+    Name,
+    number[]
+  >
+  for (let round = 0; round <= rounds; round++) {
+    for (const name of names) {
+      const taken = await timed(candidates[name])
+      if (round > 0) seconds[name].push(taken)
+    }
+  }
+  return Object.fromEntries(names.map((name) => [name, median(seconds[name])])) as Record<
+    Name,
+    number
+  >
+}
+
+export function rounded(value: number, digits = 3): number {
+  return Number(value.toPrecision(digits))
+}

@@ -1,0 +1,247 @@
+/**
+ * The main job on one machine: a whole swarm as separate processes on loopback, one of them killed with SIGKILL, its
+ * stage rebuilt by a spare from its neighbours, training that goes on. All figures come from the coordinator's journal.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Clock, withDeadline } from '../protocols/clock.ts'
+import { replaceFile } from './atomic-file.ts'
+import { type Child, Children } from './children.ts'
+import { InputError } from './errors.ts'
+import { type InitSetting, initRun } from './init.ts'
+import type { Entry } from './journal.ts'
+import { type KillRecord, type ProcessRecord, type RunReport, reportOf } from './report.ts'
+import { type Run, runId } from './run.ts'
+import { HEADER, RunView } from './view.ts'
+
+export interface DemoOptions {
+  /** Settings of the run, as `init` takes them. */
+  readonly settings: Partial<Record<InitSetting, string>>
+  /** A text file to train on; undefined for the bundled corpus. */
+  readonly data: string | undefined
+  /** Peers beyond one a stage. */
+  readonly spares: number
+  /** The stage whose holder is killed (undefined: the middle one), and the step after which (undefined: half-way). */
+  readonly killStage: number | undefined
+  readonly killStep: number | undefined
+  /** False for an undisturbed run. */
+  readonly kill: boolean
+  readonly reportPath: string
+}
+
+export interface DemoIo {
+  readonly clock: Clock
+  /** For people: the live lines and the summary. */
+  line(text: string): void
+  /** Ctrl-C. */
+  readonly signal: AbortSignal
+}
+
+export interface DemoReport extends RunReport {
+  readonly format: 'gensyn-demo-report'
+  readonly version: 1
+  readonly runId: string
+  readonly processes: readonly ProcessRecord[]
+  readonly kill: KillRecord | null
+  /** The recovery that followed the kill; null if there was none. */
+  readonly recovery: RunReport['recoveries'][number] | null
+  readonly failure: string | null
+}
+
+/** The founder to be reachable. Building the sessions and joining is waited for by the founder itself. */
+const START_MS = 60_000
+/** Processes to end by themselves after the last step. */
+const END_MS = 20_000
+
+interface Peer {
+  readonly child: Child
+  peer: string
+  stage: number | null
+}
+
+export async function demo(options: DemoOptions, io: DemoIo): Promise<DemoReport> {
+  const folder = mkdtempSync(join(tmpdir(), 'gensyn-demo-'))
+  try {
+    const runPath = join(folder, 'run.json')
+    const { settings, data } = options
+    const run = await initRun({ out: runPath, data, force: false, settings })
+    return await runSwarm(run, folder, runPath, options, io)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+interface Kill {
+  readonly stage: number
+  readonly step: number
+}
+
+function killOf(run: Run, { kill, killStage, killStep }: DemoOptions): Kill | null {
+  if (!kill) return null
+  const stage = killStage ?? Math.ceil(run.stages / 2)
+  const step = killStep ?? Math.floor(run.steps / 2)
+  if (!(stage >= 1 && stage <= run.stages)) {
+    throw new InputError(
+      `--kill-stage ${stage}: the body stages are 1..${run.stages}; the ends (stage 0) cannot be rebuilt yet.`,
+    )
+  }
+  if (!(step >= 1 && step < run.steps)) {
+    throw new InputError(
+      `--kill-step ${step}: it must lie in 1..${run.steps - 1}, before the last.`,
+    )
+  }
+  return { stage, step }
+}
+
+/** True for the entry after which the kill comes: the held-out loss of that step is measured first. */
+function isKillTime(entry: Entry, { step }: Kill, run: Run): boolean {
+  const measured = step % run.evaluation.everySteps === 0
+  return entry.type === (measured ? 'evaluation' : 'step') && entry.step === step
+}
+
+async function runSwarm(
+  run: Run,
+  folder: string,
+  runPath: string,
+  options: DemoOptions,
+  { clock, line, signal }: DemoIo,
+): Promise<DemoReport> {
+  const kill = killOf(run, options)
+  const children = new Children()
+  const peers: Peer[] = []
+  const entries: Entry[] = []
+  const view = new RunView(run.stages + 1)
+  const founderReady = Promise.withResolvers<string>()
+  const over = Promise.withResolvers<string | null>()
+  let killed: KillRecord | null = null
+
+  const start = (args: readonly string[]) => {
+    const coordinates = peers.length === 0
+    const child = children.start(
+      ['join', '--run', runPath, '--data-dir', join(folder, 'state'), '--threads', '1', ...args],
+      (entry) => {
+        if (entry.type === 'started') {
+          peer.peer = entry.peer
+          if (coordinates) founderReady.resolve(entry.addresses[0]!)
+        }
+        if (coordinates) follow(entry)
+      },
+      (text) => line(`  [${child.pid}] ${text}`),
+    )
+    const peer: Peer = { child, peer: '', stage: null }
+    peers.push(peer)
+    void child.exited.then((code) => {
+      if (coordinates) over.resolve(`the coordinator ended with ${code}`)
+    })
+  }
+
+  const follow = (entry: Entry) => {
+    entries.push(entry)
+    for (const text of view.show(entry)) line(text)
+    if (entry.type === 'held') {
+      const holder = peers.find(({ peer }) => peer === entry.by)
+      if (holder !== undefined) holder.stage = entry.stage
+    }
+    if (entry.type === 'finished') over.resolve(entry.failure)
+    if (kill !== null && isKillTime(entry, kill, run)) {
+      const victim = peers.find(({ stage }) => stage === kill.stage)!
+      const { pid } = victim.child
+      line(`  kill -9 ${pid}, the holder of stage ${kill.stage}`)
+      killed = { signal: 'SIGKILL', pid, peer: victim.peer, stage: kill.stage, step: kill.step }
+      children.signal(pid, 'SIGKILL')
+    }
+  }
+
+  try {
+    line(
+      `run ${runId(run).slice(0, 12)}: ${run.stages + 1 + options.spares} processes, ${run.steps} steps`,
+    )
+    start([])
+    const address = await withDeadline(
+      { clock, timeoutMs: START_MS, signal },
+      'the first process to listen',
+      () => Promise.race([founderReady.promise, over.promise.then(failed)]),
+    )
+    for (let i = 0; i < run.stages + options.spares; i++) start(['--bootstrap', address])
+    line(HEADER)
+    const stopped = Promise.withResolvers<never>()
+    signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true })
+    const failure = await Promise.race([over.promise, stopped.promise])
+    const exits = Promise.all(peers.map(({ child }) => child.exited))
+    await withDeadline({ clock, timeoutMs: END_MS, signal }, 'the processes to end', () => exits)
+    const report: DemoReport = {
+      format: 'gensyn-demo-report',
+      version: 1,
+      runId: runId(run),
+      ...reportOf(entries, run.microbatches),
+      processes: await Promise.all(
+        peers.map(async ({ child, peer, stage }) => ({
+          pid: child.pid,
+          peer,
+          role:
+            stage === null
+              ? ('spare' as const)
+              : stage === 0
+                ? ('ends' as const)
+                : ('body' as const),
+          stage,
+          exit: await child.exited,
+        })),
+      ),
+      kill: killed,
+      recovery: null,
+      failure,
+    }
+    const full = { ...report, recovery: report.recoveries[0] ?? null }
+    replaceFile(options.reportPath, `${JSON.stringify(full, null, 2)}\n`)
+    return full
+  } finally {
+    await children.stop(clock)
+  }
+}
+
+function failed(failure: string | null): never {
+  throw new Error(failure ?? 'the coordinator ended before it listened')
+}
+
+/** The figures that matter, for people. */
+export function summaryOf(report: DemoReport): string[] {
+  const lines: [string, string][] = [
+    [
+      'steps',
+      `${report.steps}, each committed ${report.committedOnce ? 'exactly once' : 'NOT exactly once'}`,
+    ],
+    ['training loss', `${loss(report.losses[0])} first, ${loss(report.losses.at(-1))} last`],
+    [
+      'held-out loss',
+      `${loss(report.evaluations[0])} first, ${loss(report.evaluations.at(-1))} last, in nats a byte`,
+    ],
+    [
+      'speed',
+      `${Math.round(report.tokensPerSecond)} tokens/s over ${report.processes.length} processes`,
+    ],
+  ]
+  const { kill, recovery } = report
+  if (kill !== null) {
+    lines.push(['killed', `stage ${kill.stage}, process ${kill.pid}, after step ${kill.step}`])
+  }
+  if (recovery !== null) {
+    const donors = recovery.donors.map(({ stage }) => stage).join(' and ')
+    lines.push(
+      [
+        'recovered',
+        `by ${recovery.strategy} from stages ${donors}: ${recovery.bytes} bytes, held again after ${recovery.secondsSinceLoss?.toFixed(2)} s`,
+      ],
+      [
+        'loss',
+        `${recovery.lossBefore?.toFixed(4)} before, ${recovery.lossAfter?.toFixed(4)} in the first step after, ${recovery.stepsUntilBack === null ? 'not back by the end' : `back in ${recovery.stepsUntilBack} steps`}`,
+      ],
+    )
+  }
+  return lines.map(([name, value]) => `${name.padEnd(14)}${value}`)
+}
+
+function loss(entry: { loss: number } | undefined): string {
+  return entry === undefined ? 'none' : entry.loss.toFixed(4)
+}

@@ -1,0 +1,161 @@
+/** `gensyn-node join`: a node in the real world. The one place that brings libp2p, ONNX Runtime and files together. */
+import { dirname, join as joinPath, resolve } from 'node:path'
+import type { Clock } from '../protocols/clock.ts'
+import { ProtocolError } from '../protocols/errors.ts'
+import { loadOrCreateIdentity } from '../protocols/identity.ts'
+import { createLibp2pNetwork } from '../protocols/libp2p.ts'
+import { chooseProvider, type Provider } from '../stages/provider.ts'
+import { Random } from '../stages/random.ts'
+import { type NamedTensor, writeSafetensors } from '../stages/safetensors.ts'
+import type { Parameter } from '../stages/stage.ts'
+import { createWorkerStage } from '../stages/worker-stage.ts'
+import { replaceFile } from './atomic-file.ts'
+import { heldOutMicrobatch, loadCorpus, microbatch } from './corpus.ts'
+import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
+import { discover } from './discovery.ts'
+import { InputError } from './errors.ts'
+import { createJournal, type Entry, openJournalFile } from './journal.ts'
+import type { Finished } from './member.ts'
+import { runNode } from './node.ts'
+import { type Run, readRun, runId, stageConfig } from './run.ts'
+import type { Terminal } from './terminal.ts'
+import { HEADER, RunView } from './view.ts'
+
+export interface JoinOptions {
+  readonly run: string
+  /** Null takes whichever stage needs a holder most. */
+  readonly stage: number | null
+  readonly bootstrap?: readonly string[] | undefined
+  readonly listen: readonly string[]
+  readonly mdns: boolean
+  readonly provider: Provider | 'auto'
+  readonly threads: number
+  readonly steps?: number | undefined
+  readonly dataDir?: string | undefined
+}
+
+export interface JoinIo {
+  readonly terminal: Terminal
+  readonly clock: Clock
+  readonly signal: AbortSignal
+}
+
+export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> {
+  const { clock, signal } = io
+  const run = readRun(options.run)
+  const id = runId(run)
+  if (options.stage !== null && options.stage > run.stages) {
+    throw new InputError(
+      `--stage ${options.stage}: this run has ${run.stages + 1} stages, 0 (the ends) to ${run.stages}.`,
+    )
+  }
+  const { provider, reason } = await asInput(() => chooseProvider(options.provider))
+  const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
+  const slot = claimSlot(dataDir, id)
+  try {
+    const identity = await asInput(() => loadOrCreateIdentity(joinPath(slot.path, 'identity.key')))
+    const { listen, mdns } = options
+    const init = { identity, listen, bootstrap: [], mdns }
+    const network = await asInput(() => createLibp2pNetwork(init, { clock }))
+    const file = openJournalFile(joinPath(slot.path, 'journal.jsonl'))
+    try {
+      slot.publish(network.addresses)
+      const journal = createJournal(network.self, () => clock.now(), [
+        file.sink,
+        shown(io.terminal, run),
+      ])
+      const { addresses } = network
+      journal.write({ type: 'started', run: id, pid: process.pid, addresses })
+      journal.write({ type: 'notice', message: `provider ${provider}: ${reason}` })
+      const contact = await discover({
+        network,
+        clock,
+        signal,
+        bootstrap: options.bootstrap ?? [],
+        addressBook: () => knownAddresses(dataDir, id),
+        claimFounder: () => claimFounder(dataDir, id),
+      })
+      return await refusedAsInput(() =>
+        runNode({
+          run,
+          runId: id,
+          network,
+          clock,
+          journal,
+          wish: options.stage,
+          contact,
+          signal,
+          lastStep: Math.min(run.steps, options.steps ?? run.steps),
+          createStage: (stage) =>
+            createWorkerStage(stageConfig(run), stage, {
+              provider,
+              threads: options.threads,
+              random: new Random(run.seed),
+            }),
+          loadData: async () => {
+            const corpus = await loadCorpus(run, options.run)
+            return {
+              training: (step, index) => microbatch(run, corpus, step, index),
+              heldOut: (index) => heldOutMicrobatch(run, corpus, index),
+            }
+          },
+          save: async (stage, parameters, weights) => {
+            const path = joinPath(slot.path, `stage-${stage}.safetensors`)
+            replaceFile(path, encodeStage(parameters, weights))
+            return path
+          },
+        }),
+      )
+    } finally {
+      file.close()
+      await network.stop()
+    }
+  } finally {
+    slot.release()
+  }
+}
+
+function encodeStage(parameters: readonly Parameter[], weights: Float32Array): Uint8Array {
+  const tensors = new Map<string, NamedTensor>(
+    parameters.map(({ name, shape, offset, length }) => [
+      name,
+      { dtype: 'F32', shape, data: weights.subarray(offset, offset + length) },
+    ]),
+  )
+  return writeSafetensors({ tensors, metadata: { format: 'pt' } })
+}
+
+/** The coordinator sees the table of steps, everyone else a line for what concerns it. */
+function shown(terminal: Terminal, run: Run): (entry: Entry) => void {
+  const view = new RunView(run.stages + 1)
+  return (entry) => {
+    terminal.event(entry)
+    if (entry.type === 'founded') terminal.line(HEADER)
+    for (const text of view.show(entry)) terminal.line(text)
+  }
+}
+
+/** What the user named is not to be had: a provider, a key file, a port. */
+async function asInput<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const names = ['ProviderError', 'IdentityError', 'ListenError']
+    if (error instanceof Error && names.includes(error.name)) {
+      throw new InputError(error.message, { cause: error })
+    }
+    throw error
+  }
+}
+
+/** A swarm that does not let this peer in says why: another run, a stage that is not there, a name that is taken. */
+async function refusedAsInput<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof ProtocolError && ['WRONG_RUN', 'REFUSED'].includes(error.code)) {
+      throw new InputError(error.message, { cause: error })
+    }
+    throw error
+  }
+}

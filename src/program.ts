@@ -1,0 +1,186 @@
+/** The command line: what can be asked for, and how it ends. Each command loads its own code when it is called. */
+import { availableParallelism } from 'node:os'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { systemClock } from '../protocols/clock.ts'
+import { EXIT, exitCodeOf } from './errors.ts'
+import { type InitSetting, initOptions } from './init.ts'
+import { createTerminal, type Terminal } from './terminal.ts'
+
+export async function main(argv: readonly string[]): Promise<void> {
+  const json = argv.includes('--json')
+  const terminal = createTerminal({ json })
+  const interrupt = interruptible(terminal)
+  try {
+    await program(terminal, interrupt.signal).parseAsync(argv)
+  } catch (error) {
+    // Commander has printed its own message; --help and --version end here too.
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.badInput
+      return
+    }
+    terminal.fail(error)
+    process.exitCode = exitCodeOf(error)
+  } finally {
+    interrupt.release()
+  }
+}
+
+/** The first Ctrl-C or SIGTERM asks for an orderly end, the second ends at once. */
+function interruptible(terminal: Terminal): { signal: AbortSignal; release(): void } {
+  const controller = new AbortController()
+  const stop = (signal: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(EXIT.failed)
+    terminal.line(`${signal}: stopping; once more to stop at once`)
+    controller.abort(new Error(`stopped by ${signal}`))
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  return {
+    signal: controller.signal,
+    release: () => {
+      process.off('SIGINT', stop)
+      process.off('SIGTERM', stop)
+    },
+  }
+}
+
+function program(terminal: Terminal, signal: AbortSignal): Command {
+  const all = new Command('gensyn-node')
+    .description(
+      'Train a Llama across peers that come and go; a lost stage is rebuilt without a checkpoint.',
+    )
+    .version('0.1.0')
+    .showSuggestionAfterError()
+    .exitOverride()
+
+  initCommand(all, terminal)
+  joinCommand(all, terminal, signal)
+  demoCommand(all, terminal, signal)
+  simCommand(all, terminal)
+  return all
+}
+
+function command(all: Command, name: string, description: string): Command {
+  return all
+    .command(name)
+    .description(description)
+    .option('--json', 'print one JSON object a line instead of text', false)
+}
+
+function withSettings(command: Command, except: readonly InitSetting[] = []): Command {
+  for (const { setting, flags, description } of initOptions()) {
+    if (!except.includes(setting)) command.option(flags, description)
+  }
+  return command.option('--data <file>', 'text to train on, any encoding: tokens are bytes')
+}
+
+/** Of all options of a command, those that are settings of the run. */
+function settingsIn(options: Record<string, unknown>): Partial<Record<InitSetting, string>> {
+  return Object.fromEntries(
+    initOptions().flatMap(({ setting }) =>
+      options[setting] === undefined ? [] : [[setting, options[setting] as string]],
+    ),
+  )
+}
+
+function initCommand(all: Command, terminal: Terminal): void {
+  withSettings(command(all, 'init', 'write the manifest of a new run'))
+    .option('--out <file>', 'where to write it', 'run.json')
+    .option('--force', 'replace a manifest that is there already', false)
+    .action(async ({ out, data, force, ...options }) => {
+      const { initRun } = await import('./init.ts')
+      const { runId } = await import('./run.ts')
+      const run = await initRun({ out, data, force, settings: settingsIn(options) })
+      terminal.event({ type: 'initialized', path: out, run: runId(run), stages: run.stages })
+      terminal.line(
+        `${out}: run ${runId(run).slice(0, 12)}, ${run.stages} body stages and the ends. ` +
+          `Start ${run.stages + 1} peers with \`gensyn-node join --stage auto\`, and one more as a spare.`,
+      )
+    })
+}
+
+function joinCommand(all: Command, terminal: Terminal, signal: AbortSignal): void {
+  command(all, 'join', 'join a run as a peer, or found it if nobody is there')
+    .option('--run <file>', 'its manifest', 'run.json')
+    .addOption(
+      new Option('--stage <stage>', 'auto: whichever needs a holder most; or a number, 0 the ends')
+        .default('auto')
+        .argParser((value) => (value === 'auto' ? 'auto' : wholeNumber(value))),
+    )
+    .option('--bootstrap <address...>', 'multiaddrs of peers of the run')
+    .option('--listen <address...>', 'multiaddrs to listen on', ['/ip4/127.0.0.1/tcp/0'])
+    .option('--no-mdns', 'do not look for peers on the local network')
+    .addOption(
+      new Option('--provider <provider>', 'what computes')
+        .choices(['auto', 'cpu', 'cuda'])
+        .default('auto'),
+    )
+    .option('--threads <count>', 'of this peer', wholeNumber, availableParallelism())
+    .option(
+      '--steps <count>',
+      'end after so many steps in all, if this peer coordinates',
+      wholeNumber,
+    )
+    .option(
+      '--data-dir <folder>',
+      'identity, journal and weights (default: .gensyn beside the manifest)',
+    )
+    .action(async (options) => {
+      const { join } = await import('./join.ts')
+      const finished = await join(
+        { ...options, stage: options.stage === 'auto' ? null : options.stage },
+        { terminal, clock: systemClock, signal },
+      )
+      if (finished.failure !== null) process.exitCode = EXIT.failed
+    })
+}
+
+function demoCommand(all: Command, terminal: Terminal, signal: AbortSignal): void {
+  const demo = command(
+    all,
+    'demo',
+    'a whole swarm on this machine; one stage is killed and rebuilt',
+  )
+  withSettings(demo)
+    .option('--spares <count>', 'peers beyond one a stage', wholeNumber, 1)
+    .option('--no-kill', 'leave the swarm undisturbed')
+    .option('--kill-stage <stage>', 'whose holder is killed (default: the middle one)', wholeNumber)
+    .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
+    .option('--report <file>', 'where the figures go', 'demo-report.json')
+    .action(async ({ report: reportPath, ...options }) => {
+      const { demo, summaryOf } = await import('./demo.ts')
+      const report = await demo(
+        { ...options, reportPath, settings: { steps: '120', ...settingsIn(options) } },
+        { clock: systemClock, line: terminal.line, signal },
+      )
+      terminal.event({ type: 'report', path: reportPath, ...report })
+      terminal.line('')
+      for (const text of summaryOf(report)) terminal.line(text)
+      terminal.line(`${'report'.padEnd(14)}${reportPath}`)
+      if (report.failure !== null) throw new Error(report.failure)
+    })
+}
+
+function simCommand(all: Command, terminal: Terminal): void {
+  withSettings(command(all, 'sim', 'the same node under virtual time, one body stage lost'), [
+    'seed',
+  ])
+    .option('--seed <seed>', 'decides everything', wholeNumber, 1)
+    .option('--kill-stage <stage>', 'whose holder is lost (default: the middle one)', wholeNumber)
+    .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
+    .option('--spares <count>', 'peers beyond one a stage', wholeNumber, 1)
+    .option('--journal <file>', 'write the journal of all peers there')
+    .action(async (options) => {
+      // The one place where src names sim: as a command, loaded when it is called.
+      const { simulate } = await import('../sim/main.ts')
+      await simulate({ ...options, settings: settingsIn(options) }, terminal)
+    })
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
+    throw new InvalidArgumentError('a whole number is needed.')
+  }
+  return value
+}
