@@ -1,5 +1,7 @@
 /** Buffers and compiled programs of one stage, and how they are brought together for a run. */
+import type { Graph } from './graph.ts'
 import type { StageConfig } from './model.ts'
+import { encodeModel } from './onnx.ts'
 import { initializeWeights, layoutOf, parameterView } from './parameters.ts'
 import { type Programs, SUM, WRITTEN } from './programs.ts'
 import type { Random } from './random.ts'
@@ -58,8 +60,8 @@ export class Engine<Program extends string> {
     const state = await StageState.create(layout, config.optimizer, options)
     initializeWeights(state.weights, layout, random)
     const sessions = new Map<Program, Session>()
-    for (const [name, model] of Object.entries(programs) as [Program, Uint8Array][]) {
-      sessions.set(name, await createSession(model, options))
+    for (const [name, graph] of Object.entries(programs) as [Program, Graph][]) {
+      sessions.set(name, await createSession(encodeModel(graph), options))
     }
     return new Engine(config, stage, state, sessions)
   }

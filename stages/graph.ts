@@ -39,7 +39,7 @@ export class ShapeError extends Error {
   override readonly name = 'ShapeError'
 }
 
-export function show(type: Type): string {
+function show(type: Type): string {
   return `${type.dtype} [${type.shape.join(', ')}]`
 }
 

@@ -63,7 +63,7 @@ export function layer(context: Context, positions: Positions, x: Value): Value {
   )
 }
 
-export function rmsNorm({ graph, model, weight }: Context, x: Value, name: string): Value {
+function rmsNorm({ graph, model, weight }: Context, x: Value, name: string): Value {
   return graph.add('SimplifiedLayerNormalization', [x, weight(name)], {
     axis: LAST,
     epsilon: model.rmsNormEps,
@@ -71,12 +71,7 @@ export function rmsNorm({ graph, model, weight }: Context, x: Value, name: strin
 }
 
 /** x W^T, plus `residual` at no cost. */
-export function project(
-  { graph, weight }: Context,
-  x: Value,
-  name: string,
-  residual?: Value,
-): Value {
+function project({ graph, weight }: Context, x: Value, name: string, residual?: Value): Value {
   const operands = residual === undefined ? [x, weight(name)] : [x, weight(name), residual]
   return graph.add('Gemm', operands, { transB: 1 })
 }

@@ -1,7 +1,6 @@
 /** The graphs that work on a chunk of the flat buffers: AdamW and the gradient's norm. */
 import { Graph, type Value } from './graph.ts'
 import type { OptimizerConfig } from './model.ts'
-import { encodeModel } from './onnx.ts'
 import { WRITTEN } from './programs.ts'
 import type { Update } from './stage.ts'
 
@@ -43,7 +42,7 @@ export function adamwScalars(
 }
 
 /** weight, gradient, first, second [chunk] and the scalars -> weight', first', second' in place. */
-export function adamwProgram(chunk: number): Uint8Array {
+export function adamwProgram(chunk: number): Graph {
   const graph = new Graph()
   const mul = (a: Value, b: Value) => graph.add('Mul', [a, b])
   const [weight, gradient, first, second] = ['weight', 'gradient', 'first', 'second'].map((name) =>
@@ -66,13 +65,13 @@ export function adamwProgram(chunk: number): Uint8Array {
   graph.output(`weight${WRITTEN}`, graph.add('Sub', [mul(weight, scalars.decay), step]), weight)
   graph.output(`first${WRITTEN}`, newFirst, first)
   graph.output(`second${WRITTEN}`, newSecond, second)
-  return encodeModel(graph)
+  return graph
 }
 
 /** x [chunk] -> sum of its squares [1]. */
-export function sumOfSquaresProgram(chunk: number): Uint8Array {
+export function sumOfSquaresProgram(chunk: number): Graph {
   const graph = new Graph()
   const x = graph.float('x', [chunk])
   graph.output('sum', graph.add('ReduceSumSquare', [x, graph.integers([0])], { keepdims: 1 }))
-  return encodeModel(graph)
+  return graph
 }

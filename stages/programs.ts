@@ -1,9 +1,8 @@
-/** The graphs of a stage, as models ready to be compiled. */
+/** The graphs of a stage. */
 import { gradients, type Incoming } from './autodiff.ts'
 import { Graph, type Value } from './graph.ts'
 import { type Context, crossEntropy, embed, head, layer, positions } from './llama.ts'
 import type { StageConfig } from './model.ts'
-import { encodeModel } from './onnx.ts'
 import { ENDS, type Layout, layoutOf } from './parameters.ts'
 
 /** Prefix of the input that holds a parameter's gradient sum; the output that writes to it is named `${SUM}${name}'`. */
@@ -12,8 +11,7 @@ export const SUM = 'sum.'
 /** Mark of an output that is written over the input of the same name. */
 export const WRITTEN = "'"
 
-/** Name of a program, to its ONNX model. */
-export type Programs<Name extends string> = Readonly<Record<Name, Uint8Array>>
+export type Programs<Name extends string> = Readonly<Record<Name, Graph>>
 
 export type BodyProgram = 'forward' | 'backward'
 export type EndsProgram = 'embed' | 'embedBackward' | 'loss' | 'lossAndGradient'
@@ -70,10 +68,10 @@ export function endsPrograms(config: StageConfig): Programs<EndsProgram> {
   }
 }
 
-function build(define: (graph: Graph) => void): Uint8Array {
+function build(define: (graph: Graph) => void): Graph {
   const graph = new Graph()
   define(graph)
-  return encodeModel(graph)
+  return graph
 }
 
 function body(graph: Graph, config: StageConfig, layout: Layout) {

@@ -9,7 +9,7 @@ const ARRAYS = {
   F16: Uint16Array,
 } as const
 
-export type TensorDtype = keyof typeof ARRAYS
+type TensorDtype = keyof typeof ARRAYS
 
 export type NamedTensor = {
   readonly [D in TensorDtype]: {

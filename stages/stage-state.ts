@@ -1,5 +1,6 @@
 /** The flat buffers of a stage and what is done to them whole: norm, update, load. */
 import type { OptimizerConfig } from './model.ts'
+import { encodeModel } from './onnx.ts'
 import { type AdamwScalars, adamwProgram, adamwScalars, sumOfSquaresProgram } from './optimizer.ts'
 import type { Layout } from './parameters.ts'
 import { WRITTEN } from './programs.ts'
@@ -64,8 +65,8 @@ export class StageState {
   ): Promise<StageState> {
     // In-place graphs must be run as written; and there is little in them to optimise.
     const basic = { ...options, optimization: 'basic' } as const
-    const adamw = await createSession(adamwProgram(layout.chunk), basic)
-    const squares = await createSession(sumOfSquaresProgram(layout.chunk), basic)
+    const adamw = await createSession(encodeModel(adamwProgram(layout.chunk)), basic)
+    const squares = await createSession(encodeModel(sumOfSquaresProgram(layout.chunk)), basic)
     return new StageState(layout, optimizer, adamw, squares)
   }
 

@@ -3,7 +3,7 @@ import type { Attributes, Graph, Node, Type, Value } from '../graph.ts'
 import { ShapeError, sameShape } from '../graph.ts'
 
 /** What a gradient rule sees of the node it differentiates. */
-export interface Backward {
+interface Backward {
   readonly graph: Graph
   /** As many as the shape rule has let through. */
   readonly inputs: Operands

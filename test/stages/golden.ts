@@ -7,7 +7,7 @@ import { Random } from '../../stages/random.ts'
 import { readSafetensors } from '../../stages/safetensors.ts'
 import type { AnyStage, BodyStage, EndsStage } from '../../stages/stage.ts'
 
-export type Numbers = ArrayLike<number>
+type Numbers = ArrayLike<number>
 
 export interface Golden {
   readonly config: StageConfig

@@ -141,7 +141,7 @@ const scatterElements: Kernel = ([data, indices, updates], { axis }) => {
   return result
 }
 
-export const kernels: Readonly<Record<Op, Kernel>> = {
+const kernels: Readonly<Record<Op, Kernel>> = {
   Add: binary((a, b) => a + b),
   Sub: binary((a, b) => a - b),
   Mul: binary((a, b) => a * b),

@@ -1,0 +1,63 @@
+/** The owner's end of a stage's thread: calls by number, and what becomes of them when the thread dies. */
+import type { Worker } from 'node:worker_threads'
+import { StageGoneError } from './stage-calls.ts'
+import { READY, type WorkerCall, type WorkerReady, type WorkerReply } from './worker-messages.ts'
+
+export class StageThread {
+  /** Rejects if the stage could not be made. */
+  readonly ready: Promise<WorkerReady>
+  readonly #worker: Worker
+  readonly #pending = new Map<number, PromiseWithResolvers<unknown>>()
+  readonly #ended = Promise.withResolvers<void>()
+  #gone: StageGoneError | undefined
+  #calls = READY
+
+  constructor(worker: Worker, stage: number) {
+    this.#worker = worker
+    this.ready = this.#expect(READY) as Promise<WorkerReady>
+    worker.on('message', (reply: WorkerReply) => this.#settle(reply))
+    worker.on('error', (cause) => {
+      this.#fail(
+        new StageGoneError(`the thread of stage ${stage} died: ${cause.message}`, { cause }),
+      )
+    })
+    worker.on('exit', (code) => {
+      this.#fail(new StageGoneError(`the thread of stage ${stage} ended with code ${code}`))
+      this.#ended.resolve()
+    })
+  }
+
+  call(method: string, args: readonly unknown[]): Promise<unknown> {
+    if (this.#gone !== undefined) return Promise.reject(this.#gone)
+    this.#calls++
+    const call: WorkerCall = { id: this.#calls, method, args }
+    const result = this.#expect(call.id)
+    this.#worker.postMessage(call)
+    return result
+  }
+
+  /** Never Worker.terminate: in the middle of a run it brings the whole process down. */
+  async close(): Promise<void> {
+    if (this.#gone === undefined) await this.call('close', [])
+    await this.#ended.promise
+  }
+
+  #expect(id: number): Promise<unknown> {
+    const pending = Promise.withResolvers<unknown>()
+    this.#pending.set(id, pending)
+    return pending.promise
+  }
+
+  #settle(reply: WorkerReply): void {
+    const pending = this.#pending.get(reply.id)
+    this.#pending.delete(reply.id)
+    if ('error' in reply) pending?.reject(reply.error)
+    else pending?.resolve(reply.result)
+  }
+
+  #fail(reason: StageGoneError): void {
+    this.#gone ??= reason
+    for (const pending of this.#pending.values()) pending.reject(this.#gone)
+    this.#pending.clear()
+  }
+}

@@ -1,0 +1,117 @@
+/** Building graphs: errors that can be understood, and gradients that are asked for. */
+import { expect, it } from 'vitest'
+import { gradients } from '../../stages/autodiff.ts'
+import { Graph, liveNodes, ShapeError } from '../../stages/graph.ts'
+import { encodeModel } from '../../stages/onnx.ts'
+
+it('names node, operator and shapes that do not fit', () => {
+  const graph = new Graph()
+  const [a, b] = [graph.float('a', [4, 3]), graph.float('b', [5, 6])]
+  const build = () => graph.scope('mlp', () => graph.add('Gemm', [a, b], { transB: 1 }))
+  expect(build).toThrow(ShapeError)
+  expect(build).toThrow(
+    'mlp/Gemm_0: Gemm of float32 [4, 3], float32 [5, 6]: inner dimensions 3 and 6 differ',
+  )
+})
+
+it.each([
+  ['Add', [[2], [3]], {}, 'dimensions 2 and 3 do not broadcast'],
+  ['Gemm', [[2, 2]], {}, 'takes 2..3 operands, not 1'],
+  [
+    'Gemm',
+    [
+      [2, 3],
+      [3, 4],
+      [3, 4],
+    ],
+    {},
+    'dimensions 3 and 2 do not broadcast',
+  ],
+  [
+    'FusedMatMul',
+    [
+      [2, 3, 4],
+      [3, 4, 5],
+    ],
+    {},
+    'leading dimensions differ',
+  ],
+  ['FusedMatMul', [[3], [3]], {}, '[3] is not a matrix'],
+  ['Transpose', [[2, 3]], { perm: [0, 0] }, '[0,0] does not permute its axes'],
+  [
+    'Concat',
+    [
+      [2, 3],
+      [4, 4],
+    ],
+    { axis: 0 },
+    '[4,4] should be [4,3]',
+  ],
+  ['Concat', [[2, 3]], { axis: 2 }, 'there is no axis 2'],
+  ['Softmax', [[2, 3]], { axis: 0 }, 'works along the last axis only'],
+  ['SimplifiedLayerNormalization', [[2, 3], [2]], { axis: -1 }, '[2] should be [3]'],
+  ['QuickGelu', [[2]], { alpha: 1.7 }, 'only alpha 1, SiLU, has a gradient rule'],
+] as const)('refuses %s of %j', (op, shapes, attributes, reason) => {
+  const graph = new Graph()
+  const inputs = shapes.map((shape, i) => graph.float(`x${i}`, shape))
+  expect(() => graph.add(op, inputs, attributes)).toThrow(reason)
+})
+
+it('refuses shapes that do not hold the elements, or add up', () => {
+  const graph = new Graph()
+  const x = graph.float('x', [2, 3])
+  expect(() => graph.add('Reshape', [x, graph.integers([4])])).toThrow('cannot become [4]')
+  expect(() => graph.add('Reshape', [x, x])).toThrow('takes a constant here')
+  expect(() => graph.add('Split', [x, graph.integers([1, 1])], { axis: -1 })).toThrow(
+    'parts 1,1 do not add up to 3',
+  )
+})
+
+it('refuses attributes that the table does not know', () => {
+  const graph = new Graph()
+  graph.output('y', graph.add('Exp', [graph.float('x', [1])], { slope: 1 }))
+  expect(() => encodeModel(graph)).toThrow('Exp_0: there is no attribute slope')
+})
+
+it('refuses outputs that nothing computes, and one value twice', () => {
+  const graph = new Graph()
+  const x = graph.float('x', [1])
+  expect(() => graph.output('y', x)).toThrow('output y must be a computed value')
+  const y = graph.add('Exp', [x])
+  graph.output('y', y)
+  expect(() => graph.output('z', y)).toThrow('output z must be a computed value')
+})
+
+it('keeps equal constants once, and writes none that is unused', () => {
+  const graph = new Graph()
+  expect(graph.scalar(2)).toBe(graph.scalar(2))
+  expect(graph.scalar(2)).not.toBe(graph.constant([1], Float32Array.of(2)))
+  graph.output('y', graph.add('Exp', [graph.float('x', [1])]))
+  const small = encodeModel(graph).length
+  graph.constant([100], new Float32Array(100))
+  expect(encodeModel(graph)).toHaveLength(small)
+})
+
+it('says so when nothing leads from a target to the outputs', () => {
+  const graph = new Graph()
+  const [x, y] = [graph.float('x', [1]), graph.float('y', [1])]
+  const value = graph.add('Exp', [x])
+  const incoming = [{ value, gradient: graph.scalar(1) }]
+  expect(() => gradients(graph, incoming, [x, y])).toThrow(
+    'nothing differentiable leads from y to the outputs',
+  )
+})
+
+it('adds gradient sums inside the product, not beside it', () => {
+  const graph = new Graph()
+  const [x, w, sum] = [
+    graph.float('x', [2, 3]),
+    graph.float('w', [4, 3]),
+    graph.float('sum', [4, 3]),
+  ]
+  const value = graph.add('Gemm', [x, w], { transB: 1 })
+  const incoming = [{ value, gradient: graph.float('dy', [2, 4]) }]
+  const [gradient] = gradients(graph, incoming, [w], new Map([[w, sum]]))
+  graph.output("sum'", gradient!, sum)
+  expect(liveNodes(graph).map((node) => [node.op, node.inputs.at(-1)])).toEqual([['Gemm', sum]])
+})

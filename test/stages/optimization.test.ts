@@ -1,0 +1,51 @@
+/** ONNX Runtime rewrites graphs as it loads them; what they compute must stay the same. */
+import { expect, it } from 'vitest'
+import { type Graph, sizeOf } from '../../stages/graph.ts'
+import { encodeModel } from '../../stages/onnx.ts'
+import { adamwProgram, sumOfSquaresProgram } from '../../stages/optimizer.ts'
+import { bodyPrograms, endsPrograms } from '../../stages/programs.ts'
+import { Random } from '../../stages/random.ts'
+import { config } from './fixtures.ts'
+import { interpret } from './interpreter.ts'
+import { runGraph } from './run-graph.ts'
+
+const programs: [string, Graph][] = [
+  ...Object.entries(bodyPrograms(config)),
+  ...Object.entries(endsPrograms(config)),
+  ['adamw', adamwProgram(32)],
+  ['sumOfSquares', sumOfSquaresProgram(32)],
+]
+
+/** Anything but the second moments may be negative. */
+function feedsOf(graph: Graph): Record<string, Float32Array | Int32Array> {
+  const random = new Random('optimization')
+  return Object.fromEntries(
+    graph.inputs.map(({ name, dtype, shape }) => {
+      const length = sizeOf(shape)
+      return [
+        name,
+        dtype === 'int32'
+          ? Int32Array.from({ length }, () => random.integer(config.model.vocabSize))
+          : Float32Array.from({ length }, () =>
+              name === 'second' ? random.float() : random.gaussian(),
+            ),
+      ]
+    }),
+  )
+}
+
+it.each(programs)('%s is the same at every level, and what float64 gives', async (_, graph) => {
+  const values = interpret(graph, feedsOf(graph) as Record<string, Float32Array>)
+  for (const optimization of ['disabled', 'basic', 'all'] as const) {
+    const results = await runGraph(graph, feedsOf(graph), { optimization })
+    for (const { name, value } of graph.outputs) {
+      expect(results[name]!).toBeAllclose(values.get(value)!.data, { relative: 1e-4 })
+    }
+  }
+})
+
+it('keeps models small: no constant grows with the square of the context', () => {
+  const long = { ...config, microbatch: { batch: 1, context: 512 } }
+  const { backward } = bodyPrograms(long)
+  expect(encodeModel(backward).length).toBeLessThan(100_000)
+})

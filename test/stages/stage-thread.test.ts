@@ -1,0 +1,47 @@
+/** What becomes of calls when a stage's thread dies. */
+import { Worker } from 'node:worker_threads'
+import { expect, it } from 'vitest'
+import { StageGoneError } from '../../stages/stage-calls.ts'
+import { StageThread } from '../../stages/stage-thread.ts'
+
+/** A thread that runs this instead of a stage. `port` is its end of the channel. */
+function threadOf(code: string): StageThread {
+  const prelude = "const { parentPort: port } = require('node:worker_threads');"
+  return new StageThread(new Worker(prelude + code, { eval: true }), 4)
+}
+
+it('rejects all that is pending when the thread crashes, and all that comes after', async () => {
+  const thread = threadOf("port.once('message', () => { throw new Error('out of luck') })")
+  const calls = [thread.ready, thread.call('forward', []), thread.call('backward', [])]
+  for (const result of await Promise.allSettled(calls)) {
+    expect(result).toMatchObject({
+      reason: { name: 'StageGoneError', message: 'the thread of stage 4 died: out of luck' },
+    })
+  }
+  await expect(thread.call('forward', [])).rejects.toThrow(StageGoneError)
+  await thread.close()
+})
+
+it('rejects what is pending when the thread just ends', async () => {
+  const thread = threadOf("port.once('message', () => process.exit(3))")
+  const calls = [thread.ready, thread.call('forward', [])]
+  for (const result of await Promise.allSettled(calls)) {
+    expect(result).toMatchObject({
+      reason: { message: 'the thread of stage 4 ended with code 3' },
+    })
+  }
+})
+
+it('passes the errors of calls on, and goes on', async () => {
+  const thread = threadOf(`
+    port.postMessage({ id: 0, result: 'here' })
+    port.on('message', ({ id, method }) => {
+      if (method === 'fail') port.postMessage({ id, error: new RangeError('no such token') })
+      else port.postMessage({ id, result: method })
+      if (method === 'close') port.close()
+    })`)
+  expect(await thread.ready).toBe('here')
+  await expect(thread.call('fail', [])).rejects.toThrow(new RangeError('no such token'))
+  expect(await thread.call('forward', [])).toBe('forward')
+  await thread.close()
+})
