@@ -1,0 +1,62 @@
+/**
+ * How long messages are on their way. Every one passes here, so this is where faults belong: a message that is lost,
+ * late, or cut off by a partition is one whose transit is another.
+ */
+import type { PeerId } from '../protocols/network.ts'
+
+export interface Link {
+  /** One way. */
+  readonly latencyMs: number
+  /** 1,250 for 10 Mbit/s; Infinity where only latency counts. */
+  readonly bytesPerMs: number
+}
+
+/** The link from one peer to another; it need not be the same in both directions, but always the same for a pair. */
+export type LinkTable = (from: PeerId, to: PeerId) => Link
+
+export interface Load {
+  readonly bytes: number
+  /**
+   * Whether it waits its turn on the sender's uplink. Bodies do, one after another. Headers alone slip in between the
+   * chunks of a body, as they do on Yamux, and are too small to be counted against it.
+   */
+  readonly queues: boolean
+}
+
+/** TCP, Noise and the agreement on Yamux take one each. */
+const HANDSHAKE_ROUND_TRIPS = 3
+
+export class Wire {
+  readonly #links: LinkTable
+  readonly #uplinkFreeAt = new Map<PeerId, number>()
+
+  constructor(links: LinkTable) {
+    this.#links = links
+  }
+
+  latencyMs(from: PeerId, to: PeerId): number {
+    return this.#links(from, to).latencyMs
+  }
+
+  handshakeMs(from: PeerId, to: PeerId): number {
+    return HANDSHAKE_ROUND_TRIPS * (this.latencyMs(from, to) + this.latencyMs(to, from))
+  }
+
+  /**
+   * Puts a load on the way at `now`, and says how long it takes. The receiver's downlink is not modelled: where it is
+   * the narrow place, give the links to it less.
+   */
+  transitMs(now: number, from: PeerId, to: PeerId, { bytes, queues }: Load): number {
+    const { latencyMs, bytesPerMs } = this.#links(from, to)
+    const sendingMs = bytes / bytesPerMs
+    if (!queues) return sendingMs + latencyMs
+    const sentAt = Math.max(now, this.#uplinkFreeAt.get(from) ?? 0) + sendingMs
+    this.#uplinkFreeAt.set(from, sentAt)
+    return sentAt - now + latencyMs
+  }
+
+  /** What a peer had queued is gone with it. */
+  forget(peer: PeerId): void {
+    this.#uplinkFreeAt.delete(peer)
+  }
+}
