@@ -64,10 +64,13 @@ async function readText(path: string): Promise<Uint8Array> {
   }
 }
 
-/** @param source `package:NAME`, or `file:PATH` with a path relative to `folder` */
-export function readSource(source: string, folder: string): Promise<Uint8Array> {
+/**
+ * @param source `package:NAME`, or `file:PATH` with a path relative to `folder`
+ * @throws InputError if there is no such text
+ */
+export async function readSource(source: string, folder: string): Promise<Uint8Array> {
   const colon = source.indexOf(':')
-  return SOURCES[source.slice(0, colon)]!(source.slice(colon + 1), folder)
+  return await SOURCES[source.slice(0, colon)]!(source.slice(colon + 1), folder)
 }
 
 export function digestOf(text: Uint8Array): string {
