@@ -25,6 +25,7 @@ export class Calls {
   readonly #init: CallsInit
   readonly #streams = new Map<string, Promise<CallStream>>()
   readonly #pending = new Tally()
+  readonly #stopping = new AbortController()
 
   constructor(init: CallsInit) {
     this.#init = init
@@ -55,6 +56,7 @@ export class Calls {
 
   /** Ends all calls. */
   async stop(): Promise<void> {
+    this.#stopping.abort(new Error('this peer is stopping'))
     const streams = [...this.#streams.values()]
     await Promise.allSettled(streams.map(async (stream) => (await stream).abort(lost())))
   }
@@ -77,7 +79,7 @@ export class Calls {
     const { clock, open, garbage } = this.#init
     try {
       const stream = await withDeadline(
-        { clock, timeoutMs: OPEN_MS },
+        { clock, timeoutMs: OPEN_MS, signal: this.#stopping.signal },
         `a stream to peer ${peer}`,
         (signal) => open(peer, protocol, signal),
       )
@@ -142,11 +144,12 @@ class CallStream implements FrameStreamOwner {
 
   closed(): void {
     this.#init.closed()
-    for (const { answer } of this.#pending.values()) answer.reject(lost())
+    this.#rejectAll(lost())
   }
 
   garbage(why: unknown): void {
     this.#init.garbage(why)
+    this.#rejectAll(why)
   }
 
   accept({ kind, id }: FrameHead, header: unknown, length: number): Uint8Array {
@@ -158,13 +161,25 @@ class CallStream implements FrameStreamOwner {
   }
 
   received({ kind, id }: FrameHead, message: Received): void {
-    const answer = this.#pending.get(id)?.answer
+    const answer = this.#settle(id)
     if (kind === 'answer') answer?.resolve(message)
     else answer?.reject(decodeError(message.header))
   }
 
   refused({ id }: FrameHead, why: unknown): void {
-    this.#pending.get(id)?.answer.reject(why)
+    this.#settle(id)?.reject(why)
+  }
+
+  #rejectAll(why: unknown): void {
+    for (const { answer } of this.#pending.values()) answer.reject(why)
+    this.#pending.clear()
+  }
+
+  /** A second answer finds nobody, and nowhere to put its body. */
+  #settle(id: number): PromiseWithResolvers<Received> | undefined {
+    const answer = this.#pending.get(id)?.answer
+    this.#pending.delete(id)
+    return answer
   }
 }
 

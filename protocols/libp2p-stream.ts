@@ -13,10 +13,13 @@ import { FrameDecoder, type FrameReceiver } from './frame-decoder.ts'
 /** Frames that wait for one stream. Beyond it a sender is told BUSY. */
 export const FRAMES_QUEUED_MAX = 64
 
-/** Above this much unsent data in a stream the sender waits: enough to fill the initial window, little to throw away. */
-const WRITE_BUFFER_BYTES = 2 * CHUNK_BYTES
+/** With more than this unsent the sender waits: enough to keep the window full, little to throw away. */
+const HIGH_WATER_BYTES = 4 * CHUNK_BYTES
 
-/** A peer that takes no byte for this long is not reading; the stream is given up. */
+/** Down to this little: waiting for every single chunk costs more than the wait. */
+const LOW_WATER_BYTES = CHUNK_BYTES
+
+/** A peer that takes less than what lies between the two in this time is not reading; the stream is given up. */
 const STALL_MS = 30_000
 
 interface Outgoing {
@@ -40,8 +43,8 @@ export class FrameStream {
   readonly #decoder: FrameDecoder
   readonly #queue: Outgoing[] = []
   #sending = false
-  /** Resolved by whatever may have lowered the write buffer's level. */
-  #writable: PromiseWithResolvers<void> | undefined
+  /** Resolved by whatever may have lowered the write buffer's level. Only one sender waits at a time. */
+  #level: PromiseWithResolvers<void> | undefined
 
   /** Listens at once: a stream that nobody listens to collects what arrives until it breaks. */
   constructor(stream: Stream, clock: Clock, owner: FrameStreamOwner) {
@@ -54,8 +57,9 @@ export class FrameStream {
     stream.addEventListener('remoteCloseWrite', this.#remoteCloseWrite, { once: true })
     stream.addEventListener('drain', this.#wake)
     stream.addEventListener('idle', this.#wake)
-    // It may have been closed while its opening was still awaited; then the event has passed.
+    // Either may have happened while the opening was still awaited; then the event has passed.
     if (!this.open) queueMicrotask(this.#close)
+    else if (stream.remoteWriteStatus === 'closed') queueMicrotask(this.#remoteCloseWrite)
   }
 
   get open(): boolean {
@@ -107,10 +111,7 @@ export class FrameStream {
       for (const chunk of chunks) {
         if (!this.open) throw lost()
         this.#stream.send(chunk)
-        // A stream that the transport closed keeps its buffer: only an open one can still empty it.
-        while (this.open && this.#stream.writeBufferLength > WRITE_BUFFER_BYTES) {
-          await this.#level(signal)
-        }
+        if (this.#stream.writeBufferLength > HIGH_WATER_BYTES) await this.#drained(signal)
       }
       if (!this.open) throw lost()
     } catch (error) {
@@ -119,19 +120,22 @@ export class FrameStream {
     }
   }
 
-  #level(signal: AbortSignal | undefined): Promise<void> {
-    this.#writable ??= Promise.withResolvers()
-    const { promise } = this.#writable
-    return withDeadline(
+  async #drained(signal: AbortSignal | undefined): Promise<void> {
+    await withDeadline(
       { clock: this.#clock, timeoutMs: STALL_MS, signal },
       'the peer to take more bytes',
-      () => promise,
+      async () => {
+        // A stream that the transport closed keeps its buffer: only an open one can still empty it.
+        while (this.open && this.#stream.writeBufferLength > LOW_WATER_BYTES) {
+          this.#level = Promise.withResolvers()
+          await this.#level.promise
+        }
+      },
     )
   }
 
   readonly #wake = (): void => {
-    this.#writable?.resolve()
-    this.#writable = undefined
+    this.#level?.resolve()
   }
 
   readonly #receive = ({ data }: StreamMessageEvent): void => {

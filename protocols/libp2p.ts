@@ -40,8 +40,8 @@ export interface NetworkCounts {
   garbage: number
   /** Requests turned away before their handler ran. */
   refused: number
-  /** Announcements that could not be sent. */
-  unpublished: number
+  /** Announcements that could not be sent, addresses that could not be remembered. */
+  dropped: number
 }
 
 type PeerListener = (peer: PeerId) => void
@@ -61,7 +61,7 @@ export async function createLibp2pNetwork(
   init: Libp2pInit,
   { clock }: Libp2pComponents,
 ): Promise<Libp2pNetwork> {
-  const found = init.mdns ? (peer: PeerInfo) => void network.found(peer) : undefined
+  const found = init.mdns ? (peer: PeerInfo) => network.found(peer) : undefined
   const node = await createNode({ ...init, found })
   const network = new Libp2pNetwork(node, clock)
   await startNode(node, init.listen)
@@ -75,7 +75,10 @@ export class Libp2pNetwork implements Network {
   readonly #calls: Calls
   readonly #server: Server
   readonly #gossip: Gossip
-  readonly #counts: NetworkCounts = { garbage: 0, refused: 0, unpublished: 0 }
+  readonly #counts: NetworkCounts = { garbage: 0, refused: 0, dropped: 0 }
+  readonly #dropped = () => {
+    this.#counts.dropped++
+  }
   readonly #onLost = new Set<PeerListener>()
   readonly #onFound = new Set<PeerListener>()
   readonly #found = new Set<PeerId>()
@@ -93,7 +96,7 @@ export class Libp2pNetwork implements Network {
         node.dialProtocol(peerIdFromString(peer), protocol, { signal }),
     })
     this.#server = new Server({ clock, garbage, refused: () => this.#counts.refused++ })
-    this.#gossip = new Gossip(node.services.pubsub, () => this.#counts.unpublished++)
+    this.#gossip = new Gossip(node.services.pubsub, this.#dropped)
     node.addEventListener('peer:disconnect', ({ detail }) => {
       for (const listener of this.#onLost) listener(detail.toString())
     })
@@ -110,14 +113,16 @@ export class Libp2pNetwork implements Network {
   handle(protocol: string, handler: Handler): () => void {
     const remove = this.#server.handle(protocol, handler)
     // libp2p speaks the protocol when this returns; its promise is only that its peer store has heard of it.
-    void this.#node.handle(
-      protocol,
-      (stream, { remotePeer }) => this.#server.serve(stream, remotePeer.toString(), protocol),
-      STREAMS_PER_PROTOCOL,
-    )
+    this.#node
+      .handle(
+        protocol,
+        (stream, { remotePeer }) => this.#server.serve(stream, remotePeer.toString(), protocol),
+        STREAMS_PER_PROTOCOL,
+      )
+      .catch(this.#dropped)
     return () => {
       remove()
-      void this.#node.unhandle(protocol)
+      this.#node.unhandle(protocol).catch(this.#dropped)
     }
   }
 
@@ -145,7 +150,7 @@ export class Libp2pNetwork implements Network {
       .flatMap((address) => parsed(multiaddr, address))
     for (const id of parsed(peerIdFromString, peer)) {
       // The store locks a peer while it writes: a call made right after this finds the addresses.
-      void this.#node.peerStore.merge(id, { multiaddrs })
+      this.#node.peerStore.merge(id, { multiaddrs }).catch(this.#dropped)
     }
   }
 
@@ -171,10 +176,14 @@ export class Libp2pNetwork implements Network {
   }
 
   /** For mDNS. A peer that we are connected to is no news. */
-  async found({ id, multiaddrs }: PeerInfo): Promise<void> {
+  found({ id, multiaddrs }: PeerInfo): void {
     if (this.#node.getConnections(id).length > 0) return
-    await this.#node.peerStore.merge(id, { multiaddrs })
-    const peer = id.toString()
+    this.#node.peerStore
+      .merge(id, { multiaddrs })
+      .then(() => this.#tellFound(id.toString()), this.#dropped)
+  }
+
+  #tellFound(peer: PeerId): void {
     this.#found.add(peer)
     if (this.#found.size > FOUND_MAX) this.#found.delete(this.#found.values().next().value!)
     for (const listener of this.#onFound) listener(peer)
