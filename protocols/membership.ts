@@ -1,5 +1,6 @@
 /** Who is in the swarm, and who holds which stage. */
 import { z } from 'zod'
+import { ProtocolError } from './errors.ts'
 import { procedure } from './procedure.ts'
 
 const peerId = z.string().min(1).max(128)
@@ -35,6 +36,8 @@ export const hello = procedure(
   }),
   z.discriminatedUnion('result', [
     z.strictObject({ result: z.literal('welcome') }),
+    /** The one asked is not in the run itself yet. */
+    z.strictObject({ result: z.literal('later') }),
     z.strictObject({
       result: z.literal('ask'),
       coordinator: peerId,
@@ -70,3 +73,12 @@ export const finish = procedure(
   z.strictObject({ run, committed: count, failure: z.string().nullable() }),
   z.strictObject({}),
 )
+
+/** @throws ProtocolError WRONG_RUN, in words for the one who asked */
+export function checkRun(mine: string, asked: string): void {
+  if (asked === mine) return
+  throw new ProtocolError(
+    'WRONG_RUN',
+    `The peer there is in run ${mine.slice(0, 12)}, not ${asked.slice(0, 12)}: take the run.json of its run, or another address.`,
+  )
+}

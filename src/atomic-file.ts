@@ -11,7 +11,7 @@ import {
   openSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
 import { systemCode } from './errors.ts'
@@ -26,8 +26,8 @@ const NO_LINKS: ReadonlySet<string | undefined> = new Set([
 ])
 
 /** Gives `path` this content, in place of what it held. */
-export function replaceFile(path: string, text: string): void {
-  withTemporary(path, text, (temporary) => renameSync(temporary, path))
+export function replaceFile(path: string, content: string | Uint8Array): void {
+  withTemporary(path, content, (temporary) => renameSync(temporary, path))
   syncFolder(dirname(path))
 }
 
@@ -54,12 +54,16 @@ export function createFile(path: string, text: string): boolean {
   return created
 }
 
-function withTemporary<T>(path: string, text: string, use: (temporary: string) => T): T {
+function withTemporary<T>(
+  path: string,
+  content: string | Uint8Array,
+  use: (temporary: string) => T,
+): T {
   const temporary = `${path}.${process.pid}.tmp`
   try {
     const file = openSync(temporary, 'w')
     try {
-      writeSync(file, text)
+      writeFileSync(file, content)
       fsyncSync(file)
     } finally {
       closeSync(file)

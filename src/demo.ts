@@ -13,7 +13,7 @@ import { type InitSetting, initRun } from './init.ts'
 import type { Entry } from './journal.ts'
 import { type KillRecord, type ProcessRecord, type RunReport, reportOf } from './report.ts'
 import { type Run, runId } from './run.ts'
-import { HEADER, RunView } from './view.ts'
+import { RunView } from './view.ts'
 
 export interface DemoOptions {
   /** Settings of the run, as `init` takes them. */
@@ -164,7 +164,6 @@ async function runSwarm(
       () => Promise.race([founderReady.promise, over.promise.then(failed)]),
     )
     for (let i = 0; i < run.stages + options.spares; i++) start(['--bootstrap', address])
-    line(HEADER)
     const stopped = Promise.withResolvers<never>()
     signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true })
     const failure = await Promise.race([over.promise, stopped.promise])

@@ -1,54 +1,80 @@
 /** Finding someone of the run: bootstrap addresses, peers of this machine by their data directory, mDNS. */
 import type { Clock } from '../protocols/clock.ts'
+import { ProtocolError } from '../protocols/errors.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import { InputError } from './errors.ts'
 import { TIMEOUTS } from './limits.ts'
+
+/** Asks a peer to be let in. Gives the coordinator, or null if the peer is not in the run itself yet. */
+export type Enter = (peer: PeerId) => Promise<PeerId | null>
 
 export interface DiscoveryOptions {
   readonly network: Network
   readonly clock: Clock
   readonly signal: AbortSignal
   readonly bootstrap: readonly string[]
-  /** Addresses that peers of this machine have left behind. */
+  /** Addresses of the peers of this machine that are in the run. */
   addressBook(): readonly string[]
   /** Becomes the founder of the run on this machine, unless a live process is that already. */
   claimFounder(): boolean
 }
 
-/** How often the address book is looked at while another process founds the run. */
+/** How often the address book and the peers seen on the local network are gone through. */
 const LOOK_MS = 200
 
 /**
- * Someone of the run, or null: then this peer founds it. With bootstrap addresses it never does, since the run is
- * known to be elsewhere.
- * @throws InputError if none of the bootstrap addresses answers
+ * The coordinator that let this peer in, or null: then it founds the run. With bootstrap addresses it never does, since
+ * the run is known to be elsewhere.
+ * @throws InputError if nobody answers where the user said that someone is
  */
-export async function discover(options: DiscoveryOptions): Promise<PeerId | null> {
-  const { bootstrap, network, clock, signal } = options
-  if (bootstrap.length > 0) {
-    const { found, failures } = await connectAny(options, bootstrap)
-    if (found !== null) return found
-    throw new InputError(
-      `No bootstrap address answered: ${failures.join('; ')}. ` +
-        'Start the peer there first, or correct --bootstrap.',
-    )
+export function discover(options: DiscoveryOptions, enter: Enter): Promise<PeerId | null> {
+  return options.bootstrap.length > 0 ? byBootstrap(options, enter) : bySight(options, enter)
+}
+
+async function byBootstrap(
+  { bootstrap, network, signal }: DiscoveryOptions,
+  enter: Enter,
+): Promise<PeerId> {
+  const failures: string[] = []
+  for (const address of bootstrap) {
+    try {
+      const peer = await network.connect(address, { timeoutMs: TIMEOUTS.connectMs, signal })
+      const coordinator = await enter(peer)
+      if (coordinator !== null) return coordinator
+      failures.push(`${address} is not in the run itself yet`)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (isRefusal(error)) throw error
+      failures.push((error as Error).message)
+    }
   }
-  const seen = Promise.withResolvers<PeerId>()
-  const removeFound = network.onFound(seen.resolve)
+  throw new InputError(
+    `No bootstrap address let this peer in: ${failures.join('; ')}. ` +
+      'Start the peer there first, or correct --bootstrap.',
+  )
+}
+
+/** Looks around for a while, then founds; of several that start at once on this machine one does, the others find it. */
+async function bySight(options: DiscoveryOptions, enter: Enter): Promise<PeerId | null> {
+  const { network, clock, signal } = options
+  const seen = new Set<PeerId>()
+  const removeFound = network.onFound((peer) => seen.add(peer))
+  const begun = clock.now()
   try {
-    const { found } = await connectAny(options, options.addressBook())
-    if (found !== null) return found
-    const heard = await Promise.race([
-      seen.promise,
-      clock.sleep(TIMEOUTS.discoveryMs, signal).then(() => null),
-    ])
-    if (heard !== null) return heard
-    // Several peers may start on this machine at once: one founds, the others wait for its address.
-    const deadline = clock.now() + TIMEOUTS.founderMs
-    while (!options.claimFounder()) {
-      const { found } = await connectAny(options, options.addressBook())
-      if (found !== null) return found
-      if (clock.now() > deadline) {
+    for (;;) {
+      for (const address of options.addressBook()) {
+        const coordinator = await tried(signal, async () =>
+          enter(await network.connect(address, { timeoutMs: TIMEOUTS.connectMs, signal })),
+        )
+        if (coordinator !== null) return coordinator
+      }
+      for (const peer of seen) {
+        const coordinator = await tried(signal, () => enter(peer))
+        if (coordinator !== null) return coordinator
+      }
+      const waited = clock.now() - begun
+      if (waited >= TIMEOUTS.discoveryMs && options.claimFounder()) return null
+      if (waited > TIMEOUTS.founderMs) {
         throw new InputError(
           `Another process of this data directory founds the run, but has not been reachable for ${TIMEOUTS.founderMs} ms. ` +
             'Stop it, or use another --data-dir.',
@@ -56,25 +82,26 @@ export async function discover(options: DiscoveryOptions): Promise<PeerId | null
       }
       await clock.sleep(LOOK_MS, signal)
     }
-    return null
   } finally {
     removeFound()
   }
 }
 
-async function connectAny(
-  { network, signal }: DiscoveryOptions,
-  addresses: readonly string[],
-): Promise<{ found: PeerId | null; failures: string[] }> {
-  const failures: string[] = []
-  for (const address of addresses) {
-    try {
-      const options = { timeoutMs: TIMEOUTS.connectMs, signal }
-      return { found: await network.connect(address, options), failures }
-    } catch (error) {
-      signal.throwIfAborted()
-      failures.push((error as Error).message)
-    }
+/** Who was only seen may be gone again, or busy: then null. */
+async function tried(
+  signal: AbortSignal,
+  work: () => Promise<PeerId | null>,
+): Promise<PeerId | null> {
+  try {
+    return await work()
+  } catch (error) {
+    signal.throwIfAborted()
+    if (isRefusal(error) || !(error instanceof ProtocolError)) throw error
+    return null
   }
-  return { found: null, failures }
+}
+
+/** The run is there and does not want this peer. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof ProtocolError && ['WRONG_RUN', 'REFUSED'].includes(error.code)
 }

@@ -1,5 +1,6 @@
 /** `gensyn-node join`: a node in the real world. The one place that brings libp2p, ONNX Runtime and files together. */
 import { dirname, join as joinPath, resolve } from 'node:path'
+import { isAddress } from '../protocols/address.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import { loadOrCreateIdentity } from '../protocols/identity.ts'
@@ -19,7 +20,7 @@ import type { Finished } from './member.ts'
 import { runNode } from './node.ts'
 import { type Run, readRun, runId, stageConfig } from './run.ts'
 import type { Terminal } from './terminal.ts'
-import { HEADER, RunView } from './view.ts'
+import { RunView } from './view.ts'
 
 export interface JoinOptions {
   readonly run: string
@@ -49,6 +50,10 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
       `--stage ${options.stage}: this run has ${run.stages + 1} stages, 0 (the ends) to ${run.stages}.`,
     )
   }
+  for (const address of [...options.listen, ...(options.bootstrap ?? [])]) {
+    if (isAddress(address)) continue
+    throw new InputError(`${address} is no address; one looks like /ip4/127.0.0.1/tcp/4001.`)
+  }
   const { provider, reason } = await asInput(() => chooseProvider(options.provider))
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
   const slot = claimSlot(dataDir, id)
@@ -59,22 +64,25 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
     const network = await asInput(() => createLibp2pNetwork(init, { clock }))
     const file = openJournalFile(joinPath(slot.path, 'journal.jsonl'))
     try {
-      slot.publish(network.addresses)
       const journal = createJournal(network.self, () => clock.now(), [
         file.sink,
         shown(io.terminal, run),
+        // Only who is in the run is worth finding.
+        ({ type }) => {
+          if (type === 'founded' || type === 'joined') slot.publish(network.addresses)
+        },
       ])
       const { addresses } = network
       journal.write({ type: 'started', run: id, pid: process.pid, addresses })
       journal.write({ type: 'notice', message: `provider ${provider}: ${reason}` })
-      const contact = await discover({
+      const discovery = {
         network,
         clock,
         signal,
         bootstrap: options.bootstrap ?? [],
         addressBook: () => knownAddresses(dataDir, id),
         claimFounder: () => claimFounder(dataDir, id),
-      })
+      }
       return await refusedAsInput(() =>
         runNode({
           run,
@@ -83,7 +91,7 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
           clock,
           journal,
           wish: options.stage,
-          contact,
+          discover: (enter) => discover(discovery, enter),
           signal,
           lastStep: Math.min(run.steps, options.steps ?? run.steps),
           createStage: (stage) =>
@@ -116,21 +124,19 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
 }
 
 function encodeStage(parameters: readonly Parameter[], weights: Float32Array): Uint8Array {
-  const tensors = new Map<string, NamedTensor>(
-    parameters.map(({ name, shape, offset, length }) => [
+  const tensors = new Map(
+    parameters.map(({ name, shape, offset, length }): [string, NamedTensor] => [
       name,
-      { dtype: 'F32', shape, data: weights.subarray(offset, offset + length) },
+      { dtype: 'F32', shape, data: new Float32Array(weights.subarray(offset, offset + length)) },
     ]),
   )
   return writeSafetensors({ tensors, metadata: { format: 'pt' } })
 }
 
-/** The coordinator sees the table of steps, everyone else a line for what concerns it. */
 function shown(terminal: Terminal, run: Run): (entry: Entry) => void {
   const view = new RunView(run.stages + 1)
   return (entry) => {
     terminal.event(entry)
-    if (entry.type === 'founded') terminal.line(HEADER)
     for (const text of view.show(entry)) terminal.line(text)
   }
 }

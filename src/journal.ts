@@ -54,6 +54,7 @@ export type Event =
       busySeconds: readonly number[]
       peers: number
     }
+  | { type: 'holding'; stage: number; strategy: string; bytes: number; seconds: number }
   | { type: 'committed'; step: number; loss: number; learningRate: number; gradientScale: number }
   | { type: 'evaluation'; step: number; loss: number }
   | { type: 'aborted'; step: number; epoch: number; code: string; reason: string }

@@ -51,8 +51,9 @@ export class Member {
   readonly #stopping = new AbortController()
   readonly #finished = Promise.withResolvers<Finished>()
   readonly #admitted = Promise.withResolvers<void>()
-  readonly #handlers: (() => void)[]
+  readonly #handlers: readonly (() => void)[]
   #roster: Roster | null = null
+  #stopReferring: (() => void) | null = null
   #committed = 0
   #held: Holding | null = null
   #heardAt: number
@@ -128,17 +129,19 @@ export class Member {
 
   /** Answers newcomers who ask this peer with the name of the one that lets them in. */
   referNewcomers(): void {
-    this.#handlers.push(
-      this.#serve(membership.hello, {
-        serve: async () => {
-          if (this.#roster === null) {
-            throw new ProtocolError('REFUSED', 'this peer is not in the roster itself yet')
-          }
-          const { peer, addresses } = coordinatorOf(this.#roster)
-          return { answer: { result: 'ask' as const, coordinator: peer, addresses } }
-        },
-      }),
-    )
+    this.#stopReferring = this.#serve(membership.hello, {
+      serve: async () => {
+        if (this.#roster === null) return { answer: { result: 'later' as const } }
+        const { peer, addresses } = coordinatorOf(this.#roster)
+        return { answer: { result: 'ask' as const, coordinator: peer, addresses } }
+      },
+    })
+  }
+
+  /** From now on somebody else answers newcomers: the coordinator's swarm. */
+  stopReferring(): void {
+    this.#stopReferring?.()
+    this.#stopReferring = null
   }
 
   /** Resolves when the run is over for this peer, one way or the other. */
@@ -155,6 +158,7 @@ export class Member {
     if (this.#stopping.signal.aborted) return
     this.#stopping.abort(new ProtocolError('REFUSED', 'this peer stops'))
     for (const remove of this.#handlers) remove()
+    this.stopReferring()
     await this.#held?.close()
   }
 
@@ -197,11 +201,7 @@ export class Member {
     service: Service<Question, Answer>,
   ): () => void {
     const { network, runId, journal } = this.#options
-    const sameRun = (question: Question) => {
-      if (question.run !== runId) {
-        throw new ProtocolError('WRONG_RUN', `this peer is in run ${runId}, not ${question.run}`)
-      }
-    }
+    const sameRun = (question: Question) => membership.checkRun(runId, question.run)
     const { accept } = service
     return serve(
       network,
@@ -275,7 +275,7 @@ export class Member {
   }
 
   async #hold(question: steps.HoldQuestion): Promise<steps.HoldAnswer> {
-    const { run, network, clock, createStage, loadData } = this.#options
+    const { run, network, clock, journal, createStage, loadData } = this.#options
     if (this.#held !== null) {
       throw new ProtocolError('REFUSED', `this peer holds stage ${this.#held.index} already`)
     }
@@ -300,7 +300,16 @@ export class Member {
         learningRateScale: gathered.learningRateScale,
       })
       this.#committed = question.step
-      return { ...gathered, seconds: (clock.now() - begun) / 1000 }
+      const seconds = (clock.now() - begun) / 1000
+      const { strategy } = question
+      journal.write({
+        type: 'holding',
+        stage: question.stage,
+        strategy,
+        bytes: gathered.bytes,
+        seconds,
+      })
+      return { ...gathered, seconds }
     } catch (error) {
       await stage.close()
       throw error

@@ -5,6 +5,7 @@ import { withLoopback } from '../protocols/loopback.ts'
 import { hello, leave } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
+import type { Enter } from './discovery.ts'
 import { TIMEOUTS } from './limits.ts'
 import { type Finished, Member, type MemberOptions } from './member.ts'
 import { Swarm } from './swarm.ts'
@@ -13,8 +14,8 @@ import { train } from './train.ts'
 export interface NodeOptions extends MemberOptions {
   /** The stage that this peer insists on; null takes the one that needs a holder most. */
   readonly wish: number | null
-  /** Any member of the run, or null to found it. */
-  readonly contact: PeerId | null
+  /** Finds someone of the run who lets this peer in and gives the coordinator; null founds the run. */
+  discover(enter: Enter): Promise<PeerId | null>
   /** Where the run ends, if this peer coordinates it. */
   readonly lastStep: number
   /** Aborts when the user wants the node to stop. */
@@ -22,16 +23,23 @@ export interface NodeOptions extends MemberOptions {
 }
 
 /** Runs until the run is over, or until `signal`; the caller stops the network after it. */
-export async function runNode(options: NodeOptions): Promise<Finished> {
-  const network = withLoopback(options.network)
-  const member = new Member({ ...options, network })
-  const { signal, contact } = options
-  return contact === null
-    ? found(member, { ...options, network }, signal)
-    : follow(member, { ...options, network }, contact, signal)
+export async function runNode(given: NodeOptions): Promise<Finished> {
+  const options = { ...given, network: withLoopback(given.network) }
+  const member = new Member(options)
+  try {
+    member.referNewcomers()
+    const coordinator = await options.discover((peer) => enter(options, peer))
+    return coordinator === null
+      ? await found(member, options)
+      : await follow(member, coordinator, options)
+  } finally {
+    await member.close()
+  }
 }
 
-async function found(member: Member, options: NodeOptions, signal: AbortSignal): Promise<Finished> {
+async function found(member: Member, options: NodeOptions): Promise<Finished> {
+  const { signal } = options
+  member.stopReferring()
   const swarm = new Swarm(options)
   options.journal.write({ type: 'founded' })
   const stop = () => swarm.stop()
@@ -46,20 +54,15 @@ async function found(member: Member, options: NodeOptions, signal: AbortSignal):
   await swarm.finish(failure)
   swarm.stop()
   signal.removeEventListener('abort', stop)
-  const finished = await member.finished
-  await member.close()
-  return finished
+  return member.finished
 }
 
 async function follow(
   member: Member,
+  coordinator: PeerId,
   options: NodeOptions,
-  contact: PeerId,
-  signal: AbortSignal,
 ): Promise<Finished> {
-  const { network, clock, runId, journal } = options
-  member.referNewcomers()
-  const coordinator = await enter(options, contact)
+  const { network, clock, runId, journal, signal } = options
   journal.write({ type: 'joined', coordinator })
   const stopped = Promise.withResolvers<Finished>()
   const stop = () =>
@@ -87,17 +90,26 @@ async function follow(
   }
 }
 
-/** Asks to be let in, by way of whoever is known. Gives the coordinator. */
-async function enter(options: NodeOptions, contact: PeerId): Promise<PeerId> {
+/** Asks to be let in, by way of whoever is known. Gives the coordinator; null if that one is not in the run yet. */
+async function enter(options: NodeOptions, contact: PeerId): Promise<PeerId | null> {
   const { network, runId, wish } = options
   let asked = contact
   // One referral leads to the coordinator; a second one can come while it changes.
   for (let referrals = 0; referrals < 3; referrals++) {
     const question = { run: runId, addresses: [...network.addresses], stage: wish }
     const answer = await ask(network, asked, hello, question, { timeoutMs: TIMEOUTS.helloMs })
-    if (answer.result === 'welcome') return asked
-    network.learn(answer.coordinator, answer.addresses)
-    asked = answer.coordinator
+    switch (answer.result) {
+      case 'welcome':
+        return asked
+      case 'later':
+        return null
+      case 'ask':
+        network.learn(answer.coordinator, answer.addresses)
+        asked = answer.coordinator
+        break
+      default:
+        answer satisfies never
+    }
   }
   throw new ProtocolError('REFUSED', `${contact} and those it named all referred to another peer`)
 }

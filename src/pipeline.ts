@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
+import { checkRun } from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, peerAt, stageAt } from '../protocols/microbatch.ts'
 import type { Network } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
@@ -166,7 +167,7 @@ export class Pipeline {
     const progress = this.#progress
     if (progress === null) throw new ProtocolError('REFUSED', 'no step is open here')
     const { fence } = progress
-    if (run !== fence.run) throw new ProtocolError('WRONG_RUN', `this peer is in run ${fence.run}`)
+    checkRun(fence.run, run)
     if (epoch !== fence.epoch || step !== fence.step) {
       throw new ProtocolError(
         'STALE',

@@ -99,7 +99,7 @@ const evaluation = group('The loss on held-out text.', {
   microbatches: setting(upTo(4096), 16, 'microbatches', 'Held-out text of an evaluation.'),
 })
 
-export const STRATEGIES = ['checkfree', 'copy', 'random'] as const
+const STRATEGIES = ['checkfree', 'copy', 'random'] as const
 
 const recovery = group('What happens when a stage is lost.', {
   policy: setting(

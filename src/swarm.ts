@@ -215,9 +215,7 @@ export class Swarm {
 
   #admit(from: PeerId, { run, addresses, stage }: typeof membership.hello.question._output) {
     const { runId, run: manifest } = this.#options
-    if (run !== runId) {
-      throw new ProtocolError('WRONG_RUN', `this peer is in run ${runId}, not ${run}`)
-    }
+    membership.checkRun(runId, run)
     if (stage !== null && stage > manifest.stages) {
       throw new ProtocolError(
         'REFUSED',

@@ -1,4 +1,4 @@
-/** The live view of a run: the coordinator's journal as one fixed-column line a step, and a line for what happens between. */
+/** The live view of a run: a peer's journal as one fixed-column line a step, and a line for what happens between. */
 import type { Entry } from './journal.ts'
 
 const COLUMNS = [
@@ -15,7 +15,7 @@ function row(cells: readonly (string | number)[]): string {
   return cells.map((cell, i) => String(cell).padStart(COLUMNS[i]![1])).join('')
 }
 
-export const HEADER = row(COLUMNS.map(([name]) => name))
+const HEADER = row(COLUMNS.map(([name]) => name))
 
 function short(peer: string): string {
   return peer.length > 8 ? `…${peer.slice(-6)}` : peer
@@ -24,13 +24,14 @@ function short(peer: string): string {
 export class RunView {
   readonly #stageCount: number
   #stages = ''
+  #coordinates = false
 
   /** @param stageCount body stages and the ends */
   constructor(stageCount: number) {
     this.#stageCount = stageCount
   }
 
-  /** The lines to print for one entry of the coordinator's journal. */
+  /** The lines to print for one entry. Who coordinates sees the whole swarm, the others their own part. */
   show(entry: Entry): string[] {
     switch (entry.type) {
       case 'roster': {
@@ -79,11 +80,22 @@ export class RunView {
             ? `  done: ${entry.committed} steps`
             : `  ended after ${entry.committed} steps: ${entry.failure}`,
         ]
-      case 'started':
       case 'founded':
+        this.#coordinates = true
+        return [HEADER]
       case 'joined':
+        return [`  joined the run; ${short(entry.coordinator)} coordinates`, HEADER]
+      case 'holding': {
+        const { stage, strategy, bytes, seconds } = entry
+        const kib = Math.round(bytes / 1024)
+        const how = `${strategy}, ${kib} KiB fetched, ${seconds.toFixed(2)} s`
+        return this.#coordinates ? [] : [`  holds stage ${stage} (${how})`]
+      }
       case 'committed':
+        return this.#coordinates ? [] : [row([entry.step, entry.loss.toFixed(4)])]
       case 'saved':
+        return [`  stage ${entry.stage} saved as ${entry.path}`]
+      case 'started':
         return []
       default:
         return entry satisfies never

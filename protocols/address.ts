@@ -1,0 +1,12 @@
+/** What users write as an address. */
+import { multiaddr } from '@multiformats/multiaddr'
+
+/** True for a multiaddr such as /ip4/127.0.0.1/tcp/4001. */
+export function isAddress(text: string): boolean {
+  try {
+    multiaddr(text)
+    return true
+  } catch {
+    return false
+  }
+}

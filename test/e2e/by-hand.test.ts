@@ -1,0 +1,67 @@
+/** What a user does by hand in a few shells: init, join three times, kill a holder, join once more. */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { systemClock } from '../../protocols/clock.ts'
+import { Children } from '../../src/children.ts'
+import type { Entry } from '../../src/journal.ts'
+import { readSafetensors } from '../../stages/safetensors.ts'
+import { cli, TINY, workFolder } from '../fixtures/cli.ts'
+
+test('three peers find each other without being told, lose a stage, and go on with a fourth', async () => {
+  const folder = workFolder()
+  const steps = 30
+  const init = await cli(['init', '--stages', '2', '--steps', String(steps), ...TINY], folder)
+  expect(init).toMatchObject({ code: 0, stderr: '' })
+
+  const children = new Children()
+  onTestFinished(() => children.stop(systemClock))
+  const entries: Entry[] = []
+  const complaints: string[] = []
+  const pids = new Map<string, number>()
+  const join_ = () => {
+    const args = ['join', '--run', join(folder, 'run.json'), '--threads', '1', '--provider', 'cpu']
+    const child = children.start(
+      args,
+      (entry) => {
+        entries.push(entry)
+        if (entry.type === 'started') pids.set(entry.peer, child.pid)
+        act(entry)
+      },
+      (complaint) => complaints.push(complaint),
+    )
+    return child
+  }
+  let killed: { pid: number; stage: number } | null = null
+  const fourth = Promise.withResolvers<ReturnType<typeof join_>>()
+  const act = (entry: Entry) => {
+    if (killed !== null || entry.type !== 'step' || entry.step < 5) return
+    const held = entries.find((other) => other.type === 'held' && other.stage === 2)
+    if (held?.type !== 'held') throw new Error('stage 2 was never held')
+    killed = { pid: pids.get(held.by)!, stage: 2 }
+    children.signal(killed.pid, 'SIGKILL')
+    fourth.resolve(join_())
+  }
+
+  // All at once: exactly one may found the run.
+  const first = [join_(), join_(), join_()]
+  const all = [...first, await fourth.promise]
+  const exits = await Promise.all(all.map(({ exited }) => exited))
+
+  expect(complaints).toEqual([])
+  expect(exits.toSorted()).toEqual([0, 0, 0, 'SIGKILL'])
+  expect(entries.filter(({ type }) => type === 'founded')).toHaveLength(1)
+  const recovery = entries.find((entry) => entry.type === 'held' && entry.cause === 'lost')
+  // With two body stages both are at the edge, where CheckFree has one neighbour to take.
+  expect(recovery).toMatchObject({ stage: 2, strategy: 'copy' })
+  const committed = entries.flatMap((entry) => (entry.type === 'step' ? [entry.step] : []))
+  expect(committed).toEqual(Array.from({ length: steps }, (_, i) => i + 1))
+
+  // What is left are weights that anyone can read, stage by stage.
+  const saved = entries.flatMap((entry) => (entry.type === 'saved' ? [entry.path] : []))
+  expect(saved).toHaveLength(3)
+  const names = saved.flatMap((path) => [...readSafetensors(readFileSync(path)).tensors.keys()])
+  expect(names).toContain('model.embed_tokens.weight')
+  expect(names.filter((name) => name.endsWith('mlp.gate_proj.weight'))).toHaveLength(6)
+  for (const pid of pids.values()) expect(existsSync(`/proc/${pid}`)).toBe(false)
+})
