@@ -1,9 +1,9 @@
 /** Buffers and compiled programs of one stage, and how they are brought together for a run. */
-import type { Graph } from './graph.ts'
+import { type Graph, sizeOf } from './graph.ts'
 import type { StageConfig } from './model.ts'
 import { encodeModel } from './onnx.ts'
 import { initializeWeights, layoutOf, parameterView } from './parameters.ts'
-import { type Programs, SUM, WRITTEN } from './programs.ts'
+import { type Programs, SUM } from './programs.ts'
 import type { Random } from './random.ts'
 import {
   createSession,
@@ -24,67 +24,104 @@ export interface StageOptions {
   readonly random: Random
 }
 
+/** What the caller brings for inputs and outputs of a program: whole microbatches. */
+type Arrays = Readonly<Record<string, Float32Array | Int32Array>>
+
+interface Compiled {
+  readonly graph: Graph
+  readonly session: Session
+}
+
+/** Rows (tokens) for which the activations of one layer stay in the cache of a core from operator to operator. */
+const ROWS_PER_THREAD = 512
+
+/**
+ * Sequences that one run takes. A microbatch is cut into as many runs as that makes: gradient sums grow in place, so it
+ * costs nothing, and on a CPU it is faster and takes less memory. A GPU is better off with all at once.
+ */
+export function sequencesPerRun(
+  { microbatch: { batch, context } }: StageConfig,
+  { provider, threads }: Omit<StageOptions, 'random'>,
+): number {
+  if (provider !== 'cpu') return batch
+  let sequences = batch
+  while (
+    sequences > 1 &&
+    (batch % sequences > 0 || sequences * context > ROWS_PER_THREAD * threads)
+  ) {
+    sequences--
+  }
+  return sequences
+}
+
 export class Engine<Program extends string> {
   readonly state: StageState
   readonly #config: StageConfig
-  readonly #sessions: ReadonlyMap<Program, Session>
-  /** Weights by the names of the graphs' inputs. */
-  readonly #weights: Record<string, Tensors[string]> = {}
-  readonly #sums: Record<string, Tensors[string]> = {}
+  readonly #programs: ReadonlyMap<Program, Compiled>
+  /** Weights and gradient sums by the names of the graphs' inputs. */
+  readonly #own = new Map<string, Tensors[string]>()
+  /** Runs that a microbatch takes. */
+  readonly runs: number
 
   private constructor(
     config: StageConfig,
     stage: number,
+    runs: number,
     state: StageState,
-    sessions: ReadonlyMap<Program, Session>,
+    programs: ReadonlyMap<Program, Compiled>,
   ) {
     this.state = state
+    this.runs = runs
     this.#config = config
-    this.#sessions = sessions
+    this.#programs = programs
     // All body stages run the graphs of the first; parameters correspond by position.
     const names = layoutOf(config, Math.min(stage, 1)).parameters
     for (const [i, parameter] of layoutOf(config, stage).parameters.entries()) {
       const { name, shape } = names[i]!
-      this.#weights[name] = tensor(parameterView(state.weights, parameter), shape)
-      this.#sums[name] = tensor(parameterView(state.sums, parameter), shape)
+      this.#own.set(name, tensor(parameterView(state.weights, parameter), shape))
+      this.#own.set(SUM + name, tensor(parameterView(state.sums, parameter), shape))
     }
   }
 
+  /** @param programs builds the graphs for so many sequences a run */
   static async create<Program extends string>(
     config: StageConfig,
     stage: number,
-    programs: Programs<Program>,
+    programs: (config: StageConfig, sequences: number) => Programs<Program>,
     { random, ...options }: StageOptions,
   ): Promise<Engine<Program>> {
     const layout = layoutOf(config, stage)
+    const sequences = sequencesPerRun(config, options)
+    const graphs = Object.entries(programs(config, sequences)) as [Program, Graph][]
     const state = await StageState.create(layout, config.optimizer, options)
     initializeWeights(state.weights, layout, random)
-    const sessions = new Map<Program, Session>()
-    for (const [name, graph] of Object.entries(programs) as [Program, Graph][]) {
-      sessions.set(name, await createSession(encodeModel(graph), options))
+    const compiled = new Map<Program, Compiled>()
+    for (const [name, graph] of graphs) {
+      compiled.set(name, { graph, session: await createSession(encodeModel(graph), options) })
     }
-    return new Engine(config, stage, state, sessions)
+    return new Engine(config, stage, config.microbatch.batch / sequences, state, compiled)
   }
 
-  /** @param sums names of the parameters whose gradient sums the program reads and writes */
-  async run(
-    program: Program,
-    feeds: Tensors,
-    outputs: Tensors,
-    sums: readonly string[] = [],
-  ): Promise<void> {
-    const sumFeeds = Object.fromEntries(sums.map((name) => [SUM + name, this.#sums[name]!]))
-    const sumOutputs = Object.fromEntries(
-      sums.map((name) => [SUM + name + WRITTEN, this.#sums[name]!]),
-    )
-    await this.#sessions
-      .get(program)!
-      .runInto({ ...this.#weights, ...sumFeeds, ...feeds }, { ...outputs, ...sumOutputs })
-  }
-
-  /** All parameters, by the names that the graphs know. */
-  get parameterNames(): string[] {
-    return Object.keys(this.#weights)
+  /** Runs a program over a microbatch. Weights and gradient sums are bound by name. */
+  async run(program: Program, feeds: Arrays, outputs: Arrays): Promise<void> {
+    const { graph, session } = this.#programs.get(program)!
+    for (let run = 0; run < this.runs; run++) {
+      const part = (array: Float32Array | Int32Array, shape: readonly number[]) => {
+        const size = sizeOf(shape)
+        return tensor(array.subarray(run * size, (run + 1) * size), shape)
+      }
+      const inputTensors: [string, Tensors[string]][] = graph.inputs.map(({ name, shape }) => [
+        name,
+        this.#own.get(name) ?? part(feeds[name]!, shape),
+      ])
+      const outputTensors: [string, Tensors[string]][] = graph.outputs.map(
+        ({ name, value, inPlaceOf }) => [
+          name,
+          inPlaceOf ? this.#own.get(inPlaceOf.name)! : part(outputs[name]!, value.shape),
+        ],
+      )
+      await session.runInto(Object.fromEntries(inputTensors), Object.fromEntries(outputTensors))
+    }
   }
 
   newActivation(): SharedFloats {
@@ -92,21 +129,15 @@ export class Engine<Program extends string> {
     return sharedFloats(batch * context * this.#config.model.hiddenSize)
   }
 
-  activation(data: Float32Array): Tensors[string] {
-    const { hiddenSize } = this.#config.model
-    return tensor(data, [data.length / hiddenSize, hiddenSize])
-  }
-
-  /** Refuses what is not in the vocabulary: a run that fails in the middle may have added to some sums already. */
-  tokens(data: Int32Array): Tensors[string] {
+  /** Refuses tokens that are not in the vocabulary: a run that fails may follow others that have added to the sums. */
+  checkTokens(tokens: Int32Array): void {
     const { vocabSize } = this.#config.model
-    const stray = data.find((token) => !(token >= 0 && token < vocabSize))
+    const stray = tokens.find((token) => !(token >= 0 && token < vocabSize))
     if (stray !== undefined) throw new RangeError(`token ${stray} is not in 0..${vocabSize - 1}`)
-    return tensor(data, [data.length])
   }
 
   async release(): Promise<void> {
-    for (const session of this.#sessions.values()) await session.release()
+    for (const { session } of this.#programs.values()) await session.release()
     await this.state.release()
   }
 }

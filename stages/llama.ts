@@ -137,7 +137,7 @@ export function head(context: Context, x: Value): Value {
 }
 
 export interface CrossEntropy {
-  /** Mean over all tokens in nats: [1, 1]. */
+  /** Sum over the rows in nats, divided by `count`: [1, 1]. */
   readonly loss: Value
   /** Of the loss with respect to the logits, [N, vocabulary]. */
   readonly gradient: Value
@@ -146,14 +146,20 @@ export interface CrossEntropy {
 /**
  * Cross-entropy of logits [N, vocabulary] against targets [N], with its gradient (softmax - one) / N written out: the
  * rules of the table would get there by three passes more over the largest tensor of the model.
+ * @param count tokens of the whole microbatch, over which the loss is a mean
  */
-export function crossEntropy(graph: Graph, logits: Value, targets: Value): CrossEntropy {
-  const count = logits.shape[0]!
-  const index = graph.add('Reshape', [targets, graph.integers([count, 1])])
+export function crossEntropy(
+  graph: Graph,
+  logits: Value,
+  targets: Value,
+  count: number,
+): CrossEntropy {
+  const column = [logits.shape[0]!, 1]
+  const index = graph.add('Reshape', [targets, graph.integers(column)])
   const logProbabilities = graph.add('LogSoftmax', [logits], { axis: LAST })
   const ofTargets = graph.add('GatherElements', [logProbabilities, index], { axis: 1 })
   const sum = graph.add('ReduceSum', [ofTargets, graph.integers([0])], { keepdims: 1 })
-  const minusOne = graph.add('Expand', [graph.scalar(-1), graph.integers([count, 1])])
+  const minusOne = graph.add('Expand', [graph.scalar(-1), graph.integers(column)])
   const difference = graph.add(
     'ScatterElements',
     [graph.add('Exp', [logProbabilities]), index, minusOne],

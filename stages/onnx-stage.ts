@@ -3,7 +3,6 @@ import { Engine, type StageOptions } from './engine.ts'
 import type { StageConfig } from './model.ts'
 import { ENDS, layoutOf } from './parameters.ts'
 import { bodyPrograms, endsPrograms } from './programs.ts'
-import { tensor } from './session.ts'
 import type { AnyStage, BodyStage, EndsStage } from './stage.ts'
 import { type Calls, type Kind, type StageOf, stageOn } from './stage-calls.ts'
 import { Turns } from './turns.ts'
@@ -28,60 +27,52 @@ export async function createLocalStage<N extends number>(
 type Own<K extends Kind> = Omit<Calls<StageOf<K>>, keyof Calls<AnyStage>>
 
 async function body(config: StageConfig, stage: number, options: StageOptions): Promise<BodyStage> {
-  const engine = await Engine.create(config, stage, bodyPrograms(config), options)
+  const engine = await Engine.create(config, stage, bodyPrograms, options)
   return local('body', config, stage, engine, {
     async forward(input) {
       const output = engine.newActivation()
-      const feeds = { input: engine.activation(input) }
-      await engine.run('forward', feeds, { output: engine.activation(output) })
+      await engine.run('forward', { input }, { output })
       return output
     },
     async backward(input, outputGradient) {
       const inputGradient = engine.newActivation()
-      const feeds = {
-        input: engine.activation(input),
-        outputGradient: engine.activation(outputGradient),
-      }
-      const outputs = { inputGradient: engine.activation(inputGradient) }
-      await engine.run('backward', feeds, outputs, engine.parameterNames)
+      await engine.run('backward', { input, outputGradient }, { inputGradient })
       return inputGradient
     },
   })
 }
 
 async function ends(config: StageConfig, options: StageOptions): Promise<EndsStage> {
-  const engine = await Engine.create(config, ENDS, endsPrograms(config), options)
-  const scalar = () => tensor(new Float32Array(1), [1, 1])
+  const engine = await Engine.create(config, ENDS, endsPrograms, options)
   return local('ends', config, ENDS, engine, {
     async embed(tokens) {
+      engine.checkTokens(tokens)
       const output = engine.newActivation()
-      const feeds = { tokens: engine.tokens(tokens) }
-      await engine.run('embed', feeds, { output: engine.activation(output) })
+      await engine.run('embed', { tokens }, { output })
       return output
     },
     async embedBackward(tokens, outputGradient) {
-      const feeds = {
-        tokens: engine.tokens(tokens),
-        outputGradient: engine.activation(outputGradient),
-      }
-      await engine.run('embedBackward', feeds, {}, ['model.embed_tokens.weight'])
+      engine.checkTokens(tokens)
+      await engine.run('embedBackward', { tokens, outputGradient }, {})
     },
     async lossAndGradient(input, targets) {
+      engine.checkTokens(targets)
+      const loss = new Float32Array(engine.runs)
       const inputGradient = engine.newActivation()
-      const loss = scalar()
-      const feeds = { input: engine.activation(input), targets: engine.tokens(targets) }
-      const outputs = { loss, inputGradient: engine.activation(inputGradient) }
-      const sums = ['model.norm.weight', 'lm_head.weight']
-      await engine.run('lossAndGradient', feeds, outputs, sums)
-      return { loss: Number(loss.data[0]), inputGradient }
+      await engine.run('lossAndGradient', { input, targets }, { loss, inputGradient })
+      return { loss: sum(loss), inputGradient }
     },
     async loss(input, targets) {
-      const loss = scalar()
-      const feeds = { input: engine.activation(input), targets: engine.tokens(targets) }
-      await engine.run('loss', feeds, { loss })
-      return Number(loss.data[0])
+      engine.checkTokens(targets)
+      const loss = new Float32Array(engine.runs)
+      await engine.run('loss', { input, targets }, { loss })
+      return sum(loss)
     },
   })
+}
+
+function sum(parts: Float32Array): number {
+  return parts.reduce((total, part) => total + part, 0)
 }
 
 /** The stage of an engine: its own calls, and those that concern the flat buffers alone. */

@@ -10,8 +10,8 @@ import { interpret } from './interpreter.ts'
 import { runGraph } from './run-graph.ts'
 
 const programs: [string, Graph][] = [
-  ...Object.entries(bodyPrograms(config)),
-  ...Object.entries(endsPrograms(config)),
+  ...Object.entries(bodyPrograms(config, 2)),
+  ...Object.entries(endsPrograms(config, 2)),
   ['adamw', adamwProgram(32)],
   ['sumOfSquares', sumOfSquaresProgram(32)],
 ]
@@ -46,6 +46,6 @@ it.each(programs)('%s is the same at every level, and what float64 gives', async
 
 it('keeps models small: no constant grows with the square of the context', () => {
   const long = { ...config, microbatch: { batch: 1, context: 512 } }
-  const { backward } = bodyPrograms(long)
+  const { backward } = bodyPrograms(long, 1)
   expect(encodeModel(backward).length).toBeLessThan(100_000)
 })
