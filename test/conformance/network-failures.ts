@@ -1,7 +1,7 @@
 /** What may not be said, and what goes wrong while it is: every call ends, with the error that fits. */
 import { expect, vi } from 'vitest'
 import { ProtocolError } from '../../protocols/errors.ts'
-import { LIMITS, type PeerId } from '../../protocols/network.ts'
+import { LIMITS, type Message, type PeerId } from '../../protocols/network.ts'
 import {
   acceptAnswer,
   CALL,
@@ -104,6 +104,23 @@ export function failures(promises: Promises): void {
     await failsWith(asker.call(answerer.self, PROTOCOL, { header: null }, CALL), 'INTERNAL')
   })
 
+  promises('does not run the handler if accept fails or gives the wrong room', async (swarm) => {
+    const [asker, answerer] = await pair(swarm)
+    const handle = vi.fn(echo.handle)
+    answerer.handle(PROTOCOL, {
+      accept(_from, header, length) {
+        if (header === 'fail') throw new TypeError('x is not a function')
+        return new Uint8Array(length + 1)
+      },
+      handle,
+    })
+    for (const header of ['fail', 'too much']) {
+      const message = { header, body: noise(1000) }
+      await failsWith(asker.call(answerer.self, PROTOCOL, message, CALL), 'INTERNAL')
+    }
+    expect(handle).not.toHaveBeenCalled()
+  })
+
   promises('ends a call at its deadline and says for whom it waited', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     answerer.handle(PROTOCOL, { handle: () => forever })
@@ -133,6 +150,33 @@ export function failures(promises: Promises): void {
     leaving.abort(new Error('leaving'))
     await during
     await expect(ask()).rejects.toThrow('leaving')
+  })
+
+  promises('stores nothing of an answer that comes too late', async (swarm) => {
+    const [asker, answerer] = await pair(swarm)
+    const asked = Promise.withResolvers<void>()
+    const late = Promise.withResolvers<void>()
+    answerer.handle(PROTOCOL, {
+      ...takesBody,
+      async handle(_from, { header }) {
+        asked.resolve()
+        if (header === 'late') await late.promise
+        return { header, body: noise(1000) } as Message
+      },
+    })
+    const leaving = new AbortController()
+    const accept = vi.fn(acceptAnswer)
+    const options = { ...CALL, signal: leaving.signal, accept }
+    const call = asker.call(answerer.self, PROTOCOL, { header: 'late' }, options)
+    const ended = expect(call).rejects.toThrow('leaving')
+    await asked.promise
+    leaving.abort(new Error('leaving'))
+    await ended
+    late.resolve()
+    // Bodies of one protocol come in the order they are sent: the late one has passed when this one is there.
+    const next = { ...CALL, accept: acceptAnswer }
+    await asker.call(answerer.self, PROTOCOL, { header: 'next' }, next)
+    expect(accept).not.toHaveBeenCalled()
   })
 
   promises('loses a peer that stops: pending calls end, listeners hear of it', async (swarm) => {
