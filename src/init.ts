@@ -49,11 +49,15 @@ export interface InitOptions {
 }
 
 /**
- * Writes the manifest of a new run.
- * @throws InputError for a setting, a text or a place that will not do; then nothing is written
+ * A new run, not yet written anywhere.
+ * @param folder what a relative path to the data is relative to: where the manifest will lie
+ * @throws InputError for a setting or a text that will not do
  */
-export async function initRun({ out, data, force, settings: typed }: InitOptions): Promise<Run> {
-  const folder = dirname(resolve(out))
+export async function newRun(
+  typed: InitOptions['settings'],
+  data: string | undefined,
+  folder: string,
+): Promise<Run> {
   // Slashes on every system: the manifest travels.
   const source =
     data === undefined ? DEFAULT_SOURCE : `file:${relative(folder, data).replaceAll(sep, '/')}`
@@ -71,6 +75,15 @@ export async function initRun({ out, data, force, settings: typed }: InitOptions
   }
   const run = parseRun(nested({ ...fitted(values), ...values }), 'init', optionOf)
   splitText(run, text)
+  return run
+}
+
+/**
+ * Writes the manifest of a new run.
+ * @throws InputError for a setting, a text or a place that will not do; then nothing is written
+ */
+export async function initRun({ out, data, force, settings: typed }: InitOptions): Promise<Run> {
+  const run = await newRun(typed, data, dirname(resolve(out)))
   writeRun(out, run, { force })
   return run
 }

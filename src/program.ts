@@ -162,13 +162,11 @@ function demoCommand(all: Command, terminal: Terminal, signal: AbortSignal): voi
 }
 
 function simCommand(all: Command, terminal: Terminal): void {
-  withSettings(command(all, 'sim', 'the same node under virtual time, one body stage lost'), [
-    'seed',
-  ])
-    .option('--seed <seed>', 'decides everything', wholeNumber, 1)
+  withSettings(command(all, 'sim', 'the same node under virtual time, one body stage lost'))
+    .option('--spares <count>', 'peers beyond one a stage', wholeNumber, 1)
+    .option('--no-kill', 'leave the swarm undisturbed')
     .option('--kill-stage <stage>', 'whose holder is lost (default: the middle one)', wholeNumber)
     .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
-    .option('--spares <count>', 'peers beyond one a stage', wholeNumber, 1)
     .option('--journal <file>', 'write the journal of all peers there')
     .action(async (options) => {
       // The one place where src names sim: as a command, loaded when it is called.

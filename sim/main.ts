@@ -1,0 +1,52 @@
+/** `gensyn-node sim`: plays one scenario and says what came of it. */
+import { resolve } from 'node:path'
+import { replaceFile } from '../src/atomic-file.ts'
+import { loadCorpus } from '../src/corpus.ts'
+import { InputError } from '../src/errors.ts'
+import { type InitOptions, newRun } from '../src/init.ts'
+import { reportOf } from '../src/report.ts'
+import type { Terminal } from '../src/terminal.ts'
+import { RunView } from '../src/view.ts'
+import { DEFAULT_COSTS, DEFAULT_LIMIT_MS, DEFAULT_LINK, play } from './scenario.ts'
+
+export interface SimOptions {
+  readonly settings: InitOptions['settings']
+  readonly data?: string | undefined
+  readonly spares: number
+  readonly kill: boolean
+  readonly killStage?: number | undefined
+  readonly killStep?: number | undefined
+  /** Where to write the journal of all peers. */
+  readonly journal?: string | undefined
+}
+
+export async function simulate(options: SimOptions, terminal: Terminal): Promise<void> {
+  const { settings, data, spares } = options
+  const run = await newRun({ steps: '20', ...settings }, data, process.cwd())
+  const corpus = await loadCorpus(run, resolve('run.json'))
+  const stage = options.killStage ?? Math.ceil(run.stages / 2)
+  const step = options.killStep ?? Math.floor(run.steps / 2)
+  if (stage < 1 || stage > run.stages) {
+    throw new InputError(`--kill-stage ${stage}: the body stages are 1..${run.stages}.`)
+  }
+  const history = await play({
+    run,
+    corpus,
+    spares,
+    kill: options.kill ? { stage, step } : null,
+    link: DEFAULT_LINK,
+    costMs: DEFAULT_COSTS,
+    limitMs: DEFAULT_LIMIT_MS,
+  })
+  const view = new RunView(run.stages + 1)
+  const own = history.entries.filter(({ peer }) => peer === history.entries[0]!.peer)
+  for (const entry of own) for (const line of view.show(entry)) terminal.line(line)
+  if (options.journal !== undefined) {
+    const lines = history.entries.map((entry) => `${JSON.stringify(entry)}\n`)
+    replaceFile(options.journal, lines.join(''))
+  }
+  const report = reportOf(own, run.microbatches)
+  terminal.event({ type: 'report', seed: run.seed, virtualSeconds: history.seconds, ...report })
+  terminal.line(`${history.seconds.toFixed(1)} virtual seconds, seed ${run.seed}`)
+  if (history.finished.failure !== null) throw new Error(history.finished.failure)
+}

@@ -1,0 +1,126 @@
+/**
+ * One history of a swarm: nodes of src under virtual time, with stages that truly learn, one of which may lose its
+ * holder. A function of its settings: the same ones give the same journal, byte for byte.
+ */
+import { type Corpus, heldOutMicrobatch, microbatch } from '../src/corpus.ts'
+import { createJournal, type Entry } from '../src/journal.ts'
+import type { Finished } from '../src/member.ts'
+import { runNode } from '../src/node.ts'
+import { type Run, runId, stageConfig } from '../src/run.ts'
+import { createLocalStage } from '../stages/onnx-stage.ts'
+import { Random } from '../stages/random.ts'
+import { VirtualNetwork } from './network.ts'
+import { type StageMethod, timedStage } from './stage.ts'
+import type { Link } from './wire.ts'
+import { World } from './world.ts'
+
+export interface Scenario {
+  readonly run: Run
+  readonly corpus: Corpus
+  readonly spares: number
+  /** The body stage whose holder vanishes, right after a step was committed; null for an undisturbed history. */
+  readonly kill: { readonly stage: number; readonly step: number } | null
+  /** Between any two peers. */
+  readonly link: Link
+  /** Milliseconds of virtual time. */
+  readonly costMs: Readonly<Record<StageMethod | 'build', number>>
+  /** Virtual time after which the history is given up: a swarm that waits for a joiner beats for ever. */
+  readonly limitMs: number
+}
+
+/** A laptop a stage, on a home network. */
+export const DEFAULT_LINK: Link = { latencyMs: 20, bytesPerMs: 2_500 }
+export const DEFAULT_LIMIT_MS = 24 * 3_600_000
+export const DEFAULT_COSTS: Scenario['costMs'] = {
+  build: 500,
+  forward: 20,
+  backward: 60,
+  embed: 1,
+  embedBackward: 1,
+  lossAndGradient: 20,
+  loss: 10,
+  gradientNorm: 1,
+  update: 5,
+  zeroGradients: 1,
+  load: 5,
+  optimizerState: 1,
+  close: 0,
+}
+
+export interface History {
+  /** What all peers journaled, in the order in which it happened. */
+  readonly entries: readonly Entry[]
+  /** Of the coordinator. */
+  readonly finished: Finished
+  /** Of virtual time. */
+  readonly seconds: number
+}
+
+/** Peers are named by the order of their joining; the first one founds the run. */
+const FOUNDER = 'peer-1'
+
+export async function play(scenario: Scenario): Promise<History> {
+  const { run, corpus, spares, kill, link, costMs, limitMs } = scenario
+  const world = new World({ seed: run.seed })
+  const network = new VirtualNetwork({ world, links: () => link })
+  const entries: Entry[] = []
+  const peers = new Map<string, { finished: Promise<Finished>; abort: AbortController }>()
+
+  const join = (name: string) => {
+    const abort = new AbortController()
+    const own = network.join(name)
+    const finished = runNode({
+      run,
+      runId: runId(run),
+      network: own,
+      clock: world.clock,
+      journal: createJournal(name, () => world.clock.now(), [record]),
+      wish: null,
+      lastStep: run.steps,
+      signal: abort.signal,
+      discover: async (enter) =>
+        name === FOUNDER
+          ? null
+          : enter(await own.connect(`sim://${FOUNDER}`, { timeoutMs: 10_000 })),
+      createStage: async (index) => {
+        const options = { provider: 'cpu', threads: 1, random: new Random(run.seed) } as const
+        const stage = await world.compute(costMs.build, `${name} builds stage ${index}`, () =>
+          createLocalStage(stageConfig(run), index, options),
+        )
+        return timedStage(stage, world, (method) => costMs[method])
+      },
+      loadData: async () => ({
+        training: (step, index) => microbatch(run, corpus, step, index),
+        heldOut: (index) => heldOutMicrobatch(run, corpus, index),
+      }),
+    })
+    // Who was killed ends in some error of its own, which is nobody's business any more.
+    finished.catch(() => {})
+    peers.set(name, { finished, abort })
+  }
+
+  const record = (entry: Entry) => {
+    entries.push(entry)
+    if (kill === null || entry.type !== 'step' || entry.step !== kill.step) return
+    const holder = holderIn(entries, kill.stage)
+    network.kill(holder)
+    peers.get(holder)!.abort.abort(new Error(`${holder} was killed`))
+  }
+
+  for (let i = 1; i <= run.stages + 1 + spares; i++) join(`peer-${i}`)
+  const finished = await world.run(peers.get(FOUNDER)!.finished, {
+    waitingFor: `${FOUNDER} to finish ${run.steps} steps`,
+    untilMs: limitMs,
+  })
+  const seconds = world.clock.now() / 1000
+  const all = Promise.allSettled([...peers.values()].map((peer) => peer.finished))
+  await world.run(all, { waitingFor: 'all peers to end' })
+  return { entries, finished, seconds }
+}
+
+/** The last peer that was given the stage. */
+function holderIn(entries: readonly Entry[], stage: number): string {
+  const held = entries.findLast((entry) => entry.type === 'held' && entry.stage === stage)
+  if (held?.type !== 'held') throw new Error(`nobody held stage ${stage}`)
+  return held.by
+}
