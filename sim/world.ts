@@ -23,7 +23,8 @@ export interface RunOptions {
   readonly untilMs?: number
 }
 
-const EVENTS_MAX = 100_000_000
+/** About a minute of real time, if nothing but events happens. */
+const EVENTS_MAX = 10_000_000
 
 /** Events that a WorldError tells of: enough to see the last exchange between two peers. */
 const RECENT_EVENTS = 12
