@@ -76,7 +76,7 @@ export async function createNode(init: NodeInit): Promise<Node> {
     },
     connectionMonitor: MONITOR,
     peerDiscovery: [
-      ...(init.bootstrap.length > 0 ? [bootstrap({ list: [...init.bootstrap] })] : []),
+      ...(init.bootstrap.length > 0 ? [bootstrap({ list: [...init.bootstrap], timeout: 0 })] : []),
       ...(found ? [localDiscovery({ listen, found })] : []),
     ],
     services: {

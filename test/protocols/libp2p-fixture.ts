@@ -1,6 +1,9 @@
 /** Real networks of this machine, on loopback only. */
 import { systemClock } from '../../protocols/clock.ts'
+import { encodeFrame, encodeHeader, type FrameHead } from '../../protocols/frame.ts'
 import { createLibp2pNetwork, type Libp2pInit, type Libp2pNetwork } from '../../protocols/libp2p.ts'
+import { createNode, type Node, startNode } from '../../protocols/libp2p-node.ts'
+import type { Message } from '../../protocols/network.ts'
 import type { TestSwarm } from '../conformance/network.ts'
 
 export const LOOPBACK: Libp2pInit = {
@@ -31,3 +34,18 @@ export async function createSwarm(peerCount: number): Promise<TestSwarm> {
     },
   }
 }
+
+/** A peer that speaks libp2p but not necessarily our protocols: what it sends on a stream is up to the test. */
+export async function createRawPeer(): Promise<Node> {
+  const { listen, bootstrap } = LOOPBACK
+  const node = await createNode({ listen, bootstrap, found: undefined })
+  await startNode(node, listen)
+  return node
+}
+
+export const frameBytes = (head: FrameHead, message: Message): Uint8Array =>
+  Buffer.concat([...encodeFrame(head, encodeHeader(message), message.body)])
+
+/** Resolves with the next event of that name. */
+export const next = (target: Pick<EventTarget, 'addEventListener'>, name: string) =>
+  new Promise<Event>((resolve) => target.addEventListener(name, resolve, { once: true }))

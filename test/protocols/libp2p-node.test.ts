@@ -1,0 +1,119 @@
+/** What only a real network has: ports that are taken, peers that find each other, a machine to stay inside of. */
+import { readFile } from 'node:fs/promises'
+import { describe, expect, test, vi } from 'vitest'
+import type { Libp2pNetwork } from '../../protocols/libp2p.ts'
+import { ListenError } from '../../protocols/listen-error.ts'
+import { CALL, echo, failsWith, PROTOCOL } from '../conformance/network-fixture.ts'
+import { createPeer, STRANGER } from './libp2p-fixture.ts'
+
+/** 224.0.0.251 as Linux writes it. */
+const MDNS_GROUP = 'FB0000E0'
+
+/** Without the peer id. */
+const listenAddress = (address: string) => address.replace(/\/p2p\/.*/, '')
+
+describe('listening', () => {
+  test('on a port in use fails, names the address and says what to do', async () => {
+    const peer = await createPeer()
+    const address = listenAddress(peer.addresses[0]!)
+    const error = await createPeer({ listen: [address] }).catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(ListenError)
+    expect((error as ListenError).address).toBe(address)
+    expect((error as ListenError).message).toBe(
+      `cannot listen on ${address}: another process listens there: ` +
+        'choose another --listen or stop the other process',
+    )
+    await peer.stop()
+  })
+
+  test('where this machine has no address fails likewise', async () => {
+    const address = '/ip4/198.51.100.1/tcp/0'
+    await expect(createPeer({ listen: [address] })).rejects.toThrow(
+      `cannot listen on ${address}: this machine has no such address: choose another --listen`,
+    )
+  })
+})
+
+describe('connecting', () => {
+  test('to what is no address is UNREACHABLE', async () => {
+    const peer = await createPeer()
+    for (const address of ['nonsense', '', '/ip4/127.0.0.1', '/dns4/localhost/udp/1']) {
+      await failsWith(peer.connect(address, CALL), 'UNREACHABLE')
+    }
+    await peer.stop()
+  })
+
+  test('to somebody else than was meant is UNREACHABLE', async () => {
+    const [peer, other] = await Promise.all([createPeer(), createPeer()])
+    const address = `${listenAddress(other.addresses[0]!)}/p2p/${STRANGER}`
+    await failsWith(peer.connect(address, CALL), 'UNREACHABLE')
+    await Promise.all([peer.stop(), other.stop()])
+  })
+
+  test('is over when its signal aborts', async () => {
+    const [peer, other] = await Promise.all([createPeer(), createPeer()])
+    const signal = AbortSignal.abort(new Error('leaving'))
+    await expect(peer.connect(other.addresses[0]!, { ...CALL, signal })).rejects.toThrow('leaving')
+    await Promise.all([peer.stop(), other.stop()])
+  })
+
+  test('happens by itself to the peers that it was started with', async () => {
+    const first = await createPeer()
+    first.handle(PROTOCOL, echo)
+    const second = await createPeer({ bootstrap: first.addresses })
+    await vi.waitFor(async () => {
+      const answer = await second.call(first.self, PROTOCOL, { header: 'hello' }, CALL)
+      expect(answer.header).toBe('hello')
+    })
+    await Promise.all([first.stop(), second.stop()])
+  })
+
+  test('passes over names and addresses that are none', async () => {
+    const [peer, other] = await Promise.all([createPeer(), createPeer()])
+    other.handle(PROTOCOL, echo)
+    peer.learn('nobody', other.addresses)
+    peer.learn(other.self, ['nonsense', ...other.addresses])
+    await failsWith(peer.call('nobody', PROTOCOL, { header: 0 }, CALL), 'UNREACHABLE')
+    expect((await peer.call(other.self, PROTOCOL, { header: 1 }, CALL)).header).toBe(1)
+    await Promise.all([peer.stop(), other.stop()])
+  })
+})
+
+describe('mDNS', () => {
+  const found = (by: Libp2pNetwork, peer: string) =>
+    new Promise<void>((resolve) => by.onFound((seen) => seen === peer && resolve()))
+
+  test('finds both of two peers, so that they can call each other', async () => {
+    const [one, two] = await Promise.all([createPeer({ mdns: true }), createPeer({ mdns: true })])
+    two.handle(PROTOCOL, echo)
+    await Promise.all([found(one, two.self), found(two, one.self)])
+    const answer = await one.call(two.self, PROTOCOL, { header: 'found' }, CALL)
+    expect(answer.header).toBe('found')
+    await Promise.all([one.stop(), two.stop()])
+  })
+
+  test.runIf(process.platform === 'linux')(
+    'of a peer that listens on loopback stays on loopback',
+    async () => {
+      const [peer, other] = await Promise.all([
+        createPeer({ mdns: true }),
+        createPeer({ mdns: true }),
+      ])
+      await found(peer, other.self)
+      expect(await interfacesInGroup(MDNS_GROUP)).toEqual(['lo'])
+      await Promise.all([peer.stop(), other.stop()])
+    },
+  )
+})
+
+/** Which interfaces have joined a multicast group, by the kernel's own list. */
+async function interfacesInGroup(group: string): Promise<string[]> {
+  const interfaces: string[] = []
+  let current = ''
+  for (const line of (await readFile('/proc/net/igmp', 'utf8')).split('\n')) {
+    const device = /^\d+\s+(\S+)/.exec(line)?.[1]
+    if (device !== undefined) current = device
+    else if (line.trim().startsWith(group)) interfaces.push(current)
+  }
+  return interfaces
+}
