@@ -8,7 +8,7 @@ const address = z.string().max(512)
 const run = z.string().max(64)
 const count = z.int().nonnegative()
 
-export const memberSchema = z.strictObject({
+const memberSchema = z.strictObject({
   peer: peerId,
   addresses: z.array(address).max(16),
   /** 0 is the ends, 1..S the body, null a spare. */
@@ -17,7 +17,7 @@ export const memberSchema = z.strictObject({
 export type Member = z.infer<typeof memberSchema>
 
 /** The agreed membership. Members stand in order of their joining; the first one coordinates. */
-export const rosterSchema = z.strictObject({
+const rosterSchema = z.strictObject({
   epoch: count,
   /** The last step that every holder has applied; 0 before the first. */
   committed: count,

@@ -8,7 +8,7 @@ import { routeSchema } from './step.ts'
 
 const count = z.int().nonnegative()
 
-export const microbatchSchema = z.strictObject({
+const microbatchSchema = z.strictObject({
   run: z.string().max(64),
   epoch: count,
   step: count,

@@ -6,7 +6,7 @@ const peerId = z.string().min(1).max(128)
 const count = z.int().nonnegative()
 const fence = { run: z.string().max(64), epoch: count, step: count }
 
-export const hopSchema = z.strictObject({ stage: count, peer: peerId })
+const hopSchema = z.strictObject({ stage: count, peer: peerId })
 /** The body stages that a microbatch visits, in order, each with the peer that holds it. */
 export const routeSchema = z.array(hopSchema).min(1).max(1024)
 export type Route = z.infer<typeof routeSchema>

@@ -30,7 +30,7 @@ export const weights = procedure(
 )
 
 /** Elements a chunk: 1 MiB, small enough that a slow uplink shows progress, large enough to hide the round trip. */
-export const CHUNK_ELEMENTS = 256 * 1024
+const CHUNK_ELEMENTS = 256 * 1024
 
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')

@@ -11,7 +11,7 @@ export interface Skipped {
   readonly reason: string
 }
 
-export type Event =
+type Event =
   | { type: 'started'; run: string; pid: number; addresses: readonly string[] }
   | { type: 'notice'; message: string }
   | { type: 'founded' }

@@ -20,7 +20,7 @@ export interface KillRecord {
   readonly step: number
 }
 
-export interface RecoveryRecord {
+interface RecoveryRecord {
   readonly stage: number
   readonly strategy: string
   readonly by: string

@@ -31,7 +31,7 @@ function moved(
 }
 
 /** A body stage keeps the input of each microbatch between its forward and its backward, and nothing else. */
-export function bodyWorker(stage: BodyStage, kept: Map<number, Float32Array>): Worker {
+function bodyWorker(stage: BodyStage, kept: Map<number, Float32Array>): Worker {
   return async ({ header, tensor }) => {
     const { index, position, purpose, direction } = header
     if (direction === 'forward') {
@@ -53,7 +53,7 @@ export function bodyWorker(stage: BodyStage, kept: Map<number, Float32Array>): W
 }
 
 /** The ends start a microbatch, turn it round at the loss, and take its gradient in at the embedding. */
-export function endsWorker(stage: EndsStage, data: Data): Worker {
+function endsWorker(stage: EndsStage, data: Data): Worker {
   return async ({ header, tensor }) => {
     const { index, step, route, purpose, direction } = header
     const { tokens, targets } =

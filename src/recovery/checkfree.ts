@@ -19,7 +19,7 @@ function neighbours({ stage, bodyStages, live }: Loss): readonly number[] | { re
 }
 
 /** (w₋W₋ + w₊W₊) / (w₋ + w₊), in float64 an element. Equal weights when both are zero. */
-export function weightedAverage(
+function weightedAverage(
   sources: readonly Pick<Source, 'weights'>[],
   shares: readonly number[],
 ): Float32Array {

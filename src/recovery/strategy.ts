@@ -23,7 +23,7 @@ export interface RecoverySettings {
   readonly learningRateScale: number
 }
 
-export interface Rebuilt {
+interface Rebuilt {
   readonly weights: Float32Array
   /** The norms as they weighed in, in the order of the sources. */
   readonly norms: readonly number[]

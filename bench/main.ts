@@ -1,0 +1,19 @@
+/** `npm run bench`: what this machine reaches, as ratios that were measured side by side in this one run. */
+import { availableParallelism, cpus } from 'node:os'
+import { newRun } from '../src/init.ts'
+import { stageConfig } from '../src/run.ts'
+import { benchLink } from './link.ts'
+import { benchStage } from './stage.ts'
+import { benchSwarm } from './swarm.ts'
+
+const threads = availableParallelism()
+const run = await newRun({}, undefined, process.cwd())
+const result = {
+  format: 'gensyn-bench',
+  version: 1,
+  machine: { cores: threads, processor: cpus()[0]?.model.trim(), node: process.versions.node },
+  stage: await benchStage(stageConfig(run), threads),
+  link: await benchLink(),
+  swarm: await benchSwarm(threads),
+}
+console.log(JSON.stringify(result, null, 2))
