@@ -16,10 +16,9 @@ export interface Context {
 
 /** Constants that all layers of a graph share. */
 export interface Positions {
-  /** cos of the rotation of each feature, [context, head size]. */
+  /** Of the angles by which rotary embedding turns feature pairs, [context, head size / 2]. */
   readonly cosine: Value
-  /** sin of it, negated in the first half: rotate-half without a negation of its own. */
-  readonly signedSine: Value
+  readonly sine: Value
   /** 0 where a query may look, -infinity at later tokens, [context, context]. */
   readonly mask: Value
 }
@@ -27,15 +26,14 @@ export interface Positions {
 const LAST = -1
 
 export function positions(graph: Graph, model: ModelConfig, context: number): Positions {
-  const headSize = model.hiddenSize / model.heads
-  const half = headSize / 2
-  const cosine = new Float32Array(context * headSize)
-  const signedSine = new Float32Array(context * headSize)
+  const half = model.hiddenSize / model.heads / 2
+  const cosine = new Float32Array(context * half)
+  const sine = new Float32Array(context * half)
   for (let t = 0; t < context; t++) {
-    for (let i = 0; i < headSize; i++) {
-      const angle = t * model.ropeTheta ** (-(2 * (i % half)) / headSize)
-      cosine[t * headSize + i] = Math.cos(angle)
-      signedSine[t * headSize + i] = i < half ? -Math.sin(angle) : Math.sin(angle)
+    for (let i = 0; i < half; i++) {
+      const angle = t * model.ropeTheta ** (-i / half)
+      cosine[t * half + i] = Math.cos(angle)
+      sine[t * half + i] = Math.sin(angle)
     }
   }
   // Written as a rule, so that the model stays small; ONNX Runtime works it out once, as it loads.
@@ -47,8 +45,8 @@ export function positions(graph: Graph, model: ModelConfig, context: number): Po
     upper: 1,
   })
   return {
-    cosine: graph.constant([context, headSize], cosine),
-    signedSine: graph.constant([context, headSize], signedSine),
+    cosine: graph.constant([context, half], cosine),
+    sine: graph.constant([context, half], sine),
     mask,
   }
 }
@@ -85,6 +83,7 @@ function attention(context: Context, positions: Positions, x: Value, residual: V
   const { heads, keyValueHeads } = model
   const { batch, context: length } = microbatch
   const headSize = model.hiddenSize / heads
+  const first = graph.integers([0])
   const rows = (heads / keyValueHeads) * length
   const reshape = (value: Value, shape: number[]) =>
     graph.add('Reshape', [value, graph.integers(shape)])
@@ -92,8 +91,10 @@ function attention(context: Context, positions: Positions, x: Value, residual: V
   const split = (name: string, count: number) =>
     swap(reshape(project(context, x, name), [batch, length, count, headSize]))
 
-  const queries = rotate(graph, positions, split('self_attn.q_proj.weight', heads))
-  const keys = rotate(graph, positions, split('self_attn.k_proj.weight', keyValueHeads))
+  const rotate = (value: Value) =>
+    graph.add('RotaryEmbedding', [value, first, positions.cosine, positions.sine])
+  const queries = rotate(split('self_attn.q_proj.weight', heads))
+  const keys = rotate(split('self_attn.k_proj.weight', keyValueHeads))
   const values = split('self_attn.v_proj.weight', keyValueHeads)
   const scores = graph.add(
     'FusedMatMul',
@@ -109,14 +110,6 @@ function attention(context: Context, positions: Positions, x: Value, residual: V
   const joined = swap(reshape(mixed, [batch, heads, length, headSize]))
   const flat = reshape(joined, [batch * length, model.hiddenSize])
   return project(context, flat, 'self_attn.o_proj.weight', residual)
-}
-
-/** Rotary embedding of [B, heads, T, d] in rotate-half form. Faster by halves than the RotaryEmbedding operator. */
-function rotate(graph: Graph, { cosine, signedSine }: Positions, x: Value): Value {
-  const half = x.shape.at(-1)! / 2
-  const [first, second] = graph.addAll('Split', [x, graph.integers([half, half])], { axis: LAST })
-  const swapped = graph.add('Concat', [second!, first!], { axis: LAST })
-  return graph.add('Add', [graph.add('Mul', [x, cosine]), graph.add('Mul', [swapped, signedSine])])
 }
 
 function swiglu(context: Context, x: Value, residual: Value): Value {

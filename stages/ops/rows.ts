@@ -13,6 +13,7 @@ type RowOp =
   | 'Softmax'
   | 'LogSoftmax'
   | 'SimplifiedLayerNormalization'
+  | 'RotaryEmbedding'
   | 'ReduceSum'
   | 'ReduceSumSquare'
 
@@ -88,6 +89,26 @@ export const rows: Readonly<Record<RowOp, Operator>> = {
         graph.add('Mul', [dx, r]),
         graph.add('Reshape', [dScale, graph.integers(scale.shape)]),
       ]
+    },
+  },
+  /**
+   * Turns the pairs (i, i + d/2) of each row by an angle of its position: x [B, heads, T, d], the first position [1],
+   * cosines and sines [T, d/2]. Turning back is turning by the negated angle.
+   */
+  RotaryEmbedding: {
+    domain: 'com.microsoft',
+    infer: (inputs) => {
+      expectCount(inputs, 4)
+      const [x, position, cosine, sine] = inputs as [Value, Value, Value, Value]
+      expect(x.shape.length === 4, 'takes [batch, heads, context, head size]')
+      const [, , context, size] = x.shape as [number, number, number, number]
+      expectShape(position, [1])
+      for (const table of [cosine, sine]) expectShape(table, [context, size / 2])
+      return [{ dtype: x.dtype, shape: x.shape }]
+    },
+    gradient: ({ graph, inputs: [, position, cosine, sine], gradient }) => {
+      const back = graph.add('Neg', [sine!])
+      return [graph.add('RotaryEmbedding', [gradient, position, cosine, back])]
     },
   },
   ReduceSum: {

@@ -1,17 +1,8 @@
 /** Operators that move elements without computing. */
 import { sizeOf, type Value } from '../graph.ts'
-import {
-  axisOf,
-  broadcast,
-  constantIntegers,
-  expect,
-  expectCount,
-  expectShape,
-  type Operator,
-  zeros,
-} from './operator.ts'
+import { broadcast, constantIntegers, expect, expectCount, type Operator } from './operator.ts'
 
-type ShapeOp = 'Reshape' | 'Transpose' | 'Split' | 'Concat' | 'Expand' | 'Trilu' | 'Cast'
+type ShapeOp = 'Reshape' | 'Transpose' | 'Expand' | 'Trilu' | 'Cast'
 
 /** ONNX's number for int64, the one type we cast to: ScatterND takes no other indices. */
 export const INT64 = 7
@@ -43,42 +34,6 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
       const order = attributes.perm as readonly number[]
       const perm = order.map((_, axis) => order.indexOf(axis))
       return [graph.add('Transpose', [gradient], { perm })]
-    },
-  },
-  Split: {
-    attributes: { axis: 'int' },
-    infer: (inputs, attributes) => {
-      expectCount(inputs, 2)
-      const [x, to] = inputs as [Value, Value]
-      const axis = axisOf(attributes, x.shape.length)
-      const sizes = constantIntegers(to)
-      const total = sizes.reduce((a, b) => a + b, 0)
-      expect(total === x.shape[axis], `parts ${sizes} do not add up to ${x.shape[axis]}`)
-      return sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(axis, size) }))
-    },
-    gradient: ({ graph, outputs, attributes, gradients }) => {
-      const parts = outputs.map((y, i) => gradients[i] ?? zeros(graph, y.shape))
-      return [graph.add('Concat', parts, attributes), undefined]
-    },
-  },
-  Concat: {
-    attributes: { axis: 'int' },
-    infer: (inputs, attributes) => {
-      expectCount(inputs, 1, Number.POSITIVE_INFINITY)
-      const first = inputs[0]!
-      const axis = axisOf(attributes, first.shape.length)
-      let size = 0
-      for (const input of inputs) {
-        const own = input.shape[axis]!
-        expectShape(input, first.shape.with(axis, own))
-        size += own
-      }
-      return [{ dtype: first.dtype, shape: first.shape.with(axis, size) }]
-    },
-    gradient: ({ graph, inputs, attributes, gradient }) => {
-      const axis = axisOf(attributes, gradient.shape.length)
-      const sizes = graph.integers(inputs.map((input) => input.shape[axis]!))
-      return graph.addAll('Split', [gradient, sizes], attributes)
     },
   },
   Expand: {

@@ -15,56 +15,30 @@ it('names node, operator and shapes that do not fit', () => {
 })
 
 it.each([
-  ['Add', [[2], [3]], {}, 'dimensions 2 and 3 do not broadcast'],
-  ['Gemm', [[2, 2]], {}, 'takes 2..3 operands, not 1'],
-  [
-    'Gemm',
-    [
-      [2, 3],
-      [3, 4],
-      [3, 4],
-    ],
-    {},
-    'dimensions 3 and 2 do not broadcast',
-  ],
-  [
-    'FusedMatMul',
-    [
-      [2, 3, 4],
-      [3, 4, 5],
-    ],
-    {},
-    'leading dimensions differ',
-  ],
-  ['FusedMatMul', [[3], [3]], {}, '[3] is not a matrix'],
-  ['Transpose', [[2, 3]], { perm: [0, 0] }, '[0,0] does not permute its axes'],
-  [
-    'Concat',
-    [
-      [2, 3],
-      [4, 4],
-    ],
-    { axis: 0 },
-    '[4,4] should be [4,3]',
-  ],
-  ['Concat', [[2, 3]], { axis: 2 }, 'there is no axis 2'],
-  ['Softmax', [[2, 3]], { axis: 0 }, 'works along the last axis only'],
-  ['SimplifiedLayerNormalization', [[2, 3], [2]], { axis: -1 }, '[2] should be [3]'],
-  ['QuickGelu', [[2]], { alpha: 1.7 }, 'only alpha 1, SiLU, has a gradient rule'],
-] as const)('refuses %s of %j', (op, shapes, attributes, reason) => {
+  ['Add', '2, 3', {}, 'dimensions 2 and 3 do not broadcast'],
+  ['Gemm', '2x2', {}, 'takes 2..3 operands, not 1'],
+  ['Gemm', '2x3, 3x4, 3x4', {}, 'dimensions 3 and 2 do not broadcast'],
+  ['FusedMatMul', '2x3x4, 3x4x5', {}, 'leading dimensions differ'],
+  ['FusedMatMul', '3, 3', {}, '[3] is not a matrix'],
+  ['Transpose', '2x3', { perm: [0, 0] }, '[0,0] does not permute its axes'],
+  ['RotaryEmbedding', '1x1x4x6, 1, 4x2, 4x2', {}, '[4,2] should be [4,3]'],
+  ['GatherElements', '2x3, 2x1', { axis: 2 }, 'there is no axis 2'],
+  ['Softmax', '2x3', { axis: 0 }, 'works along the last axis only'],
+  ['SimplifiedLayerNormalization', '2x3, 2', { axis: -1 }, '[2] should be [3]'],
+  ['QuickGelu', '2', { alpha: 1.7 }, 'only alpha 1, SiLU, has a gradient rule'],
+] as const)('refuses %s of %s', (op, shapes, attributes, reason) => {
   const graph = new Graph()
-  const inputs = shapes.map((shape, i) => graph.float(`x${i}`, shape))
+  const inputs = shapes
+    .split(', ')
+    .map((shape, i) => graph.float(`x${i}`, shape.split('x').map(Number)))
   expect(() => graph.add(op, inputs, attributes)).toThrow(reason)
 })
 
-it('refuses shapes that do not hold the elements, or add up', () => {
+it('refuses shapes that do not hold the elements', () => {
   const graph = new Graph()
   const x = graph.float('x', [2, 3])
   expect(() => graph.add('Reshape', [x, graph.integers([4])])).toThrow('cannot become [4]')
   expect(() => graph.add('Reshape', [x, x])).toThrow('takes a constant here')
-  expect(() => graph.add('Split', [x, graph.integers([1, 1])], { axis: -1 })).toThrow(
-    'parts 1,1 do not add up to 3',
-  )
 })
 
 it('refuses attributes that the table does not know', () => {

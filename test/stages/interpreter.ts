@@ -164,6 +164,21 @@ const kernels: Readonly<Record<Op, Kernel>> = {
     const y = generate(x.shape, ([i, j], at) => x.data[at]! * inverse[i!]! * scale.data[j!]!)
     return [y, inverse]
   },
+  RotaryEmbedding: (inputs) => {
+    const [x, position, cosine, sine] = inputs as readonly Tensor64[] as [
+      Tensor64,
+      Tensor64,
+      Tensor64,
+      Tensor64,
+    ]
+    const half = x.shape[3]! / 2
+    return generate(x.shape, (at, i) => {
+      const j = at[3]!
+      const angle = [position.data[0]! + at[2]!, j % half]
+      const partner = j < half ? -x.data[i + half]! : x.data[i - half]!
+      return x.data[i]! * pick(cosine, angle) + partner * pick(sine, angle)
+    })
+  },
   ReduceSum: reduce((x) => x),
   ReduceSumSquare: reduce((x) => x * x),
   Reshape: copy,
@@ -176,28 +191,6 @@ const kernels: Readonly<Record<Op, Kernel>> = {
         order.map((_, axis) => at[order.indexOf(axis)]!),
       ),
     )
-  },
-  Split: ([x], { axis }, node) => {
-    const along = Number(axis) < 0 ? Number(axis) + x.shape.length : Number(axis)
-    let start = 0
-    return node.outputs.map(({ shape }) => {
-      const from = start
-      start += shape[along]!
-      return generate(shape, (at) => pick(x, at.with(along, at[along]! + from)))
-    })
-  },
-  Concat: (inputs, { axis }, node) => {
-    const { shape } = node.outputs[0]!
-    const along = Number(axis) < 0 ? Number(axis) + shape.length : Number(axis)
-    return generate(shape, (at) => {
-      let position = at[along]!
-      const source = inputs.find((input) => {
-        if (position < input.shape[along]!) return true
-        position -= input.shape[along]!
-        return false
-      })
-      return pick(source!, at.with(along, position))
-    })
   },
   Expand: ([x], _, node) => generate(node.outputs[0]!.shape, (at) => pick(x, at)),
   Trilu: ([x, k]) =>
