@@ -4,8 +4,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { PeerDiscovery, PeerInfo, Startable } from '@libp2p/interface'
 import { type MulticastDNSComponents, mdns } from '@libp2p/mdns'
 
-/** Only nodes of ours ask for and answer to this name. */
-const SERVICE_TAG = '_gensyn-node._udp.local'
+/** Characters of a group's name that are used: a label of the domain name system has at most 63 in all. */
+const NAME_LENGTH = 40
 
 const GROUP = '224.0.0.251'
 const LOOPBACK = '127.0.0.1'
@@ -15,15 +15,19 @@ type Discovery = PeerDiscovery & Startable
 
 interface LocalDiscoveryInit {
   readonly listen: readonly string[]
+  /** Whoever asks for the same name is found: letters, digits and hyphens. */
+  readonly group: string
   found(peer: PeerInfo): void
 }
 
 export function localDiscovery({
   listen,
+  group,
   found,
 }: LocalDiscoveryInit): (components: MulticastDNSComponents) => PeerDiscovery {
   return (components) => {
-    const discovery = mdns({ serviceTag: SERVICE_TAG, ip: GROUP })(components) as Discovery
+    const serviceTag = `_gensyn-node-${group.slice(0, NAME_LENGTH)}._udp.local`
+    const discovery = mdns({ serviceTag, ip: GROUP })(components) as Discovery
     discovery.addEventListener('peer', ({ detail }) => found(detail))
     if (listen.every((address) => LOOPBACK_ADDRESS.test(address))) keepOnLoopback(discovery)
     return discovery

@@ -44,8 +44,9 @@ export interface NodeInit {
   readonly listen: readonly string[]
   /** Multiaddrs with peer ids to connect to at start. */
   readonly bootstrap: readonly string[]
-  /** Hears of peers on the local network; without it nobody looks for them. */
-  readonly found: ((peer: PeerInfo) => void) | undefined
+  /** Finds peers of the local network that were given the same name: letters, digits, hyphens. Null: looks for none. */
+  readonly mdns: string | null
+  readonly found: (peer: PeerInfo) => void
   /** @default DEFAULT_WINDOW_BYTES */
   readonly windowBytes?: number | undefined
 }
@@ -54,7 +55,7 @@ export type Node = Libp2p<{ pubsub: GossipSub; identify: Identify; ping: Ping }>
 
 /** Not started yet, so that nothing can happen before somebody listens. */
 export async function createNode(init: NodeInit): Promise<Node> {
-  const { listen, found, windowBytes = DEFAULT_WINDOW_BYTES } = init
+  const { listen, mdns, found, windowBytes = DEFAULT_WINDOW_BYTES } = init
   return await createLibp2p({
     start: false,
     ...(init.identity && { privateKey: privateKeyFromProtobuf(init.identity) }),
@@ -77,7 +78,7 @@ export async function createNode(init: NodeInit): Promise<Node> {
     connectionMonitor: MONITOR,
     peerDiscovery: [
       ...(init.bootstrap.length > 0 ? [bootstrap({ list: [...init.bootstrap], timeout: 0 })] : []),
-      ...(found ? [localDiscovery({ listen, found })] : []),
+      ...(mdns === null ? [] : [localDiscovery({ listen, group: mdns, found })]),
     ],
     services: {
       identify: identify(),

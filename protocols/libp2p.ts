@@ -25,10 +25,7 @@ const ADDRESSES_MAX = 16
 /** Peers seen by mDNS that are kept for whoever starts to listen later. */
 const FOUND_MAX = 256
 
-export interface Libp2pInit extends Omit<NodeInit, 'found'> {
-  /** Look for peers on the local network. */
-  readonly mdns: boolean
-}
+export type Libp2pInit = Omit<NodeInit, 'found'>
 
 export interface Libp2pComponents {
   readonly clock: Clock
@@ -50,7 +47,7 @@ type PeerListener = (peer: PeerId) => void
  * @example
  * ```ts
  * const network = await createLibp2pNetwork(
- *   { listen: ['/ip4/127.0.0.1/tcp/0'], bootstrap: [], mdns: false },
+ *   { listen: ['/ip4/127.0.0.1/tcp/0'], bootstrap: [], mdns: null },
  *   { clock: systemClock },
  * )
  * const peer = await network.connect('/ip4/127.0.0.1/tcp/4001', { timeoutMs: 5_000 })
@@ -61,7 +58,7 @@ export async function createLibp2pNetwork(
   init: Libp2pInit,
   { clock }: Libp2pComponents,
 ): Promise<Libp2pNetwork> {
-  const found = init.mdns ? (peer: PeerInfo) => network.found(peer) : undefined
+  const found = (peer: PeerInfo) => network.found(peer)
   const node = await createNode({ ...init, found })
   const network = new Libp2pNetwork(node, clock)
   await startNode(node, init.listen)

@@ -57,6 +57,7 @@ const END_MS = 20_000
 interface Peer {
   readonly child: Child
   peer: string
+  address: string
   stage: number | null
 }
 
@@ -119,17 +120,28 @@ async function runSwarm(
   const start = (args: readonly string[]) => {
     const coordinates = peers.length === 0
     const child = children.start(
-      ['join', '--run', runPath, '--data-dir', join(folder, 'state'), '--threads', '1', ...args],
+      [
+        'join',
+        '--run',
+        runPath,
+        '--data-dir',
+        join(folder, 'state'),
+        '--threads',
+        '1',
+        '--no-mdns',
+        ...args,
+      ],
       (entry) => {
         if (entry.type === 'started') {
           peer.peer = entry.peer
-          if (coordinates) founderReady.resolve(entry.addresses[0]!)
+          peer.address = entry.addresses[0]!
         }
+        if (entry.type === 'founded') founderReady.resolve(peer.address)
         if (coordinates) follow(entry)
       },
       (text) => line(`  [${child.pid}] ${text}`),
     )
-    const peer: Peer = { child, peer: '', stage: null }
+    const peer: Peer = { child, peer: '', address: '', stage: null }
     peers.push(peer)
     void child.exited.then((code) => {
       if (coordinates) over.resolve(`the coordinator ended with ${code}`)

@@ -87,7 +87,7 @@ async function bySight(options: DiscoveryOptions, enter: Enter): Promise<PeerId 
   }
 }
 
-/** Who was only seen may be gone again, or busy: then null. */
+/** Who was only seen may be gone again, busy, or of another run: then null. */
 async function tried(
   signal: AbortSignal,
   work: () => Promise<PeerId | null>,
@@ -96,7 +96,7 @@ async function tried(
     return await work()
   } catch (error) {
     signal.throwIfAborted()
-    if (isRefusal(error) || !(error instanceof ProtocolError)) throw error
+    if (!(error instanceof ProtocolError) || error.code === 'REFUSED') throw error
     return null
   }
 }

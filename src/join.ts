@@ -60,7 +60,7 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
   try {
     const identity = await asInput(() => loadOrCreateIdentity(joinPath(slot.path, 'identity.key')))
     const { listen, mdns } = options
-    const init = { identity, listen, bootstrap: [], mdns }
+    const init = { identity, listen, bootstrap: [], mdns: mdns ? id : null }
     const network = await asInput(() => createLibp2pNetwork(init, { clock }))
     const file = openJournalFile(joinPath(slot.path, 'journal.jsonl'))
     try {

@@ -9,7 +9,7 @@ import type { TestSwarm } from '../conformance/network.ts'
 export const LOOPBACK: Libp2pInit = {
   listen: ['/ip4/127.0.0.1/tcp/0'],
   bootstrap: [],
-  mdns: false,
+  mdns: null,
 }
 
 export const createPeer = (init: Partial<Libp2pInit> = {}): Promise<Libp2pNetwork> =>
@@ -38,7 +38,7 @@ export async function createSwarm(peerCount: number): Promise<TestSwarm> {
 /** A peer that speaks libp2p but not necessarily our protocols: what it sends on a stream is up to the test. */
 export async function createRawPeer(): Promise<Node> {
   const { listen, bootstrap } = LOOPBACK
-  const node = await createNode({ listen, bootstrap, found: undefined })
+  const node = await createNode({ listen, bootstrap, mdns: null, found: () => {} })
   await startNode(node, listen)
   return node
 }

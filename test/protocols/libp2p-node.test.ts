@@ -84,7 +84,10 @@ describe('mDNS', () => {
     new Promise<void>((resolve) => by.onFound((seen) => seen === peer && resolve()))
 
   test('finds both of two peers, so that they can call each other', async () => {
-    const [one, two] = await Promise.all([createPeer({ mdns: true }), createPeer({ mdns: true })])
+    const [one, two] = await Promise.all([
+      createPeer({ mdns: 'test' }),
+      createPeer({ mdns: 'test' }),
+    ])
     two.handle(PROTOCOL, echo)
     await Promise.all([found(one, two.self), found(two, one.self)])
     const answer = await one.call(two.self, PROTOCOL, { header: 'found' }, CALL)
@@ -96,8 +99,8 @@ describe('mDNS', () => {
     'of a peer that listens on loopback stays on loopback',
     async () => {
       const [peer, other] = await Promise.all([
-        createPeer({ mdns: true }),
-        createPeer({ mdns: true }),
+        createPeer({ mdns: 'test' }),
+        createPeer({ mdns: 'test' }),
       ])
       await found(peer, other.self)
       expect(await interfacesInGroup(MDNS_GROUP)).toEqual(['lo'])

@@ -1,0 +1,86 @@
+/** The main job in small: real processes, a real SIGKILL, and nobody left behind. */
+import { execFile } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, onTestFinished, test } from 'vitest'
+import type { DemoReport } from '../../src/demo.ts'
+import { cli, TINY, workFolder } from '../fixtures/cli.ts'
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+
+function reportIn(folder: string): DemoReport {
+  return JSON.parse(readFileSync(join(folder, 'demo-report.json'), 'utf8'))
+}
+
+test('a stage is killed, rebuilt by the spare, and the report says how', async () => {
+  const folder = workFolder()
+  const sizes = ['--stages', '3', '--layers', '3', '--steps', '12', '--kill-step', '5']
+  const { code, stdout } = await cli(['demo', ...sizes, ...TINY, '--evaluate-every', '4'], folder)
+  expect(stdout).toMatch(/rebuilt by .*checkfree from stages 1 and 3/)
+  expect(code).toBe(0)
+
+  const report = reportIn(folder)
+  expect(new Set(report.processes.map(({ pid }) => pid)).size).toBe(5)
+  expect(report.processes.map(({ exit }) => exit).toSorted()).toEqual([0, 0, 0, 0, 'SIGKILL'])
+  expect(report.kill).toMatchObject({ signal: 'SIGKILL', stage: 2, step: 5 })
+  expect(report.recovery).toMatchObject({ strategy: 'checkfree', stage: 2, skipped: [] })
+  expect(report.recovery!.bytes).toBeGreaterThan(0)
+  expect(report.losses.map(({ step }) => step)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1))
+  expect(report).toMatchObject({ committedOnce: true, failure: null })
+  expect(report.losses.at(-1)!.loss).toBeLessThan(report.losses[4]!.loss)
+  for (const { pid } of report.processes) expect(existsSync(`/proc/${pid}`)).toBe(false)
+})
+
+test('Ctrl-C ends every process and leaves nothing half-written', async () => {
+  const folder = workFolder()
+  const args = ['demo', '--stages', '2', '--steps', '100000', ...TINY]
+  const child = execFile(process.execPath, [MAIN, ...args], { cwd: folder })
+  onTestFinished(() => {
+    child.kill('SIGKILL')
+  })
+  let output = ''
+  const pids = await new Promise<string[]>((resolve, reject) => {
+    child.once('exit', () => reject(new Error(`the demo ended early: ${output}`)))
+    child.stdout!.on('data', (text: string) => {
+      output += text
+      // The first step is made: all processes are at work.
+      if (/^ +1 +\d+\.\d/m.test(output)) {
+        resolve(
+          readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' '),
+        )
+      }
+    })
+  })
+  child.removeAllListeners('exit')
+  expect(pids).toHaveLength(4)
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGINT')
+  expect(await exited).toBe(1)
+  for (const pid of pids) expect(existsSync(`/proc/${pid}`)).toBe(false)
+  expect(readdirSync(folder)).toEqual(['text.txt'])
+})
+
+test('a stage that cannot be killed is refused before anything starts', async () => {
+  const folder = workFolder()
+  const { code, stderr } = await cli(
+    ['demo', '--kill-stage', '0', '--stages', '2', ...TINY],
+    folder,
+  )
+  expect(stderr).toMatch(/--kill-stage 0: the body stages are 1\.\.2/)
+  expect(code).toBe(2)
+})
+
+test('an unsupported Node is told what to do, without a stack trace', async () => {
+  const pretend = `Object.defineProperty(process.versions, 'node', { value: '20.20.2' })`
+  const args = ['--import', `data:text/javascript,${pretend}`, MAIN, 'demo']
+  const { code, stderr } = await new Promise<{ code: number | null; stderr: string }>((resolve) => {
+    const child = execFile(process.execPath, args, (_, __, stderr) =>
+      resolve({ code: child.exitCode, stderr }),
+    )
+  })
+  expect(stderr).toMatch(/needs Node 22\.18 or later; this is 20\.20\.2/)
+  expect(stderr).toMatch(/npm run gensyn-node/)
+  expect(stderr).not.toMatch(/^\s+at /m)
+  expect(code).toBe(2)
+})
