@@ -1,19 +1,18 @@
 /** Buffers and compiled programs of one stage, and how they are brought together for a run. */
-import { type Graph, sizeOf } from './graph.ts'
+import { sizeOf } from './graph.ts'
 import type { StageConfig } from './model.ts'
-import { encodeModel } from './onnx.ts'
 import { initializeWeights, layoutOf, parameterView } from './parameters.ts'
 import { type Programs, SUM } from './programs.ts'
 import type { Random } from './random.ts'
 import {
-  createSession,
+  createSessions,
   type Session,
   type SessionOptions,
   type Tensors,
   tensor,
 } from './session.ts'
 import { type SharedFloats, sharedFloats } from './stage.ts'
-import { StageState } from './stage-state.ts'
+import { StageState, type StateProgram, statePrograms } from './stage-state.ts'
 
 export interface StageOptions {
   /** As chosen by chooseProvider. */
@@ -26,11 +25,6 @@ export interface StageOptions {
 
 /** What the caller brings for inputs and outputs of a program: whole microbatches. */
 type Arrays = Readonly<Record<string, Float32Array | Int32Array>>
-
-interface Compiled {
-  readonly graph: Graph
-  readonly session: Session
-}
 
 /** Rows (tokens) for which the activations of one layer stay in the cache of a core from operator to operator. */
 const ROWS_PER_THREAD = 512
@@ -56,30 +50,37 @@ export function sequencesPerRun(
 
 export class Engine<Program extends string> {
   readonly state: StageState
+  /** That a microbatch takes. */
+  readonly runs: number
   readonly #config: StageConfig
-  readonly #programs: ReadonlyMap<Program, Compiled>
+  readonly #graphs: Programs<Program>
+  readonly #sessions: ReadonlyMap<Program | StateProgram, Session>
   /** Weights and gradient sums by the names of the graphs' inputs. */
   readonly #own = new Map<string, Tensors[string]>()
-  /** Runs that a microbatch takes. */
-  readonly runs: number
 
   private constructor(
     config: StageConfig,
     stage: number,
     runs: number,
-    state: StageState,
-    programs: ReadonlyMap<Program, Compiled>,
+    graphs: Programs<Program>,
+    sessions: ReadonlyMap<Program | StateProgram, Session>,
   ) {
-    this.state = state
+    const layout = layoutOf(config, stage)
+    this.state = new StageState(
+      layout,
+      config.optimizer,
+      sessions as ReadonlyMap<StateProgram, Session>,
+    )
     this.runs = runs
     this.#config = config
-    this.#programs = programs
+    this.#graphs = graphs
+    this.#sessions = sessions
     // All body stages run the graphs of the first; parameters correspond by position.
     const names = layoutOf(config, Math.min(stage, 1)).parameters
-    for (const [i, parameter] of layoutOf(config, stage).parameters.entries()) {
+    for (const [i, parameter] of layout.parameters.entries()) {
       const { name, shape } = names[i]!
-      this.#own.set(name, tensor(parameterView(state.weights, parameter), shape))
-      this.#own.set(SUM + name, tensor(parameterView(state.sums, parameter), shape))
+      this.#own.set(name, tensor(parameterView(this.state.weights, parameter), shape))
+      this.#own.set(SUM + name, tensor(parameterView(this.state.sums, parameter), shape))
     }
   }
 
@@ -92,19 +93,18 @@ export class Engine<Program extends string> {
   ): Promise<Engine<Program>> {
     const layout = layoutOf(config, stage)
     const sequences = sequencesPerRun(config, options)
-    const graphs = Object.entries(programs(config, sequences)) as [Program, Graph][]
-    const state = await StageState.create(layout, config.optimizer, options)
-    initializeWeights(state.weights, layout, random)
-    const compiled = new Map<Program, Compiled>()
-    for (const [name, graph] of graphs) {
-      compiled.set(name, { graph, session: await createSession(encodeModel(graph), options) })
-    }
-    return new Engine(config, stage, config.microbatch.batch / sequences, state, compiled)
+    const graphs = programs(config, sequences)
+    const sessions = await createSessions({ ...graphs, ...statePrograms(layout) }, options)
+    const runs = config.microbatch.batch / sequences
+    const engine = new Engine(config, stage, runs, graphs, sessions)
+    initializeWeights(engine.state.weights, layout, random)
+    return engine
   }
 
   /** Runs a program over a microbatch. Weights and gradient sums are bound by name. */
   async run(program: Program, feeds: Arrays, outputs: Arrays): Promise<void> {
-    const { graph, session } = this.#programs.get(program)!
+    const graph = this.#graphs[program]
+    const session = this.#sessions.get(program)!
     for (let run = 0; run < this.runs; run++) {
       const part = (array: Float32Array | Int32Array, shape: readonly number[]) => {
         const size = sizeOf(shape)
@@ -137,7 +137,6 @@ export class Engine<Program extends string> {
   }
 
   async release(): Promise<void> {
-    for (const { session } of this.#programs.values()) await session.release()
-    await this.state.release()
+    for (const session of this.#sessions.values()) await session.release()
   }
 }

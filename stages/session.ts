@@ -12,7 +12,7 @@ export interface SessionOptions {
   readonly provider: 'cpu' | 'cuda'
   /** Threads inside one operator; every session has its own. */
   readonly threads: number
-  /** 'basic' keeps the order of an in-place graph as it was written. Default 'all'. */
+  /** How much ONNX Runtime may rewrite the graph; default 'all'. */
   readonly optimization?: 'disabled' | 'basic' | 'all'
   /** Outputs through copies even where the guard works. */
   readonly copies?: boolean
@@ -59,6 +59,23 @@ export async function createSession(model: Uint8Array, options: SessionOptions):
     return asSession(key, entry, await entry.session)
   } catch (error) {
     compiled.delete(key)
+    throw error
+  }
+}
+
+/** A session for each graph; all of them or none. */
+export async function createSessions<Name extends string>(
+  graphs: Readonly<Record<Name, Graph>>,
+  options: SessionOptions,
+): Promise<ReadonlyMap<Name, Session>> {
+  const sessions = new Map<Name, Session>()
+  try {
+    for (const [name, graph] of Object.entries(graphs) as [Name, Graph][]) {
+      sessions.set(name, await createSession(encodeModel(graph), options))
+    }
+    return sessions
+  } catch (error) {
+    for (const session of sessions.values()) await session.release()
     throw error
   }
 }

@@ -1,25 +1,20 @@
 /** The flat buffers of a stage and what is done to them whole: norm, update, load. */
 import type { OptimizerConfig } from './model.ts'
-import { encodeModel } from './onnx.ts'
-import { type AdamwScalars, adamwProgram, adamwScalars, sumOfSquaresProgram } from './optimizer.ts'
+import { adamwProgram, adamwScalars, sumOfSquaresProgram } from './optimizer.ts'
 import type { Layout } from './parameters.ts'
-import { WRITTEN } from './programs.ts'
-import {
-  createSession,
-  type Session,
-  type SessionOptions,
-  type Tensors,
-  tensor,
-} from './session.ts'
+import { type Programs, WRITTEN } from './programs.ts'
+import { type Session, type Tensors, tensor } from './session.ts'
 import { type OptimizerState, type SharedFloats, sharedFloats, type Update } from './stage.ts'
 
-/** Tensors over one chunk of each buffer, made once. */
-interface Chunk {
-  readonly weight: Tensors[string]
-  readonly gradient: Tensors[string]
-  readonly first: Tensors[string]
-  readonly second: Tensors[string]
+export type StateProgram = 'adamw' | 'sumOfSquares'
+
+/** Each takes one chunk of the flat buffers. */
+export function statePrograms({ chunk }: Layout): Programs<StateProgram> {
+  return { adamw: adamwProgram(chunk), sumOfSquares: sumOfSquaresProgram(chunk) }
 }
+
+/** Tensors over one chunk of each buffer, by the names of AdamW's inputs. */
+type Chunk = Readonly<Record<'weight' | 'gradient' | 'first' | 'second', Tensors[string]>>
 
 export class StageState {
   readonly weights: SharedFloats
@@ -29,52 +24,34 @@ export class StageState {
   #updates = 0
   readonly #optimizer: OptimizerConfig
   readonly #chunks: readonly Chunk[]
-  readonly #adamw: Session
-  readonly #sumOfSquares: Session
+  readonly #sessions: ReadonlyMap<StateProgram, Session>
 
-  private constructor(
-    layout: Layout,
+  constructor(
+    { length, chunk }: Layout,
     optimizer: OptimizerConfig,
-    adamw: Session,
-    squares: Session,
+    sessions: ReadonlyMap<StateProgram, Session>,
   ) {
-    const buffers = Array.from({ length: 4 }, () => sharedFloats(layout.length))
-    ;[this.weights, this.sums, this.#first, this.#second] = buffers as [
-      SharedFloats,
-      SharedFloats,
-      SharedFloats,
-      SharedFloats,
-    ]
+    this.weights = sharedFloats(length)
+    this.sums = sharedFloats(length)
+    this.#first = sharedFloats(length)
+    this.#second = sharedFloats(length)
     const part = (buffer: SharedFloats, i: number) =>
-      tensor(buffer.subarray(i * layout.chunk, (i + 1) * layout.chunk), [layout.chunk])
-    this.#chunks = Array.from({ length: layout.length / layout.chunk }, (_, i) => ({
+      tensor(buffer.subarray(i * chunk, (i + 1) * chunk), [chunk])
+    this.#chunks = Array.from({ length: length / chunk }, (_, i) => ({
       weight: part(this.weights, i),
       gradient: part(this.sums, i),
       first: part(this.#first, i),
       second: part(this.#second, i),
     }))
     this.#optimizer = optimizer
-    this.#adamw = adamw
-    this.#sumOfSquares = squares
-  }
-
-  static async create(
-    layout: Layout,
-    optimizer: OptimizerConfig,
-    options: SessionOptions,
-  ): Promise<StageState> {
-    // In-place graphs must be run as written; and there is little in them to optimise.
-    const basic = { ...options, optimization: 'basic' } as const
-    const adamw = await createSession(encodeModel(adamwProgram(layout.chunk)), basic)
-    const squares = await createSession(encodeModel(sumOfSquaresProgram(layout.chunk)), basic)
-    return new StageState(layout, optimizer, adamw, squares)
+    this.#sessions = sessions
   }
 
   async gradientNorm(): Promise<number> {
     const sum = tensor(new Float32Array(1), [1])
     let total = 0
     for (const { gradient } of this.#chunks) {
-      await this.#sumOfSquares.runInto({ x: gradient }, { sum })
+      await this.#sessions.get('sumOfSquares')!.runInto({ x: gradient }, { sum })
       total += Number(sum.data[0])
     }
     return Math.sqrt(total)
@@ -82,12 +59,19 @@ export class StageState {
 
   async update(update: Update): Promise<void> {
     this.#updates++
-    const scalars = scalarTensors(adamwScalars(this.#optimizer, update, this.#updates))
+    const scalars = Object.entries(adamwScalars(this.#optimizer, update, this.#updates))
+    const scalarTensors = Object.fromEntries(
+      scalars.map(([name, value]) => [name, tensor(Float32Array.of(value), [])]),
+    )
     for (const chunk of this.#chunks) {
-      const { weight, gradient, first, second } = chunk
-      await this.#adamw.runInto(
-        { ...scalars, weight, gradient, first, second },
-        { [`weight${WRITTEN}`]: weight, [`first${WRITTEN}`]: first, [`second${WRITTEN}`]: second },
+      const { weight, first, second } = chunk
+      await this.#sessions.get('adamw')!.runInto(
+        { ...scalarTensors, ...chunk },
+        {
+          [`weight${WRITTEN}`]: weight,
+          [`first${WRITTEN}`]: first,
+          [`second${WRITTEN}`]: second,
+        },
       )
     }
     this.zeroGradients()
@@ -111,26 +95,16 @@ export class StageState {
   }
 
   optimizerState(): OptimizerState {
-    const copy = (buffer: SharedFloats) => {
-      const floats = sharedFloats(buffer.length)
-      floats.set(buffer)
-      return floats
-    }
     return {
-      firstMoment: copy(this.#first),
-      secondMoment: copy(this.#second),
+      firstMoment: copied(this.#first),
+      secondMoment: copied(this.#second),
       updates: this.#updates,
     }
   }
-
-  async release(): Promise<void> {
-    await this.#adamw.release()
-    await this.#sumOfSquares.release()
-  }
 }
 
-function scalarTensors(scalars: AdamwScalars): Tensors {
-  return Object.fromEntries(
-    Object.entries(scalars).map(([name, value]) => [name, tensor(Float32Array.of(value), [])]),
-  )
+function copied(buffer: SharedFloats): SharedFloats {
+  const copy = sharedFloats(buffer.length)
+  copy.set(buffer)
+  return copy
 }

@@ -24,16 +24,26 @@ export async function createWorkerStage<N extends number>(
   return stageOn(stage === ENDS ? 'ends' : 'body', config, {
     parameters,
     weights,
-    call: (method, args) => thread.call(method, args.map(sendable)),
+    call: (method, args) => thread.call(method, args.map(shared)),
     close: () => thread.close(),
   }) as StageAt<N>
 }
 
 /**
- * Shared memory crosses as it is. Anything else is cut to what is viewed first: a message would carry the whole buffer
- * behind a view.
+ * With all arrays in shared memory, which crosses as it is: a message would carry a copy of the whole buffer behind
+ * a view.
  */
-function sendable(argument: unknown): unknown {
-  const unshared = ArrayBuffer.isView(argument) && argument.buffer instanceof ArrayBuffer
-  return unshared ? (argument as Float32Array | Int32Array).slice() : argument
+function shared(argument: unknown): unknown {
+  if (argument instanceof Float32Array || argument instanceof Int32Array) {
+    return argument.buffer instanceof SharedArrayBuffer ? argument : copyToShared(argument)
+  }
+  if (typeof argument !== 'object' || argument === null) return argument
+  return Object.fromEntries(Object.entries(argument).map(([key, value]) => [key, shared(value)]))
+}
+
+function copyToShared(array: Float32Array | Int32Array): Float32Array | Int32Array {
+  const memory = new SharedArrayBuffer(array.byteLength)
+  const copy = array instanceof Float32Array ? new Float32Array(memory) : new Int32Array(memory)
+  copy.set(array)
+  return copy
 }

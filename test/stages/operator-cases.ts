@@ -1,20 +1,12 @@
 /** Graphs of one operator each: what the table's rows are tried on. */
-import type { Graph, Value } from '../../stages/graph.ts'
+import type { Graph } from '../../stages/graph.ts'
 import { INT64 } from '../../stages/ops/shapes.ts'
 import type { Op } from '../../stages/ops.ts'
-
-export interface OperatorCase {
-  /** Of the float inputs. */
-  readonly shapes: readonly (readonly number[])[]
-  /** Inputs are drawn from 0.5 .. 1.5 instead of a standard normal. */
-  readonly positive?: true
-  /** Adds the node; gives its outputs. */
-  readonly build: (graph: Graph, floats: readonly Value[]) => readonly Value[]
-}
+import type { GradientCase } from './gradient-check.ts'
 
 type Attributes = Parameters<Graph['add']>[2]
 
-function plain(op: Op, shapes: number[][], attributes: Attributes = {}): OperatorCase {
+function plain(op: Op, shapes: number[][], attributes: Attributes = {}): GradientCase {
   return { shapes, build: (graph, floats) => graph.addAll(op, floats, attributes) }
 }
 
@@ -24,7 +16,7 @@ function withIntegers(
   shapes: number[][],
   integers: number[],
   attributes: Attributes = {},
-): OperatorCase {
+): GradientCase {
   return {
     shapes,
     build: (graph, floats) => graph.addAll(op, [...floats, graph.integers(integers)], attributes),
@@ -50,12 +42,12 @@ const BROADCASTS = [
 ]
 
 const binary = (op: Op) => BROADCASTS.map((shapes) => plain(op, shapes))
-const positive = (cases: OperatorCase[]) =>
+const positive = (cases: GradientCase[]) =>
   cases.map((one) => ({ ...one, positive: true as const }))
 const unary = (op: Op, attributes?: Attributes) => [plain(op, [[3, 5]], attributes)]
 
 /** A product [2, 3] x [3, 4] in each of the four ways to store its operands. */
-function productCases(op: Op, batch: number[], addends: number[][] = []): OperatorCase[] {
+function productCases(op: Op, batch: number[], addends: number[][] = []): GradientCase[] {
   return [0, 1].flatMap((transA) =>
     [0, 1].map((transB) =>
       plain(
@@ -74,7 +66,7 @@ function productCases(op: Op, batch: number[], addends: number[][] = []): Operat
 const INDICES = Int32Array.of(2, 0, 2, 4)
 const ADD = { reduction: 'add' }
 
-export const operatorCases: Readonly<Record<Op, readonly OperatorCase[]>> = {
+export const operatorCases: Readonly<Record<Op, readonly GradientCase[]>> = {
   Add: binary('Add'),
   Sub: binary('Sub'),
   Mul: [

@@ -44,6 +44,15 @@ it.each(programs)('%s is the same at every level, and what float64 gives', async
   }
 })
 
+it('updates weights to the same bits at every level: replicas must stay equal', async () => {
+  const graph = adamwProgram(32)
+  const [plain, rewritten] = [
+    await runGraph(graph, feedsOf(graph), { optimization: 'disabled' }),
+    await runGraph(graph, feedsOf(graph), { optimization: 'all', threads: 2 }),
+  ]
+  expect(rewritten).toEqual(plain)
+})
+
 it('keeps models small: no constant grows with the square of the context', () => {
   const long = { ...config, microbatch: { batch: 1, context: 512 } }
   const { backward } = bodyPrograms(long, 1)

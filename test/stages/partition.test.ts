@@ -1,7 +1,10 @@
-/** How the layers are dealt out changes nothing but rounding. */
-import { expect, it } from 'vitest'
+/** How the layers are dealt out, and a microbatch to runs, changes nothing but rounding. */
+import { describe, expect, it } from 'vitest'
+import { sequencesPerRun } from '../../stages/engine.ts'
+import type { StageConfig } from '../../stages/model.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import { parameterView } from '../../stages/parameters.ts'
+import { Random } from '../../stages/random.ts'
 import type { AnyStage, BodyStage } from '../../stages/stage.ts'
 import { activation, config, options } from './fixtures.ts'
 
@@ -48,4 +51,42 @@ it('refuses layers that cannot be dealt evenly, and stages that are not there', 
     '6 layers cannot be dealt evenly to 4 body stages',
   )
   await expect(createLocalStage(config, 4, options)).rejects.toThrow('body stage 4 is not in 1..3')
+})
+
+describe('a microbatch of many rows', () => {
+  const long: StageConfig = { ...config, microbatch: { batch: 6, context: 100 }, bodyStages: 6 }
+
+  it('is cut into equal runs of at most 512 rows a thread on a CPU, and not on a GPU', () => {
+    expect(sequencesPerRun(long, { provider: 'cpu', threads: 1 })).toBe(3)
+    expect(sequencesPerRun(long, { provider: 'cpu', threads: 2 })).toBe(6)
+    expect(sequencesPerRun(long, { provider: 'cuda', threads: 1 })).toBe(6)
+    const longer = { ...long, microbatch: { batch: 5, context: 1000 } }
+    expect(sequencesPerRun(longer, { provider: 'cpu', threads: 1 })).toBe(1)
+  })
+
+  it('gives the same from two runs as from one', async () => {
+    const random = new Random('long')
+    const { batch, context } = long.microbatch
+    const length = batch * context * long.model.hiddenSize
+    const x = Float32Array.from({ length }, () => random.gaussian())
+    const tokens = Int32Array.from({ length: batch * context }, () => random.integer(31))
+    const results = []
+    for (const threads of [1, 2]) {
+      const body = await createLocalStage(long, 1 as number, { ...options, threads })
+      const ends = await createLocalStage(long, 0, { ...options, threads })
+      const output = await (body as BodyStage).forward(x)
+      const inputGradient = await (body as BodyStage).backward(x, output)
+      const top = await ends.lossAndGradient(x, tokens)
+      const loss = await ends.loss(x, tokens)
+      await ends.embedBackward(tokens, x)
+      const embedded = await ends.embed(tokens)
+      const norms = [await body.gradientNorm(), await ends.gradientNorm(), top.loss, loss]
+      results.push([output, inputGradient, top.inputGradient, embedded, norms])
+      await body.close()
+      await ends.close()
+    }
+    for (const [i, result] of results[0]!.entries()) {
+      expect(result).toBeAllclose(results[1]![i]!, { relative: 1e-5 })
+    }
+  })
 })

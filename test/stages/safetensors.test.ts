@@ -1,5 +1,6 @@
 /** The file format: what is written is read again, and what is broken is refused by name. */
 import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   type NamedTensor,
@@ -79,4 +80,29 @@ it.each([
 ])('refuses %s', (_, bytes, message) => {
   expect(() => readSafetensors(bytes)).toThrow(SafetensorsError)
   expect(() => readSafetensors(bytes)).toThrow(message)
+})
+
+it('reads or refuses any damage, and never fails otherwise', () => {
+  const tensors = new Map<string, NamedTensor>([
+    ['a', { dtype: 'F32', shape: [2], data: Float32Array.of(1, 2) }],
+    ['b', { dtype: 'I32', shape: [1], data: Int32Array.of(3) }],
+  ])
+  const intact = writeSafetensors({ tensors, metadata: { format: 'pt' } })
+  const damage = fc.record({
+    at: fc.nat(intact.length - 1),
+    byte: fc.nat(255),
+    length: fc.nat(intact.length),
+  })
+  fc.assert(
+    fc.property(damage, ({ at, byte, length }) => {
+      for (const broken of [intact.with(at, byte), intact.slice(0, length)]) {
+        try {
+          readSafetensors(broken)
+        } catch (error) {
+          expect(error).toBeInstanceOf(SafetensorsError)
+        }
+      }
+    }),
+    { numRuns: 500, seed: 1 },
+  )
 })

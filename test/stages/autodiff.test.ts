@@ -1,0 +1,138 @@
+/** Gradients through several nodes: values that are used more than once, and sums that grow in place. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { gradients } from '../../stages/autodiff.ts'
+import { Graph, liveNodes, type Value } from '../../stages/graph.ts'
+import { crossEntropy } from '../../stages/llama.ts'
+import { checkGradient, checkGradientInOnnx } from './gradient-check.ts'
+import { interpret } from './interpreter.ts'
+
+function opsOf(graph: Graph): string[] {
+  return liveNodes(graph).map((node) => node.op)
+}
+
+describe('a value that is used more than once', () => {
+  it('gets the sum of what comes back', async () => {
+    await checkGradientInOnnx({
+      shapes: [[2, 3]],
+      build: (graph, [x]) => {
+        const left = graph.add('Exp', [x!])
+        const right = graph.add('Mul', [left, x!])
+        return [graph.add('Add', [left, right]), graph.add('Sub', [right, x!])]
+      },
+    })
+  })
+
+  it('is summed inside the products when these allow it', async () => {
+    const graph = await checkGradientInOnnx({
+      shapes: [
+        [4, 3],
+        [2, 3],
+        [5, 3],
+      ],
+      build: (graph, [x, a, b]) =>
+        [a!, b!].map((weight) => graph.add('Gemm', [x!, weight], { transB: 1 })),
+    })
+    expect(opsOf(graph)).not.toContain('Add')
+  })
+
+  it('is not computed twice when its gradient is shared', () => {
+    // The gradient of h, a product, goes both to the residual and into the branch.
+    const graph = checkGradient({
+      shapes: [
+        [4, 3],
+        [3, 3],
+        [3, 3],
+      ],
+      build: (graph, [x, a, b]) => {
+        const h = graph.add('Add', [x!, graph.add('Gemm', [x!, a!])])
+        return [graph.add('Gemm', [h, b!])]
+      },
+    })
+    // Two products forward, of which the last is not needed; two backward for each.
+    expect(opsOf(graph).filter((op) => op === 'Gemm')).toHaveLength(1 + 4)
+  })
+
+  it('may be a table that is read twice', async () => {
+    await checkGradientInOnnx({
+      shapes: [[5, 2]],
+      build: (graph, [table]) =>
+        [Int32Array.of(0, 3, 3), Int32Array.of(3, 4, 0)].map((rows) =>
+          graph.add('Gather', [table!, graph.constant([3], rows)]),
+        ),
+    })
+  })
+})
+
+it('differentiates any chain of elementwise operators', () => {
+  const step = fc.record({
+    op: fc.constantFrom('Add', 'Sub', 'Mul', 'Sigmoid', 'QuickGelu', 'Neg'),
+    left: fc.nat(),
+    right: fc.nat(),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 1, maxLength: 12 }), (steps) => {
+      checkGradient({
+        shapes: [[2, 2], [2], [2, 1]],
+        build: (graph, inputs) => {
+          // Sigmoids keep values, and so rounding errors, small. Every input is used.
+          const values: Value[] = inputs.map((input) => graph.add('Sigmoid', [input]))
+          for (const { op, left, right } of steps) {
+            const operands = [left, right].map((i) => values[i % values.length]!)
+            const unary = op === 'Sigmoid' || op === 'QuickGelu' || op === 'Neg'
+            const attributes = op === 'QuickGelu' ? { alpha: 1 } : {}
+            values.push(graph.add(op, unary ? operands.slice(0, 1) : operands, attributes))
+          }
+          return [...values.slice(0, inputs.length), values.at(-1)!]
+        },
+      })
+    }),
+    { numRuns: 40, seed: 1 },
+  )
+})
+
+describe('gradient sums', () => {
+  it('grow inside the product, not beside it', () => {
+    const graph = new Graph()
+    const x = graph.float('x', [2, 3])
+    const [w, sum] = [graph.float('w', [4, 3]), graph.float('sum', [4, 3])]
+    const value = graph.add('Gemm', [x, w], { transB: 1 })
+    const incoming = [{ value, gradient: graph.float('dy', [2, 4]) }]
+    const [gradient] = gradients(graph, incoming, [w], new Map([[w, sum]]))
+    graph.output("sum'", gradient!, sum)
+    expect(liveNodes(graph).map((node) => [node.op, node.inputs.at(-1)])).toEqual([['Gemm', sum]])
+  })
+
+  it('of a table take the rows scattered into them', () => {
+    const graph = new Graph()
+    const [table, sum] = [graph.float('table', [4, 3]), graph.float('sum', [4, 3])]
+    const value = graph.add('Gather', [table, graph.input('rows', 'int32', [2])])
+    const incoming = [{ value, gradient: graph.float('dy', [2, 3]) }]
+    const [gradient] = gradients(graph, incoming, [table], new Map([[table, sum]]))
+    graph.output("sum'", gradient!, sum)
+    expect(opsOf(graph)).toEqual(['Cast', 'Reshape', 'ScatterND'])
+  })
+})
+
+it('says so when nothing leads from a target to the outputs', () => {
+  const graph = new Graph()
+  const [x, y] = [graph.float('x', [1]), graph.float('y', [1])]
+  const value = graph.add('Exp', [x])
+  const incoming = [{ value, gradient: graph.scalar(1) }]
+  expect(() => gradients(graph, incoming, [x, y])).toThrow(
+    'nothing differentiable leads from y to the outputs',
+  )
+})
+
+it('gives the gradient of cross-entropy that the table gives', () => {
+  const graph = new Graph()
+  const logits = graph.float('logits', [3, 5])
+  const targets = graph.constant([3], Int32Array.of(4, 0, 4))
+  const { loss, gradient } = crossEntropy(graph, logits, targets, 6)
+  const incoming = [{ value: loss, gradient: graph.constant([1, 1], Float32Array.of(1)) }]
+  const [expected] = gradients(graph, incoming, [logits])
+  graph.output('written out', gradient)
+  graph.output('derived', expected!)
+  const values = interpret(graph, { logits: Array.from({ length: 15 }, (_, i) => Math.sin(i)) })
+  expect(values.get(gradient)!.data).toBeAllclose(values.get(expected!)!.data, { relative: 1e-6 })
+})
