@@ -52,7 +52,6 @@ async function found(member: Member, options: NodeOptions): Promise<Finished> {
     failure = signal.aborted ? 'the coordinator was stopped by its user' : messageOf(error)
   }
   await swarm.finish(failure)
-  swarm.stop()
   signal.removeEventListener('abort', stop)
   return member.finished
 }
@@ -69,14 +68,21 @@ async function follow(
     stopped.resolve({ committed: member.committed, failure: 'stopped by its user' })
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()
+  let admitted = false
+  const removeLost = network.onLost((peer) => {
+    if (peer !== coordinator || admitted) return
+    const failure = `the coordinator ${peer} went away before it let this peer in`
+    stopped.resolve({ committed: 0, failure })
+  })
   const watching = member.watchCoordinator()
   try {
-    const admitted = withDeadline(
+    const admission = withDeadline(
       { clock, timeoutMs: TIMEOUTS.admissionMs, signal },
       `${coordinator} to name this peer in a roster`,
       () => Promise.race([member.admitted, member.finished]),
     )
-    const first = await Promise.race([admitted, stopped.promise])
+    const first = await Promise.race([admission, stopped.promise])
+    admitted = true
     const finished = first ?? (await Promise.race([member.finished, stopped.promise]))
     if (signal.aborted) {
       const options = { timeoutMs: TIMEOUTS.farewellMs }
@@ -85,6 +91,7 @@ async function follow(
     return finished
   } finally {
     signal.removeEventListener('abort', stop)
+    removeLost()
     await member.close()
     await watching
   }

@@ -178,6 +178,8 @@ export class Swarm {
 
   /** Tells everyone that the run is over. Who cannot be told is gone already. */
   async finish(failure: string | null): Promise<void> {
+    // From here on nobody is let in, and who goes away does as it was told.
+    this.stop()
     const { network, runId } = this.#options
     const question = { run: runId, committed: this.#roster.committed, failure }
     const options = { timeoutMs: TIMEOUTS.commitMs }
@@ -189,8 +191,9 @@ export class Swarm {
     await ask(network, network.self, membership.finish, question, options)
   }
 
+  /** Ends what is under way; the roster stays as it is. */
   stop(): void {
-    this.#stopping.abort(new ProtocolError('REFUSED', 'this peer stops'))
+    this.#stopping.abort(new ProtocolError('REFUSED', 'the run is over'))
     this.#attempt.abort(this.#stopping.signal.reason)
     this.#changed.resolve()
     for (const remove of this.#removers) remove()

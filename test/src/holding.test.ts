@@ -174,9 +174,14 @@ test('a new fence drops the step in hand: its sums, its work, and who waits for 
 })
 
 test('a result that the next stage refuses fails the step, though every microbatch is counted', async () => {
-  answer = () => Promise.reject(new Error('no'))
   await bothWays(0, 1)
-  await expect(holding.prepare(fence, [route])).rejects.toThrow(/stage 2 could not hand microbatch/)
+  holding.receive(header({ index: 1 }), body(0))
+  await vi.waitFor(() => expect(sent.length).toBe(3))
+  answer = () => Promise.reject(new Error('no'))
+  holding.receive(header({ index: 1, direction: 'backward' }), body(1))
+  await expect(holding.prepare(fence, [route, route])).rejects.toThrow(
+    /stage 2 could not hand microbatch/,
+  )
 })
 
 test('what comes back without having come forward fails the step', async () => {
