@@ -22,7 +22,8 @@ export class Holding {
   /** Norm of the last committed mean gradient before clipping. */
   #norm: number | null = null
   /** The gradient that waits for its commit. */
-  #prepared: { readonly step: number; readonly norm: number } | null = null
+  #prepared: { readonly step: number; readonly norm: number; readonly busySeconds: number } | null =
+    null
 
   constructor(options: HoldingOptions) {
     const { run } = options
@@ -79,17 +80,22 @@ export class Holding {
         `the gradient of stage ${this.index} in step ${fence.step} is not finite`,
       )
     }
-    this.#prepared = { step: fence.step, norm }
+    this.#prepared = { step: fence.step, norm, busySeconds: gradients.busySeconds }
     return { ...gradients, norm }
   }
 
   /** Applies the prepared gradient, clipped to the run's norm, and opens the next step. */
-  async commit({ run, epoch, step, learningRate }: CommitQuestion): Promise<Update> {
+  async commit({
+    run,
+    epoch,
+    step,
+    learningRate,
+  }: CommitQuestion): Promise<{ update: Update; busySeconds: number }> {
     if (this.#prepared?.step !== step) {
       throw new ProtocolError('STALE', `step ${step} is not prepared here`)
     }
     const { clipNorm } = this.#options.run.optimizer
-    const { norm } = this.#prepared
+    const { norm, busySeconds } = this.#prepared
     const clip = Math.min(1, clipNorm / (norm + 1e-6))
     const update = {
       learningRate: learningRate * this.#options.learningRateScale,
@@ -99,7 +105,7 @@ export class Holding {
     await this.stage.update(update)
     this.#norm = norm
     this.#pipeline.open({ run, epoch, step: step + 1 })
-    return update
+    return { update, busySeconds }
   }
 
   evaluate(fence: Fence, routes: readonly Route[]): Promise<number> {

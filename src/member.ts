@@ -1,4 +1,5 @@
 /** A peer's side of the run: follows the roster, holds at most one stage, and does what the coordinator asks. */
+import { announce, listen } from '../protocols/announcement.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Roster } from '../protocols/membership.ts'
@@ -62,6 +63,8 @@ export class Member {
     this.#options = options
     this.#heardAt = options.clock.now()
     this.#handlers = [
+      // Members need no announcements themselves, but pass on only what they listen to.
+      listen(options.network, options.runId, () => {}),
       this.#serve(membership.adopt, {
         serve: async (from, { roster }) => ({ answer: await this.#adopt(from, roster) }),
       }),
@@ -321,8 +324,18 @@ export class Member {
     if (epoch !== this.#roster?.epoch) {
       throw new ProtocolError('STALE', `epoch ${epoch}; this peer is at ${this.#roster?.epoch}`)
     }
-    const update = await this.#holding().commit(question)
+    const { update, busySeconds } = await this.#holding().commit(question)
     this.#committed = step
+    const { index: stage } = this.#holding()
+    const members = this.#roster.members.length
+    announce(this.#options.network, this.#options.runId, {
+      stage,
+      step,
+      epoch,
+      members,
+      loss,
+      busySeconds,
+    })
     this.#options.journal.write({ type: 'committed', step, loss, ...update })
     return { committed: step }
   }

@@ -57,6 +57,7 @@ function program(terminal: Terminal, signal: AbortSignal): Command {
   joinCommand(all, terminal, signal)
   demoCommand(all, terminal, signal)
   simCommand(all, terminal)
+  statusCommand(all, terminal, signal)
   return all
 }
 
@@ -172,6 +173,21 @@ function simCommand(all: Command, terminal: Terminal): void {
       // The one place where src names sim: as a command, loaded when it is called.
       const { simulate } = await import('../sim/main.ts')
       await simulate({ ...options, settings: settingsIn(options) }, terminal)
+    })
+}
+
+function statusCommand(all: Command, terminal: Terminal, signal: AbortSignal): void {
+  command(all, 'status', 'listen to a run without being a member of it')
+    .option('--run <file>', 'its manifest', 'run.json')
+    .option('--bootstrap <address...>', 'multiaddrs of peers of the run')
+    .option('--seconds <seconds>', 'for so long', wholeNumber, 5)
+    .option(
+      '--data-dir <folder>',
+      'of the peers on this machine (default: .gensyn beside the manifest)',
+    )
+    .action(async (options) => {
+      const { status } = await import('./status.ts')
+      await status(options, { terminal, clock: systemClock, signal })
     })
 }
 
