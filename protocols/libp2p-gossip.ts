@@ -45,7 +45,8 @@ export class Gossip {
     return () => {
       if (!listeners.delete(own) || listeners.size > 0) return
       this.#listeners.delete(topic)
-      this.#pubsub.unsubscribe(topic)
+      // A node that has stopped listens to nothing; gossipsub takes being told so for a mistake.
+      if (this.#pubsub.isStarted()) this.#pubsub.unsubscribe(topic)
       this.#pubsub.topicValidators.delete(topic)
     }
   }

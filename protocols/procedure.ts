@@ -55,7 +55,7 @@ export async function ask<Question, Answer>(
   return parse(answer, received.header, `answer of ${peer} on ${protocol}`)
 }
 
-/** Serves a procedure. `refused` hears of every question that was turned away: nothing is dropped in silence. */
+/** Serves a procedure. `refused` hears of every question that was turned away; what was begun and failed is no refusal. */
 export function serve<Question, Answer>(
   network: Network,
   { protocol, question }: Procedure<Question, Answer>,
@@ -63,7 +63,7 @@ export function serve<Question, Answer>(
   refused: (from: PeerId, protocol: string, error: ProtocolError) => void,
 ): () => void {
   const tell = (from: PeerId, error: unknown): never => {
-    if (error instanceof ProtocolError) refused(from, protocol, error)
+    if (error instanceof ProtocolError && error.definite) refused(from, protocol, error)
     throw error
   }
   return network.handle(protocol, {

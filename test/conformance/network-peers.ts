@@ -68,4 +68,11 @@ export function announcements(promises: Promises): void {
       expect.objectContaining({ code: 'TOO_LARGE' }),
     )
   })
+
+  promises('may be published and unsubscribed from when all is over', async ({ peers: [peer] }) => {
+    const remove = peer!.subscribe(TOPIC, () => {})
+    await peer!.stop()
+    expect(() => peer!.publish(TOPIC, 1)).not.toThrow()
+    expect(remove).not.toThrow()
+  })
 }
