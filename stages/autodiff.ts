@@ -23,7 +23,7 @@ export function gradients(
   const varying = dependents(graph, targets)
   const path = graph.nodes.filter((node) => node.outputs.some((output) => varying.has(output)))
   const known = new Map(sums)
-  for (const { value, gradient } of incoming) add(graph, known, value, gradient)
+  for (const { value, gradient } of incoming) accumulate(graph, known, value, gradient)
   for (const node of path.toReversed()) {
     const outputGradients = node.outputs.map((output) => known.get(output))
     if (outputGradients.every((gradient) => gradient === undefined)) continue
@@ -33,7 +33,7 @@ export function gradients(
     for (const [i, input] of node.inputs.entries()) {
       const gradient = inputGradients[i]
       if (gradient === undefined || !varying.has(input)) continue
-      add(graph, known, input, sumTo(graph, gradient, input.shape), fresh)
+      accumulate(graph, known, input, sumTo(graph, gradient, input.shape), fresh)
     }
   }
   return targets.map((target) => {
@@ -78,7 +78,7 @@ function applyRule(
  * Sums the uses of a value. A gradient that nobody else reads yet (`fresh`) may be rebuilt with the sum so far inside
  * it (Gemm's C); doing that to one that is shared would compute it twice.
  */
-function add(
+function accumulate(
   graph: Graph,
   known: Map<Value, Value>,
   value: Value,

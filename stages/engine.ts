@@ -11,7 +11,6 @@ import {
   type Tensors,
   tensor,
 } from './session.ts'
-import { type SharedFloats, sharedFloats } from './stage.ts'
 import { StageState, type StateProgram, statePrograms } from './stage-state.ts'
 
 export interface StageOptions {
@@ -54,7 +53,7 @@ export class Engine<Program extends string> {
   readonly runs: number
   readonly #config: StageConfig
   readonly #graphs: Programs<Program>
-  readonly #sessions: ReadonlyMap<Program | StateProgram, Session>
+  readonly #sessions: Readonly<Record<Program | StateProgram, Session>>
   /** Weights and gradient sums by the names of the graphs' inputs. */
   readonly #own = new Map<string, Tensors[string]>()
 
@@ -63,14 +62,10 @@ export class Engine<Program extends string> {
     stage: number,
     runs: number,
     graphs: Programs<Program>,
-    sessions: ReadonlyMap<Program | StateProgram, Session>,
+    sessions: Readonly<Record<Program | StateProgram, Session>>,
   ) {
     const layout = layoutOf(config, stage)
-    this.state = new StageState(
-      layout,
-      config.optimizer,
-      sessions as ReadonlyMap<StateProgram, Session>,
-    )
+    this.state = new StageState(layout, config.optimizer, sessions)
     this.runs = runs
     this.#config = config
     this.#graphs = graphs
@@ -104,7 +99,7 @@ export class Engine<Program extends string> {
   /** Runs a program over a microbatch. Weights and gradient sums are bound by name. */
   async run(program: Program, feeds: Arrays, outputs: Arrays): Promise<void> {
     const graph = this.#graphs[program]
-    const session = this.#sessions.get(program)!
+    const session = this.#sessions[program]
     for (let run = 0; run < this.runs; run++) {
       const part = (array: Float32Array | Int32Array, shape: readonly number[]) => {
         const size = sizeOf(shape)
@@ -124,9 +119,9 @@ export class Engine<Program extends string> {
     }
   }
 
-  newActivation(): SharedFloats {
+  newActivation(): Float32Array {
     const { batch, context } = this.#config.microbatch
-    return sharedFloats(batch * context * this.#config.model.hiddenSize)
+    return new Float32Array(batch * context * this.#config.model.hiddenSize)
   }
 
   /** Refuses tokens that are not in the vocabulary: a run that fails may follow others that have added to the sums. */
@@ -137,6 +132,6 @@ export class Engine<Program extends string> {
   }
 
   async release(): Promise<void> {
-    for (const session of this.#sessions.values()) await session.release()
+    for (const session of Object.values<Session>(this.#sessions)) await session.release()
   }
 }

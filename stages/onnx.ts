@@ -7,6 +7,7 @@ import {
   liveNodes,
   type Node,
   type Type,
+  type Value,
 } from './graph.ts'
 import type { Operator } from './ops/operator.ts'
 import { operators } from './ops.ts'
@@ -35,7 +36,7 @@ function graphFields(graph: Graph): Field[] {
   const used = new Set(nodes.flatMap((node) => node.inputs))
   /** The name an output's value goes by inside the graph is the output's own. */
   const names = new Map(graph.outputs.map(({ name, value }) => [value, name]))
-  const nameOf = (value: { name: string }) => names.get(value as never) ?? value.name
+  const nameOf = (value: Value) => names.get(value) ?? value.name
   return [
     ...nodes.map((node) => message(1, nodeFields(node, nameOf))),
     text(2, 'stage'),
@@ -54,7 +55,7 @@ function graphFields(graph: Graph): Field[] {
   ]
 }
 
-function nodeFields(node: Node, nameOf: (value: { name: string }) => string): Field[] {
+function nodeFields(node: Node, nameOf: (value: Value) => string): Field[] {
   const operator: Operator = operators[node.op]
   return [
     ...node.inputs.map((input) => text(1, nameOf(input))),

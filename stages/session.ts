@@ -67,15 +67,15 @@ export async function createSession(model: Uint8Array, options: SessionOptions):
 export async function createSessions<Name extends string>(
   graphs: Readonly<Record<Name, Graph>>,
   options: SessionOptions,
-): Promise<ReadonlyMap<Name, Session>> {
-  const sessions = new Map<Name, Session>()
+): Promise<Readonly<Record<Name, Session>>> {
+  const sessions: Partial<Record<string, Session>> = {}
   try {
-    for (const [name, graph] of Object.entries(graphs) as [Name, Graph][]) {
-      sessions.set(name, await createSession(encodeModel(graph), options))
+    for (const [name, graph] of Object.entries<Graph>(graphs)) {
+      sessions[name] = await createSession(encodeModel(graph), options)
     }
-    return sessions
+    return sessions as Record<Name, Session>
   } catch (error) {
-    for (const session of sessions.values()) await session.release()
+    for (const session of Object.values(sessions)) await session?.release()
     throw error
   }
 }

@@ -24,12 +24,12 @@ export class StageState {
   #updates = 0
   readonly #optimizer: OptimizerConfig
   readonly #chunks: readonly Chunk[]
-  readonly #sessions: ReadonlyMap<StateProgram, Session>
+  readonly #sessions: Readonly<Record<StateProgram, Session>>
 
   constructor(
     { length, chunk }: Layout,
     optimizer: OptimizerConfig,
-    sessions: ReadonlyMap<StateProgram, Session>,
+    sessions: Readonly<Record<StateProgram, Session>>,
   ) {
     this.weights = sharedFloats(length)
     this.sums = sharedFloats(length)
@@ -51,7 +51,7 @@ export class StageState {
     const sum = tensor(new Float32Array(1), [1])
     let total = 0
     for (const { gradient } of this.#chunks) {
-      await this.#sessions.get('sumOfSquares')!.runInto({ x: gradient }, { sum })
+      await this.#sessions.sumOfSquares.runInto({ x: gradient }, { sum })
       total += Number(sum.data[0])
     }
     return Math.sqrt(total)
@@ -65,7 +65,7 @@ export class StageState {
     )
     for (const chunk of this.#chunks) {
       const { weight, first, second } = chunk
-      await this.#sessions.get('adamw')!.runInto(
+      await this.#sessions.adamw.runInto(
         { ...scalarTensors, ...chunk },
         {
           [`weight${WRITTEN}`]: weight,
@@ -96,15 +96,9 @@ export class StageState {
 
   optimizerState(): OptimizerState {
     return {
-      firstMoment: copied(this.#first),
-      secondMoment: copied(this.#second),
+      firstMoment: new Float32Array(this.#first),
+      secondMoment: new Float32Array(this.#second),
       updates: this.#updates,
     }
   }
-}
-
-function copied(buffer: SharedFloats): SharedFloats {
-  const copy = sharedFloats(buffer.length)
-  copy.set(buffer)
-  return copy
 }

@@ -1,14 +1,20 @@
 /** The owner's end of a stage's thread: calls by number, and what becomes of them when the thread dies. */
 import type { Worker } from 'node:worker_threads'
 import { StageGoneError } from './stage-calls.ts'
-import { READY, type WorkerCall, type WorkerReady, type WorkerReply } from './worker-messages.ts'
+import {
+  buffersOf,
+  READY,
+  type WorkerCall,
+  type WorkerReady,
+  type WorkerReply,
+} from './worker-messages.ts'
 
 export class StageThread {
   /** Rejects if the stage could not be made. */
   readonly ready: Promise<WorkerReady>
+  readonly ended: Promise<void>
   readonly #worker: Worker
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>()
-  readonly #ended = Promise.withResolvers<void>()
   #gone: StageGoneError | undefined
   #calls = READY
 
@@ -21,25 +27,28 @@ export class StageThread {
         new StageGoneError(`the thread of stage ${stage} died: ${cause.message}`, { cause }),
       )
     })
-    worker.on('exit', (code) => {
-      this.#fail(new StageGoneError(`the thread of stage ${stage} ended with code ${code}`))
-      this.#ended.resolve()
+    this.ended = new Promise((resolve) => {
+      worker.on('exit', (code) => {
+        this.#fail(new StageGoneError(`the thread of stage ${stage} ended with code ${code}`))
+        resolve()
+      })
     })
   }
 
+  /** Hands the unshared arrays in `args` over. */
   call(method: string, args: readonly unknown[]): Promise<unknown> {
     if (this.#gone !== undefined) return Promise.reject(this.#gone)
     this.#calls++
     const call: WorkerCall = { id: this.#calls, method, args }
     const result = this.#expect(call.id)
-    this.#worker.postMessage(call)
+    this.#worker.postMessage(call, buffersOf(args))
     return result
   }
 
   /** Never Worker.terminate: in the middle of a run it brings the whole process down. */
   async close(): Promise<void> {
     if (this.#gone === undefined) await this.call('close', [])
-    await this.#ended.promise
+    await this.ended
   }
 
   #expect(id: number): Promise<unknown> {

@@ -5,7 +5,10 @@
  * buffers returned belong to the caller.
  */
 
-/** A tensor that lives in memory which a worker thread and this one both see. */
+/**
+ * A tensor that lives in memory which a worker thread and this one both see. Only for what lives long: the garbage
+ * collector does not count shared memory, so that activations in it would pile up by the gigabyte before it ran.
+ */
 export type SharedFloats = Float32Array<SharedArrayBuffer>
 
 export function sharedFloats(length: number): SharedFloats {
@@ -55,22 +58,22 @@ export interface Stage {
 /** A slice of equal-shaped transformer layers. */
 export interface BodyStage extends Stage {
   readonly kind: 'body'
-  forward(input: Float32Array): Promise<SharedFloats>
+  forward(input: Float32Array): Promise<Float32Array>
   /** Recomputes the forward pass from `input`, adds to the gradient sums, gives the gradient of `input`. */
-  backward(input: Float32Array, outputGradient: Float32Array): Promise<SharedFloats>
+  backward(input: Float32Array, outputGradient: Float32Array): Promise<Float32Array>
 }
 
 /** Token embedding, final norm, head and loss: stage 0. */
 export interface EndsStage extends Stage {
   readonly kind: 'ends'
-  embed(tokens: Int32Array): Promise<SharedFloats>
+  embed(tokens: Int32Array): Promise<Float32Array>
   /** Adds the embedding's share to the gradient sums. */
   embedBackward(tokens: Int32Array, outputGradient: Float32Array): Promise<void>
   /** Mean cross-entropy in nats a token, its gradient with respect to `input`; adds to the gradient sums. */
   lossAndGradient(
     input: Float32Array,
     targets: Int32Array,
-  ): Promise<{ loss: number; inputGradient: SharedFloats }>
+  ): Promise<{ loss: number; inputGradient: Float32Array }>
   /** Mean cross-entropy in nats a token; nothing is accumulated. */
   loss(input: Float32Array, targets: Int32Array): Promise<number>
 }

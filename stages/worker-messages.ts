@@ -31,3 +31,11 @@ export interface WorkerReady {
   readonly parameters: readonly Parameter[]
   readonly weights: SharedFloats
 }
+
+/** Unshared buffers of the arrays in a message, to hand over instead of copying. */
+export function buffersOf(message: readonly unknown[]): ArrayBuffer[] {
+  return message.flatMap((item) => {
+    if (ArrayBuffer.isView(item)) return item.buffer instanceof ArrayBuffer ? [item.buffer] : []
+    return typeof item === 'object' && item !== null ? buffersOf(Object.values(item)) : []
+  })
+}

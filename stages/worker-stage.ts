@@ -20,30 +20,26 @@ export async function createWorkerStage<N extends number>(
 ): Promise<StageAt<N>> {
   const init: WorkerInit = { config, stage, options, random: random.path }
   const thread = new StageThread(new Worker(WORKER, { workerData: init }), stage)
-  const { parameters, weights } = await thread.ready
+  const { parameters, weights } = await thread.ready.catch(async (error: unknown) => {
+    await thread.ended
+    throw error
+  })
   return stageOn(stage === ENDS ? 'ends' : 'body', config, {
     parameters,
     weights,
-    call: (method, args) => thread.call(method, args.map(shared)),
+    call: (method, args) => thread.call(method, args.map(owned)),
     close: () => thread.close(),
   }) as StageAt<N>
 }
 
 /**
- * With all arrays in shared memory, which crosses as it is: a message would carry a copy of the whole buffer behind
- * a view.
+ * The same with arrays that may be handed over: the caller keeps its own. Shared memory crosses as it is; a view of
+ * anything else would take a copy of the whole buffer behind it along.
  */
-function shared(argument: unknown): unknown {
+function owned(argument: unknown): unknown {
   if (argument instanceof Float32Array || argument instanceof Int32Array) {
-    return argument.buffer instanceof SharedArrayBuffer ? argument : copyToShared(argument)
+    return argument.buffer instanceof SharedArrayBuffer ? argument : argument.slice()
   }
   if (typeof argument !== 'object' || argument === null) return argument
-  return Object.fromEntries(Object.entries(argument).map(([key, value]) => [key, shared(value)]))
-}
-
-function copyToShared(array: Float32Array | Int32Array): Float32Array | Int32Array {
-  const memory = new SharedArrayBuffer(array.byteLength)
-  const copy = array instanceof Float32Array ? new Float32Array(memory) : new Int32Array(memory)
-  copy.set(array)
-  return copy
+  return Object.fromEntries(Object.entries(argument).map(([key, value]) => [key, owned(value)]))
 }

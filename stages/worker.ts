@@ -2,7 +2,13 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { createLocalStage } from './onnx-stage.ts'
 import { Random } from './random.ts'
-import { READY, type WorkerCall, type WorkerInit, type WorkerReady } from './worker-messages.ts'
+import {
+  buffersOf,
+  READY,
+  type WorkerCall,
+  type WorkerInit,
+  type WorkerReady,
+} from './worker-messages.ts'
 
 const port = parentPort as MessagePort
 const { config, stage, options, random } = workerData as WorkerInit
@@ -11,7 +17,8 @@ const creation = createLocalStage(config, stage, { ...options, random: new Rando
 /** Answers `id` with what `work` comes to. */
 async function answer(id: number, work: () => Promise<unknown>): Promise<void> {
   try {
-    port.postMessage({ id, result: await work() })
+    const result = await work()
+    port.postMessage({ id, result }, buffersOf([result]))
   } catch (error) {
     port.postMessage({ id, error })
   }

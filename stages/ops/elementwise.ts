@@ -1,6 +1,6 @@
 /** Operators that treat each element alone. */
 import type { Value } from '../graph.ts'
-import { broadcast, expect, expectCount, type Operator, sameType } from './operator.ts'
+import { broadcast, check, checkCount, type Operator, sameType } from './operator.ts'
 
 type ElementwiseOp =
   | 'Add'
@@ -17,9 +17,9 @@ type ElementwiseOp =
 const binary = {
   mayOverwrite: [0, 1],
   infer: (inputs: readonly Value[]) => {
-    expectCount(inputs, 2)
+    checkCount(inputs, 2)
     const [a, b] = inputs as [Value, Value]
-    expect(a.dtype === b.dtype, `dtypes ${a.dtype} and ${b.dtype} differ`)
+    check(a.dtype === b.dtype, `dtypes ${a.dtype} and ${b.dtype} differ`)
     return [{ dtype: a.dtype, shape: broadcast(a.shape, b.shape) }]
   },
 }
@@ -71,7 +71,7 @@ export const elementwise: Readonly<Record<ElementwiseOp, Operator>> = {
     domain: 'com.microsoft',
     attributes: { alpha: 'float' },
     infer: (inputs, attributes) => {
-      expect(attributes.alpha === 1, 'only alpha 1, SiLU, has a gradient rule')
+      check(attributes.alpha === 1, 'only alpha 1, SiLU, has a gradient rule')
       return sameType(inputs)
     },
     gradient: ({ graph, inputs: [x], outputs: [y], gradient }) => {

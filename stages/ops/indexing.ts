@@ -1,14 +1,6 @@
 /** Operators that pick elements by index, and those that put them back. */
 import type { Attributes, Value } from '../graph.ts'
-import {
-  axisOf,
-  expect,
-  expectCount,
-  expectShape,
-  isZeros,
-  type Operator,
-  zeros,
-} from './operator.ts'
+import { axisOf, check, checkCount, checkShape, isZeros, type Operator, zeros } from './operator.ts'
 import { INT64 } from './shapes.ts'
 
 type IndexingOp = 'Gather' | 'ScatterND' | 'GatherElements' | 'ScatterElements'
@@ -18,8 +10,8 @@ const ADD = { reduction: 'add' }
 
 /** Operands: data, indices, updates. The output has the shape of the data. */
 function scattered(inputs: readonly Value[], { reduction }: Attributes) {
-  expectCount(inputs, 3)
-  expect(reduction === ADD.reduction, 'only adds')
+  checkCount(inputs, 3)
+  check(reduction === ADD.reduction, 'only adds')
   return [{ dtype: inputs[0]!.dtype, shape: inputs[0]!.shape }]
 }
 
@@ -27,9 +19,9 @@ export const indexing: Readonly<Record<IndexingOp, Operator>> = {
   /** Rows of a table: data [V, H], indices [N] -> [N, H]. */
   Gather: {
     infer: (inputs) => {
-      expectCount(inputs, 2)
+      checkCount(inputs, 2)
       const [data, indices] = inputs as [Value, Value]
-      expect(data.shape.length > 0 && indices.dtype !== 'float32', 'takes rows by integer indices')
+      check(data.shape.length > 0 && indices.dtype !== 'float32', 'takes rows by integer indices')
       return [{ dtype: data.dtype, shape: [...indices.shape, ...data.shape.slice(1)] }]
     },
     gradient: ({ graph, inputs: [data, indices], gradient }) => {
@@ -45,8 +37,8 @@ export const indexing: Readonly<Record<IndexingOp, Operator>> = {
     infer: (inputs, attributes) => {
       const [type] = scattered(inputs, attributes)
       const [data, indices, updates] = inputs as [Value, Value, Value]
-      expect(indices.dtype === 'int64' && indices.shape.at(-1) === 1, 'takes int64 indices [.., 1]')
-      expectShape(updates, [...indices.shape.slice(0, -1), ...data.shape.slice(1)])
+      check(indices.dtype === 'int64' && indices.shape.at(-1) === 1, 'takes int64 indices [.., 1]')
+      checkShape(updates, [...indices.shape.slice(0, -1), ...data.shape.slice(1)])
       return [type!]
     },
     /** What is scattered into zeros may as well be scattered into the sum. */
@@ -59,10 +51,10 @@ export const indexing: Readonly<Record<IndexingOp, Operator>> = {
   GatherElements: {
     attributes: { axis: 'int' },
     infer: (inputs, attributes) => {
-      expectCount(inputs, 2)
+      checkCount(inputs, 2)
       const [data, indices] = inputs as [Value, Value]
       const axis = axisOf(attributes, data.shape.length)
-      expectShape(indices, data.shape.with(axis, indices.shape[axis] ?? 0))
+      checkShape(indices, data.shape.with(axis, indices.shape[axis] ?? 0))
       return [{ dtype: data.dtype, shape: indices.shape }]
     },
     gradient: ({ graph, inputs: [data, indices], attributes, gradient }) => {
@@ -81,7 +73,7 @@ export const indexing: Readonly<Record<IndexingOp, Operator>> = {
     attributes: { axis: 'int', reduction: 'string' },
     mayOverwrite: [0],
     infer: (inputs, attributes) => {
-      expectShape(inputs[2]!, inputs[1]!.shape)
+      checkShape(inputs[2]!, inputs[1]!.shape)
       return scattered(inputs, attributes)
     },
   },

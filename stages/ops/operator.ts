@@ -38,13 +38,13 @@ export interface Operator {
   readonly accumulate?: (graph: Graph, node: Node, sum: Value) => Value | undefined
 }
 
-export function expect(condition: boolean, reason: string): asserts condition {
+export function check(condition: boolean, reason: string): asserts condition {
   if (!condition) throw new ShapeError(reason)
 }
 
-export function expectCount(inputs: readonly Value[], least: number, most = least): void {
+export function checkCount(inputs: readonly Value[], least: number, most = least): void {
   const { length } = inputs
-  expect(length >= least && length <= most, `takes ${least}..${most} operands, not ${length}`)
+  check(length >= least && length <= most, `takes ${least}..${most} operands, not ${length}`)
 }
 
 /** The shape that numpy's rules give two operands. */
@@ -53,24 +53,24 @@ export function broadcast(a: readonly number[], b: readonly number[]): number[] 
   return Array.from({ length: rank }, (_, i) => {
     const m = a[i - rank + a.length] ?? 1
     const n = b[i - rank + b.length] ?? 1
-    expect(m === n || m === 1 || n === 1, `dimensions ${m} and ${n} do not broadcast`)
+    check(m === n || m === 1 || n === 1, `dimensions ${m} and ${n} do not broadcast`)
     return m === 1 ? n : m
   })
 }
 
 export function sameType(inputs: readonly Value[]): Type[] {
-  expectCount(inputs, 1)
+  checkCount(inputs, 1)
   return [{ dtype: inputs[0]!.dtype, shape: inputs[0]!.shape }]
 }
 
 /** The numbers in a constant operand: a shape, sizes, axes. */
 export function constantIntegers(value: Value | undefined): number[] {
-  expect(value?.data !== undefined, 'takes a constant here')
+  check(value?.data !== undefined, 'takes a constant here')
   return Array.from(value.data, Number)
 }
 
-export function expectShape(value: Value, shape: readonly number[]): void {
-  expect(sameShape(value.shape, shape), `[${value.shape}] should be [${shape}]`)
+export function checkShape(value: Value, shape: readonly number[]): void {
+  check(sameShape(value.shape, shape), `[${value.shape}] should be [${shape}]`)
 }
 
 /** What gradients are put into when only some elements get one. */
@@ -85,6 +85,6 @@ export function isZeros({ node }: Value): boolean {
 /** An axis counted from the front. */
 export function axisOf(attributes: Attributes, rank: number): number {
   const axis = Number(attributes.axis ?? 0)
-  expect(axis >= -rank && axis < rank, `there is no axis ${axis}`)
+  check(axis >= -rank && axis < rank, `there is no axis ${axis}`)
   return axis < 0 ? axis + rank : axis
 }

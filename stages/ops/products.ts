@@ -2,9 +2,9 @@
 import type { Attributes, Value } from '../graph.ts'
 import {
   broadcast,
-  expect,
-  expectCount,
-  expectShape,
+  check,
+  checkCount,
+  checkShape,
   type GradientRule,
   type Operator,
 } from './operator.ts'
@@ -17,14 +17,14 @@ const attributes = { alpha: 'float', transA: 'int', transB: 'int' } as const
 function productShape(a: Value, b: Value, { transA, transB }: Attributes): number[] {
   const [m, k] = matrix(a, Boolean(transA))
   const [l, n] = matrix(b, Boolean(transB))
-  expect(k === l, `inner dimensions ${k} and ${l} differ`)
+  check(k === l, `inner dimensions ${k} and ${l} differ`)
   const batch = a.shape.slice(0, -2)
-  expect(batch.join() === b.shape.slice(0, -2).join(), 'leading dimensions differ')
+  check(batch.join() === b.shape.slice(0, -2).join(), 'leading dimensions differ')
   return [...batch, m, n]
 }
 
 function matrix(value: Value, transposed: boolean): [number, number] {
-  expect(value.shape.length >= 2, `[${value.shape}] is not a matrix`)
+  check(value.shape.length >= 2, `[${value.shape}] is not a matrix`)
   const [rows, columns] = value.shape.slice(-2) as [number, number]
   return transposed ? [columns, rows] : [rows, columns]
 }
@@ -50,11 +50,11 @@ export const products: Readonly<Record<ProductOp, Operator>> = {
     attributes,
     mayOverwrite: [2],
     infer: (inputs, attributes) => {
-      expectCount(inputs, 2, 3)
+      checkCount(inputs, 2, 3)
       const [a, b, c] = inputs as [Value, Value, Value?]
       const shape = productShape(a, b, attributes)
-      expect(shape.length === 2, 'takes matrices only')
-      if (c !== undefined) expectShape({ ...c, shape: broadcast(c.shape, shape) }, shape)
+      check(shape.length === 2, 'takes matrices only')
+      if (c !== undefined) checkShape({ ...c, shape: broadcast(c.shape, shape) }, shape)
       return [{ dtype: a.dtype, shape }]
     },
     gradient: (backward) => [...gradientBy('Gemm')(backward), backward.gradient],
@@ -68,7 +68,7 @@ export const products: Readonly<Record<ProductOp, Operator>> = {
     domain: 'com.microsoft',
     attributes,
     infer: (inputs, attributes) => {
-      expectCount(inputs, 2)
+      checkCount(inputs, 2)
       const [a, b] = inputs as [Value, Value]
       return [{ dtype: a.dtype, shape: productShape(a, b, attributes) }]
     },

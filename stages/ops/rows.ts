@@ -1,10 +1,10 @@
 /** Operators that see a row of the last axis, or a whole axis, at once. */
 import type { Attributes, Value } from '../graph.ts'
 import {
+  check,
+  checkCount,
+  checkShape,
   constantIntegers,
-  expect,
-  expectCount,
-  expectShape,
   type Operator,
   sameType,
 } from './operator.ts'
@@ -23,7 +23,7 @@ const LAST = -1
 const alongLast = {
   attributes: { axis: 'int' } as const,
   infer: (inputs: readonly Value[], { axis }: Attributes) => {
-    expect(axis === LAST, 'works along the last axis only')
+    check(axis === LAST, 'works along the last axis only')
     return sameType(inputs)
   },
 }
@@ -32,8 +32,8 @@ const alongLast = {
 const reduction = {
   attributes: { keepdims: 'int' } as const,
   infer: (inputs: readonly Value[], { keepdims }: Attributes) => {
-    expectCount(inputs, 2)
-    expect(keepdims === 1, 'keeps reduced dimensions')
+    checkCount(inputs, 2)
+    check(keepdims === 1, 'keeps reduced dimensions')
     const [x, axes] = inputs as [Value, Value]
     const reduced = constantIntegers(axes).map((axis) => (axis < 0 ? axis + x.shape.length : axis))
     const shape = x.shape.map((dimension, axis) => (reduced.includes(axis) ? 1 : dimension))
@@ -65,19 +65,19 @@ export const rows: Readonly<Record<RowOp, Operator>> = {
   SimplifiedLayerNormalization: {
     attributes: { axis: 'int', epsilon: 'float' },
     infer: (inputs, { axis }) => {
-      expectCount(inputs, 2)
-      expect(axis === LAST, 'works along the last axis only')
+      checkCount(inputs, 2)
+      check(axis === LAST, 'works along the last axis only')
       const [x, scale] = inputs as [Value, Value]
-      expect(x.shape.length === 2, 'takes rows of a matrix')
+      check(x.shape.length === 2, 'takes rows of a matrix')
       const [rows, width] = x.shape as [number, number]
-      expectShape(scale, [width])
+      checkShape(scale, [width])
       return [
         { dtype: x.dtype, shape: x.shape },
         { dtype: x.dtype, shape: [rows, 1] },
       ]
     },
     gradient: ({ graph, inputs: [x, scale], outputs: [, r], gradient: dy, gradients }) => {
-      expect(gradients[1] === undefined, 'its second output serves the gradient rule alone')
+      check(gradients[1] === undefined, 'its second output serves the gradient rule alone')
       const width = scale.shape[0]!
       const product = graph.add('Mul', [dy, x])
       const column = graph.add('Reshape', [scale, graph.integers([width, 1])])
@@ -98,12 +98,12 @@ export const rows: Readonly<Record<RowOp, Operator>> = {
   RotaryEmbedding: {
     domain: 'com.microsoft',
     infer: (inputs) => {
-      expectCount(inputs, 4)
+      checkCount(inputs, 4)
       const [x, position, cosine, sine] = inputs as [Value, Value, Value, Value]
-      expect(x.shape.length === 4, 'takes [batch, heads, context, head size]')
+      check(x.shape.length === 4, 'takes [batch, heads, context, head size]')
       const [, , context, size] = x.shape as [number, number, number, number]
-      expectShape(position, [1])
-      for (const table of [cosine, sine]) expectShape(table, [context, size / 2])
+      checkShape(position, [1])
+      for (const table of [cosine, sine]) checkShape(table, [context, size / 2])
       return [{ dtype: x.dtype, shape: x.shape }]
     },
     gradient: ({ graph, inputs: [, position, cosine, sine], gradient }) => {

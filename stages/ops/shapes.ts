@@ -1,6 +1,6 @@
 /** Operators that move elements without computing. */
 import { sizeOf, type Value } from '../graph.ts'
-import { broadcast, constantIntegers, expect, expectCount, type Operator } from './operator.ts'
+import { broadcast, check, checkCount, constantIntegers, type Operator } from './operator.ts'
 
 type ShapeOp = 'Reshape' | 'Transpose' | 'Expand' | 'Trilu' | 'Cast'
 
@@ -10,10 +10,10 @@ export const INT64 = 7
 export const shapes: Readonly<Record<ShapeOp, Operator>> = {
   Reshape: {
     infer: (inputs) => {
-      expectCount(inputs, 2)
+      checkCount(inputs, 2)
       const [x, to] = inputs as [Value, Value]
       const shape = constantIntegers(to)
-      expect(sizeOf(shape) === sizeOf(x.shape), `cannot become [${shape}]`)
+      check(sizeOf(shape) === sizeOf(x.shape), `cannot become [${shape}]`)
       return [{ dtype: x.dtype, shape }]
     },
     gradient: ({ graph, inputs: [x], gradient }) => [
@@ -23,11 +23,11 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
   Transpose: {
     attributes: { perm: 'ints' },
     infer: (inputs, { perm }) => {
-      expectCount(inputs, 1)
+      checkCount(inputs, 1)
       const x = inputs[0]!
       const order = perm as readonly number[]
       const axes = order.toSorted((a, b) => a - b).join()
-      expect(axes === [...x.shape.keys()].join(), `[${order}] does not permute its axes`)
+      check(axes === [...x.shape.keys()].join(), `[${order}] does not permute its axes`)
       return [{ dtype: x.dtype, shape: order.map((axis) => x.shape[axis]!) }]
     },
     gradient: ({ graph, attributes, gradient }) => {
@@ -38,7 +38,7 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
   },
   Expand: {
     infer: (inputs) => {
-      expectCount(inputs, 2)
+      checkCount(inputs, 2)
       const [x, to] = inputs as [Value, Value]
       return [{ dtype: x.dtype, shape: broadcast(x.shape, constantIntegers(to)) }]
     },
@@ -48,15 +48,15 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
   Trilu: {
     attributes: { upper: 'int' },
     infer: (inputs) => {
-      expectCount(inputs, 2)
+      checkCount(inputs, 2)
       return [{ dtype: inputs[0]!.dtype, shape: inputs[0]!.shape }]
     },
   },
   Cast: {
     attributes: { to: 'int' },
     infer: (inputs, { to }) => {
-      expectCount(inputs, 1)
-      expect(to === INT64, 'only casts to int64')
+      checkCount(inputs, 1)
+      check(to === INT64, 'only casts to int64')
       return [{ dtype: 'int64', shape: inputs[0]!.shape }]
     },
   },
