@@ -11,8 +11,8 @@ export interface Incoming {
 
 /**
  * Gradients of the loss with respect to `targets`, in their order.
- * @param sums for a target, a value of its shape to which its gradient is added (a graph input, usually): the addition
- *   then becomes part of the last product where the operator has room for it.
+ * @param sums for a target that nothing computes, a value of its shape to which its gradient is added: the addition then
+ *   becomes part of the last product where the operator has room for it.
  */
 export function gradients(
   graph: Graph,

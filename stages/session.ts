@@ -81,9 +81,12 @@ export async function createSessions<Name extends string>(
 }
 
 function asSession(key: string, entry: Compiled, session: InferenceSession): Session {
+  let released = false
   return {
     runInto: (feeds, outputs) => (entry.guarded ? runGuarded : runCopying)(session, feeds, outputs),
     async release() {
+      if (released) return
+      released = true
       entry.holders--
       if (entry.holders > 0) return
       compiled.delete(key)
