@@ -12,6 +12,7 @@ export class Gossip {
   readonly #pubsub: GossipSub
   readonly #listeners = new Map<string, Set<Listener>>()
   readonly #failed: (why: unknown) => void
+  #stopped = false
 
   /** @param failed hears of announcements that could not be sent; nobody waits for them */
   constructor(pubsub: GossipSub, failed: (why: unknown) => void) {
@@ -32,6 +33,11 @@ export class Gossip {
     this.#pubsub.publish(topic, bytes).catch(this.#failed)
   }
 
+  /** To be called before gossipsub stops. */
+  stop(): void {
+    this.#stopped = true
+  }
+
   subscribe(topic: string, listener: Listener): () => void {
     const listeners = this.#listeners.get(topic) ?? new Set()
     if (listeners.size === 0) {
@@ -45,8 +51,8 @@ export class Gossip {
     return () => {
       if (!listeners.delete(own) || listeners.size > 0) return
       this.#listeners.delete(topic)
-      // A node that has stopped listens to nothing; gossipsub takes being told so for a mistake.
-      if (this.#pubsub.isStarted()) this.#pubsub.unsubscribe(topic)
+      // Once stopped it listens to nothing, and takes being told so for a mistake.
+      if (!this.#stopped) this.#pubsub.unsubscribe(topic)
       this.#pubsub.topicValidators.delete(topic)
     }
   }

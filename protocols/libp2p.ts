@@ -188,6 +188,7 @@ export class Libp2pNetwork implements Network {
 
   async stop(): Promise<void> {
     this.#server.stop()
+    this.#gossip.stop()
     await this.#calls.stop()
     // libp2p would spend up to half a second on each in leaving politely; nothing is under way that matters.
     for (const connection of this.#node.getConnections()) connection.abort(new Error('stopping'))

@@ -3,6 +3,7 @@
  * inbox, checked, not that it has been worked on.
  */
 import { z } from 'zod'
+import { WIRE_DTYPES } from './codec.ts'
 import { procedure } from './procedure.ts'
 import { routeSchema } from './step.ts'
 
@@ -20,7 +21,8 @@ const microbatchSchema = z.strictObject({
   /** Whose turn it is: an index into the route, or its length (forward) or -1 (backward) for the driver. */
   position: z.int().min(-1),
   driver: z.string().min(1).max(128),
-  dtype: z.literal('float32'),
+  /** How the elements travel. */
+  dtype: z.enum(WIRE_DTYPES),
   /** [batch, context, hidden] of the body. */
   shape: z.array(count).length(3),
 })

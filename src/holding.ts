@@ -1,9 +1,10 @@
 /** A stage that this peer holds: its weights, its part in the step, and what it gives to others' recovery. */
+import { decodeTensor, wireBuffer, wireBytes } from '../protocols/codec.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { MicrobatchHeader } from '../protocols/microbatch.ts'
 import type { CommitQuestion, Route } from '../protocols/step.ts'
 import { bytesOf, sha256 } from '../protocols/weights.ts'
-import { type AnyStage, sharedFloats, type Update } from '../stages/stage.ts'
+import type { AnyStage, Update } from '../stages/stage.ts'
 import { type Fence, Pipeline, type PipelineOptions } from './pipeline.ts'
 import type { Run } from './run.ts'
 
@@ -33,6 +34,7 @@ export class Holding {
     this.#pipeline = new Pipeline({
       ...options,
       shape: [run.microbatch.batch, run.microbatch.context, run.model.hiddenSize],
+      wire: run.wire,
       inFlight: Math.min(run.microbatches, run.stages + 2),
       microbatches: Math.max(run.microbatches, run.evaluation.microbatches),
     })
@@ -48,19 +50,22 @@ export class Holding {
   /** Where the tensor of a microbatch goes. @throws ProtocolError if it does not belong here, or has another length */
   accept(header: MicrobatchHeader, length: number): Uint8Array {
     this.#pipeline.check(header)
-    const floats = sharedFloats(header.shape.reduce((product, size) => product * size, 1))
-    if (length !== floats.byteLength) {
+    const expected = wireBytes(header.dtype, elementsOf(header))
+    if (length !== expected) {
       throw new ProtocolError(
         'WRONG_SHAPE',
-        `microbatch ${header.index}: ${length} bytes, shape [${header.shape}] takes ${floats.byteLength}`,
+        `microbatch ${header.index}: ${length} bytes, ${header.dtype} [${header.shape}] takes ${expected}`,
       )
     }
-    return bytesOf(floats)
+    return wireBuffer(header.dtype, elementsOf(header))
   }
 
   receive(header: MicrobatchHeader, body: Uint8Array | undefined): void {
-    if (body === undefined) throw new ProtocolError('WRONG_SHAPE', 'no tensor came')
-    const tensor = new Float32Array(body.buffer, body.byteOffset, body.byteLength / 4)
+    this.#pipeline.check(header)
+    if (body?.byteLength !== wireBytes(header.dtype, elementsOf(header))) {
+      throw new ProtocolError('WRONG_SHAPE', `microbatch ${header.index} came without its tensor`)
+    }
+    const tensor = decodeTensor(header.dtype, body, elementsOf(header))
     if (!allFinite(tensor)) {
       throw new ProtocolError(
         'NON_FINITE',
@@ -127,6 +132,10 @@ export class Holding {
     this.#pipeline.close()
     await this.stage.close()
   }
+}
+
+function elementsOf({ shape }: MicrobatchHeader): number {
+  return shape.reduce((product, size) => product * size, 1)
 }
 
 /** True if no element is NaN or infinite: x * 0 is 0 for every finite x and NaN for all others. */

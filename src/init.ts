@@ -20,6 +20,7 @@ const OPTIONS = {
   context: 'microbatch.context',
   batch: 'microbatch.batch',
   microbatches: 'microbatches',
+  wire: 'wire',
   learningRate: 'optimizer.learningRate',
   warmupSteps: 'optimizer.warmupSteps',
   clipNorm: 'optimizer.clipNorm',

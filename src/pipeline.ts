@@ -2,14 +2,15 @@
  * The part of a member that computes: takes work from the inbox, runs the stage, hands the result on, and counts each
  * microbatch once. It knows one step at a time, named by its fence; a new fence drops everything of the old one.
  */
+
 import type { Clock } from '../protocols/clock.ts'
+import { encodeTensor, type WireDtype } from '../protocols/codec.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import { checkRun } from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, peerAt, stageAt } from '../protocols/microbatch.ts'
 import type { Network } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
 import type { Route } from '../protocols/step.ts'
-import { bytesOf } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Inbox, type Work } from './inbox.ts'
 import { TIMEOUTS } from './limits.ts'
@@ -30,6 +31,8 @@ export interface PipelineOptions {
   readonly data: Data
   /** [batch, context, hidden] */
   readonly shape: readonly [number, number, number]
+  /** How activations and their gradients travel. */
+  readonly wire: WireDtype
   /** Microbatches that a driver keeps on their way at once. */
   readonly inFlight: number
   /** The most microbatches that a step or an evaluation has. */
@@ -108,7 +111,7 @@ export class Pipeline {
   /** Refuses a header that does not belong to the step in hand or to this stage. @throws ProtocolError */
   check(header: MicrobatchHeader): Progress {
     const progress = this.#current(header)
-    const { stageIndex, microbatches, shape } = this.#options
+    const { stageIndex, microbatches, shape, wire } = this.#options
     if (stageAt(header) !== stageIndex || header.position > header.route.length) {
       throw new ProtocolError('REFUSED', `stage ${stageAt(header)} is not held here`)
     }
@@ -120,6 +123,9 @@ export class Pipeline {
         'WRONG_SHAPE',
         `microbatch ${header.index}: shape [${header.shape}], stage ${stageIndex} takes [${shape}]`,
       )
+    }
+    if (header.dtype !== wire) {
+      throw new ProtocolError('WRONG_SHAPE', `${header.dtype} comes, this run sends ${wire}`)
     }
     return progress
   }
@@ -178,7 +184,7 @@ export class Pipeline {
   }
 
   #start(progress: Progress, purpose: 'train' | 'evaluate', routes: readonly Route[]): void {
-    const { network, shape, inFlight } = this.#options
+    const { network, shape, wire, inFlight } = this.#options
     progress.unstarted = routes.map((route, index) => ({
       tensor: null,
       header: {
@@ -189,7 +195,7 @@ export class Pipeline {
         route,
         position: -1,
         driver: network.self,
-        dtype: 'float32',
+        dtype: wire,
         shape: [...shape],
       },
     }))
@@ -240,7 +246,7 @@ export class Pipeline {
     progress.handing++
     try {
       await ask(network, peerAt(header), microbatch, header, {
-        body: bytesOf(tensor),
+        body: encodeTensor(header.dtype, tensor),
         timeoutMs: TIMEOUTS.handOverMs,
       })
     } catch (error) {

@@ -3,6 +3,7 @@
  * command line's help and the reference in docs are made from it.
  */
 import { z } from 'zod'
+import { WIRE_DTYPES } from '../protocols/codec.ts'
 
 /** Of the manifest's layout. Another version is another meaning: it is refused, never guessed at. */
 export const VERSION = 1
@@ -141,6 +142,12 @@ export const runSchema = z
       'Body stages. With the ends, stage 0, a run needs one peer more.',
     ),
     microbatches: setting(upTo(4096), 4, 'microbatches', 'Microbatches of a step.'),
+    wire: setting(
+      z.enum(WIRE_DTYPES),
+      'float32',
+      '',
+      'How activations and their gradients travel: float32, float16, or int8 in blocks of 64.',
+    ),
     model: model.prefault({}),
     microbatch: microbatch.prefault({}),
     optimizer: optimizer.prefault({}),

@@ -64,3 +64,17 @@ describe('a body stage lost at step 8', () => {
     }
   })
 })
+
+test.each([
+  ['float16', 2e-3],
+  ['int8', 2e-2],
+] as const)('%s on the wire learns the same within %d', async (wire, bound) => {
+  const [exact, coarse] = await Promise.all(
+    (['float32', wire] as const).map(async (form) => {
+      const { entries } = await play(scenario({ run: tinyRun({ steps: 20, wire: form }) }))
+      return entriesOf(entries, 'step').map(({ loss }) => loss)
+    }),
+  )
+  expect(coarse).toBeAllclose(exact!, { relative: bound })
+  expect(coarse).not.toEqual(exact)
+})

@@ -135,6 +135,7 @@ describe('refuses', () => {
     ['a stage that is not held here', { position: 0 }, 'REFUSED'],
     ['a microbatch beyond the step', { index: 99 }, 'REFUSED'],
     ['another shape', { shape: [2, 16, 17] }, 'WRONG_SHAPE'],
+    ['another form', { dtype: 'int8' }, 'WRONG_SHAPE'],
   ] as const)('%s', (_, overrides, code) => {
     const wrong = header(overrides as Partial<MicrobatchHeader>)
     const refusal = expect.objectContaining({ code })

@@ -1,0 +1,135 @@
+/**
+ * How a tensor's float32 elements travel. A row is a form; the receiver knows the length of a body from the number of
+ * elements before any byte of it has come. What a form cannot hold (NaN, infinities, overflow) arrives as something
+ * that is not finite, so that the border refuses it.
+ */
+import { sharedFloats } from '../stages/stage.ts'
+import { bytesOf } from './weights.ts'
+
+export const WIRE_DTYPES = ['float32', 'float16', 'int8'] as const
+export type WireDtype = (typeof WIRE_DTYPES)[number]
+
+interface Codec {
+  /** Of a body with so many elements. */
+  bytes(elements: number): number
+  /** May share memory with `tensor`. */
+  encode(tensor: Float32Array): Uint8Array
+  /** May share memory with `body`. */
+  decode(body: Uint8Array, elements: number): Float32Array
+}
+
+/** Elements that share a scale: one outlier coarsens no more than these. */
+const BLOCK = 64
+const SCALE_BYTES = Float32Array.BYTES_PER_ELEMENT
+const LEVELS = 127
+
+const codecs: Readonly<Record<WireDtype, Codec>> = {
+  float32: {
+    bytes: (elements) => 4 * elements,
+    encode: bytesOf,
+    decode: (body, elements) => new Float32Array(body.buffer, body.byteOffset, elements),
+  },
+
+  /** IEEE half precision, rounded to nearest even: relative error 2^-11 from 6.1e-5 to 65,504. */
+  float16: {
+    bytes: (elements) => 2 * elements,
+    encode(tensor) {
+      const halves = new Uint16Array(tensor.length)
+      const bits = new Uint32Array(tensor.buffer, tensor.byteOffset, tensor.length)
+      for (let i = 0; i < bits.length; i++) halves[i] = halfOf(bits[i]!)
+      return new Uint8Array(halves.buffer)
+    },
+    decode(body, elements) {
+      const halves = new Uint16Array(body.buffer, body.byteOffset, elements)
+      const tensor = sharedFloats(elements)
+      const bits = new Uint32Array(tensor.buffer)
+      for (let i = 0; i < elements; i++) bits[i] = FLOAT_OF_HALF[halves[i]!]!
+      return tensor
+    },
+  },
+
+  /** Blocks of 64 with a float32 scale each, then the levels: an error of at most 1/254 of the block's largest. */
+  int8: {
+    bytes: (elements) => elements + SCALE_BYTES * Math.ceil(elements / BLOCK),
+    encode(tensor) {
+      const blocks = Math.ceil(tensor.length / BLOCK)
+      const body = new Uint8Array(blocks * SCALE_BYTES + tensor.length)
+      const scales = new Float32Array(body.buffer, 0, blocks)
+      const levels = new Int8Array(body.buffer, blocks * SCALE_BYTES)
+      for (let block = 0; block < blocks; block++) {
+        const [from, to] = [block * BLOCK, Math.min(tensor.length, (block + 1) * BLOCK)]
+        let largest = 0
+        // Once NaN it stays NaN: nothing is larger.
+        for (let i = from; i < to; i++) {
+          const size = Math.abs(tensor[i]!)
+          if (size > largest || Number.isNaN(size)) largest = size
+        }
+        scales[block] = largest / LEVELS
+        const inverse = largest > 0 ? LEVELS / largest : 0
+        for (let i = from; i < to; i++) levels[i] = Math.round(tensor[i]! * inverse)
+      }
+      return body
+    },
+    decode(body, elements) {
+      const blocks = Math.ceil(elements / BLOCK)
+      const scales = new Float32Array(body.buffer, body.byteOffset, blocks)
+      const levels = new Int8Array(body.buffer, body.byteOffset + blocks * SCALE_BYTES, elements)
+      const tensor = sharedFloats(elements)
+      for (let i = 0; i < elements; i++) tensor[i] = levels[i]! * scales[Math.floor(i / BLOCK)]!
+      return tensor
+    },
+  },
+}
+
+export function wireBytes(dtype: WireDtype, elements: number): number {
+  return codecs[dtype].bytes(elements)
+}
+
+export function encodeTensor(dtype: WireDtype, tensor: Float32Array): Uint8Array {
+  return codecs[dtype].encode(tensor)
+}
+
+/** Where a body may be received into: memory that a worker sees, where it will be used as it is. */
+export function wireBuffer(dtype: WireDtype, elements: number): Uint8Array {
+  const bytes = wireBytes(dtype, elements)
+  return dtype === 'float32' ? bytesOf(sharedFloats(elements)) : new Uint8Array(bytes)
+}
+
+export function decodeTensor(dtype: WireDtype, body: Uint8Array, elements: number): Float32Array {
+  return codecs[dtype].decode(body, elements)
+}
+
+/** The bits of the nearest half to a float32 given by its bits. */
+function halfOf(bits: number): number {
+  const sign = (bits >>> 16) & 0x8000
+  const magnitude = bits & 0x7fffffff
+  // NaN keeps a bit of its fraction; what is too large, infinity included, becomes infinity.
+  if (magnitude > 0x7f800000) return sign | 0x7e00
+  if (magnitude >= 0x477ff000) return sign | 0x7c00
+  if (magnitude < 0x38800000) {
+    // Subnormal as a half: count in units of 2^-24. `scratch` does the rounding to nearest even in its own addition.
+    scratchBits[0] = magnitude
+    scratch[0] = scratch[0]! + 0.5
+    return sign | (scratchBits[0]! - 0x3f000000)
+  }
+  // Rounds to nearest even, and may carry into the exponent, which is what it should do.
+  return sign | ((magnitude + 0xfff + ((magnitude >>> 13) & 1) - 0x38000000) >>> 13)
+}
+
+const scratch = new Float32Array(1)
+const scratchBits = new Uint32Array(scratch.buffer)
+
+/** The float32 bits of each of the 65,536 halves. */
+const FLOAT_OF_HALF = Uint32Array.from({ length: 1 << 16 }, (_, half) => {
+  const [sign, exponent, fraction] = [half >>> 15, (half >>> 10) & 0x1f, half & 0x3ff]
+  const magnitude =
+    exponent === 0
+      ? fraction * 2 ** -24
+      : exponent === 31
+        ? fraction === 0
+          ? Number.POSITIVE_INFINITY
+          : Number.NaN
+        : (1 + fraction / 1024) * 2 ** (exponent - 15)
+  scratch[0] = sign === 1 ? -magnitude : magnitude
+  return scratchBits[0]!
+})
