@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { WIRE_DTYPES } from '../protocols/codec.ts'
+import { RECOVERY_NAMES } from './recovery/index.ts'
 
 /** Of the manifest's layout. Another version is another meaning: it is refused, never guessed at. */
 export const VERSION = 1
@@ -100,15 +101,13 @@ const evaluation = group('The loss on held-out text.', {
   microbatches: setting(upTo(4096), 16, 'microbatches', 'Held-out text of an evaluation.'),
 })
 
-const STRATEGIES = ['checkfree', 'copy', 'random'] as const
-
 const recovery = group('What happens when a stage is lost.', {
   policy: setting(
     z
-      .array(z.enum(STRATEGIES))
+      .array(z.enum(RECOVERY_NAMES))
       .min(1)
       .refine((policy) => new Set(policy).size === policy.length, 'names a strategy twice'),
-    [...STRATEGIES],
+    [...RECOVERY_NAMES],
     '',
     'Strategies in the order in which they are tried.',
   ),

@@ -4,9 +4,10 @@
  * - every node that reads the input leads to the node that writes the output, or is it;
  * - the writer, if it reads the input, reads each element before it writes it (`mayOverwrite` in the table).
  */
-import { type Graph, liveNodes, type Node, type Output, sizeOf, type Value } from './graph.ts'
+import { type Graph, liveNodes, type Node, type Output, type Value } from './graph.ts'
 import type { Operator } from './ops/operator.ts'
 import { operators } from './ops.ts'
+import { sizeOf } from './shape.ts'
 
 /** An output that would destroy what another node has yet to read. */
 export class AliasError extends Error {

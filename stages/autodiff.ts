@@ -1,7 +1,8 @@
 /** Reverse-mode differentiation: builds the gradient of a graph in that same graph. */
-import { type Graph, type Node, sameShape, type Value } from './graph.ts'
+import type { Graph, Node, Value } from './graph.ts'
 import type { Operands, Operator } from './ops/operator.ts'
 import { operators } from './ops.ts'
+import { sameShape } from './shape.ts'
 
 /** A value and the gradient of the loss with respect to it. */
 export interface Incoming {

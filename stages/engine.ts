@@ -1,5 +1,5 @@
 /** Buffers and compiled programs of one stage, and how they are brought together for a run. */
-import { sizeOf } from './graph.ts'
+
 import type { StageConfig } from './model.ts'
 import { initializeWeights, layoutOf, parameterView } from './parameters.ts'
 import { type Programs, SUM } from './programs.ts'
@@ -11,6 +11,7 @@ import {
   type Tensors,
   tensor,
 } from './session.ts'
+import { sizeOf } from './shape.ts'
 import { StageState, type StateProgram, statePrograms } from './stage-state.ts'
 
 export interface StageOptions {

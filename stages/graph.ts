@@ -1,13 +1,8 @@
 /** A graph of ONNX operators with static shapes, checked as it is built. */
 import { type Op, operators } from './ops.ts'
+import { type DType, ShapeError, show, type Type } from './shape.ts'
 
-export type DType = 'float32' | 'int32' | 'int64'
 export type ConstantData = Float32Array | Int32Array | BigInt64Array
-
-export interface Type {
-  readonly dtype: DType
-  readonly shape: readonly number[]
-}
 
 export interface Value extends Type {
   readonly name: string
@@ -32,23 +27,6 @@ export interface Output {
   readonly value: Value
   /** The input whose memory this output is written to (aliasing.ts says when that is allowed). */
   readonly inPlaceOf: Value | undefined
-}
-
-/** A node that cannot be: names the node, its operator and the shapes that do not fit. */
-export class ShapeError extends Error {
-  override readonly name = 'ShapeError'
-}
-
-function show(type: Type): string {
-  return `${type.dtype} [${type.shape.join(', ')}]`
-}
-
-export function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((size, dimension) => size * dimension, 1)
-}
-
-export function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((dimension, i) => dimension === b[i])
 }
 
 export class Graph {

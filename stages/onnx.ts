@@ -1,17 +1,10 @@
 /** Writes a graph as an ONNX model. Field numbers are those of onnx.proto. */
 import { assertInPlaceOutputs } from './aliasing.ts'
-import {
-  type Attributes,
-  type DType,
-  type Graph,
-  liveNodes,
-  type Node,
-  type Type,
-  type Value,
-} from './graph.ts'
+import { type Attributes, type Graph, liveNodes, type Node, type Value } from './graph.ts'
 import type { Operator } from './ops/operator.ts'
 import { operators } from './ops.ts'
 import { bytes, type Field, float, integer, join, message, text } from './protobuf.ts'
+import type { DType, Type } from './shape.ts'
 
 const IR_VERSION = 10
 /** What each operator set offers is fixed by its version; onnxruntime 1.30 knows these. */

@@ -1,7 +1,8 @@
 /** The weights of a stage: names, shapes, their place in the flat buffer, and the values they start from. */
-import { sizeOf } from './graph.ts'
+
 import { layersOfStage, type ModelConfig, type StageConfig } from './model.ts'
 import type { Random } from './random.ts'
+import { sizeOf } from './shape.ts'
 import type { Parameter } from './stage.ts'
 
 /** Standard deviation of the initial weights, as in GPT-2 and Llama. */

@@ -39,7 +39,7 @@ export interface OptimizerState {
   readonly updates: number
 }
 
-export interface Stage {
+interface Stage {
   readonly parameters: readonly Parameter[]
   /** The live flat weights. Read them between calls only: an update in flight writes to them. */
   readonly weights: SharedFloats

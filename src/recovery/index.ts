@@ -6,8 +6,13 @@ import { random } from './random.ts'
 import { seed } from './seed.ts'
 import type { Loss, Strategy } from './strategy.ts'
 
+/** What a policy can name, in the order in which it is tried unless a run says otherwise. */
+const RECOVERIES = [checkfree, copy, random]
+
+export const RECOVERY_NAMES: readonly string[] = RECOVERIES.map(({ name }) => name)
+
 export const STRATEGIES: ReadonlyMap<string, Strategy> = new Map(
-  [seed, checkfree, copy, random].map((strategy) => [strategy.name, strategy]),
+  [seed, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
 )
 
 export interface Choice {

@@ -1,6 +1,7 @@
 /** What the graph needs to know of an operator: one row of the table in ops.ts. */
-import type { Attributes, Graph, Node, Type, Value } from '../graph.ts'
-import { ShapeError, sameShape } from '../graph.ts'
+import type { Attributes, Graph, Node, Value } from '../graph.ts'
+import type { Type } from '../shape.ts'
+import { ShapeError, sameShape } from '../shape.ts'
 
 /** What a gradient rule sees of the node it differentiates. */
 interface Backward {

@@ -1,5 +1,6 @@
 /** Operators that move elements without computing. */
-import { sizeOf, type Value } from '../graph.ts'
+import type { Value } from '../graph.ts'
+import { sizeOf } from '../shape.ts'
 import { broadcast, check, checkCount, constantIntegers, type Operator } from './operator.ts'
 
 type ShapeOp = 'Reshape' | 'Transpose' | 'Expand' | 'Trilu' | 'Cast'

@@ -1,8 +1,9 @@
 /** Gradient graphs against central finite differences of a forward pass in float64. */
 import { expect } from 'vitest'
 import { gradients } from '../../stages/autodiff.ts'
-import { Graph, sizeOf, type Value } from '../../stages/graph.ts'
+import { Graph, type Value } from '../../stages/graph.ts'
 import { Random } from '../../stages/random.ts'
+import { sizeOf } from '../../stages/shape.ts'
 import { interpret } from './interpreter.ts'
 import { runGraph } from './run-graph.ts'
 

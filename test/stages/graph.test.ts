@@ -1,7 +1,8 @@
 /** Building graphs: errors that can be understood, and nothing written that is not needed. */
 import { expect, it } from 'vitest'
-import { Graph, ShapeError } from '../../stages/graph.ts'
+import { Graph } from '../../stages/graph.ts'
 import { encodeModel } from '../../stages/onnx.ts'
+import { ShapeError } from '../../stages/shape.ts'
 
 it('names node, operator and shapes that do not fit', () => {
   const graph = new Graph()

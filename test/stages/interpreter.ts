@@ -4,10 +4,10 @@ import {
   type Graph,
   liveNodes,
   type Node,
-  sizeOf,
   type Value,
 } from '../../stages/graph.ts'
 import type { Op } from '../../stages/ops.ts'
+import { sizeOf } from '../../stages/shape.ts'
 
 export interface Tensor64 {
   readonly shape: readonly number[]

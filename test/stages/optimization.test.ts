@@ -1,10 +1,11 @@
 /** ONNX Runtime rewrites graphs as it loads them; what they compute must stay the same. */
 import { expect, it } from 'vitest'
-import { type Graph, sizeOf } from '../../stages/graph.ts'
+import type { Graph } from '../../stages/graph.ts'
 import { encodeModel } from '../../stages/onnx.ts'
 import { adamwProgram, sumOfSquaresProgram } from '../../stages/optimizer.ts'
 import { bodyPrograms, endsPrograms } from '../../stages/programs.ts'
 import { Random } from '../../stages/random.ts'
+import { sizeOf } from '../../stages/shape.ts'
 import { config } from './fixtures.ts'
 import { interpret } from './interpreter.ts'
 import { runGraph } from './run-graph.ts'

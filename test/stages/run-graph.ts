@@ -1,7 +1,8 @@
 /** Runs a graph once in ONNX Runtime. */
-import { type Graph, sizeOf } from '../../stages/graph.ts'
+import type { Graph } from '../../stages/graph.ts'
 import { encodeModel } from '../../stages/onnx.ts'
 import { createSession, type SessionOptions, tensor } from '../../stages/session.ts'
+import { sizeOf } from '../../stages/shape.ts'
 
 /** Contents of the outputs by name. @param feeds contents of the inputs; in-place outputs change them */
 export async function runGraph(
