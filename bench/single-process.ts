@@ -53,7 +53,7 @@ export async function createSingleProcess(
         const norm = (await stage.gradientNorm()) / run.microbatches
         const clip = Math.min(1, run.optimizer.clipNorm / (norm + 1e-6))
         await stage.update({
-          learningRate: learningRateAt(run.optimizer, step),
+          learningRate: learningRateAt(run.optimizer, step, run.steps),
           gradientScale: clip / run.microbatches,
         })
       }

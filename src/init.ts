@@ -23,6 +23,7 @@ const OPTIONS = {
   wire: 'wire',
   learningRate: 'optimizer.learningRate',
   warmupSteps: 'optimizer.warmupSteps',
+  schedule: 'optimizer.schedule',
   clipNorm: 'optimizer.clipNorm',
   heldOut: 'data.heldOut',
   evaluateEvery: 'evaluation.everySteps',

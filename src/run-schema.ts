@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { WIRE_DTYPES } from '../protocols/codec.ts'
 import { RECOVERY_NAMES } from './recovery/index.ts'
+import { SCHEDULES, type ScheduleName } from './schedule.ts'
 
 /** Of the manifest's layout. Another version is another meaning: it is refused, never guessed at. */
 export const VERSION = 1
@@ -58,12 +59,30 @@ const microbatch = group('The unit that travels through the pipeline.', {
 })
 
 const optimizer = group('AdamW, one a stage.', {
-  learningRate: setting(positive, 1e-3, '', 'Learning rate after the warm-up, constant.'),
+  learningRate: setting(positive, 1e-3, '', 'Learning rate after the warm-up.'),
   warmupSteps: setting(
     z.int().min(0),
     20,
     'steps',
     'The learning rate rises linearly for so long.',
+  ),
+  schedule: setting(
+    z.enum(Object.keys(SCHEDULES) as ScheduleName[]),
+    'constant',
+    '',
+    'After the warm-up: constant; cosine down to decayTo; or stable, then linearly down to decayTo.',
+  ),
+  decayTo: setting(
+    z.number().positive().max(1),
+    0.1,
+    'fraction',
+    'Share of the learning rate that is left at the last step.',
+  ),
+  decayShare: setting(
+    z.number().positive().max(1),
+    0.2,
+    'fraction',
+    'Share of all steps after the warm-up in which stable decays.',
   ),
   beta1: setting(rate, 0.9, '', 'Decay of the first moment.'),
   beta2: setting(rate, 0.999, '', 'Decay of the second moment.'),

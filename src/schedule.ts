@@ -1,11 +1,37 @@
-/** The learning rate of a step, before any stage's own scale. */
+/** The learning rate of a step, before any stage's own scale. A schedule is a row. */
 
-export interface LearningRateConfig {
+export interface ScheduleConfig {
   readonly learningRate: number
   readonly warmupSteps: number
+  readonly schedule: ScheduleName
+  /** Share of the learning rate that is left at the last step. */
+  readonly decayTo: number
+  /** Share of all steps, at their end, in which `stable` decays. */
+  readonly decayShare: number
 }
 
-/** Linear warm-up to `learningRate` over the first `warmupSteps` steps (counted from 1), constant after. */
-export function learningRateAt({ learningRate, warmupSteps }: LearningRateConfig, step: number) {
-  return learningRate * Math.min(1, step / Math.max(1, warmupSteps))
+/** @param progress from 0 at the end of the warm-up to 1 at the last step; gives the share of the learning rate */
+type Schedule = (progress: number, config: ScheduleConfig) => number
+
+export const SCHEDULES = {
+  constant: () => 1,
+  /** Half a cosine down to `decayTo` (Loshchilov and Hutter, arXiv 1608.03983, without restarts). */
+  cosine: (progress, { decayTo }) =>
+    decayTo + (1 - decayTo) * 0.5 * (1 + Math.cos(Math.PI * progress)),
+  /** Constant, then linearly down to `decayTo` (warm-up, stable, decay: arXiv 2404.06395). */
+  stable: (progress, { decayTo, decayShare }) =>
+    1 - (1 - decayTo) * Math.max(0, (progress - (1 - decayShare)) / decayShare),
+} as const satisfies Record<string, Schedule>
+
+export type ScheduleName = keyof typeof SCHEDULES
+
+/** @param step counted from 1 to `steps` */
+export function learningRateAt(config: ScheduleConfig, step: number, steps: number): number {
+  const { learningRate, warmupSteps } = config
+  // Rises linearly, so that the step after the warm-up is the first with the whole rate.
+  if (step <= warmupSteps) return learningRate * (step / (warmupSteps + 1))
+  const after = steps - warmupSteps
+  const progress = after > 1 ? Math.min(1, (step - warmupSteps - 1) / (after - 1)) : 1
+  const schedule: Schedule = SCHEDULES[config.schedule]
+  return learningRate * schedule(progress, config)
 }

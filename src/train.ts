@@ -70,7 +70,7 @@ async function makeStep(swarm: Swarm, { run, clock, journal }: TrainOptions): Pr
   const loss = mean(prepared[0]!.losses!)
 
   // All are prepared, so the step is decided: who cannot apply it any more is lost, the step is not.
-  const learningRate = learningRateAt(run.optimizer, fence.step)
+  const learningRate = learningRateAt(run.optimizer, fence.step, run.steps)
   await swarm.commit({ ...fence, learningRate, loss })
 
   const { batch, context } = run.microbatch
