@@ -24,11 +24,10 @@ describe('refuses', () => {
   it('a reader of a reshaped view', () => {
     const graph = graphOf((graph, x, one) => {
       const view = graph.add('Reshape', [x, graph.integers([3, 1])])
-      const reader = graph.add('Exp', [view])
-      graph.output('y', graph.add('Add', [x, one]), x)
-      graph.output('z', reader)
+      graph.output('z', graph.add('Exp', [view]))
+      graph.output('y', graph.add('Add', [view, one]), x)
     })
-    expect(() => assertInPlaceOutputs(graph)).toThrow(/Reshape_0 may read x|Exp_1 may read x/)
+    expect(() => assertInPlaceOutputs(graph)).toThrow('Exp_1 may read x after Add_2')
   })
 
   it('a writer that reads elements again after writing others', () => {

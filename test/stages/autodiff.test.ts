@@ -4,6 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { gradients } from '../../stages/autodiff.ts'
 import { Graph, liveNodes, type Value } from '../../stages/graph.ts'
 import { crossEntropy } from '../../stages/llama.ts'
+import type { Operator } from '../../stages/ops/operator.ts'
+import { operators } from '../../stages/ops.ts'
 import { checkGradient, checkGradientInOnnx } from './gradient-check.ts'
 import { interpret } from './interpreter.ts'
 
@@ -36,21 +38,19 @@ describe('a value that is used more than once', () => {
     expect(opsOf(graph)).not.toContain('Add')
   })
 
-  it('is not computed twice when its gradient is shared', () => {
-    // The gradient of h, a product, goes both to the residual and into the branch.
+  it('does not have a shared product computed twice to save an addition', () => {
     const graph = checkGradient({
       shapes: [
         [4, 3],
         [3, 3],
-        [3, 3],
       ],
-      build: (graph, [x, a, b]) => {
-        const h = graph.add('Add', [x!, graph.add('Gemm', [x!, a!])])
-        return [graph.add('Gemm', [h, b!])]
+      build: (graph, [x, weight]) => {
+        // The gradient of the sum, a product, goes to x, which has one from the sigmoid by then, and to the branch.
+        const sum = graph.add('Add', [x!, graph.add('Exp', [x!])])
+        return [graph.add('Gemm', [sum, weight!]), graph.add('Sigmoid', [x!])]
       },
     })
-    // Two products forward, of which the last is not needed; two backward for each.
-    expect(opsOf(graph).filter((op) => op === 'Gemm')).toHaveLength(1 + 4)
+    expect(opsOf(graph).filter((op) => op === 'Gemm')).toHaveLength(2)
   })
 
   it('may be a table that is read twice', async () => {
@@ -111,6 +111,16 @@ describe('gradient sums', () => {
     const [gradient] = gradients(graph, incoming, [table], new Map([[table, sum]]))
     graph.output("sum'", gradient!, sum)
     expect(opsOf(graph)).toEqual(['Cast', 'Reshape', 'ScatterND'])
+  })
+
+  it('do not replace what rows are scattered into, unless it is zero', () => {
+    const graph = new Graph()
+    const [data, sum] = [graph.float('data', [4, 3]), graph.float('sum', [4, 3])]
+    const rows = graph.constant([2, 1], BigInt64Array.of(0n, 2n))
+    const updates = graph.float('updates', [2, 3])
+    const scattered = graph.add('ScatterND', [data, rows, updates], { reduction: 'add' })
+    const { accumulate }: Operator = operators.ScatterND
+    expect(accumulate?.(graph, scattered.node!, sum)).toBeUndefined()
   })
 })
 

@@ -72,6 +72,20 @@ describe.each<[string, Create]>([
     expect(changed.length).toBeGreaterThan(0.9 * weights.length)
   })
 
+  it('scales its sums before anything else', async () => {
+    const one = await body()
+    const start = one.weights.slice()
+    const results: Float32Array[] = []
+    for (const microbatches of [1, 4]) {
+      await one.load(start)
+      for (let i = 0; i < microbatches; i++) await one.backward(activation('x'), activation('dy'))
+      await one.update({ gradientScale: 1 / microbatches, learningRate: 0.01 })
+      const { firstMoment, secondMoment } = await one.optimizerState()
+      results.push(one.weights.slice(), firstMoment, secondMoment)
+    }
+    for (const i of [0, 1, 2]) expect(results[i + 3]!).toBeAllclose(results[i]!, { relative: 1e-6 })
+  })
+
   it('goes on after a load as the stage did that was saved', async () => {
     const one = await body()
     await one.backward(activation('x'), activation('dy'))
