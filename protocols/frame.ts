@@ -24,10 +24,11 @@ import { type Json, LIMITS, type Message } from './network.ts'
 export const PREFIX_BYTES = 32
 
 /**
- * Two Noise packets of 65519 bytes of plaintext, less the 12 bytes that Yamux puts in front. One byte more would make
- * a third packet of a few bytes out of every chunk.
+ * Four Noise packets of 65519 bytes of plaintext, less the 12 bytes that Yamux puts in front: one byte more would make
+ * a fifth packet of a few bytes out of every chunk. It just fits Yamux's initial window of 256 KiB, and costs a tenth
+ * less processor time than half of it; others wait behind it for 0.3 s on an uplink of 1 MB/s.
  */
-export const CHUNK_BYTES = 2 * 65_519 - 12
+export const CHUNK_BYTES = 4 * 65_519 - 12
 
 const MAGIC = 0x01_6e_73_67
 

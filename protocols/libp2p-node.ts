@@ -12,6 +12,7 @@ import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import { localDiscovery } from './libp2p-mdns.ts'
 import { ListenError } from './listen-error.ts'
+import { noiseCrypto } from './noise-crypto.ts'
 
 /** Yamux's own; a sender assumes that the receiver has the same, so that it is not a setting. */
 const INITIAL_WINDOW_BYTES = 256 * 1024
@@ -61,7 +62,7 @@ export async function createNode(init: NodeInit): Promise<Node> {
     ...(init.identity && { privateKey: privateKeyFromProtobuf(init.identity) }),
     addresses: { listen: [...listen] },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [
       yamux({
         streamOptions: {
