@@ -3,7 +3,6 @@
  * elements before any byte of it has come. What a form cannot hold (NaN, infinities, overflow) arrives as something
  * that is not finite, so that the border refuses it.
  */
-import { sharedFloats } from '../stages/stage.ts'
 import { bytesOf } from './weights.ts'
 
 export const WIRE_DTYPES = ['float32', 'float16', 'int8'] as const
@@ -41,7 +40,7 @@ const codecs: Readonly<Record<WireDtype, Codec>> = {
     },
     decode(body, elements) {
       const halves = new Uint16Array(body.buffer, body.byteOffset, elements)
-      const tensor = sharedFloats(elements)
+      const tensor = new Float32Array(elements)
       const bits = new Uint32Array(tensor.buffer)
       for (let i = 0; i < elements; i++) bits[i] = FLOAT_OF_HALF[halves[i]!]!
       return tensor
@@ -74,7 +73,7 @@ const codecs: Readonly<Record<WireDtype, Codec>> = {
       const blocks = Math.ceil(elements / BLOCK)
       const scales = new Float32Array(body.buffer, body.byteOffset, blocks)
       const levels = new Int8Array(body.buffer, body.byteOffset + blocks * SCALE_BYTES, elements)
-      const tensor = sharedFloats(elements)
+      const tensor = new Float32Array(elements)
       for (let i = 0; i < elements; i++) tensor[i] = levels[i]! * scales[Math.floor(i / BLOCK)]!
       return tensor
     },
@@ -89,10 +88,10 @@ export function encodeTensor(dtype: WireDtype, tensor: Float32Array): Uint8Array
   return codecs[dtype].encode(tensor)
 }
 
-/** Where a body may be received into: memory that a worker sees, where it will be used as it is. */
+/** Where a body may be received into: aligned for `decodeTensor` to look at it as it is. */
 export function wireBuffer(dtype: WireDtype, elements: number): Uint8Array {
   const bytes = wireBytes(dtype, elements)
-  return dtype === 'float32' ? bytesOf(sharedFloats(elements)) : new Uint8Array(bytes)
+  return dtype === 'float32' ? bytesOf(new Float32Array(elements)) : new Uint8Array(bytes)
 }
 
 export function decodeTensor(dtype: WireDtype, body: Uint8Array, elements: number): Float32Array {

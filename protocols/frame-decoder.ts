@@ -24,6 +24,7 @@ export interface FrameReceiver {
 /** What becomes of a body: it is copied to where it belongs, or it runs past. */
 type Destination = { readonly into: Uint8Array } | { readonly refusal: unknown }
 
+/** Unlike uint8arrays' own, it refuses what is not UTF-8. */
 const text = new TextDecoder('utf-8', { fatal: true })
 
 export class FrameDecoder {

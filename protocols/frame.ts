@@ -18,6 +18,7 @@
  * while it is being sent arrives as CORRUPT instead of as a mixture of old and new values.
  */
 import { crc32 } from 'node:zlib'
+import { fromString } from 'uint8arrays'
 import { ProtocolError } from './errors.ts'
 import { type Json, LIMITS, type Message } from './network.ts'
 
@@ -32,7 +33,7 @@ export const CHUNK_BYTES = 4 * 65_519 - 12
 
 const MAGIC = 0x01_6e_73_67
 
-export type FrameKind = 'request' | 'answer' | 'error'
+type FrameKind = 'request' | 'answer' | 'error'
 
 const CODE_OF_KIND = { request: 1, answer: 2, error: 3 } as const satisfies Record<
   FrameKind,
@@ -55,14 +56,12 @@ export interface FramePrefix extends FrameHead {
   readonly bodyChecksum: number
 }
 
-const text = new TextEncoder()
-
 /**
  * The message's header as bytes, if the message is within the limits of the wire.
  * @throws ProtocolError TOO_LARGE, before anything is sent
  */
 export function encodeHeader({ header, body }: Message): Uint8Array {
-  const bytes = text.encode(JSON.stringify(header))
+  const bytes = fromString(JSON.stringify(header))
   if (bytes.length > LIMITS.header) {
     throw new ProtocolError('TOO_LARGE', tooLong('header', bytes.length, LIMITS.header))
   }
@@ -136,7 +135,7 @@ export function notAFrame(why: string): ProtocolError {
 /** The header that an error crosses the wire with. */
 export function encodeError(error: ProtocolError): Uint8Array {
   const message = error.message.slice(0, ERROR_MESSAGE_CHARACTERS)
-  return text.encode(JSON.stringify({ code: error.code, message } satisfies Json))
+  return fromString(JSON.stringify({ code: error.code, message } satisfies Json))
 }
 
 /** Enough to say what was wrong; an error must always fit a header. */

@@ -1,11 +1,12 @@
 /** Announcements over gossipsub: small, signed by who made them, delivered to whoever listens, best effort. */
 import { type GossipSub, type Message, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub'
+import { fromString } from 'uint8arrays'
 import { ProtocolError } from './errors.ts'
 import { type Json, LIMITS, type PeerId } from './network.ts'
 
 type Listener = (from: PeerId, header: unknown) => void
 
-const encoder = new TextEncoder()
+/** Unlike uint8arrays' own, it refuses what is not UTF-8. */
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 export class Gossip {
@@ -22,7 +23,7 @@ export class Gossip {
   }
 
   publish(topic: string, header: Json): void {
-    const bytes = encoder.encode(JSON.stringify(header))
+    const bytes = fromString(JSON.stringify(header))
     // Gossipsub loses what is too long without a word.
     if (bytes.length > LIMITS.announcement) {
       throw new ProtocolError(

@@ -11,7 +11,7 @@ import { CHUNK_BYTES } from './frame.ts'
 import { FrameDecoder, type FrameReceiver } from './frame-decoder.ts'
 
 /** Frames that wait for one stream. Beyond it a sender is told BUSY. */
-export const FRAMES_QUEUED_MAX = 64
+const FRAMES_QUEUED_MAX = 64
 
 /** With more than this unsent the sender waits: enough to keep the window full, little to throw away. */
 const HIGH_WATER_BYTES = 4 * CHUNK_BYTES

@@ -58,6 +58,7 @@ function program(terminal: Terminal, signal: AbortSignal): Command {
   demoCommand(all, terminal, signal)
   simCommand(all, terminal)
   statusCommand(all, terminal, signal)
+  doctorCommand(all, terminal)
   return all
 }
 
@@ -188,6 +189,16 @@ function statusCommand(all: Command, terminal: Terminal, signal: AbortSignal): v
     .action(async (options) => {
       const { status } = await import('./status.ts')
       await status(options, { terminal, clock: systemClock, signal })
+    })
+}
+
+function doctorCommand(all: Command, terminal: Terminal): void {
+  command(all, 'doctor', 'what this machine can do, and what to mend')
+    .option('--listen <address...>', 'multiaddrs to try to listen on', ['/ip4/127.0.0.1/tcp/0'])
+    .option('--data-dir <folder>', 'to try to write to', '.gensyn')
+    .action(async (options) => {
+      const { doctor } = await import('./doctor.ts')
+      if (!(await doctor(options, terminal, systemClock))) process.exitCode = EXIT.failed
     })
 }
 
