@@ -6,7 +6,7 @@ import { createNode, type Node, startNode } from '../../protocols/libp2p-node.ts
 import type { Message } from '../../protocols/network.ts'
 import type { TestSwarm } from '../conformance/network.ts'
 
-export const LOOPBACK: Libp2pInit = {
+const LOOPBACK: Libp2pInit = {
   listen: ['/ip4/127.0.0.1/tcp/0'],
   bootstrap: [],
   mdns: null,
@@ -19,7 +19,7 @@ export const createPeer = (init: Partial<Libp2pInit> = {}): Promise<Libp2pNetwor
 export const STRANGER = '12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo'
 
 /** Port 1 is reserved and, on machines that run tests, silent. */
-export const NOWHERE = '/ip4/127.0.0.1/tcp/1'
+const NOWHERE = '/ip4/127.0.0.1/tcp/1'
 
 export async function createSwarm(peerCount: number): Promise<TestSwarm> {
   const peers = await Promise.all(Array.from({ length: peerCount }, () => createPeer()))
