@@ -13,6 +13,7 @@ import { createLibp2p } from 'libp2p'
 import { localDiscovery } from './libp2p-mdns.ts'
 import { ListenError } from './listen-error.ts'
 import { noiseCrypto } from './noise-crypto.ts'
+import { unreachable } from './unreachable.ts'
 
 /** Yamux's own; a sender assumes that the receiver has the same, so that it is not a setting. */
 const INITIAL_WINDOW_BYTES = 256 * 1024
@@ -38,6 +39,8 @@ const PINGS_AT_ONCE = 8
 /** Gossip has no backpressure; a peer that does not read loses announcements beyond this. */
 const GOSSIP_BUFFER_BYTES = 8 * 1024 * 1024
 
+const PEER_ADDRESS = /^\/.+\/p2p\/[1Q][1-9A-HJ-NP-Za-km-z]{40,}$/
+
 export interface NodeInit {
   /** Private key as `loadOrCreateIdentity` gives it; without it the node is someone new. */
   readonly identity?: Uint8Array | undefined
@@ -54,9 +57,14 @@ export interface NodeInit {
 
 export type Node = Libp2p<{ pubsub: GossipSub; identify: Identify; ping: Ping }>
 
-/** Not started yet, so that nothing can happen before somebody listens. */
+/**
+ * Not started yet, so that nothing can happen before somebody listens.
+ * @throws ListenError for what is no address, ProtocolError UNREACHABLE for what is no peer to start from
+ */
 export async function createNode(init: NodeInit): Promise<Node> {
   const { listen, mdns, found, windowBytes = DEFAULT_WINDOW_BYTES } = init
+  listen.forEach(ListenError.check)
+  init.bootstrap.forEach(checkBootstrap)
   return await createLibp2p({
     start: false,
     ...(init.identity && { privateKey: privateKeyFromProtobuf(init.identity) }),
@@ -104,5 +112,15 @@ export async function startNode(node: Node, listen: readonly string[]): Promise<
     await node.start()
   } catch (error) {
     throw ListenError.from(error, listen) ?? error
+  }
+}
+
+/** @libp2p/bootstrap passes over an address without a peer id in silence. */
+function checkBootstrap(address: string): void {
+  if (!PEER_ADDRESS.test(address)) {
+    throw unreachable(
+      address,
+      new Error('it does not end in a peer id, as in …/tcp/4001/p2p/12D3…'),
+    )
   }
 }

@@ -1,9 +1,14 @@
 /** The one thing about a node's start that its user can mend: an address that cannot be listened on. */
+import { multiaddr } from '@multiformats/multiaddr'
 
+const EXAMPLE = '/ip4/127.0.0.1/tcp/4001'
+
+/** By a text that tells the cause in what libp2p and the operating system say. */
 const REMEDIES: Readonly<Record<string, string>> = {
   EADDRINUSE: 'another process listens there: choose another --listen or stop the other process',
   EACCES: 'this user may not listen there: choose another --listen with a port above 1023',
   EADDRNOTAVAIL: 'this machine has no such address: choose another --listen',
+  'No transport': `only TCP is listened on, as in ${EXAMPLE}`,
 }
 
 export class ListenError extends Error {
@@ -13,6 +18,15 @@ export class ListenError extends Error {
   constructor(address: string, remedy: string, options?: ErrorOptions) {
     super(`cannot listen on ${address}: ${remedy}`, options)
     this.address = address
+  }
+
+  /** @throws ListenError if that is no address at all */
+  static check(address: string): void {
+    try {
+      multiaddr(address)
+    } catch (cause) {
+      throw new ListenError(address, `it is no address; one looks like ${EXAMPLE}`, { cause })
+    }
   }
 
   /** libp2p gives one error for all addresses, in whose text each is followed by what went wrong with it. */

@@ -26,11 +26,15 @@ describe('listening', () => {
     await peer.stop()
   })
 
-  test('where this machine has no address fails likewise', async () => {
-    const address = '/ip4/198.51.100.1/tcp/0'
-    await expect(createPeer({ listen: [address] })).rejects.toThrow(
-      `cannot listen on ${address}: this machine has no such address: choose another --listen`,
-    )
+  test.each([
+    ['/ip4/198.51.100.1/tcp/0', 'this machine has no such address: choose another --listen'],
+    ['/ip4/127.0.0.1/udp/4001', 'only TCP is listened on, as in /ip4/127.0.0.1/tcp/4001'],
+    ['/ip4/127.0.0.1/tcp/65536', 'it is no address; one looks like /ip4/127.0.0.1/tcp/4001'],
+    ['localhost:4001', 'it is no address; one looks like /ip4/127.0.0.1/tcp/4001'],
+  ])('on %s fails likewise', async (address, why) => {
+    const error = await createPeer({ listen: [address] }).catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(ListenError)
+    expect(error).toMatchObject({ message: `cannot listen on ${address}: ${why}` })
   })
 })
 
@@ -67,6 +71,14 @@ describe('connecting', () => {
     })
     await Promise.all([first.stop(), second.stop()])
   })
+
+  test.each(['nonsense', '/ip4/127.0.0.1/tcp/1', '/ip4/127.0.0.1/tcp/1/p2p/nobody'])(
+    'cannot begin at %s, which names no peer',
+    async (address) => {
+      const error = await failsWith(createPeer({ bootstrap: [address] }), 'UNREACHABLE')
+      expect(error.message).toContain(address)
+    },
+  )
 
   test('passes over names and addresses that are none', async () => {
     const [peer, other] = await Promise.all([createPeer(), createPeer()])
