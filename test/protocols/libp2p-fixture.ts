@@ -1,12 +1,12 @@
 /** Real networks of this machine, on loopback only. */
-import { systemClock } from '../../protocols/clock.ts'
+import { type Clock, systemClock } from '../../protocols/clock.ts'
 import { encodeFrame, encodeHeader, type FrameHead } from '../../protocols/frame.ts'
 import { createLibp2pNetwork, type Libp2pInit, type Libp2pNetwork } from '../../protocols/libp2p.ts'
 import { createNode, type Node, startNode } from '../../protocols/libp2p-node.ts'
 import type { Message } from '../../protocols/network.ts'
 import type { TestSwarm } from '../conformance/network.ts'
 
-const LOOPBACK: Libp2pInit = {
+export const LOOPBACK: Libp2pInit = {
   listen: ['/ip4/127.0.0.1/tcp/0'],
   bootstrap: [],
   mdns: null,
@@ -49,3 +49,25 @@ export const frameBytes = (head: FrameHead, message: Message): Uint8Array =>
 /** Resolves with the next event of that name. */
 export const next = (target: Pick<EventTarget, 'addEventListener'>, name: string) =>
   new Promise<Event>((resolve) => target.addEventListener(name, resolve, { once: true }))
+
+/** A clock on which nothing happens until the test says so. */
+export class StillClock implements Clock {
+  #next = Promise.withResolvers<{ end(): void }>()
+
+  now(): number {
+    return 0
+  }
+
+  sleep(_ms: number, signal?: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+    this.#next.resolve({ end: resolve })
+    this.#next = Promise.withResolvers()
+    return promise
+  }
+
+  /** Somebody begins to wait. */
+  nextSleep(): Promise<{ end(): void }> {
+    return this.#next.promise
+  }
+}

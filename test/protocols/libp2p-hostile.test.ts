@@ -4,10 +4,10 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type FrameHead, PREFIX_BYTES } from '../../protocols/frame.ts'
 import { FrameDecoder } from '../../protocols/frame-decoder.ts'
-import type { Libp2pNetwork } from '../../protocols/libp2p.ts'
-import type { Node } from '../../protocols/libp2p-node.ts'
+import { createLibp2pNetwork, type Libp2pNetwork } from '../../protocols/libp2p.ts'
+import { DEFAULT_WINDOW_BYTES, type Node } from '../../protocols/libp2p-node.ts'
 import { REQUESTS_PER_PEER_MAX } from '../../protocols/libp2p-serve.ts'
-import type { Handler, Received } from '../../protocols/network.ts'
+import { type Handler, LIMITS, type Received } from '../../protocols/network.ts'
 import {
   CALL,
   echo,
@@ -16,8 +16,16 @@ import {
   noise,
   OTHER_PROTOCOL,
   PROTOCOL,
+  TOPIC,
 } from '../conformance/network-fixture.ts'
-import { createPeer, createRawPeer, frameBytes, next } from './libp2p-fixture.ts'
+import {
+  createPeer,
+  createRawPeer,
+  frameBytes,
+  LOOPBACK,
+  next,
+  StillClock,
+} from './libp2p-fixture.ts'
 
 let peer: Libp2pNetwork
 let raw: Node
@@ -111,6 +119,37 @@ describe('a peer that asks', () => {
     }
     await closed
   })
+})
+
+test('a peer that reads no answer is given up after a while', async () => {
+  const clock = new StillClock()
+  const patient = await createLibp2pNetwork(LOOPBACK, { clock })
+  patient.handle(PROTOCOL, {
+    handle: async () => ({ header: null, body: noise(8 * DEFAULT_WINDOW_BYTES) }),
+  })
+  const stream = await raw.dialProtocol(multiaddr(patient.addresses[0]!), PROTOCOL)
+  stream.pause()
+  const closed = next(stream, 'close')
+  stream.send(frameBytes({ kind: 'request', id: 1 }, { header: null }))
+  const wait = await clock.nextSleep()
+  expect(stream.status).toBe('open')
+  wait.end()
+  await closed
+  await patient.stop()
+})
+
+test('a peer that announces what is no announcement is not heard', async () => {
+  const heard = vi.fn()
+  peer.subscribe(TOPIC, heard)
+  await raw.dial(multiaddr(peer.addresses[0]!))
+  const announce = (text: string) => raw.services.pubsub.publish(TOPIC, Buffer.from(text))
+  await vi.waitFor(async () => {
+    await announce('{"step":')
+    await announce(JSON.stringify('x'.repeat(LIMITS.announcement)))
+    await announce('{"step":1}')
+    expect(heard).toHaveBeenCalled()
+  }, CALL.timeoutMs)
+  for (const call of heard.mock.calls) expect(call).toEqual([raw.peerId.toString(), { step: 1 }])
 })
 
 describe('a peer that answers', () => {
