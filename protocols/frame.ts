@@ -31,6 +31,9 @@ export const PREFIX_BYTES = 32
  */
 export const CHUNK_BYTES = 4 * 65_519 - 12
 
+/** Up to here a copy costs less than a packet of its own. */
+const SMALL_BODY_BYTES = 16 * 1024
+
 const MAGIC = 0x01_6e_73_67
 
 type FrameKind = 'request' | 'answer' | 'error'
@@ -75,13 +78,15 @@ export function tooLong(part: 'header' | 'body', length: number, limit: number):
   return `a ${part} of ${length} bytes is over the limit of ${limit} bytes`
 }
 
-/** The frame in chunks of at most CHUNK_BYTES. Chunks of the body are views of it, not copies. */
+/** The frame in chunks of at most CHUNK_BYTES. Those of the body are views of it, unless the body is small. */
 export function* encodeFrame(
   head: FrameHead,
   header: Uint8Array,
   body?: Uint8Array,
 ): Generator<Uint8Array, void, undefined> {
-  const first = new Uint8Array(PREFIX_BYTES + header.length)
+  const bodyStart = PREFIX_BYTES + header.length
+  const small = body !== undefined && body.length <= SMALL_BODY_BYTES
+  const first = new Uint8Array(bodyStart + (small ? body.length : 0))
   const view = new DataView(first.buffer)
   view.setUint32(0, MAGIC, true)
   view.setUint8(4, CODE_OF_KIND[head.kind])
@@ -93,8 +98,9 @@ export function* encodeFrame(
   view.setUint32(24, crc32(body ?? header.subarray(0, 0)), true)
   view.setUint32(28, crc32(first.subarray(0, 28)), true)
   first.set(header, PREFIX_BYTES)
+  if (small) first.set(body, bodyStart)
   yield first
-  if (body === undefined) return
+  if (body === undefined || small) return
   for (let offset = 0; offset < body.length; offset += CHUNK_BYTES) {
     yield body.subarray(offset, offset + CHUNK_BYTES)
   }

@@ -24,6 +24,9 @@ const KEY_BYTES = 32
 /** Noise counts a packet's length in two bytes. */
 const PACKET_BYTES = 65_535
 
+/** Up to here a copy costs less than the system call that each piece is written with. */
+const SMALL_BYTES = 16 * 1024
+
 /** A new key pair as DER, in which the last 32 bytes are the key itself. */
 function newKeyPair(): KeyPair {
   const { publicKey, privateKey } = generateKeyPairSync('x25519')
@@ -105,8 +108,9 @@ export const noiseCrypto: ICryptoInterface = {
   chaCha20Poly1305Encrypt(plaintext, nonce, ad, key) {
     const cipher = createCipheriv(CIPHER, keyObject(key), nonce, { authTagLength: TAG_BYTES })
     if (ad.length > 0) cipher.setAAD(ad, { plaintextLength: plaintext.byteLength })
-    if (plaintext instanceof Uint8Array) {
-      return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+    if (plaintext instanceof Uint8Array || plaintext.byteLength <= SMALL_BYTES) {
+      const encrypted = cipher.update(plaintext.subarray())
+      return Buffer.concat([encrypted, cipher.final(), cipher.getAuthTag()])
     }
     // An empty list to collect in. A stream cipher gives as many bytes as it gets, and none at the end.
     const output = plaintext.sublist(0, 0)
