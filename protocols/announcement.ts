@@ -1,4 +1,4 @@
-/** What every holder tells whoever listens, once a step: small, signed by the network, never waited for. */
+/** What every holder tells whoever listens, now and then: small, signed by the network, never waited for. */
 import { z } from 'zod'
 import type { Network, PeerId } from './network.ts'
 

@@ -35,5 +35,8 @@ export const TIMEOUTS = {
   farewellMs: 2_000,
 } as const
 
+/** Between two announcements of one holder. */
+export const ANNOUNCEMENT_INTERVAL_MS = 2_000
+
 /** How often a step is tried before the run is given up. */
 export const STEP_ATTEMPTS = 3

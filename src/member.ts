@@ -1,5 +1,5 @@
 /** A peer's side of the run: follows the roster, holds at most one stage, and does what the coordinator asks. */
-import { announce, listen } from '../protocols/announcement.ts'
+import { type Announcement, announce, listen } from '../protocols/announcement.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Roster } from '../protocols/membership.ts'
@@ -13,7 +13,7 @@ import type { AnyStage, Parameter } from '../stages/stage.ts'
 import { gatherStage } from './gather.ts'
 import { Holding } from './holding.ts'
 import type { Journal } from './journal.ts'
-import { TIMEOUTS } from './limits.ts'
+import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
 import { coordinatorOf, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
 import type { Data } from './work.ts'
@@ -58,6 +58,7 @@ export class Member {
   #committed = 0
   #held: Holding | null = null
   #heardAt: number
+  #announcedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MemberOptions) {
     this.#options = options
@@ -326,18 +327,19 @@ export class Member {
     }
     const { update, busySeconds } = await this.#holding().commit(question)
     this.#committed = step
-    const { index: stage } = this.#holding()
-    const members = this.#roster.members.length
-    announce(this.#options.network, this.#options.runId, {
-      stage,
-      step,
-      epoch,
-      members,
-      loss,
-      busySeconds,
-    })
+    this.#announce({ step, loss, busySeconds })
     this.#options.journal.write({ type: 'committed', step, loss, ...update })
     return { committed: step }
+  }
+
+  /** Every announcement costs each member a signature's check, so that a fast swarm must not make one a step. */
+  #announce(step: Pick<Announcement, 'step' | 'loss' | 'busySeconds'>): void {
+    const { network, clock, runId } = this.#options
+    if (clock.now() - this.#announcedAt < ANNOUNCEMENT_INTERVAL_MS) return
+    this.#announcedAt = clock.now()
+    const { epoch, members } = this.#roster!
+    const { index: stage } = this.#holding()
+    announce(network, runId, { ...step, stage, epoch, members: members.length })
   }
 
   /** The stage, if it is as the asker believes: weights of another step must not be averaged. */
