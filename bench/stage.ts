@@ -1,5 +1,5 @@
 /** One body stage against this machine's own matrix-product rate, in one run. */
-import { sequencesPerRun } from '../stages/engine.ts'
+import { sequencesPerRun } from '../stages/chunks.ts'
 import { Graph } from '../stages/graph.ts'
 import type { StageConfig } from '../stages/model.ts'
 import { encodeModel } from '../stages/onnx.ts'

@@ -1,5 +1,6 @@
 /** Buffers and compiled programs of one stage, and how they are brought together for a run. */
 
+import { LIMITS, type Limits, sequencesPerRun } from './chunks.ts'
 import type { StageConfig } from './model.ts'
 import { initializeWeights, layoutOf, parameterView } from './parameters.ts'
 import { type Programs, SUM } from './programs.ts'
@@ -21,37 +22,15 @@ export interface StageOptions {
   readonly threads: number
   /** The run's: initial weights depend on it and on their names alone. */
   readonly random: Random
+  /** Default {@link LIMITS}. */
+  readonly limits?: Limits
 }
 
 /** What the caller brings for inputs and outputs of a program: whole microbatches. */
 type Arrays = Readonly<Record<string, Float32Array | Int32Array>>
 
-/** Rows (tokens) for which the activations of one layer stay in the cache of a core from operator to operator. */
-const ROWS_PER_THREAD = 512
-
-/**
- * Sequences that one run takes. A microbatch is cut into as many runs as that makes: gradient sums grow in place, so it
- * costs nothing, and on a CPU it is faster and takes less memory. A GPU is better off with all at once.
- */
-export function sequencesPerRun(
-  { microbatch: { batch, context } }: StageConfig,
-  { provider, threads }: Omit<StageOptions, 'random'>,
-): number {
-  if (provider !== 'cpu') return batch
-  let sequences = batch
-  while (
-    sequences > 1 &&
-    (batch % sequences > 0 || sequences * context > ROWS_PER_THREAD * threads)
-  ) {
-    sequences--
-  }
-  return sequences
-}
-
 export class Engine<Program extends string> {
   readonly state: StageState
-  /** That a microbatch takes. */
-  readonly runs: number
   readonly #config: StageConfig
   readonly #graphs: Programs<Program>
   readonly #sessions: Readonly<Record<Program | StateProgram, Session>>
@@ -61,13 +40,11 @@ export class Engine<Program extends string> {
   private constructor(
     config: StageConfig,
     stage: number,
-    runs: number,
     graphs: Programs<Program>,
     sessions: Readonly<Record<Program | StateProgram, Session>>,
   ) {
     const layout = layoutOf(config, stage)
     this.state = new StageState(layout, config.optimizer, sessions)
-    this.runs = runs
     this.#config = config
     this.#graphs = graphs
     this.#sessions = sessions
@@ -80,28 +57,34 @@ export class Engine<Program extends string> {
     }
   }
 
-  /** @param programs builds the graphs for so many sequences a run */
+  /** @param programs builds the graphs, for so many sequences a run */
   static async create<Program extends string>(
     config: StageConfig,
     stage: number,
-    programs: (config: StageConfig, sequences: number) => Programs<Program>,
-    { random, ...options }: StageOptions,
+    programs: (config: StageConfig, sequences: number, limits: Limits) => Programs<Program>,
+    { random, limits = LIMITS, ...options }: StageOptions,
   ): Promise<Engine<Program>> {
     const layout = layoutOf(config, stage)
-    const sequences = sequencesPerRun(config, options)
-    const graphs = programs(config, sequences)
+    const graphs = programs(config, sequencesPerRun(config, options), limits)
     const sessions = await createSessions({ ...graphs, ...statePrograms(layout) }, options)
-    const runs = config.microbatch.batch / sequences
-    const engine = new Engine(config, stage, runs, graphs, sessions)
+    const engine = new Engine(config, stage, graphs, sessions)
     initializeWeights(engine.state.weights, layout, random)
     return engine
+  }
+
+  /** Runs that a microbatch takes: what is fed has a row for each token. */
+  runsOf(program: Program): number {
+    const { batch, context } = this.#config.microbatch
+    const fed = this.#graphs[program].inputs.find(({ name }) => !this.#own.has(name))!
+    return (batch * context) / fed.shape[0]!
   }
 
   /** Runs a program over a microbatch. Weights and gradient sums are bound by name. */
   async run(program: Program, feeds: Arrays, outputs: Arrays): Promise<void> {
     const graph = this.#graphs[program]
     const session = this.#sessions[program]
-    for (let run = 0; run < this.runs; run++) {
+    const runs = this.runsOf(program)
+    for (let run = 0; run < runs; run++) {
       const part = (array: Float32Array | Int32Array, shape: readonly number[]) => {
         const size = sizeOf(shape)
         return tensor(array.subarray(run * size, (run + 1) * size), shape)

@@ -57,14 +57,14 @@ async function ends(config: StageConfig, options: StageOptions): Promise<EndsSta
     },
     async lossAndGradient(input, targets) {
       engine.checkTokens(targets)
-      const loss = new Float32Array(engine.runs)
+      const loss = new Float32Array(engine.runsOf('lossAndGradient'))
       const inputGradient = engine.newActivation()
       await engine.run('lossAndGradient', { input, targets }, { loss, inputGradient })
       return { loss: sum(loss), inputGradient }
     },
     async loss(input, targets) {
       engine.checkTokens(targets)
-      const loss = new Float32Array(engine.runs)
+      const loss = new Float32Array(engine.runsOf('loss'))
       await engine.run('loss', { input, targets }, { loss })
       return sum(loss)
     },

@@ -1,8 +1,9 @@
 /**
- * The graphs of a stage. Each takes some whole sequences of a microbatch; what the sequences add to gradient sums and
- * loss adds up over the runs.
+ * The graphs of a stage. Each takes some whole sequences of a microbatch, the head some tokens; what they add to
+ * gradient sums and loss adds up over the runs.
  */
 import { gradients, type Incoming } from './autodiff.ts'
+import { headRows, type Limits } from './chunks.ts'
 import { Graph, type Value } from './graph.ts'
 import { type Context, crossEntropy, embed, head, layer, positions } from './llama.ts'
 import type { StageConfig } from './model.ts'
@@ -45,6 +46,7 @@ export function bodyPrograms(
 export function endsPrograms(
   config: StageConfig,
   sequences: number,
+  limits: Limits,
 ): Programs<'embed' | 'embedBackward' | 'loss' | 'lossAndGradient'> {
   const table = ['model.embed_tokens.weight']
   const embedding = begin(config, ENDS, sequences, table)
@@ -56,11 +58,12 @@ export function endsPrograms(
 
   const top = ['model.norm.weight', 'lm_head.weight']
   const measuring = begin(config, ENDS, sequences, top)
-  const measured = headAndLoss(measuring, config)
+  const rows = headRows(config, sequences, limits)
+  const measured = headAndLoss(measuring, config, rows)
   measuring.graph.output('loss', measured.loss)
 
   const learning = begin(config, ENDS, sequences, top)
-  const { input, logits, loss, gradient } = headAndLoss(learning, config)
+  const { input, logits, loss, gradient } = headAndLoss(learning, config, rows)
   learning.graph.output('loss', loss)
   differentiate(learning, { value: logits, gradient }, input)
 
@@ -93,12 +96,16 @@ function begin(
   return { graph, model: config.model, microbatch, weights, weight: (name) => weights.get(name)! }
 }
 
-function activation({ graph, model, microbatch }: Program, name: string): Value {
-  return graph.float(name, [microbatch.batch * microbatch.context, model.hiddenSize])
+function rowsOf({ microbatch }: Program): number {
+  return microbatch.batch * microbatch.context
 }
 
-function tokens({ graph, microbatch }: Program, name: string): Value {
-  return graph.input(name, 'int32', [microbatch.batch * microbatch.context])
+function activation(program: Program, name: string, rows = rowsOf(program)): Value {
+  return program.graph.float(name, [rows, program.model.hiddenSize])
+}
+
+function tokens(program: Program, name: string, rows = rowsOf(program)): Value {
+  return program.graph.input(name, 'int32', [rows])
 }
 
 function layers(program: Program, input: Value, { model, bodyStages }: StageConfig): Value {
@@ -112,15 +119,13 @@ function layers(program: Program, input: Value, { model, bodyStages }: StageConf
   return x
 }
 
-function headAndLoss(program: Program, { microbatch }: StageConfig) {
-  const input = activation(program, 'input')
+/** Of so many rows, so that the logits of a microbatch need not exist whole. */
+function headAndLoss(program: Program, { microbatch }: StageConfig, rows: number) {
+  const input = activation(program, 'input', rows)
   const logits = head(program, input)
   const count = microbatch.batch * microbatch.context
-  return {
-    input,
-    logits,
-    ...crossEntropy(program.graph, logits, tokens(program, 'targets'), count),
-  }
+  const targets = tokens(program, 'targets', rows)
+  return { input, logits, ...crossEntropy(program.graph, logits, targets, count) }
 }
 
 /** Adds the gradients of the weights to their sums, in place, and gives the input's. */

@@ -1,5 +1,6 @@
 /** Llamas that PyTorch has trained in float64, and our stages with the same weights. */
 import { readFileSync } from 'node:fs'
+import { LIMITS, type Limits } from '../../stages/chunks.ts'
 import type { StageConfig } from '../../stages/model.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import { parameterView } from '../../stages/parameters.ts'
@@ -69,8 +70,9 @@ export interface Llama {
   readonly all: readonly AnyStage[]
 }
 
-export async function createLlama(golden: Golden): Promise<Llama> {
-  const options = { provider: 'cpu', threads: 1, random: new Random('golden') } as const
+export async function createLlama(golden: Golden, limits: Limits = LIMITS): Promise<Llama> {
+  const random = new Random('golden')
+  const options = { provider: 'cpu', threads: 1, random, limits } as const
   const ends = await createLocalStage(golden.config, 0, options)
   const body: BodyStage[] = []
   for (let stage = 1; stage <= golden.config.bodyStages; stage++) {

@@ -1,5 +1,6 @@
 /** ONNX Runtime rewrites graphs as it loads them; what they compute must stay the same. */
 import { expect, it } from 'vitest'
+import { LIMITS } from '../../stages/chunks.ts'
 import type { Graph } from '../../stages/graph.ts'
 import { encodeModel } from '../../stages/onnx.ts'
 import { adamwProgram, sumOfSquaresProgram } from '../../stages/optimizer.ts'
@@ -12,7 +13,7 @@ import { runGraph } from './run-graph.ts'
 
 const programs: [string, Graph][] = [
   ...Object.entries(bodyPrograms(config, 2)),
-  ...Object.entries(endsPrograms(config, 2)),
+  ...Object.entries(endsPrograms(config, 2, LIMITS)),
   ['adamw', adamwProgram(32)],
   ['sumOfSquares', sumOfSquaresProgram(32)],
 ]

@@ -1,6 +1,6 @@
 /** How the layers are dealt out, and a microbatch to runs, changes nothing but rounding. */
 import { describe, expect, it } from 'vitest'
-import { sequencesPerRun } from '../../stages/engine.ts'
+import { sequencesPerRun } from '../../stages/chunks.ts'
 import type { StageConfig } from '../../stages/model.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import { parameterView } from '../../stages/parameters.ts'
