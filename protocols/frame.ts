@@ -20,7 +20,7 @@
 import { crc32 } from 'node:zlib'
 import { fromString } from 'uint8arrays'
 import { ProtocolError } from './errors.ts'
-import { type Json, LIMITS, type Message } from './network.ts'
+import { LIMITS, type Message } from './network.ts'
 
 export const PREFIX_BYTES = 32
 
@@ -137,12 +137,3 @@ export function decodePrefix(bytes: Uint8Array): FramePrefix {
 export function notAFrame(why: string): ProtocolError {
   return new ProtocolError('CORRUPT', `not a frame: ${why}`)
 }
-
-/** The header that an error crosses the wire with. */
-export function encodeError(error: ProtocolError): Uint8Array {
-  const message = error.message.slice(0, ERROR_MESSAGE_CHARACTERS)
-  return fromString(JSON.stringify({ code: error.code, message } satisfies Json))
-}
-
-/** Enough to say what was wrong; an error must always fit a header. */
-const ERROR_MESSAGE_CHARACTERS = 2_000

@@ -1,12 +1,13 @@
 /** The calling side: one long-lived stream to each peer for each protocol; calls share it, told apart by their id. */
 import type { Stream } from '@libp2p/interface'
 import { type Clock, withDeadline } from './clock.ts'
-import { ProtocolError, type ProtocolErrorCode } from './errors.ts'
+import { ProtocolError } from './errors.ts'
 import { encodeFrame, encodeHeader, type FrameHead } from './frame.ts'
 import { FrameStream, type FrameStreamOwner, lost } from './libp2p-stream.ts'
 import type { AcceptBody, CallOptions, Message, PeerId, Received } from './network.ts'
 import { Tally } from './tally.ts'
 import { unreachable } from './unreachable.ts'
+import { decodeError } from './wire-error.ts'
 
 /** Calls to one peer that have not ended. Beyond it a caller is told BUSY. */
 export const CALLS_PER_PEER_MAX = 64
@@ -181,30 +182,4 @@ class CallStream implements FrameStreamOwner {
     this.#pending.delete(id)
     return answer
   }
-}
-
-const CODES: Readonly<Record<ProtocolErrorCode, true>> = {
-  TIMEOUT: true,
-  PEER_LOST: true,
-  UNREACHABLE: true,
-  UNKNOWN_PROTOCOL: true,
-  BAD_MESSAGE: true,
-  TOO_LARGE: true,
-  CORRUPT: true,
-  WRONG_SHAPE: true,
-  NON_FINITE: true,
-  WRONG_RUN: true,
-  STALE: true,
-  BUSY: true,
-  REFUSED: true,
-  INTERNAL: true,
-}
-
-/** What another peer calls an error is checked like everything else that it says. */
-function decodeError(header: unknown): ProtocolError {
-  const { code, message } = Object(header) as { code?: unknown; message?: unknown }
-  if (typeof code !== 'string' || !Object.hasOwn(CODES, code) || typeof message !== 'string') {
-    return new ProtocolError('INTERNAL', 'the peer answered with an error of unknown form')
-  }
-  return new ProtocolError(code as ProtocolErrorCode, message)
 }

@@ -1,11 +1,12 @@
 /** The answering side: runs handlers for the requests that arrive on streams which peers opened to us. */
 import type { Stream } from '@libp2p/interface'
 import type { Clock } from './clock.ts'
-import { ProtocolError, type ProtocolErrorCode } from './errors.ts'
-import { encodeError, encodeFrame, encodeHeader, type FrameHead } from './frame.ts'
+import { ProtocolError } from './errors.ts'
+import { encodeFrame, encodeHeader, type FrameHead } from './frame.ts'
 import { FrameStream, type FrameStreamOwner, lost } from './libp2p-stream.ts'
 import type { Handler, Message, PeerId, Received } from './network.ts'
 import { Tally } from './tally.ts'
+import { asProtocolError, encodeError } from './wire-error.ts'
 
 /** Requests of one peer that are being handled. Beyond it the peer is told BUSY. */
 export const REQUESTS_PER_PEER_MAX = 64
@@ -79,16 +80,19 @@ class ServedStream implements FrameStreamOwner {
   }
 
   accept(head: FrameHead, header: unknown, length: number): Uint8Array {
-    const handler = this.#admit(head)
+    const handler = this.#handlerOf(head)
     if (handler.accept === undefined) {
       throw new ProtocolError('REFUSED', 'this protocol takes no body')
     }
+    this.#assertRoom()
     return handler.accept(this.#from, header, length)
   }
 
   received(head: FrameHead, message: Received): void {
     try {
-      const handler = this.#admit(head)
+      const handler = this.#handlerOf(head)
+      // Whoever accepted a body made room for the request then, and waits for it.
+      if (message.body === undefined) this.#assertRoom()
       void this.#init.running.during(this.#from, () => this.#answer(head, handler, message))
     } catch (refusal) {
       this.refused(head, refusal)
@@ -101,16 +105,19 @@ class ServedStream implements FrameStreamOwner {
     void this.#send(encodeFrame({ kind: 'error', id }, encodeError(error)))
   }
 
-  #admit({ kind }: FrameHead): Handler {
+  #handlerOf({ kind }: FrameHead): Handler {
     if (kind !== 'request') throw new ProtocolError('REFUSED', 'only requests are answered here')
     const handler = this.#init.handler()
     if (handler === undefined) {
       throw new ProtocolError('UNKNOWN_PROTOCOL', 'this protocol is no longer spoken')
     }
+    return handler
+  }
+
+  #assertRoom(): void {
     if (this.#init.running.of(this.#from) >= REQUESTS_PER_PEER_MAX) {
       throw new ProtocolError('BUSY', `${REQUESTS_PER_PEER_MAX} requests are being handled already`)
     }
-    return handler
   }
 
   async #answer({ id }: FrameHead, handler: Handler, message: Received): Promise<void> {
@@ -144,10 +151,4 @@ class ServedStream implements FrameStreamOwner {
       this.#frames.abort(asProtocolError(error))
     }
   }
-}
-
-function asProtocolError(error: unknown, code?: ProtocolErrorCode): ProtocolError {
-  if (error instanceof ProtocolError && code === undefined) return error
-  const message = error instanceof Error ? error.message : String(error)
-  return new ProtocolError(code ?? 'INTERNAL', message, { cause: error })
 }

@@ -1,7 +1,7 @@
 /** One peer of a virtual network: whom it knows, whom it is connected to, and its calls that have not ended. */
 import { type Clock, withDeadline } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
-import { encodeError, PREFIX_BYTES } from '../protocols/frame.ts'
+import { PREFIX_BYTES } from '../protocols/frame.ts'
 import type {
   AcceptBody,
   CallOptions,
@@ -13,6 +13,7 @@ import type {
   Received,
 } from '../protocols/network.ts'
 import { unreachable } from '../protocols/unreachable.ts'
+import { encodeError } from '../protocols/wire-error.ts'
 import { type Parcel, pack, unpack } from './parcel.ts'
 import type { Load } from './wire.ts'
 
