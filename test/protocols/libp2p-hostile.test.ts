@@ -109,6 +109,34 @@ describe('a peer that asks', () => {
     await another.stop()
   })
 
+  test('is let in with the body that was accepted, whatever else it has asked meanwhile', async () => {
+    const accepted = Promise.withResolvers<void>()
+    const full = Promise.withResolvers<void>()
+    let running = 0
+    peer.handle(PROTOCOL, {
+      accept(_from, _header, length) {
+        accepted.resolve()
+        return new Uint8Array(length)
+      },
+      handle(_from, { body }) {
+        if (body !== undefined) return Promise.resolve({ header: 'with a body' })
+        if (++running === REQUESTS_PER_PEER_MAX) full.resolve()
+        return forever
+      },
+    })
+    const [stream, other] = [await dial(), await dial()]
+    const answers = answersOn(stream, 1)
+    const bytes = frameBytes({ kind: 'request', id: 1 }, { header: null, body: noise(100) })
+    stream.send(bytes.subarray(0, -1))
+    await accepted.promise
+    for (let id = 0; id < REQUESTS_PER_PEER_MAX; id++) {
+      other.send(frameBytes({ kind: 'request', id }, { header: null }))
+    }
+    await full.promise
+    stream.send(bytes.subarray(-1))
+    expect(await answers).toMatchObject([[{ kind: 'answer' }, { header: 'with a body' }]])
+  })
+
   test('without end and reads no answer loses its stream', async () => {
     peer.handle(PROTOCOL, { handle: async () => ({ header: null, body: noise(4_000_000) }) })
     const stream = await dial()
