@@ -21,10 +21,16 @@ const config: StageConfig = {
   optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 },
   bodyStages: 1,
 }
-const WHOLE: Limits = { logits: Number.MAX_SAFE_INTEGER }
+const WHOLE: Limits = {
+  ...LIMITS,
+  logits: Number.MAX_SAFE_INTEGER,
+  scores: Number.MAX_SAFE_INTEGER,
+}
 const CASES: Readonly<Record<string, readonly [stage: 0 | 1, limits: Limits]>> = {
   'ends whole': [0, WHOLE],
   'ends streamed': [0, LIMITS],
+  'body whole': [1, WHOLE],
+  'body streamed': [1, LIMITS],
 }
 
 /** Peak and seconds of the second microbatch of a case, in this process. */

@@ -1,5 +1,5 @@
 /** One body stage against this machine's own matrix-product rate, in one run. */
-import { sequencesPerRun } from '../stages/chunks.ts'
+import { LIMITS, sequencesPerRun } from '../stages/chunks.ts'
 import { Graph } from '../stages/graph.ts'
 import type { StageConfig } from '../stages/model.ts'
 import { encodeModel } from '../stages/onnx.ts'
@@ -74,7 +74,7 @@ export async function benchStage(config: StageConfig, threads: number, rounds = 
   const options = { provider: 'cpu', threads } as const
   const sequences = sequencesPerRun(config, options)
   const runs = config.microbatch.batch / sequences
-  const { forward, backward } = bodyPrograms(config, sequences)
+  const { forward, backward } = bodyPrograms(config, sequences, LIMITS)
   const square = await squareProduct(options)
   const empty = await dispatch(backward, options)
   const products = await productsOf(

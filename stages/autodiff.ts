@@ -2,6 +2,7 @@
 import type { Graph, Node, Value } from './graph.ts'
 import type { Operands, Operator } from './ops/operator.ts'
 import { operators } from './ops.ts'
+import { recompute, runs } from './recompute.ts'
 import { sameShape } from './shape.ts'
 
 /** A value and the gradient of the loss with respect to it. */
@@ -25,7 +26,36 @@ export function gradients(
   const path = graph.nodes.filter((node) => node.outputs.some((output) => varying.has(output)))
   const known = new Map(sums)
   for (const { value, gradient } of incoming) accumulate(graph, known, value, gradient)
-  for (const node of path.toReversed()) {
+  let before: readonly Value[] = []
+  for (const { segment, nodes } of runs(path)) {
+    if (segment === undefined) {
+      walk(graph, nodes, varying, known)
+      continue
+    }
+    const again = recompute(graph, nodes, segment, varying, known, before)
+    walk(graph, again, varying, known)
+    const inputs = new Set(nodes.flatMap((node) => node.inputs))
+    before = [...inputs].flatMap((input) =>
+      input.node?.segment === segment ? [] : (known.get(input) ?? []),
+    )
+  }
+  return targets.map((target) => {
+    const gradient = known.get(target)
+    if (gradient === undefined || gradient === sums.get(target)) {
+      throw new Error(`nothing differentiable leads from ${target.name} to the outputs`)
+    }
+    return gradient
+  })
+}
+
+/** Takes the gradients of the nodes' outputs back to their inputs, last node first. */
+function walk(
+  graph: Graph,
+  nodes: readonly Node[],
+  varying: ReadonlySet<Value>,
+  known: Map<Value, Value>,
+): void {
+  for (const node of nodes.toReversed()) {
     const outputGradients = node.outputs.map((output) => known.get(output))
     if (outputGradients.every((gradient) => gradient === undefined)) continue
     const before = graph.nodes.length
@@ -37,13 +67,6 @@ export function gradients(
       accumulate(graph, known, input, sumTo(graph, gradient, input.shape), fresh)
     }
   }
-  return targets.map((target) => {
-    const gradient = known.get(target)
-    if (gradient === undefined || gradient === sums.get(target)) {
-      throw new Error(`nothing differentiable leads from ${target.name} to the outputs`)
-    }
-    return gradient
-  })
 }
 
 /** The targets and all values computed from them. */

@@ -5,9 +5,13 @@ import type { StageConfig } from './model.ts'
 export interface Limits {
   /** Tokens of a run x vocabulary. Smaller ones would have the head's gradient sum go through memory too often. */
   readonly logits: number
+  /** Heads of a run x queries x keys. */
+  readonly scores: number
+  /** Fewer queries than this at a time make thin products, and more nodes than they save memory. */
+  readonly leastQueries: number
 }
 
-export const LIMITS: Limits = { logits: 32 << 20 }
+export const LIMITS: Limits = { logits: 32 << 20, scores: 32 << 20, leastQueries: 64 }
 
 /** Rows (tokens) for which the activations of one layer stay in the cache of a core from operator to operator. */
 const ROWS_PER_THREAD = 512
@@ -35,6 +39,19 @@ export function headRows(
 ): number {
   const rows = logits / (model.vocabSize * Float32Array.BYTES_PER_ELEMENT)
   return largestDivisor(batch * context, Math.min(sequences * context, rows))
+}
+
+/** Numbers of queries, in the order of the sequence, whose scores are computed at a time. */
+export function queryChunks(
+  context: number,
+  heads: number,
+  { scores, leastQueries }: Limits,
+): number[] {
+  const fit = Math.floor(scores / (heads * context * Float32Array.BYTES_PER_ELEMENT))
+  const each = Math.min(context, Math.max(fit, leastQueries))
+  const whole: number[] = Array(Math.floor(context / each)).fill(each)
+  const rest = context % each
+  return rest === 0 ? whole : [...whole, rest]
 }
 
 /** At most `most`, at least 1: graphs have static shapes, so all pieces are equal. */

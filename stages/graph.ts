@@ -20,6 +20,14 @@ export interface Node {
   readonly inputs: readonly Value[]
   readonly outputs: readonly Value[]
   readonly attributes: Attributes
+  /** What it is computed again with for the gradient; undefined if its outputs are kept. */
+  readonly segment: Segment | undefined
+}
+
+/** Nodes that follow each other, whose values are not kept for the gradient but computed again when that arrives. */
+export interface Segment {
+  /** Values from outside that the nodes read and that all of their large values depend on. */
+  readonly anchors: readonly Value[]
 }
 
 export interface Output {
@@ -37,6 +45,7 @@ export class Graph {
   readonly constants: Value[] = []
   readonly #constantsByContent = new Map<string, Value>()
   #scope = ''
+  #segment: Segment | undefined
 
   input(name: string, dtype: DType, shape: readonly number[]): Value {
     const value = { name, dtype, shape, node: undefined, data: undefined }
@@ -87,7 +96,7 @@ export class Graph {
     const name = `${this.#scope}${op}_${this.nodes.length}`
     const types = this.#infer(name, op, inputs, attributes)
     const outputs: Value[] = []
-    const node = { name, op, inputs, outputs, attributes }
+    const node = { name, op, inputs, outputs, attributes, segment: this.#segment }
     for (const [i, type] of types.entries()) {
       outputs.push({ ...type, name: `${name}:${i}`, node, data: undefined })
     }
@@ -103,6 +112,16 @@ export class Graph {
       return build()
     } finally {
       this.#scope = outer
+    }
+  }
+
+  /** Makes the nodes that `build` adds a segment; there are none within another. */
+  recomputed<T>(anchors: readonly Value[], build: () => T): T {
+    this.#segment = { anchors }
+    try {
+      return build()
+    } finally {
+      this.#segment = undefined
     }
   }
 

@@ -2,10 +2,12 @@
  * The graphs of a stage. Each takes some whole sequences of a microbatch, the head some tokens; what they add to
  * gradient sums and loss adds up over the runs.
  */
+import { positions } from './attention.ts'
 import { gradients, type Incoming } from './autodiff.ts'
-import { headRows, type Limits } from './chunks.ts'
+import { headRows, type Limits, queryChunks } from './chunks.ts'
+import type { Context } from './context.ts'
 import { Graph, type Value } from './graph.ts'
-import { type Context, crossEntropy, embed, head, layer, positions } from './llama.ts'
+import { crossEntropy, embed, head, layer } from './llama.ts'
 import type { StageConfig } from './model.ts'
 import { ENDS, layoutOf } from './parameters.ts'
 
@@ -25,11 +27,12 @@ export type Programs<Name extends string> = Readonly<Record<Name, Graph>>
 export function bodyPrograms(
   config: StageConfig,
   sequences: number,
+  limits: Limits,
 ): Programs<'forward' | 'backward'> {
-  const forward = begin(config, 1, sequences)
+  const forward = begin(config, 1, sequences, limits)
   forward.graph.output('output', layers(forward, activation(forward, 'input'), config))
 
-  const backward = begin(config, 1, sequences)
+  const backward = begin(config, 1, sequences, limits)
   const input = activation(backward, 'input')
   const value = layers(backward, input, config)
   differentiate(backward, { value, gradient: activation(backward, 'outputGradient') }, input)
@@ -49,20 +52,20 @@ export function endsPrograms(
   limits: Limits,
 ): Programs<'embed' | 'embedBackward' | 'loss' | 'lossAndGradient'> {
   const table = ['model.embed_tokens.weight']
-  const embedding = begin(config, ENDS, sequences, table)
+  const embedding = begin(config, ENDS, sequences, limits, table)
   embedding.graph.output('output', embed(embedding, tokens(embedding, 'tokens')))
 
-  const scattering = begin(config, ENDS, sequences, table)
+  const scattering = begin(config, ENDS, sequences, limits, table)
   const value = embed(scattering, tokens(scattering, 'tokens'))
   differentiate(scattering, { value, gradient: activation(scattering, 'outputGradient') })
 
   const top = ['model.norm.weight', 'lm_head.weight']
-  const measuring = begin(config, ENDS, sequences, top)
+  const measuring = begin(config, ENDS, sequences, limits, top)
   const rows = headRows(config, sequences, limits)
   const measured = headAndLoss(measuring, config, rows)
   measuring.graph.output('loss', measured.loss)
 
-  const learning = begin(config, ENDS, sequences, top)
+  const learning = begin(config, ENDS, sequences, limits, top)
   const { input, logits, loss, gradient } = headAndLoss(learning, config, rows)
   learning.graph.output('loss', loss)
   differentiate(learning, { value: logits, gradient }, input)
@@ -85,6 +88,7 @@ function begin(
   config: StageConfig,
   stage: number,
   sequences: number,
+  limits: Limits,
   names?: readonly string[],
 ): Program {
   const graph = new Graph()
@@ -92,8 +96,11 @@ function begin(
     ({ name }) => names === undefined || names.includes(name),
   )
   const weights = new Map(parameters.map(({ name, shape }) => [name, graph.float(name, shape)]))
-  const microbatch = { batch: sequences, context: config.microbatch.context }
-  return { graph, model: config.model, microbatch, weights, weight: (name) => weights.get(name)! }
+  const { model } = config
+  const { context } = config.microbatch
+  const queries = queryChunks(context, sequences * model.heads, limits)
+  const microbatch = { batch: sequences, context }
+  return { graph, model, microbatch, queries, weights, weight: (name) => weights.get(name)! }
 }
 
 function rowsOf({ microbatch }: Program): number {

@@ -1,9 +1,18 @@
 /** Operators that move elements without computing. */
 import type { Value } from '../graph.ts'
 import { sizeOf } from '../shape.ts'
-import { broadcast, check, checkCount, constantIntegers, type Operator } from './operator.ts'
+import {
+  axisOf,
+  broadcast,
+  check,
+  checkCount,
+  checkShape,
+  constantIntegers,
+  type Operator,
+  zeros,
+} from './operator.ts'
 
-type ShapeOp = 'Reshape' | 'Transpose' | 'Expand' | 'Trilu' | 'Cast'
+type ShapeOp = 'Reshape' | 'Transpose' | 'Expand' | 'Trilu' | 'Cast' | 'Split' | 'Concat'
 
 /** ONNX's number for int64, the one type we cast to: ScatterND takes no other indices. */
 export const INT64 = 7
@@ -59,6 +68,43 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
       checkCount(inputs, 1)
       check(to === INT64, 'only casts to int64')
       return [{ dtype: 'int64', shape: inputs[0]!.shape }]
+    },
+  },
+  /** Pieces of the sizes in operand 1, along one axis. */
+  Split: {
+    attributes: { axis: 'int' },
+    infer: (inputs, attributes) => {
+      checkCount(inputs, 2)
+      const [x, into] = inputs as [Value, Value]
+      const axis = axisOf(attributes, x.shape.length)
+      const sizes = constantIntegers(into)
+      const sum = sizes.reduce((a, b) => a + b, 0)
+      check(sum === x.shape[axis], `pieces [${sizes}] do not make up ${x.shape[axis]}`)
+      return sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(axis, size) }))
+    },
+    gradient: ({ graph, outputs, attributes, gradients }) => [
+      graph.add(
+        'Concat',
+        outputs.map(({ shape }, i) => gradients[i] ?? zeros(graph, shape)),
+        attributes,
+      ),
+      undefined,
+    ],
+  },
+  Concat: {
+    attributes: { axis: 'int' },
+    infer: (inputs, attributes) => {
+      checkCount(inputs, 1, Number.POSITIVE_INFINITY)
+      const [{ dtype, shape }] = inputs as [Value]
+      const axis = axisOf(attributes, shape.length)
+      for (const input of inputs) checkShape(input, shape.with(axis, input.shape[axis]!))
+      const sum = inputs.reduce((total, input) => total + input.shape[axis]!, 0)
+      return [{ dtype, shape: shape.with(axis, sum) }]
+    },
+    gradient: ({ graph, inputs, attributes, gradient }) => {
+      const axis = axisOf(attributes, gradient.shape.length)
+      const sizes = inputs.map(({ shape }) => shape[axis]!)
+      return graph.addAll('Split', [gradient, graph.integers(sizes)], attributes)
     },
   },
 }

@@ -1,11 +1,29 @@
 /** A run in pieces gives what it gives whole. */
 import { describe, expect, it } from 'vitest'
-import { headRows, LIMITS, type Limits } from '../../stages/chunks.ts'
+import { headRows, LIMITS, type Limits, queryChunks } from '../../stages/chunks.ts'
+import type { Node } from '../../stages/graph.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
-import { endsPrograms } from '../../stages/programs.ts'
+import { bodyPrograms, endsPrograms } from '../../stages/programs.ts'
+import { Random } from '../../stages/random.ts'
+import { sizeOf } from '../../stages/shape.ts'
 import { activation, config, options, tokens } from './fixtures.ts'
+import { interpret } from './interpreter.ts'
+import { runGraph } from './run-graph.ts'
 
 const { vocabSize } = config.model
+
+function leadsTo(from: Node, to: Node): boolean {
+  const seen = new Set<Node>()
+  const pending = [to]
+  for (const node of pending) {
+    for (const { node: source } of node.inputs) {
+      if (source === undefined || seen.has(source)) continue
+      seen.add(source)
+      pending.push(source)
+    }
+  }
+  return seen.has(from)
+}
 
 describe('the head', () => {
   const limits: Limits = { ...LIMITS, logits: 3 * vocabSize * 4 }
@@ -50,4 +68,62 @@ describe('the head', () => {
       expect(results[1]![i]!).toBeAllclose(whole, { relative: 1e-5 })
     }
   })
+})
+
+describe('attention', () => {
+  const { heads } = config.model
+  const { context } = config.microbatch
+  /** Of 9 tokens: 4, 4 and 1. */
+  const limits: Limits = { ...LIMITS, scores: 4 * 2 * heads * context * 4, leastQueries: 1 }
+  const one = { ...config, bodyStages: 3 }
+  const whole = bodyPrograms(one, 2, LIMITS)
+  const streamed = bodyPrograms(one, 2, limits)
+
+  it('takes as many queries at a time as keep their scores within the limit', () => {
+    expect(queryChunks(context, 2 * heads, LIMITS)).toEqual([9])
+    expect(queryChunks(context, 2 * heads, limits)).toEqual([4, 4, 1])
+    expect(queryChunks(512, 16, LIMITS)).toEqual([512])
+    expect(queryChunks(4096, 4, LIMITS)).toEqual(Array(8).fill(512))
+    expect(queryChunks(100, 1, { ...limits, scores: 1, leastQueries: 64 })).toEqual([64, 36])
+  })
+
+  it('makes no scores of keys that no query of the chunk may see', () => {
+    const shapes = streamed.backward.nodes
+      .filter(({ op }) => op === 'Softmax')
+      .map(({ outputs }) => outputs[0]!.shape.slice(2).join())
+    // Two layers, forward, and again for the gradient, the last chunk first.
+    const chunks = ['4,4', '4,8', '1,9']
+    const twice = [...chunks, ...chunks]
+    expect(shapes).toEqual([...twice, ...twice.toReversed()])
+  })
+
+  it('computes the scores of a chunk again when the chunk after it is done with', () => {
+    const again = streamed.backward.nodes.filter(({ op }) => op === 'Softmax').slice(-3)
+    for (const [i, node] of again.entries()) {
+      if (i > 0) expect(leadsTo(again[i - 1]!, node)).toBe(true)
+    }
+  })
+
+  it.each(['forward', 'backward'] as const)(
+    '%s gives what float64 gives unstreamed',
+    async (name) => {
+      const feeds = () =>
+        Object.fromEntries(
+          whole[name].inputs.map(({ name: input, shape }) => {
+            const random = new Random(input)
+            return [
+              input,
+              Float32Array.from({ length: sizeOf(shape) }, () => 0.3 * random.gaussian()),
+            ]
+          }),
+        )
+      const values = interpret(whole[name], feeds())
+      for (const optimization of ['disabled', 'all'] as const) {
+        const results = await runGraph(streamed[name], feeds(), { optimization })
+        for (const { name: output, value } of whole[name].outputs) {
+          expect(results[output]!).toBeAllclose(values.get(value)!.data, { relative: 1e-5 })
+        }
+      }
+    },
+  )
 })

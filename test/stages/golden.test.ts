@@ -1,5 +1,6 @@
 /** The whole model through its stages against PyTorch in float64. */
 import { afterEach, describe, expect, it } from 'vitest'
+import { LIMITS, type Limits } from '../../stages/chunks.ts'
 import {
   closeLlama,
   createLlama,
@@ -18,11 +19,18 @@ const RELATIVE = { relative: 1e-4 }
 let llama: Llama
 afterEach(() => closeLlama(llama))
 
-describe.each(['llama-mha', 'llama-gqa-tied', 'llama-swapped'])('%s', (name) => {
+const NAMES = ['llama-mha', 'llama-gqa-tied', 'llama-swapped']
+/** Head and attention over pieces of any length they may have. */
+const PIECES: Limits = { logits: 1000, scores: 1, leastQueries: 3 }
+
+describe.each([
+  ...NAMES.map((name) => ({ name, how: 'whole', limits: LIMITS })),
+  ...NAMES.map((name) => ({ name, how: 'in pieces', limits: PIECES })),
+])('$name, $how', ({ name, limits }) => {
   const golden = readGolden(name)
 
   it('has the loss, hidden states and gradients', async () => {
-    llama = await createLlama(golden)
+    llama = await createLlama(golden, limits)
     const { loss, lossWithoutGradient, hidden } = await runMicrobatch(llama, golden)
     expect([loss, lossWithoutGradient]).toBeAllclose([golden.tensor('loss')[0]!, loss], RELATIVE)
     for (const [i, state] of hidden.entries()) {
@@ -36,7 +44,7 @@ describe.each(['llama-mha', 'llama-gqa-tied', 'llama-swapped'])('%s', (name) => 
   })
 
   it('has the gradient norm', async () => {
-    llama = await createLlama(golden)
+    llama = await createLlama(golden, limits)
     await runMicrobatch(llama, golden)
     const norms: number[] = []
     const expected: number[] = []
@@ -51,7 +59,7 @@ describe.each(['llama-mha', 'llama-gqa-tied', 'llama-swapped'])('%s', (name) => 
   })
 
   it(`learns as PyTorch does for ${STEPS} steps`, async () => {
-    llama = await createLlama(golden)
+    llama = await createLlama(golden, limits)
     const { learningRate } = golden
     const tied = golden.tied ? new TiedOptimizer(golden, llama) : undefined
     const losses: number[] = []

@@ -195,6 +195,21 @@ const kernels: Readonly<Record<Op, Kernel>> = {
   Expand: ([x], _, node) => generate(node.outputs[0]!.shape, (at) => pick(x, at)),
   Trilu: ([x, k]) =>
     generate(x.shape, (at, i) => (at.at(-1)! - at.at(-2)! >= k.data[0]! ? x.data[i]! : 0)),
+  Split: ([x], { axis }, node) => {
+    let start = 0
+    return node.outputs.map(({ shape }) => {
+      const from = start
+      start += shape[Number(axis)]!
+      return generate(shape, (at) => pick(x, at.with(Number(axis), at[Number(axis)]! + from)))
+    })
+  },
+  Concat: (parts, { axis }, node) =>
+    generate(node.outputs[0]!.shape, (at) => {
+      let i = at[Number(axis)]!
+      let part = 0
+      while (i >= parts[part]!.shape[Number(axis)]!) i -= parts[part++]!.shape[Number(axis)]!
+      return pick(parts[part]!, at.with(Number(axis), i))
+    }),
   Gather: ([data, indices]) => {
     const width = sizeOf(data.shape.slice(1))
     return generate(

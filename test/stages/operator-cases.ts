@@ -126,6 +126,25 @@ export const operatorCases: Readonly<Record<Op, readonly GradientCase[]>> = {
         graph.addAll('Trilu', [x!, graph.constant([], BigInt64Array.of(1n))], { upper: 1 }),
     },
   ],
+  Split: [
+    withIntegers('Split', [[2, 6]], [1, 2, 3], { axis: 1 }),
+    // A piece that nobody asks the gradient of.
+    {
+      shapes: [[5, 2]],
+      build: (graph, [x]) => [graph.addAll('Split', [x!, graph.integers([2, 3])], { axis: 0 })[1]!],
+    },
+  ],
+  Concat: [
+    plain(
+      'Concat',
+      [
+        [2, 1, 3],
+        [2, 4, 3],
+        [2, 2, 3],
+      ],
+      { axis: 1 },
+    ),
+  ],
   Cast: [
     {
       shapes: [[5, 2]],

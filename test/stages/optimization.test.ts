@@ -12,7 +12,7 @@ import { interpret } from './interpreter.ts'
 import { runGraph } from './run-graph.ts'
 
 const programs: [string, Graph][] = [
-  ...Object.entries(bodyPrograms(config, 2)),
+  ...Object.entries(bodyPrograms(config, 2, LIMITS)),
   ...Object.entries(endsPrograms(config, 2, LIMITS)),
   ['adamw', adamwProgram(32)],
   ['sumOfSquares', sumOfSquaresProgram(32)],
@@ -57,6 +57,6 @@ it('updates weights to the same bits at every level: replicas must stay equal', 
 
 it('keeps models small: no constant grows with the square of the context', () => {
   const long = { ...config, microbatch: { batch: 1, context: 512 } }
-  const { backward } = bodyPrograms(long, 1)
+  const { backward } = bodyPrograms(long, 1, LIMITS)
   expect(encodeModel(backward).length).toBeLessThan(100_000)
 })
