@@ -1,9 +1,10 @@
 /** Lets a peer call itself: the coordinator is a member like the others, and asks itself in the same words. */
+import { type Clock, withDeadline } from './clock.ts'
 import { ProtocolError } from './errors.ts'
-import type { Handler, Network } from './network.ts'
+import type { CallOptions, Handler, Message, Network, PeerId, Received } from './network.ts'
 
 /** A network whose calls to `self` go straight to the handlers registered through it. */
-export function withLoopback(network: Network): Network {
+export function withLoopback(network: Network, clock: Clock): Network {
   const handlers = new Map<string, Handler>()
   return {
     self: network.self,
@@ -18,23 +19,12 @@ export function withLoopback(network: Network): Network {
         remove()
       }
     },
-    async call(peer, protocol, message, options) {
+    call(peer, protocol, message, options) {
       if (peer !== network.self) return network.call(peer, protocol, message, options)
-      const handler = handlers.get(protocol)
-      if (handler === undefined) throw new ProtocolError('UNKNOWN_PROTOCOL', protocol)
-      let body = message.body
-      if (body !== undefined) {
-        if (!handler.accept) throw new ProtocolError('REFUSED', `${protocol} takes no body`)
-        const buffer = handler.accept(peer, message.header, body.byteLength)
-        buffer.set(body)
-        body = buffer
-      }
-      const answer = await handler.handle(peer, { header: message.header, body })
-      if (answer.body === undefined) return answer
-      if (!options.accept) throw new ProtocolError('REFUSED', `${protocol}: unexpected body`)
-      const into = options.accept(answer.header, answer.body.byteLength)
-      into.set(answer.body)
-      return { header: answer.header, body: into }
+      const { timeoutMs, signal } = options
+      return withDeadline({ clock, timeoutMs, signal }, `this peer itself on ${protocol}`, () =>
+        dispatch(handlers.get(protocol), peer, protocol, message, options),
+      )
     },
     connect: (address, options) => network.connect(address, options),
     learn: (peer, addresses) => network.learn(peer, addresses),
@@ -44,4 +34,27 @@ export function withLoopback(network: Network): Network {
     onFound: (listener) => network.onFound(listener),
     stop: () => network.stop(),
   }
+}
+
+async function dispatch(
+  handler: Handler | undefined,
+  self: PeerId,
+  protocol: string,
+  message: Message,
+  options: CallOptions,
+): Promise<Received> {
+  if (handler === undefined) throw new ProtocolError('UNKNOWN_PROTOCOL', protocol)
+  let body = message.body
+  if (body !== undefined) {
+    if (!handler.accept) throw new ProtocolError('REFUSED', `${protocol} takes no body`)
+    const buffer = handler.accept(self, message.header, body.byteLength)
+    buffer.set(body)
+    body = buffer
+  }
+  const answer = await handler.handle(self, { header: message.header, body })
+  if (answer.body === undefined) return answer
+  if (!options.accept) throw new ProtocolError('REFUSED', `${protocol}: unexpected body`)
+  const into = options.accept(answer.header, answer.body.byteLength)
+  into.set(answer.body)
+  return { header: answer.header, body: into }
 }

@@ -43,3 +43,8 @@ export function peerAt({ route, position, driver }: MicrobatchHeader): string {
 export function stageAt({ route, position }: MicrobatchHeader): number {
   return route[position]?.stage ?? 0
 }
+
+/** Who hands on a microbatch that is at its position: the hop before it, in its direction. */
+export function senderOf({ route, position, direction, driver }: MicrobatchHeader): string {
+  return route[direction === 'forward' ? position - 1 : position + 1]?.peer ?? driver
+}

@@ -57,11 +57,14 @@ export const commit = procedure(
   z.strictObject({ committed: count }),
 )
 
-/** The loss on held-out microbatches, along the given routes; asked of the driver. */
+/** Pass the held-out microbatches on along their routes: the answer comes when this stage has done so with each. */
 export const evaluate = procedure(
   '/gensyn-node/evaluate/1.0.0',
   z.strictObject({ ...fence, routes: z.array(routeSchema).min(1).max(4096) }),
-  z.strictObject({ loss: z.number() }),
+  z.strictObject({
+    /** Their mean loss, nats a token; from the driver only. */
+    loss: z.number().nullable(),
+  }),
 )
 
 export type HoldQuestion = z.infer<typeof hold.question>

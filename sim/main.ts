@@ -45,7 +45,7 @@ export async function simulate(options: SimOptions, terminal: Terminal): Promise
     const lines = history.entries.map((entry) => `${JSON.stringify(entry)}\n`)
     replaceFile(options.journal, lines.join(''))
   }
-  const report = reportOf(own, run.microbatches)
+  const report = reportOf(own, run)
   terminal.event({ type: 'report', seed: run.seed, virtualSeconds: history.seconds, ...report })
   terminal.line(`${history.seconds.toFixed(1)} virtual seconds, seed ${run.seed}`)
   if (history.finished.failure !== null) throw new Error(history.finished.failure)

@@ -35,18 +35,20 @@ export class Children {
     const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
     const main = fileURLToPath(new URL(`./main${extension}`, import.meta.url))
     const started = spawn(process.execPath, [main, ...args, '--json'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // The channel is never written to: its end tells a child that its parent is gone, however that came about.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       // Out of this one's group: Ctrl-C reaches the parent alone, which then stops its children in order.
       detached: true,
     })
     const pid = started.pid
     if (pid === undefined) throw new Error(`could not start ${process.execPath}`)
-    createInterface({ input: started.stdout }).on('line', (line) => {
-      const entry = JSON.parse(line) as Entry | { type: 'error'; message: string }
-      if (entry.type === 'error') onComplaint(entry.message)
+    createInterface({ input: started.stdout! }).on('line', (line) => {
+      const entry = parsed(line)
+      if (entry === null) onComplaint(line)
+      else if (entry.type === 'error') onComplaint(entry.message)
       else onEntry(entry)
     })
-    createInterface({ input: started.stderr }).on('line', onComplaint)
+    createInterface({ input: started.stderr! }).on('line', onComplaint)
     const exited = new Promise<number | NodeJS.Signals>((resolve) => {
       started.once('close', (code, signal) => {
         this.#running.delete(pid)
@@ -73,5 +75,14 @@ export class Children {
     )
     await exits
     process.off('exit', this.#killAll)
+  }
+}
+
+/** Null for what is no entry: the last line of a killed process, or a library that prints. */
+function parsed(line: string): Entry | { type: 'error'; message: string } | null {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return null
   }
 }

@@ -2,13 +2,13 @@
  * The main job on one machine: a whole swarm as separate processes on loopback, one of them killed with SIGKILL, its
  * stage rebuilt by a spare from its neighbours, training that goes on. All figures come from the coordinator's journal.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type Clock, withDeadline } from '../protocols/clock.ts'
 import { replaceFile } from './atomic-file.ts'
 import { type Child, Children } from './children.ts'
-import { InputError } from './errors.ts'
+import { InputError, systemCode } from './errors.ts'
 import { type InitSetting, initRun } from './init.ts'
 import type { Entry } from './journal.ts'
 import { type KillRecord, type ProcessRecord, type RunReport, reportOf } from './report.ts'
@@ -62,6 +62,7 @@ interface Peer {
 }
 
 export async function demo(options: DemoOptions, io: DemoIo): Promise<DemoReport> {
+  checkFolder(options.reportPath)
   const folder = mkdtempSync(join(tmpdir(), 'gensyn-demo-'))
   try {
     const runPath = join(folder, 'run.json')
@@ -78,8 +79,23 @@ interface Kill {
   readonly step: number
 }
 
-function killOf(run: Run, { kill, killStage, killStep }: DemoOptions): Kill | null {
+function checkFolder(path: string): void {
+  try {
+    accessSync(dirname(resolve(path)), constants.W_OK)
+  } catch (error) {
+    throw new InputError(
+      `--report ${path}: its folder cannot be written to (${systemCode(error)}).`,
+    )
+  }
+}
+
+function killOf(run: Run, { kill, killStage, killStep, spares }: DemoOptions): Kill | null {
   if (!kill) return null
+  if (spares === 0) {
+    throw new InputError(
+      '--spares 0: nobody could take the stage of the killed peer; use --spares 1, or --no-kill.',
+    )
+  }
   const stage = killStage ?? Math.ceil(run.stages / 2)
   const step = killStep ?? Math.floor(run.steps / 2)
   if (!(stage >= 1 && stage <= run.stages)) {
@@ -111,6 +127,7 @@ async function runSwarm(
   const kill = killOf(run, options)
   const children = new Children()
   const peers: Peer[] = []
+  const live = new Set<Peer>()
   const entries: Entry[] = []
   const view = new RunView(run.stages + 1)
   const founderReady = Promise.withResolvers<string>()
@@ -143,8 +160,12 @@ async function runSwarm(
     )
     const peer: Peer = { child, peer: '', address: '', stage: null }
     peers.push(peer)
+    live.add(peer)
     void child.exited.then((code) => {
+      if (code !== 0) live.delete(peer)
       if (coordinates) over.resolve(`the coordinator ended with ${code}`)
+      else if (live.size <= run.stages)
+        over.resolve(`process ${child.pid} ended with ${code}, and no spare is left`)
     })
   }
 
@@ -181,11 +202,13 @@ async function runSwarm(
     const failure = await Promise.race([over.promise, stopped.promise])
     const exits = Promise.all(peers.map(({ child }) => child.exited))
     await withDeadline({ clock, timeoutMs: END_MS, signal }, 'the processes to end', () => exits)
+    const told = reportOf(entries, run)
+    const { recoveries } = told
     const report: DemoReport = {
       format: 'gensyn-demo-report',
       version: 1,
       runId: runId(run),
-      ...reportOf(entries, run.microbatches),
+      ...told,
       processes: await Promise.all(
         peers.map(async ({ child, peer, stage }) => ({
           pid: child.pid,
@@ -201,12 +224,11 @@ async function runSwarm(
         })),
       ),
       kill: killed,
-      recovery: null,
+      recovery: recoveries.find(({ stage }) => stage === kill?.stage) ?? null,
       failure,
     }
-    const full = { ...report, recovery: report.recoveries[0] ?? null }
-    replaceFile(options.reportPath, `${JSON.stringify(full, null, 2)}\n`)
-    return full
+    replaceFile(options.reportPath, `${JSON.stringify(report, null, 2)}\n`)
+    return report
   } finally {
     await children.stop(clock)
   }
@@ -214,6 +236,14 @@ async function runSwarm(
 
 function failed(failure: string | null): never {
   throw new Error(failure ?? 'the coordinator ended before it listened')
+}
+
+/** Why the demo did not show what it is there to show; null if it did. */
+export function failureOf({ failure, committedOnce, kill, recovery }: DemoReport): string | null {
+  if (failure !== null) return failure
+  if (!committedOnce) return 'not every step was committed exactly once: see the report'
+  if (kill !== null && recovery === null) return 'the killed stage was not rebuilt: see the report'
+  return null
 }
 
 /** The figures that matter, for people. */

@@ -62,7 +62,8 @@ async function bySight(options: DiscoveryOptions, enter: Enter): Promise<PeerId 
   const begun = clock.now()
   try {
     for (;;) {
-      for (const address of options.addressBook()) {
+      const known = options.addressBook()
+      for (const address of known) {
         const coordinator = await tried(signal, async () =>
           enter(await network.connect(address, { timeoutMs: TIMEOUTS.connectMs, signal })),
         )
@@ -73,11 +74,13 @@ async function bySight(options: DiscoveryOptions, enter: Enter): Promise<PeerId 
         if (coordinator !== null) return coordinator
       }
       const waited = clock.now() - begun
-      if (waited >= TIMEOUTS.discoveryMs && options.claimFounder()) return null
+      // While peers of the run live on this machine, a second founding would split it.
+      if (waited >= TIMEOUTS.discoveryMs && known.length === 0 && options.claimFounder())
+        return null
       if (waited > TIMEOUTS.founderMs) {
         throw new InputError(
-          `Another process of this data directory founds the run, but has not been reachable for ${TIMEOUTS.founderMs} ms. ` +
-            'Stop it, or use another --data-dir.',
+          `Other processes of this data directory are in the run, but none has let this peer in for ${TIMEOUTS.founderMs} ms. ` +
+            'Stop them, or use another --data-dir.',
         )
       }
       await clock.sleep(LOOK_MS, signal)

@@ -5,6 +5,7 @@ import type { Network } from '../protocols/network.ts'
 import type { HoldAnswer, HoldQuestion } from '../protocols/step.ts'
 import { fetchWeights } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
+import { allFinite } from './finite.ts'
 import { TIMEOUTS } from './limits.ts'
 import { STRATEGIES } from './recovery/index.ts'
 import type { RecoverySettings, Source } from './recovery/strategy.ts'
@@ -40,6 +41,9 @@ export async function gatherStage({
         into,
         { chunkTimeoutMs: TIMEOUTS.chunkMs, signal },
       )
+      if (!allFinite(into)) {
+        throw new ProtocolError('NON_FINITE', `the weights of stage ${donor.stage} are not finite`)
+      }
       bytes += fetched.bytes
       return { stage: donor.stage, weights: into, norm: fetched.norm }
     }),

@@ -5,6 +5,7 @@ import type { MicrobatchHeader } from '../protocols/microbatch.ts'
 import type { CommitQuestion, Route } from '../protocols/step.ts'
 import { bytesOf, sha256 } from '../protocols/weights.ts'
 import type { AnyStage, Update } from '../stages/stage.ts'
+import { allFinite } from './finite.ts'
 import { type Fence, Pipeline, type PipelineOptions } from './pipeline.ts'
 import type { Run } from './run.ts'
 
@@ -113,7 +114,7 @@ export class Holding {
     return { update, busySeconds }
   }
 
-  evaluate(fence: Fence, routes: readonly Route[]): Promise<number> {
+  evaluate(fence: Fence, routes: readonly Route[]): Promise<number | null> {
     return this.#pipeline.evaluate(fence, routes)
   }
 
@@ -136,11 +137,4 @@ export class Holding {
 
 function elementsOf({ shape }: MicrobatchHeader): number {
   return shape.reduce((product, size) => product * size, 1)
-}
-
-/** True if no element is NaN or infinite: x * 0 is 0 for every finite x and NaN for all others. */
-function allFinite(tensor: Float32Array): boolean {
-  let sum = 0
-  for (let i = 0; i < tensor.length; i++) sum += tensor[i]! * 0
-  return sum === 0
 }

@@ -61,62 +61,65 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
     const identity = await asInput(() => loadOrCreateIdentity(joinPath(slot.path, 'identity.key')))
     const { listen, mdns } = options
     const init = { identity, listen, bootstrap: [], mdns: mdns ? id : null }
-    const network = await asInput(() => createLibp2pNetwork(init, { clock }))
     const file = openJournalFile(joinPath(slot.path, 'journal.jsonl'))
     try {
-      const journal = createJournal(network.self, () => clock.now(), [
-        file.sink,
-        shown(io.terminal, run),
-        // Only who is in the run is worth finding.
-        ({ type }) => {
-          if (type === 'founded' || type === 'joined') slot.publish(network.addresses)
-        },
-      ])
-      const { addresses } = network
-      journal.write({ type: 'started', run: id, pid: process.pid, addresses })
-      journal.write({ type: 'notice', message: `provider ${provider}: ${reason}` })
-      const discovery = {
-        network,
-        clock,
-        signal,
-        bootstrap: options.bootstrap ?? [],
-        addressBook: () => knownAddresses(dataDir, id),
-        claimFounder: () => claimFounder(dataDir, id),
-      }
-      return await refusedAsInput(() =>
-        runNode({
-          run,
-          runId: id,
+      const network = await asInput(() => createLibp2pNetwork(init, { clock }))
+      try {
+        const journal = createJournal(network.self, () => clock.now(), [
+          file.sink,
+          shown(io.terminal, run),
+          // Only who is in the run is worth finding.
+          ({ type }) => {
+            if (type === 'founded' || type === 'joined') slot.publish(network.addresses)
+          },
+        ])
+        const { addresses } = network
+        journal.write({ type: 'started', run: id, pid: process.pid, addresses })
+        journal.write({ type: 'notice', message: `provider ${provider}: ${reason}` })
+        const discovery = {
           network,
           clock,
-          journal,
-          wish: options.stage,
-          discover: (enter) => discover(discovery, enter),
           signal,
-          lastStep: Math.min(run.steps, options.steps ?? run.steps),
-          createStage: (stage) =>
-            createWorkerStage(stageConfig(run), stage, {
-              provider,
-              threads: options.threads,
-              random: new Random(run.seed),
-            }),
-          loadData: async () => {
-            const corpus = await loadCorpus(run, options.run)
-            return {
-              training: (step, index) => microbatch(run, corpus, step, index),
-              heldOut: (index) => heldOutMicrobatch(run, corpus, index),
-            }
-          },
-          save: async (stage, parameters, weights) => {
-            const path = joinPath(slot.path, `stage-${stage}.safetensors`)
-            replaceFile(path, encodeStage(parameters, weights))
-            return path
-          },
-        }),
-      )
+          bootstrap: options.bootstrap ?? [],
+          addressBook: () => knownAddresses(dataDir, id),
+          claimFounder: () => claimFounder(dataDir, id),
+        }
+        return await refusedAsInput(() =>
+          runNode({
+            run,
+            runId: id,
+            network,
+            clock,
+            journal,
+            wish: options.stage,
+            discover: (enter) => discover(discovery, enter),
+            signal,
+            lastStep: Math.min(run.steps, options.steps ?? run.steps),
+            createStage: (stage) =>
+              createWorkerStage(stageConfig(run), stage, {
+                provider,
+                threads: options.threads,
+                random: new Random(run.seed),
+              }),
+            loadData: async () => {
+              const corpus = await loadCorpus(run, options.run)
+              return {
+                training: (step, index) => microbatch(run, corpus, step, index),
+                heldOut: (index) => heldOutMicrobatch(run, corpus, index),
+              }
+            },
+            save: async (stage, parameters, weights) => {
+              const path = joinPath(slot.path, `stage-${stage}.safetensors`)
+              replaceFile(path, encodeStage(parameters, weights))
+              return path
+            },
+          }),
+        )
+      } finally {
+        await network.stop()
+      }
     } finally {
       file.close()
-      await network.stop()
     }
   } finally {
     slot.release()

@@ -4,6 +4,7 @@
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Roster } from '../protocols/membership.ts'
+import { InputError, systemCode } from './errors.ts'
 
 /** Why a row of the recovery policy was passed over. */
 export interface Skipped {
@@ -88,7 +89,14 @@ export function createJournal(
 
 /** A sink that appends to a JSON Lines file. Each event is one write, so a killed process loses none before it. */
 export function openJournalFile(path: string): { sink: (entry: Entry) => void; close(): void } {
-  const file = openSync(path, 'a')
+  let file: number
+  try {
+    file = openSync(path, 'a')
+  } catch (error) {
+    throw new InputError(
+      `The journal ${path} cannot be written (${systemCode(error)}). Mend it, or choose another --data-dir.`,
+    )
+  }
   return {
     sink: (entry) => {
       writeSync(file, `${JSON.stringify(entry)}\n`)

@@ -24,6 +24,8 @@ export const TIMEOUTS = {
   /** The update of one stage. */
   commitMs: 120_000,
   evaluateMs: 600_000,
+  /** Before a stage that nobody took is offered again. */
+  retryMs: 500,
   /** Between two heartbeats. */
   heartbeatMs: 2_000,
   /** Without an answer for so long a member counts as lost, though its connection stands. */
@@ -37,6 +39,12 @@ export const TIMEOUTS = {
 
 /** Between two announcements of one holder. */
 export const ANNOUNCEMENT_INTERVAL_MS = 2_000
+
+/** How often a peer is asked to take a stage before it counts as lost. */
+export const HOLD_ATTEMPTS = 3
+
+/** Peers that wait to be let in between two steps. */
+export const NEWCOMERS_MAX = 1_024
 
 /** How often a step is tried before the run is given up. */
 export const STEP_ATTEMPTS = 3

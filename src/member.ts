@@ -4,7 +4,7 @@ import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
-import { microbatch } from '../protocols/microbatch.ts'
+import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import { ask, type Procedure, type Service, serve } from '../protocols/procedure.ts'
 import * as steps from '../protocols/step.ts'
@@ -57,6 +57,8 @@ export class Member {
   #stopReferring: (() => void) | null = null
   #committed = 0
   #held: Holding | null = null
+  /** A stage is being built or fetched. */
+  #building: AbortController | null = null
   #heardAt: number
   #announcedAt = Number.NEGATIVE_INFINITY
 
@@ -84,7 +86,7 @@ export class Member {
       this.#serve(membership.finish, {
         serve: async (from, { committed, failure }) => {
           this.#fromCoordinator(from)
-          await this.#finish({ committed, failure })
+          this.#finished.resolve({ committed, failure })
           return { answer: {} }
         },
       }),
@@ -113,15 +115,19 @@ export class Member {
         },
       }),
       this.#serve(microbatch, {
-        accept: (_, header, length) => this.#holding().accept(header, length),
-        serve: async (_, header, body) => {
+        accept: (from, header, length) => {
+          this.#checkRoute(from, header)
+          return this.#holding().accept(header, length)
+        },
+        serve: async (from, header, body) => {
+          this.#checkRoute(from, header)
           this.#holding().receive(header, body)
           return { answer: {} }
         },
       }),
       this.#serve(weights, {
-        serve: async (_, question) =>
-          this.#donor(question).donate(question.offset, question.length),
+        serve: async (from, question) =>
+          this.#donor(from, question).donate(question.offset, question.length),
       }),
     ]
   }
@@ -157,10 +163,23 @@ export class Member {
     return this.#committed
   }
 
+  /** Writes down how the run ended for this peer, whichever way, and keeps the weights that it holds. */
+  async conclude(outcome: Finished): Promise<void> {
+    const { save, journal } = this.#options
+    if (save && this.#held !== null) {
+      const { index, stage } = this.#held
+      const path = await save(index, stage.parameters, stage.weights)
+      journal.write({ type: 'saved', stage: index, path })
+    }
+    journal.write({ type: 'finished', ...outcome })
+  }
+
   /** Stops serving, and frees the stage. */
   async close(): Promise<void> {
     if (this.#stopping.signal.aborted) return
-    this.#stopping.abort(new ProtocolError('REFUSED', 'this peer stops'))
+    const reason = new ProtocolError('REFUSED', 'this peer stops')
+    this.#stopping.abort(reason)
+    this.#building?.abort(reason)
     for (const remove of this.#handlers) remove()
     this.stopReferring()
     await this.#held?.close()
@@ -188,7 +207,10 @@ export class Member {
           this.#heard()
         } catch (error) {
           if (signal.aborted) return
-          const failure = `the coordinator ${peer} is lost (${(error as Error).message}); the run cannot go on without it`
+          const dropped = error instanceof ProtocolError && error.code === 'REFUSED'
+          const failure = dropped
+            ? `the coordinator ${peer} has dropped this peer: join again`
+            : `the coordinator ${peer} is lost (${(error as Error).message}); the run cannot go on without it`
           this.#finished.resolve({ committed: this.#committed, failure })
           return
         }
@@ -238,6 +260,26 @@ export class Member {
     this.#heard()
   }
 
+  /** A microbatch comes from the peer before this one on its route, and its route is the roster's. */
+  #checkRoute(from: PeerId, header: MicrobatchHeader): void {
+    const roster = this.#roster
+    if (roster === null) throw new ProtocolError('REFUSED', 'this peer is not in a roster')
+    if (from !== senderOf(header)) {
+      throw new ProtocolError(
+        'REFUSED',
+        `microbatch ${header.index} should come from ${senderOf(header)}`,
+      )
+    }
+    const ends = { stage: 0, peer: header.driver }
+    for (const { stage, peer } of [ends, ...header.route]) {
+      if (memberOf(roster, peer)?.stage === stage) continue
+      throw new ProtocolError(
+        'REFUSED',
+        `${peer} does not hold stage ${stage} in epoch ${roster.epoch}`,
+      )
+    }
+  }
+
   #holding(): Holding {
     if (this.#held === null) throw new ProtocolError('REFUSED', 'this peer holds no stage')
     return this.#held
@@ -254,6 +296,9 @@ export class Member {
     }
     const stage = memberOf(roster, network.self)?.stage
     if (stage === undefined) throw new ProtocolError('REFUSED', 'this peer is not in the roster')
+    this.#building?.abort(new ProtocolError('STALE', 'a new roster came'))
+    // A stage that was built too late for whoever asked for it.
+    if (stage === null) await this.#drop()
     const held = this.#held
     if (stage !== (held?.index ?? null)) {
       throw new ProtocolError(
@@ -283,17 +328,24 @@ export class Member {
     if (this.#held !== null) {
       throw new ProtocolError('REFUSED', `this peer holds stage ${this.#held.index} already`)
     }
+    // Building takes long, and who asked for it may have given up since: then another roster or stage comes first.
+    this.#building?.abort(new ProtocolError('STALE', 'this peer was given another stage'))
+    const building = new AbortController()
+    this.#building = building
     const begun = clock.now()
     const stage = await createStage(question.stage)
     try {
+      building.signal.throwIfAborted()
       const gathered = await gatherStage({
         network,
         stage,
         question,
         settings: run.recovery,
-        signal: this.#stopping.signal,
+        signal: building.signal,
       })
       const data = stage.kind === 'ends' ? await loadData() : IDLE_DATA
+      building.signal.throwIfAborted()
+      this.#building = null
       this.#held = new Holding({
         run,
         network,
@@ -316,8 +368,16 @@ export class Member {
       return { ...gathered, seconds }
     } catch (error) {
       await stage.close()
+      const message = `could not take stage ${question.stage}: ${(error as Error).message}`
+      if (!building.signal.aborted) journal.write({ type: 'notice', message })
       throw error
     }
+  }
+
+  async #drop(): Promise<void> {
+    const held = this.#held
+    this.#held = null
+    await held?.close()
   }
 
   async #commit(question: steps.CommitQuestion) {
@@ -343,7 +403,10 @@ export class Member {
   }
 
   /** The stage, if it is as the asker believes: weights of another step must not be averaged. */
-  #donor({ epoch, step, stage }: WeightsQuestion): Holding {
+  #donor(from: PeerId, { epoch, step, stage }: WeightsQuestion): Holding {
+    if (this.#roster === null || memberOf(this.#roster, from) === undefined) {
+      throw new ProtocolError('REFUSED', `${from} is not in the roster`)
+    }
     const held = this.#holding()
     if (epoch !== this.#roster?.epoch || step !== this.#committed || stage !== held.index) {
       throw new ProtocolError(
@@ -352,16 +415,5 @@ export class Member {
       )
     }
     return held
-  }
-
-  async #finish(outcome: Finished): Promise<void> {
-    const { save, journal } = this.#options
-    if (save && this.#held !== null) {
-      const { index, stage } = this.#held
-      const path = await save(index, stage.parameters, stage.weights)
-      journal.write({ type: 'saved', stage: index, path })
-    }
-    journal.write({ type: 'finished', ...outcome })
-    this.#finished.resolve(outcome)
   }
 }

@@ -6,6 +6,7 @@ import { hello, leave } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
 import type { Enter } from './discovery.ts'
+import { InputError } from './errors.ts'
 import { TIMEOUTS } from './limits.ts'
 import { type Finished, Member, type MemberOptions } from './member.ts'
 import { Swarm } from './swarm.ts'
@@ -24,14 +25,17 @@ export interface NodeOptions extends MemberOptions {
 
 /** Runs until the run is over, or until `signal`; the caller stops the network after it. */
 export async function runNode(given: NodeOptions): Promise<Finished> {
-  const options = { ...given, network: withLoopback(given.network) }
+  const options = { ...given, network: withLoopback(given.network, given.clock) }
   const member = new Member(options)
   try {
     member.referNewcomers()
     const coordinator = await options.discover((peer) => enter(options, peer))
-    return coordinator === null
-      ? await found(member, options)
-      : await follow(member, coordinator, options)
+    const outcome =
+      coordinator === null
+        ? await found(member, options)
+        : await follow(member, coordinator, options)
+    await member.conclude(outcome)
+    return outcome
   } finally {
     await member.close()
   }
@@ -50,10 +54,16 @@ async function found(member: Member, options: NodeOptions): Promise<Finished> {
     await train(swarm, options)
   } catch (error) {
     failure = signal.aborted ? 'the coordinator was stopped by its user' : messageOf(error)
+    // What the user can mend is told as such here; the others hear it as the reason of the end.
+    if (error instanceof InputError) {
+      await swarm.finish(failure)
+      throw error
+    }
+  } finally {
+    signal.removeEventListener('abort', stop)
   }
   await swarm.finish(failure)
-  signal.removeEventListener('abort', stop)
-  return member.finished
+  return { committed: swarm.roster.committed, failure }
 }
 
 async function follow(
@@ -75,12 +85,14 @@ async function follow(
     stopped.resolve({ committed: 0, failure })
   })
   const watching = member.watchCoordinator()
+  const waiting = new AbortController()
   try {
     const admission = withDeadline(
-      { clock, timeoutMs: TIMEOUTS.admissionMs, signal },
+      { clock, timeoutMs: TIMEOUTS.admissionMs, signal: waiting.signal },
       `${coordinator} to name this peer in a roster`,
       () => Promise.race([member.admitted, member.finished]),
     )
+    admission.catch(() => {})
     const first = await Promise.race([admission, stopped.promise])
     admitted = true
     const finished = first ?? (await Promise.race([member.finished, stopped.promise]))
@@ -92,6 +104,7 @@ async function follow(
   } finally {
     signal.removeEventListener('abort', stop)
     removeLost()
+    waiting.abort(new ProtocolError('REFUSED', 'this peer stops'))
     await member.close()
     await watching
   }

@@ -52,11 +52,15 @@ interface Progress {
   readonly counted: Set<number>
   /** `purpose/direction/index` of all that came in: a second copy is answered and dropped. */
   readonly seen: Set<string>
-  readonly losses: Record<MicrobatchHeader['purpose'], Map<number, number>>
+  /** Of the microbatches trained on; in the driver only. */
+  readonly losses: Map<number, number>
+  /** Held-out microbatches that this stage is done with: their losses in the driver, null elsewhere. */
+  readonly measured: Map<number, number | null>
   /** Microbatches that the driver has yet to start, in order. */
   unstarted: Work[]
   /** Results on their way to the next stage, not yet taken in there. */
   handing: number
+  /** Spent computing on what is trained. */
   busyMs: number
   failure: ProtocolError | null
   /** Looks again whether what it waits for has come. */
@@ -88,7 +92,8 @@ export class Pipeline {
       fence,
       counted: new Set(),
       seen: new Set(),
-      losses: { train: new Map(), evaluate: new Map() },
+      losses: new Map(),
+      measured: new Map(),
       unstarted: [],
       handing: 0,
       busyMs: 0,
@@ -150,7 +155,7 @@ export class Pipeline {
       progress,
       () => progress.counted.size === routes.length && progress.handing === 0,
     )
-    const losses = routes.map((_, index) => progress.losses.train.get(index)!)
+    const losses = routes.map((_, index) => progress.losses.get(index)!)
     return {
       counted: progress.counted.size,
       losses: this.#options.stage.kind === 'ends' ? losses : null,
@@ -158,15 +163,17 @@ export class Pipeline {
     }
   }
 
-  /** The mean loss of held-out microbatches; asked of the driver. */
-  async evaluate(fence: Fence, routes: readonly Route[]): Promise<number> {
+  /**
+   * Resolves when this stage has passed on every held-out microbatch, with their mean loss in the driver, which starts
+   * them. Every stage is asked, since each alone knows of its failures.
+   */
+  async evaluate(fence: Fence, routes: readonly Route[]): Promise<number | null> {
     const progress = this.#current(fence)
-    const { losses } = progress
-    losses.evaluate.clear()
-    this.#start(progress, 'evaluate', routes)
-    await this.#until(progress, () => losses.evaluate.size === routes.length)
-    for (const key of progress.seen) if (key.startsWith('evaluate')) progress.seen.delete(key)
-    return routes.reduce((sum, _, i) => sum + losses.evaluate.get(i)!, 0) / routes.length
+    const { measured } = progress
+    const drives = this.#options.stage.kind === 'ends'
+    if (drives) this.#start(progress, 'evaluate', routes)
+    await this.#until(progress, () => measured.size === routes.length && progress.handing === 0)
+    return drives ? routes.reduce((sum, _, i) => sum + measured.get(i)!, 0) / routes.length : null
   }
 
   #current({ run, epoch, step }: Fence): Progress {
@@ -222,7 +229,7 @@ export class Pipeline {
     try {
       const outcome = await this.#worker(work)
       if (progress !== this.#progress) return
-      progress.busyMs += clock.now() - before
+      if (work.header.purpose === 'train') progress.busyMs += clock.now() - before
       this.#settle(progress, work.header, outcome)
     } catch (error) {
       this.#fail(progress, asProtocolError(error, `stage ${this.#options.stageIndex}`))
@@ -231,8 +238,12 @@ export class Pipeline {
 
   #settle(progress: Progress, header: MicrobatchHeader, outcome: Outcome): void {
     const { index, purpose } = header
-    if (outcome.loss !== undefined) progress.losses[purpose].set(index, outcome.loss)
-    if (outcome.counted) progress.counted.add(index)
+    if (purpose === 'train') {
+      if (outcome.loss !== undefined) progress.losses.set(index, outcome.loss)
+      if (outcome.counted) progress.counted.add(index)
+    } else if (outcome.loss !== undefined || this.#options.stage.kind === 'body') {
+      progress.measured.set(index, outcome.loss ?? null)
+    }
     if (outcome.onward) void this.#handOver(progress, outcome.onward.header, outcome.onward.tensor)
     else {
       const next = progress.unstarted.shift()

@@ -9,9 +9,9 @@ import { createTerminal, type Terminal } from './terminal.ts'
 export async function main(argv: readonly string[]): Promise<void> {
   const json = argv.includes('--json')
   const terminal = createTerminal({ json })
-  const interrupt = interruptible(terminal)
+  const interrupt = new Interrupt(terminal)
   try {
-    await program(terminal, interrupt.signal).parseAsync(argv)
+    await program(terminal, interrupt).parseAsync(argv)
   } catch (error) {
     // Commander has printed its own message; --help and --version end here too.
     if (error instanceof CommanderError) {
@@ -25,26 +25,38 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-/** The first Ctrl-C or SIGTERM asks for an orderly end, the second ends at once. */
-function interruptible(terminal: Terminal): { signal: AbortSignal; release(): void } {
-  const controller = new AbortController()
-  const stop = (signal: NodeJS.Signals) => {
-    if (controller.signal.aborted) process.exit(EXIT.failed)
-    terminal.line(`${signal}: stopping; once more to stop at once`)
-    controller.abort(new Error(`stopped by ${signal}`))
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** For commands that end in order: the first Ctrl-C, SIGTERM, closed terminal or lost parent asks, a second ends at once. */
+class Interrupt {
+  readonly #controller = new AbortController()
+  readonly #stop: (what: string) => void
+  readonly #orphaned = () => this.#stop('the parent process is gone')
+
+  constructor(terminal: Terminal) {
+    this.#stop = (what) => {
+      if (this.#controller.signal.aborted) process.exit(EXIT.failed)
+      terminal.line(`${what}: stopping; once more to stop at once`)
+      this.#controller.abort(new Error(`stopped: ${what}`))
+    }
   }
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
-  return {
-    signal: controller.signal,
-    release: () => {
-      process.off('SIGINT', stop)
-      process.off('SIGTERM', stop)
-    },
+
+  /** From now on signals are taken here; until then they end the process as they always do. */
+  listen(): AbortSignal {
+    for (const signal of SIGNALS) process.on(signal, this.#stop)
+    process.once('disconnect', this.#orphaned)
+    // Listening on the channel must not keep the process alive when its work is done.
+    process.channel?.unref()
+    return this.#controller.signal
+  }
+
+  release(): void {
+    for (const signal of SIGNALS) process.off(signal, this.#stop)
+    process.off('disconnect', this.#orphaned)
   }
 }
 
-function program(terminal: Terminal, signal: AbortSignal): Command {
+function program(terminal: Terminal, interrupt: Interrupt): Command {
   const all = new Command('gensyn-node')
     .description(
       'Train a Llama across peers that come and go; a lost stage is rebuilt without a checkpoint.',
@@ -54,10 +66,10 @@ function program(terminal: Terminal, signal: AbortSignal): Command {
     .exitOverride()
 
   initCommand(all, terminal)
-  joinCommand(all, terminal, signal)
-  demoCommand(all, terminal, signal)
+  joinCommand(all, terminal, interrupt)
+  demoCommand(all, terminal, interrupt)
   simCommand(all, terminal)
-  statusCommand(all, terminal, signal)
+  statusCommand(all, terminal, interrupt)
   doctorCommand(all, terminal)
   return all
 }
@@ -101,7 +113,7 @@ function initCommand(all: Command, terminal: Terminal): void {
     })
 }
 
-function joinCommand(all: Command, terminal: Terminal, signal: AbortSignal): void {
+function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): void {
   command(all, 'join', 'join a run as a peer, or found it if nobody is there')
     .option('--run <file>', 'its manifest', 'run.json')
     .addOption(
@@ -117,7 +129,7 @@ function joinCommand(all: Command, terminal: Terminal, signal: AbortSignal): voi
         .choices(['auto', 'cpu', 'cuda'])
         .default('auto'),
     )
-    .option('--threads <count>', 'of this peer', wholeNumber, availableParallelism())
+    .option('--threads <count>', 'of this peer', positiveNumber, availableParallelism())
     .option(
       '--steps <count>',
       'end after so many steps in all, if this peer coordinates',
@@ -131,13 +143,13 @@ function joinCommand(all: Command, terminal: Terminal, signal: AbortSignal): voi
       const { join } = await import('./join.ts')
       const finished = await join(
         { ...options, stage: options.stage === 'auto' ? null : options.stage },
-        { terminal, clock: systemClock, signal },
+        { terminal, clock: systemClock, signal: interrupt.listen() },
       )
       if (finished.failure !== null) process.exitCode = EXIT.failed
     })
 }
 
-function demoCommand(all: Command, terminal: Terminal, signal: AbortSignal): void {
+function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): void {
   const demo = command(
     all,
     'demo',
@@ -150,16 +162,17 @@ function demoCommand(all: Command, terminal: Terminal, signal: AbortSignal): voi
     .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
     .option('--report <file>', 'where the figures go', 'demo-report.json')
     .action(async ({ report: reportPath, ...options }) => {
-      const { demo, summaryOf } = await import('./demo.ts')
+      const { demo, failureOf, summaryOf } = await import('./demo.ts')
       const report = await demo(
         { ...options, reportPath, settings: { steps: '120', ...settingsIn(options) } },
-        { clock: systemClock, line: terminal.line, signal },
+        { clock: systemClock, line: terminal.line, signal: interrupt.listen() },
       )
       terminal.event({ type: 'report', path: reportPath, ...report })
       terminal.line('')
       for (const text of summaryOf(report)) terminal.line(text)
       terminal.line(`${'report'.padEnd(14)}${reportPath}`)
-      if (report.failure !== null) throw new Error(report.failure)
+      const failure = failureOf(report)
+      if (failure !== null) throw new Error(failure)
     })
 }
 
@@ -177,18 +190,18 @@ function simCommand(all: Command, terminal: Terminal): void {
     })
 }
 
-function statusCommand(all: Command, terminal: Terminal, signal: AbortSignal): void {
+function statusCommand(all: Command, terminal: Terminal, interrupt: Interrupt): void {
   command(all, 'status', 'listen to a run without being a member of it')
     .option('--run <file>', 'its manifest', 'run.json')
     .option('--bootstrap <address...>', 'multiaddrs of peers of the run')
-    .option('--seconds <seconds>', 'for so long', wholeNumber, 5)
+    .option('--seconds <seconds>', 'for so long', positiveNumber, 5)
     .option(
       '--data-dir <folder>',
       'of the peers on this machine (default: .gensyn beside the manifest)',
     )
     .action(async (options) => {
       const { status } = await import('./status.ts')
-      await status(options, { terminal, clock: systemClock, signal })
+      await status(options, { terminal, clock: systemClock, signal: interrupt.listen() })
     })
 }
 
@@ -200,6 +213,12 @@ function doctorCommand(all: Command, terminal: Terminal): void {
       const { doctor } = await import('./doctor.ts')
       if (!(await doctor(options, terminal, systemClock))) process.exitCode = EXIT.failed
     })
+}
+
+function positiveNumber(text: string): number {
+  const value = wholeNumber(text)
+  if (value === 0) throw new InvalidArgumentError('a whole number above 0 is needed.')
+  return value
 }
 
 function wholeNumber(text: string): number {

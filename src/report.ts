@@ -60,7 +60,10 @@ function only<Type extends Entry['type']>(entries: readonly Entry[], type: Type)
 /** Steps over which the loss before a failure is averaged: single microbatches are noisy. */
 const TREND_STEPS = 5
 
-export function reportOf(entries: readonly Entry[], microbatches: number): RunReport {
+export function reportOf(
+  entries: readonly Entry[],
+  { microbatches, steps: wanted }: { microbatches: number; steps: number },
+): RunReport {
   const steps = only(entries, 'step')
   const seconds = steps.reduce((sum, step) => sum + step.seconds, 0)
   const tokens = steps.reduce((sum, step) => sum + step.tokens, 0)
@@ -68,9 +71,12 @@ export function reportOf(entries: readonly Entry[], microbatches: number): RunRe
     steps: steps.length,
     losses: steps.map(({ step, loss }) => ({ step, loss })),
     evaluations: only(entries, 'evaluation').map(({ step, loss }) => ({ step, loss })),
-    committedOnce: steps.every(
-      ({ step, counted }, i) => step === i + 1 && counted.every((count) => count === microbatches),
-    ),
+    committedOnce:
+      steps.length === wanted &&
+      steps.every(
+        ({ step, counted }, i) =>
+          step === i + 1 && counted.every((count) => count === microbatches),
+      ),
     recoveries: only(entries, 'held')
       .filter(({ cause }) => cause === 'lost')
       .map((held) => recoveryOf(held, steps)),

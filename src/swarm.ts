@@ -10,7 +10,7 @@ import type { Network, PeerId } from '../protocols/network.ts'
 import { ask, type Procedure, serve } from '../protocols/procedure.ts'
 import { type CommitQuestion, commit, hold, type Route } from '../protocols/step.ts'
 import type { Journal } from './journal.ts'
-import { TIMEOUTS } from './limits.ts'
+import { HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import { choose } from './recovery/index.ts'
 import { emptyStages, holderOf, memberOf, nextRoster, normalRoute, sparesOf } from './roster.ts'
@@ -26,6 +26,12 @@ export interface SwarmOptions {
   readonly wish: number | null
 }
 
+/** A spare, and the stage that it is to take. */
+interface Match {
+  readonly stage: number
+  readonly peer: PeerId
+}
+
 export class Swarm {
   readonly #options: SwarmOptions
   readonly #stopping = new AbortController()
@@ -34,6 +40,10 @@ export class Swarm {
   readonly #wishes = new Map<PeerId, number | null>()
   readonly #liveness: Liveness
   readonly #lost = new Map<PeerId, string>()
+  /** How often a peer did not take a stage that it was asked to take. */
+  readonly #holdFailures = new Map<PeerId, number>()
+  /** Ends the commit of a peer that is lost while it is asked. */
+  readonly #committing = new Map<PeerId, AbortController>()
   /** Stages that had a holder once, with when the last one was lost (null while it is held). */
   readonly #everHeld = new Map<number, number | null>()
   readonly #removers: (() => void)[]
@@ -132,16 +142,26 @@ export class Swarm {
    */
   async commit(decision: CommitQuestion): Promise<void> {
     const { network } = this.#options
-    const options = { timeoutMs: TIMEOUTS.commitMs, signal: this.#stopping.signal }
+    const { signal } = this.#stopping
     await Promise.all(
       this.#roster.members.map(async ({ peer, stage }) => {
         if (stage === null) return
+        const lost = new AbortController()
+        this.#committing.set(peer, lost)
+        const options = {
+          timeoutMs: TIMEOUTS.commitMs,
+          signal: AbortSignal.any([signal, lost.signal]),
+        }
         try {
           await ask(network, peer, commit, decision, options)
         } catch (error) {
-          this.#stopping.signal.throwIfAborted()
-          if (peer === network.self) throw error
-          this.#lose(peer, `it did not commit step ${decision.step}: ${(error as Error).message}`)
+          signal.throwIfAborted()
+          const reason = `it did not commit step ${decision.step}: ${(error as Error).message}`
+          // The others have applied the step; without this peer itself nobody can tell them to go on from there.
+          if (peer === network.self) throw new Error(`the coordinator itself: ${reason}`)
+          this.#lose(peer, reason)
+        } finally {
+          this.#committing.delete(peer)
         }
       }),
     )
@@ -170,9 +190,15 @@ export class Swarm {
       }
       const empty = emptyStages(this.#roster, this.#options.run.stages)
       if (empty.length === 0) return
-      const assigned = await this.#fill(empty)
+      const taken = this.#matches(empty)
+      if (taken.length === 0) {
+        await this.#wait(empty)
+        continue
+      }
+      const assigned = await this.#fill(taken)
       if (assigned.size > 0) await this.#renew(assigned, 'stages were filled')
-      else if (this.#lost.size === 0) await this.#wait(empty)
+      // A donor or a link that failed once may do better in a moment; who fails too often is lost.
+      else await this.#options.clock.sleep(TIMEOUTS.retryMs, this.#stopping.signal)
     }
   }
 
@@ -183,12 +209,10 @@ export class Swarm {
     const { network, runId } = this.#options
     const question = { run: runId, committed: this.#roster.committed, failure }
     const options = { timeoutMs: TIMEOUTS.commitMs }
-    // The coordinator's own member stops last, since its network carries the others' farewell.
     const others = this.#roster.members.filter(({ peer }) => peer !== network.self)
     await Promise.allSettled(
       others.map(({ peer }) => ask(network, peer, membership.finish, question, options)),
     )
-    await ask(network, network.self, membership.finish, question, options)
   }
 
   /** Ends what is under way; the roster stays as it is. */
@@ -225,9 +249,13 @@ export class Swarm {
         `stage ${stage} of ${manifest.stages + 1}: stages are 0..${manifest.stages}`,
       )
     }
-    const known =
-      memberOf(this.#roster, from) ?? this.#joining.find((member) => member.peer === from)
-    if (known !== undefined) throw new ProtocolError('REFUSED', `${from} is a member already`)
+    // Its question was asked again, since the answer came too late: it waits already.
+    if (this.#joining.some(({ peer }) => peer === from)) return { result: 'welcome' as const }
+    if (this.#joining.length >= NEWCOMERS_MAX) {
+      throw new ProtocolError('BUSY', `${NEWCOMERS_MAX} newcomers wait to be let in already`)
+    }
+    // Same name, no stage: the process that was a member is gone, and this one came in its place.
+    this.#lose(from, 'it was started again')
     this.#wishes.set(from, stage)
     this.#joining.push({ peer: from, addresses, stage: null })
     this.#options.network.learn(from, addresses)
@@ -239,6 +267,7 @@ export class Swarm {
     const member = memberOf(this.#roster, peer)
     if (member === undefined || this.#lost.has(peer)) return
     this.#lost.set(peer, reason)
+    this.#committing.get(peer)?.abort(new ProtocolError('PEER_LOST', reason))
     if (member.stage !== null) this.#everHeld.set(member.stage, this.#options.clock.now())
     this.#options.journal.write({ type: 'lost', lost: peer, stage: member.stage, reason })
     // A lost spare disturbs no step; the roster is renewed at the next one.
@@ -269,7 +298,8 @@ export class Swarm {
           await ask(network, peer, membership.adopt, question, options)
         } catch (error) {
           this.#stopping.signal.throwIfAborted()
-          if (peer === network.self) throw error
+          if (peer === network.self)
+            throw new Error(`the coordinator itself: ${(error as Error).message}`)
           this.#lose(
             peer,
             `it did not adopt epoch ${this.#roster.epoch}: ${(error as Error).message}`,
@@ -279,26 +309,31 @@ export class Swarm {
     )
   }
 
-  /** Has spares take empty stages; gives those that did. Lost stages come first: others wait for their weights. */
-  async #fill(empty: readonly number[]): Promise<Map<PeerId, number>> {
+  /** Which spare is to take which empty stage. Lost stages come first: others wait for their weights. */
+  #matches(empty: readonly number[]): Match[] {
     const byNeed = [...empty].sort(
       (a, b) => Number(this.#everHeld.has(b)) - Number(this.#everHeld.has(a)) || a - b,
     )
     const spares = sparesOf(this.#roster)
-    const taken: { stage: number; peer: PeerId }[] = []
+    const matches: Match[] = []
     for (const stage of byNeed) {
       const chosen =
         spares.find(({ peer }) => this.#wishes.get(peer) === stage) ??
         spares.find(({ peer }) => (this.#wishes.get(peer) ?? null) === null)
       if (chosen === undefined) continue
       spares.splice(spares.indexOf(chosen), 1)
-      taken.push({ stage, peer: chosen.peer })
+      matches.push({ stage, peer: chosen.peer })
     }
+    return matches
+  }
+
+  /** Has spares take the stages that they are matched with; gives those that did. */
+  async #fill(matches: readonly Match[]): Promise<Map<PeerId, number>> {
     const live = new Set(
       this.#roster.members.flatMap(({ stage }) => (stage === null ? [] : [stage])),
     )
-    const held = await Promise.all(taken.map(({ stage, peer }) => this.#give(stage, peer, live)))
-    return new Map(taken.filter((_, i) => held[i]).map(({ stage, peer }) => [peer, stage]))
+    const held = await Promise.all(matches.map(({ stage, peer }) => this.#give(stage, peer, live)))
+    return new Map(matches.filter((_, i) => held[i]).map(({ stage, peer }) => [peer, stage]))
   }
 
   /** Has one spare build one stage. True if it now holds it. */
@@ -306,7 +341,9 @@ export class Swarm {
     const { run, clock, journal } = this.#options
     const lostAt = this.#everHeld.get(stage)
     const cause = lostAt === undefined ? 'empty' : 'lost'
-    const policy = cause === 'empty' ? ['seed'] : run.recovery.policy
+    // Before the first step a lost stage has learnt nothing: the seed makes it again as it was.
+    const fresh = cause === 'empty' || this.#roster.committed === 0
+    const policy = fresh ? ['seed'] : run.recovery.policy
     const { chosen, skipped } = choose(policy, { stage, bodyStages: run.stages, live })
     if (chosen === null) {
       const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
@@ -342,9 +379,11 @@ export class Swarm {
       const reason = `${peer} did not take stage ${stage}: ${(error as Error).message}`
       journal.write({ type: 'notice', message: reason })
       this.#stopping.signal.throwIfAborted()
-      // Its own fault, not a donor's: without this it would be asked again for ever.
-      if (code === 'INTERNAL' || code === 'REFUSED') {
-        if (peer === this.#options.network.self) throw error
+      if (peer === this.#options.network.self) throw error
+      const failures = (this.#holdFailures.get(peer) ?? 0) + 1
+      this.#holdFailures.set(peer, failures)
+      // Its own fault, or one too many: it would be asked again for ever.
+      if (code === 'INTERNAL' || code === 'REFUSED' || failures >= HOLD_ATTEMPTS) {
         this.#lose(peer, reason)
       }
       return false

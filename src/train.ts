@@ -92,8 +92,8 @@ async function makeStep(swarm: Swarm, { run, clock, journal }: TrainOptions): Pr
 /** The loss on held-out text, with the weights as committed. */
 async function measure(swarm: Swarm, { run, journal }: TrainOptions): Promise<void> {
   const question = { ...swarm.fence, routes: swarm.routes(run.evaluation.microbatches) }
-  const { loss } = await swarm.askHolder(0, evaluate, question, TIMEOUTS.evaluateMs)
-  journal.write({ type: 'evaluation', step: swarm.roster.committed, loss })
+  const [ends] = await swarm.askAll(evaluate, question, TIMEOUTS.evaluateMs)
+  journal.write({ type: 'evaluation', step: swarm.roster.committed, loss: ends!.loss! })
 }
 
 function mean(values: readonly number[]): number {

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { DemoReport } from '../../src/demo.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 
@@ -83,4 +83,25 @@ test('an unsupported Node is told what to do, without a stack trace', async () =
   expect(stderr).toMatch(/npm run gensyn-node/)
   expect(stderr).not.toMatch(/^\s+at /m)
   expect(code).toBe(2)
+})
+
+test('no process outlives a demo that is killed itself', async () => {
+  const folder = workFolder()
+  const args = ['demo', '--stages', '2', '--steps', '100000', ...TINY]
+  const child = execFile(process.execPath, [MAIN, ...args], { cwd: folder })
+  let output = ''
+  const pids = await new Promise<string[]>((resolve) => {
+    child.stdout!.on('data', (text: string) => {
+      output += text
+      if (/^ +1 +\d+\.\d/m.test(output)) {
+        const children = `/proc/${child.pid}/task/${child.pid}/children`
+        resolve(readFileSync(children, 'utf8').trim().split(' '))
+      }
+    })
+  })
+  child.kill('SIGKILL')
+  await vi.waitFor(() => expect(pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]), {
+    timeout: 20_000,
+    interval: 100,
+  })
 })
