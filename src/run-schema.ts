@@ -150,7 +150,7 @@ export const runSchema = z
     version: z
       .literal(VERSION)
       .meta({ unit: '', description: "Version of the manifest's layout." }),
-    name: setting(z.string().min(1).max(64), 'run', '', 'For people; has no effect.'),
+    name: setting(z.string().min(1).max(64), 'run', '', 'For people. Two runs that differ in nothing else are two runs.'),
     seed: setting(z.int().min(0), 1, '', 'Decides initial weights and the order of the data.'),
     steps: setting(upTo(1e9), 300, 'steps', 'Optimizer updates until the run is done.'),
     stages: setting(

@@ -65,3 +65,31 @@ test('three peers find each other without being told, lose a stage, and go on wi
   expect(names.filter((name) => name.endsWith('mlp.gate_proj.weight'))).toHaveLength(6)
   for (const pid of pids.values()) expect(existsSync(`/proc/${pid}`)).toBe(false)
 })
+
+test('when the founder is killed the others say so, keep their weights, and end', async () => {
+  const folder = workFolder()
+  await cli(['init', '--stages', '2', '--steps', '100000', ...TINY], folder)
+  const children = new Children()
+  onTestFinished(() => children.stop(systemClock))
+  const entries: Entry[] = []
+  const pids = new Map<string, number>()
+  let killed = false
+  const start = () =>
+    children.start(
+      ['join', '--run', join(folder, 'run.json'), '--threads', '1', '--provider', 'cpu'],
+      (entry) => {
+        entries.push(entry)
+        if (entry.type === 'started') pids.set(entry.peer, entry.pid)
+        if (killed || entry.type !== 'step' || entry.step < 3) return
+        killed = true
+        children.signal(pids.get(entry.peer)!, 'SIGKILL')
+      },
+      () => {},
+    )
+  const exits = await Promise.all([start(), start(), start()].map(({ exited }) => exited))
+  expect(exits.toSorted()).toEqual([1, 1, 'SIGKILL'])
+  const ends = entries.flatMap((entry) => (entry.type === 'finished' ? [entry.failure] : []))
+  expect(ends).toHaveLength(2)
+  for (const failure of ends) expect(failure).toMatch(/the coordinator .* is lost/)
+  expect(entries.filter(({ type }) => type === 'saved')).toHaveLength(2)
+})
