@@ -146,6 +146,8 @@ async function runSwarm(
         '--threads',
         '1',
         '--no-mdns',
+        '--provider',
+        'cpu',
         ...args,
       ],
       (entry) => {
@@ -171,7 +173,8 @@ async function runSwarm(
 
   const follow = (entry: Entry) => {
     entries.push(entry)
-    for (const text of view.show(entry)) line(text)
+    // The weights of the demo go with its folder.
+    if (entry.type !== 'saved') for (const text of view.show(entry)) line(text)
     if (entry.type === 'held') {
       const holder = peers.find(({ peer }) => peer === entry.by)
       if (holder !== undefined) holder.stage = entry.stage

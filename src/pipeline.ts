@@ -14,7 +14,7 @@ import type { Route } from '../protocols/step.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Inbox, type Work } from './inbox.ts'
 import { TIMEOUTS } from './limits.ts'
-import { type Data, type Outcome, type Worker, workerOf } from './work.ts'
+import { type Data, type InFlight, type Outcome, type Worker, workerOf } from './work.ts'
 
 /** Names a step, and the roster under which it is made. */
 export interface Fence {
@@ -70,7 +70,7 @@ interface Progress {
 export class Pipeline {
   readonly #options: PipelineOptions
   readonly #inbox: Inbox
-  readonly #kept = new Map<number, Float32Array>()
+  readonly #kept = new Map<number, InFlight>()
   readonly #worker: Worker
   #progress: Progress | null = null
   #closed = false

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { WIRE_DTYPES } from '../protocols/codec.ts'
+import { KEEPS } from '../stages/keep.ts'
 import { RECOVERY_NAMES } from './recovery/index.ts'
 import { SCHEDULES, type ScheduleName } from './schedule.ts'
 
@@ -150,7 +151,12 @@ export const runSchema = z
     version: z
       .literal(VERSION)
       .meta({ unit: '', description: "Version of the manifest's layout." }),
-    name: setting(z.string().min(1).max(64), 'run', '', 'For people. Two runs that differ in nothing else are two runs.'),
+    name: setting(
+      z.string().min(1).max(64),
+      'run',
+      '',
+      'For people. Two runs that differ in nothing else are two runs.',
+    ),
     seed: setting(z.int().min(0), 1, '', 'Decides initial weights and the order of the data.'),
     steps: setting(upTo(1e9), 300, 'steps', 'Optimizer updates until the run is done.'),
     stages: setting(
@@ -165,6 +171,13 @@ export const runSchema = z
       'float32',
       '',
       'How activations and their gradients travel: float32, float16, or int8 in blocks of 64.',
+    ),
+    keep: setting(
+      z.enum(KEEPS),
+      'none',
+      '',
+      'What stages keep of a microbatch until its gradient comes, beside the input: none computes all again, attention ' +
+        'keeps its output, all keeps everything.',
     ),
     model: model.prefault({}),
     microbatch: microbatch.prefault({}),

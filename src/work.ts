@@ -1,7 +1,7 @@
 /** What a stage does with a microbatch that has reached it: one row a kind of stage and direction. */
 import { ProtocolError } from '../protocols/errors.ts'
 import type { MicrobatchHeader } from '../protocols/microbatch.ts'
-import type { AnyStage, BodyStage, EndsStage } from '../stages/stage.ts'
+import type { AnyStage, BodyStage, EndsStage, Kept } from '../stages/stage.ts'
 import type { Work } from './inbox.ts'
 
 /** The tokens of every microbatch, as pure functions: nothing to lose in a crash. */
@@ -30,21 +30,36 @@ function moved(
   return { ...header, direction, position }
 }
 
-/** A body stage keeps the input of each microbatch between its forward and its backward, and nothing else. */
-function bodyWorker(stage: BodyStage, kept: Map<number, Float32Array>): Worker {
+/** A microbatch between its forward and its backward. */
+export interface InFlight {
+  readonly input: Float32Array
+  /** By the run's policy; most keep nothing. */
+  kept: Kept
+}
+
+/** A body stage keeps the input of each microbatch between its forward and its backward, and what the policy says. */
+function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
   return async ({ header, tensor }) => {
     const { index, position, purpose, direction } = header
     if (direction === 'forward') {
-      if (purpose === 'train') kept.set(index, tensor!)
-      const output = await stage.forward(tensor!)
-      return { onward: { header: moved(header, 'forward', position + 1), tensor: output } }
+      const input = tensor!
+      const onward = (output: Float32Array) => ({
+        onward: { header: moved(header, 'forward', position + 1), tensor: output },
+      })
+      if (purpose === 'evaluate') return onward(await stage.forward(input))
+      // Known before it is computed: who gives the step up meanwhile clears it with the others.
+      const own: InFlight = { input, kept: {} }
+      inFlight.set(index, own)
+      const { output, kept } = await stage.forwardKeeping(input)
+      own.kept = kept
+      return onward(output)
     }
-    const input = kept.get(index)
-    if (input === undefined) {
+    const own = inFlight.get(index)
+    if (own === undefined) {
       throw new ProtocolError('REFUSED', `microbatch ${index} comes back but never came forward`)
     }
-    kept.delete(index)
-    const gradient = await stage.backward(input, tensor!)
+    inFlight.delete(index)
+    const gradient = await stage.backward(own.input, tensor!, own.kept)
     return {
       counted: true,
       onward: { header: moved(header, 'backward', position - 1), tensor: gradient },
@@ -75,10 +90,10 @@ function endsWorker(stage: EndsStage, data: Data): Worker {
   }
 }
 
-export function workerOf(stage: AnyStage, data: Data, kept: Map<number, Float32Array>): Worker {
+export function workerOf(stage: AnyStage, data: Data, inFlight: Map<number, InFlight>): Worker {
   switch (stage.kind) {
     case 'body':
-      return bodyWorker(stage, kept)
+      return bodyWorker(stage, inFlight)
     case 'ends':
       return endsWorker(stage, data)
   }
