@@ -34,6 +34,7 @@ export const DEFAULT_LIMIT_MS = 24 * 3_600_000
 export const DEFAULT_COSTS: Scenario['costMs'] = {
   build: 500,
   forward: 20,
+  forwardKeeping: 20,
   backward: 60,
   embed: 1,
   embedBackward: 1,

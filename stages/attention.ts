@@ -61,6 +61,7 @@ export function attention(
     batch * length,
     model.hiddenSize,
   ])
+  context.attended.push(flat)
   return project(context, flat, 'self_attn.o_proj.weight', residual)
 }
 

@@ -103,6 +103,15 @@ export class Engine<Program extends string> {
     }
   }
 
+  /** Room for all that a program gives out over a microbatch, but for what it writes in place. */
+  newOutputs(program: Program): Record<string, Float32Array> {
+    const runs = this.runsOf(program)
+    const outputs = this.#graphs[program].outputs.filter(({ inPlaceOf }) => inPlaceOf === undefined)
+    return Object.fromEntries(
+      outputs.map(({ name, value }) => [name, new Float32Array(runs * sizeOf(value.shape))]),
+    )
+  }
+
   newActivation(): Float32Array {
     const { batch, context } = this.#config.microbatch
     return new Float32Array(batch * context * this.#config.model.hiddenSize)

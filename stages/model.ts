@@ -1,5 +1,7 @@
 /** The shape of a model and of the microbatches it sees, and how its layers are dealt out to stages. */
 
+import type { Keep } from './keep.ts'
+
 /** A Llama, in the words of Hugging Face's config.json. */
 export interface ModelConfig {
   readonly vocabSize: number
@@ -34,6 +36,8 @@ export interface StageConfig {
   readonly optimizer: OptimizerConfig
   /** Number of body stages S; stage 0 is the ends, stages 1..S hold layers / S layers each. */
   readonly bodyStages: number
+  /** What body stages keep between forward and backward, beside the input; default 'none'. */
+  readonly keep?: Keep
 }
 
 /** The layers (counted from 0) of body stage `stage` (counted from 1). Equal counts, since averaging needs equal shapes. */

@@ -28,15 +28,24 @@ type Own<K extends Kind> = Omit<Calls<StageOf<K>>, keyof Calls<AnyStage>>
 
 async function body(config: StageConfig, stage: number, options: StageOptions): Promise<BodyStage> {
   const engine = await Engine.create(config, stage, bodyPrograms, options)
+  const keeps = (config.keep ?? 'none') !== 'none'
+  const forwardKeeping = async (input: Float32Array) => {
+    const outputs = engine.newOutputs('forwardKeeping')
+    await engine.run('forwardKeeping', { input }, outputs)
+    const { output, ...kept } = outputs
+    return { output: output!, kept }
+  }
   return local('body', config, stage, engine, {
+    forwardKeeping,
     async forward(input) {
       const output = engine.newActivation()
       await engine.run('forward', { input }, { output })
       return output
     },
-    async backward(input, outputGradient) {
+    async backward(input, outputGradient, given) {
+      const kept = given ?? (keeps ? (await forwardKeeping(input)).kept : {})
       const inputGradient = engine.newActivation()
-      await engine.run('backward', { input, outputGradient }, { inputGradient })
+      await engine.run('backward', { ...kept, input, outputGradient }, { inputGradient })
       return inputGradient
     },
   })

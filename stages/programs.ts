@@ -7,6 +7,7 @@ import { gradients, type Incoming } from './autodiff.ts'
 import { headRows, type Limits, queryChunks } from './chunks.ts'
 import type { Context } from './context.ts'
 import { Graph, type Value } from './graph.ts'
+import { cut, KEPT, keptValues } from './keep.ts'
 import { crossEntropy, embed, head, layer } from './llama.ts'
 import type { StageConfig } from './model.ts'
 import { ENDS, layoutOf } from './parameters.ts'
@@ -22,22 +23,37 @@ export type Programs<Name extends string> = Readonly<Record<Name, Graph>>
 /**
  * The first body stage's, which serve all: parameters go by the names of its layers.
  * - forward: input -> output
- * - backward: input, outputGradient -> inputGradient, sums in place. Recomputes the forward pass.
+ * - forwardKeeping: input -> output, and what backward takes in by the same names
+ * - backward: input, outputGradient, what was kept -> inputGradient, sums in place. Computes again what it is not given.
  */
 export function bodyPrograms(
   config: StageConfig,
   sequences: number,
   limits: Limits,
-): Programs<'forward' | 'backward'> {
+): Programs<'forward' | 'forwardKeeping' | 'backward'> {
+  const output = (program: Program) => {
+    const input = activation(program, 'input')
+    return { input, value: layers(program, input, config) }
+  }
   const forward = begin(config, 1, sequences, limits)
-  forward.graph.output('output', layers(forward, activation(forward, 'input'), config))
+  forward.graph.output('output', output(forward).value)
 
-  const backward = begin(config, 1, sequences, limits)
-  const input = activation(backward, 'input')
-  const value = layers(backward, input, config)
-  differentiate(backward, { value, gradient: activation(backward, 'outputGradient') }, input)
+  const whole = begin(config, 1, sequences, limits)
+  const { input, value } = output(whole)
+  const { graph, attended } = whole
+  const count = graph.nodes.length
+  differentiate(whole, { value, gradient: activation(whole, 'outputGradient') }, input)
+  const kept = keptValues(config.keep ?? 'none', { graph, forward: count, attended })
 
-  return { forward: forward.graph, backward: backward.graph }
+  const keeping = begin(config, 1, sequences, limits)
+  keeping.graph.output('output', output(keeping).value)
+  for (const [i, { node, name }] of kept.entries()) {
+    // The same nodes in the same order, so that a value goes by the same place.
+    const same = keeping.graph.nodes[graph.nodes.indexOf(node!)]!
+    const at = node!.outputs.findIndex((each) => each.name === name)
+    keeping.graph.output(`${KEPT}${i}`, same.outputs[at]!)
+  }
+  return { forward: forward.graph, forwardKeeping: keeping.graph, backward: cut(graph, kept) }
 }
 
 /**
@@ -100,7 +116,8 @@ function begin(
   const { context } = config.microbatch
   const queries = queryChunks(context, sequences * model.heads, limits)
   const microbatch = { batch: sequences, context }
-  return { graph, model, microbatch, queries, weights, weight: (name) => weights.get(name)! }
+  const weight = (name: string) => weights.get(name)!
+  return { graph, model, microbatch, queries, attended: [], weights, weight }
 }
 
 function rowsOf({ microbatch }: Program): number {

@@ -24,7 +24,8 @@ const METHODS = {
   body: {
     ...COMMON,
     forward: ['activation'],
-    backward: ['activation', 'activation'],
+    forwardKeeping: ['activation'],
+    backward: ['activation', 'activation', 'plain'],
   } satisfies Record<keyof Calls<BodyStage>, readonly Argument[]>,
   ends: {
     ...COMMON,

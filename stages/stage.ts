@@ -55,12 +55,20 @@ interface Stage {
   close(): Promise<void>
 }
 
+/** What a forward leaves for its backward beside its input, by the run's policy. Of no meaning to anyone else. */
+export type Kept = Readonly<Record<string, Float32Array>>
+
 /** A slice of equal-shaped transformer layers. */
 export interface BodyStage extends Stage {
   readonly kind: 'body'
   forward(input: Float32Array): Promise<Float32Array>
-  /** Recomputes the forward pass from `input`, adds to the gradient sums, gives the gradient of `input`. */
-  backward(input: Float32Array, outputGradient: Float32Array): Promise<Float32Array>
+  /** The same, for a backward to come. */
+  forwardKeeping(input: Float32Array): Promise<{ output: Float32Array; kept: Kept }>
+  /**
+   * Adds to the gradient sums, gives the gradient of `input`.
+   * @param kept of the same input; computed again if left out, as is all that the policy does not keep
+   */
+  backward(input: Float32Array, outputGradient: Float32Array, kept?: Kept): Promise<Float32Array>
 }
 
 /** Token embedding, final norm, head and loss: stage 0. */

@@ -50,6 +50,7 @@ test('a written manifest reads back as the same run', () => {
   expect(readRun(path)).toEqual(run)
   expect(stageConfig(readRun(path))).toEqual({
     bodyStages: 3,
+    keep: 'none',
     model: run.model,
     microbatch: run.microbatch,
     optimizer: { beta1: 0.9, beta2: run.optimizer.beta2, epsilon: 1e-8, weightDecay: 0 },
