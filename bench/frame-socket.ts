@@ -1,9 +1,12 @@
 /** Our frames over a plain socket: as little as a question and its answer need, for comparison with libp2p. */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { encodeFrame, encodeHeader, type FrameHead } from '../protocols/frame.ts'
+import { CHUNK_BYTES, encodeFrame, encodeHeader, type FrameHead } from '../protocols/frame.ts'
 import { FrameDecoder } from '../protocols/frame-decoder.ts'
 import type { Json } from '../protocols/network.ts'
+
+/** As much as libp2p is given before its sender waits. */
+const HIGH_WATER_BYTES = 4 * CHUNK_BYTES
 
 interface FrameSocketInit {
   accept(length: number): Uint8Array
@@ -35,7 +38,8 @@ export class FrameSocket {
 
   async #write(chunks: Iterable<Uint8Array>): Promise<void> {
     for (const chunk of chunks) {
-      if (!this.#socket.write(chunk)) await once(this.#socket, 'drain')
+      this.#socket.write(chunk)
+      if (this.#socket.writableLength > HIGH_WATER_BYTES) await once(this.#socket, 'drain')
     }
   }
 }
