@@ -172,9 +172,8 @@ export class Libp2pNetwork implements Network {
     return listen(this.#onFound, listener)
   }
 
-  /** For mDNS. A peer that we are connected to is no news. */
+  /** For mDNS, which says so again every ten seconds. A peer that has connected to us is news to whoever looks around. */
   found({ id, multiaddrs }: PeerInfo): void {
-    if (this.#node.getConnections(id).length > 0) return
     this.#node.peerStore
       .merge(id, { multiaddrs })
       .then(() => this.#tellFound(id.toString()), this.#dropped)

@@ -1,5 +1,6 @@
 /** What only a real network has: ports that are taken, peers that find each other, a machine to stay inside of. */
 import { readFile } from 'node:fs/promises'
+import { peerIdFromString } from '@libp2p/peer-id'
 import { describe, expect, test, vi } from 'vitest'
 import type { Libp2pNetwork } from '../../protocols/libp2p.ts'
 import { ListenError } from '../../protocols/listen-error.ts'
@@ -104,6 +105,14 @@ describe('mDNS', () => {
     await Promise.all([found(one, two.self), found(two, one.self)])
     const answer = await one.call(two.self, PROTOCOL, { header: 'found' }, CALL)
     expect(answer.header).toBe('found')
+    await Promise.all([one.stop(), two.stop()])
+  })
+
+  test('tells of a peer that has connected already: its own listener must find it too', async () => {
+    const [one, two] = await Promise.all([createPeer(), createPeer()])
+    await one.connect(two.addresses[0]!, CALL)
+    two.found({ id: peerIdFromString(one.self), multiaddrs: [] })
+    await found(two, one.self)
     await Promise.all([one.stop(), two.stop()])
   })
 
