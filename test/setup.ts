@@ -32,7 +32,6 @@ expect.extend({
 })
 
 declare module 'vitest' {
-  // biome-ignore lint/correctness/noUnusedVariables: type parameters must match vitest's own declaration
   interface Matchers<R extends void | Promise<void> = void | Promise<void>, T = unknown> {
     toBeAllclose(expected: ArrayLike<number>, tolerance: Tolerance): R
   }
