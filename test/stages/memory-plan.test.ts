@@ -1,0 +1,53 @@
+/** The plan against the peak of a process that does the work. */
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect, it } from 'vitest'
+import { planMemory } from '../../stages/memory-plan.ts'
+import type { StageConfig } from '../../stages/model.ts'
+import { config } from './fixtures.ts'
+
+const CHILD = fileURLToPath(new URL('./memory-child.ts', import.meta.url))
+
+function configOf(hiddenSize: number, layers: number, context: number, batch: number): StageConfig {
+  const heads = hiddenSize / 64
+  const intermediateSize = (hiddenSize * 43) / 16
+  return {
+    ...config,
+    model: {
+      ...config.model,
+      vocabSize: 32_000,
+      hiddenSize,
+      intermediateSize,
+      layers,
+      heads,
+      keyValueHeads: heads,
+    },
+    microbatch: { batch, context },
+    bodyStages: 1,
+  }
+}
+
+const cases: [string, StageConfig, number][] = [
+  ['six narrow layers', configOf(128, 6, 128, 16), 1],
+  ['two layers of 512', configOf(512, 2, 512, 2), 1],
+  ['ends of 32,000 tokens', configOf(256, 1, 1024, 1), 0],
+]
+
+it.each(cases)('is near what is measured: %s', (_, of, index) => {
+  const options = { threads: 2, microbatches: 3 }
+  const input = JSON.stringify({ config: of, index, ...options })
+  const measured = Number(execFileSync(process.execPath, [CHILD, input], { encoding: 'utf8' }))
+  const { peak } = planMemory(of, index, options)
+  expect(peak / measured).toBeGreaterThan(0.85)
+  expect(peak / measured).toBeLessThan(1.15)
+})
+
+it('counts what a policy keeps for each microbatch in flight', () => {
+  const plan = (keep: 'none' | 'attention', microbatches: number) =>
+    planMemory({ ...config, keep }, 1, { threads: 1, microbatches }).inFlight
+  const { microbatch, model, bodyStages } = config
+  const activation = microbatch.batch * microbatch.context * model.hiddenSize * 4
+  expect(plan('none', 3)).toBe(5 * activation)
+  const layers = model.layers / bodyStages
+  expect(plan('attention', 3) - plan('none', 3)).toBe(3 * layers * activation)
+})
