@@ -21,6 +21,8 @@ interface Codec {
 const BLOCK = 64
 const SCALE_BYTES = Float32Array.BYTES_PER_ELEMENT
 const LEVELS = 127
+/** A little under the largest float32 over 127: rounded up, that times 127 would be infinite. */
+const SCALE_MAX = 2.6793e36
 
 const codecs: Readonly<Record<WireDtype, Codec>> = {
   float32: {
@@ -63,7 +65,7 @@ const codecs: Readonly<Record<WireDtype, Codec>> = {
           const size = Math.abs(tensor[i]!)
           if (size > largest || Number.isNaN(size)) largest = size
         }
-        scales[block] = largest / LEVELS
+        scales[block] = Number.isFinite(largest) ? Math.min(largest / LEVELS, SCALE_MAX) : largest
         const inverse = largest > 0 ? LEVELS / largest : 0
         for (let i = from; i < to; i++) levels[i] = Math.round(tensor[i]! * inverse)
       }
