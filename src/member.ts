@@ -6,16 +6,18 @@ import type { Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
-import { ask, type Procedure, type Service, serve } from '../protocols/procedure.ts'
+import type { Procedure, Service } from '../protocols/procedure.ts'
 import * as steps from '../protocols/step.ts'
 import { type WeightsQuestion, weights } from '../protocols/weights.ts'
 import type { AnyStage, Parameter } from '../stages/stage.ts'
+import { CoordinatorWatch } from './coordinator-watch.ts'
 import { gatherStage } from './gather.ts'
 import { Holding } from './holding.ts'
 import type { Journal } from './journal.ts'
-import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
+import { ANNOUNCEMENT_INTERVAL_MS } from './limits.ts'
 import { coordinatorOf, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
+import { serveRun } from './serve-run.ts'
 import type { Data } from './work.ts'
 
 export interface MemberOptions {
@@ -59,12 +61,16 @@ export class Member {
   #held: Holding | null = null
   /** A stage is being built or fetched. */
   #building: AbortController | null = null
-  #heardAt: number
+  readonly #watch: CoordinatorWatch
   #announcedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MemberOptions) {
     this.#options = options
-    this.#heardAt = options.clock.now()
+    this.#watch = new CoordinatorWatch({
+      ...options,
+      signal: this.#stopping.signal,
+      roster: () => this.#roster,
+    })
     this.#handlers = [
       // Members need no announcements themselves, but pass on only what they listen to.
       listen(options.network, options.runId, () => {}),
@@ -78,7 +84,7 @@ export class Member {
               // Who was dropped while it was silent must learn of it: it would wait for ever.
               throw new ProtocolError('REFUSED', `${from} is not in the roster any more`)
             }
-            if (from === coordinatorOf(this.#roster).peer) this.#heard()
+            if (from === coordinatorOf(this.#roster).peer) this.#watch.heard()
           }
           return { answer: { epoch: this.#roster?.epoch ?? 0 } }
         },
@@ -185,79 +191,24 @@ export class Member {
     await this.#held?.close()
   }
 
-  /** Gives up when the coordinator has been silent for too long. Another taking over comes with replicas. */
+  /** Gives up when the coordinator is lost. Another taking over comes with replicas. */
   async watchCoordinator(): Promise<void> {
-    const { clock, network, runId } = this.#options
-    const { signal } = this.#stopping
-    const removeLost = network.onLost((peer) => {
-      // The connection to the coordinator broke: count its silence from long ago, so that the next look asks at once.
-      if (this.#roster !== null && peer === coordinatorOf(this.#roster).peer) {
-        this.#heardAt = Number.NEGATIVE_INFINITY
-      }
-    })
-    try {
-      while (!signal.aborted) {
-        await clock.sleep(TIMEOUTS.heartbeatMs, signal)
-        if (this.#roster === null || clock.now() - this.#heardAt < TIMEOUTS.silenceMs) continue
-        const { peer } = coordinatorOf(this.#roster)
-        try {
-          const question = { run: runId, epoch: this.#roster.epoch }
-          const timeoutMs = TIMEOUTS.coordinatorMs
-          await ask(network, peer, membership.heartbeat, question, { timeoutMs, signal })
-          this.#heard()
-        } catch (error) {
-          if (signal.aborted) return
-          const dropped = error instanceof ProtocolError && error.code === 'REFUSED'
-          const failure = dropped
-            ? `the coordinator ${peer} has dropped this peer: join again`
-            : `the coordinator ${peer} is lost (${(error as Error).message}); the run cannot go on without it`
-          this.#finished.resolve({ committed: this.#committed, failure })
-          return
-        }
-      }
-    } catch (error) {
-      if (!signal.aborted) throw error
-    } finally {
-      removeLost()
-    }
+    const failure = await this.#watch.lost()
+    if (failure !== null) this.#finished.resolve({ committed: this.#committed, failure })
   }
 
   #serve<Question extends { run: string }, Answer>(
     procedure: Procedure<Question, Answer>,
     service: Service<Question, Answer>,
   ): () => void {
-    const { network, runId, journal } = this.#options
-    const sameRun = (question: Question) => membership.checkRun(runId, question.run)
-    const { accept } = service
-    return serve(
-      network,
-      procedure,
-      {
-        ...(accept && {
-          accept: (from: PeerId, question: Question, length: number) => {
-            sameRun(question)
-            return accept(from, question, length)
-          },
-        }),
-        serve: async (from, question, body) => {
-          sameRun(question)
-          return service.serve(from, question, body)
-        },
-      },
-      (from, protocol, error) =>
-        journal.write({ type: 'refused', from, protocol, code: error.code, reason: error.message }),
-    )
-  }
-
-  #heard(): void {
-    this.#heardAt = this.#options.clock.now()
+    return serveRun(this.#options, procedure, service)
   }
 
   #fromCoordinator(from: PeerId): void {
     if (this.#roster === null || from !== coordinatorOf(this.#roster).peer) {
       throw new ProtocolError('REFUSED', `${from} does not coordinate this run`)
     }
-    this.#heard()
+    this.#watch.heard()
   }
 
   /** A microbatch comes from the peer before this one on its route, and its route is the roster's. */
@@ -313,7 +264,7 @@ export class Member {
         `the roster is at step ${roster.committed}, this peer at ${this.#committed}`,
       )
     }
-    this.#heard()
+    this.#watch.heard()
     this.#roster = roster
     this.#admitted.resolve()
     for (const { peer, addresses } of roster.members) {

@@ -7,14 +7,15 @@ import { ProtocolError } from '../protocols/errors.ts'
 import type { Member, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
-import { ask, type Procedure, serve } from '../protocols/procedure.ts'
+import { ask, type Procedure } from '../protocols/procedure.ts'
 import { type CommitQuestion, commit, hold, type Route } from '../protocols/step.ts'
 import type { Journal } from './journal.ts'
 import { HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
-import { choose } from './recovery/index.ts'
-import { emptyStages, holderOf, memberOf, nextRoster, normalRoute, sparesOf } from './roster.ts'
+import { type Match, matchSpares, planFor } from './placement.ts'
+import { emptyStages, holderOf, memberOf, nextRoster, normalRoute } from './roster.ts'
 import type { Run } from './run.ts'
+import { serveRun } from './serve-run.ts'
 
 export interface SwarmOptions {
   readonly run: Run
@@ -24,12 +25,6 @@ export interface SwarmOptions {
   readonly journal: Journal
   /** The stage that the founder insists on, or null. */
   readonly wish: number | null
-}
-
-/** A spare, and the stage that it is to take. */
-interface Match {
-  readonly stage: number
-  readonly peer: PeerId
 }
 
 export class Swarm {
@@ -57,33 +52,23 @@ export class Swarm {
 
   constructor(options: SwarmOptions) {
     this.#options = options
-    const { network, runId, journal } = options
+    const { network } = options
     this.#roster = {
       epoch: 0,
       committed: 0,
       members: [{ peer: network.self, addresses: [...network.addresses], stage: null }],
     }
     this.#wishes.set(network.self, options.wish)
-    const refused = (from: PeerId, protocol: string, error: ProtocolError) =>
-      journal.write({ type: 'refused', from, protocol, code: error.code, reason: error.message })
     this.#removers = [
-      serve(
-        network,
-        membership.hello,
-        { serve: async (from, question) => ({ answer: this.#admit(from, question) }) },
-        refused,
-      ),
-      serve(
-        network,
-        membership.leave,
-        {
-          serve: async (from, question) => {
-            if (question.run === runId) this.#lose(from, 'it left')
-            return { answer: {} }
-          },
+      serveRun(options, membership.hello, {
+        serve: async (from, question) => ({ answer: this.#admit(from, question) }),
+      }),
+      serveRun(options, membership.leave, {
+        serve: async (from) => {
+          this.#lose(from, 'it left')
+          return { answer: {} }
         },
-        refused,
-      ),
+      }),
     ]
     this.#liveness = new Liveness({
       ...options,
@@ -190,7 +175,8 @@ export class Swarm {
       }
       const empty = emptyStages(this.#roster, this.#options.run.stages)
       if (empty.length === 0) return
-      const taken = this.#matches(empty)
+      const lost = (stage: number) => this.#everHeld.has(stage)
+      const taken = matchSpares(this.#roster, empty, lost, this.#wishes)
       if (taken.length === 0) {
         await this.#wait(empty)
         continue
@@ -240,9 +226,8 @@ export class Swarm {
     }
   }
 
-  #admit(from: PeerId, { run, addresses, stage }: typeof membership.hello.question._output) {
-    const { runId, run: manifest } = this.#options
-    membership.checkRun(runId, run)
+  #admit(from: PeerId, { addresses, stage }: typeof membership.hello.question._output) {
+    const { run: manifest } = this.#options
     if (stage !== null && stage > manifest.stages) {
       throw new ProtocolError(
         'REFUSED',
@@ -309,54 +294,18 @@ export class Swarm {
     )
   }
 
-  /** Which spare is to take which empty stage. Lost stages come first: others wait for their weights. */
-  #matches(empty: readonly number[]): Match[] {
-    const byNeed = [...empty].sort(
-      (a, b) => Number(this.#everHeld.has(b)) - Number(this.#everHeld.has(a)) || a - b,
-    )
-    const spares = sparesOf(this.#roster)
-    const matches: Match[] = []
-    for (const stage of byNeed) {
-      const chosen =
-        spares.find(({ peer }) => this.#wishes.get(peer) === stage) ??
-        spares.find(({ peer }) => (this.#wishes.get(peer) ?? null) === null)
-      if (chosen === undefined) continue
-      spares.splice(spares.indexOf(chosen), 1)
-      matches.push({ stage, peer: chosen.peer })
-    }
-    return matches
-  }
-
   /** Has spares take the stages that they are matched with; gives those that did. */
   async #fill(matches: readonly Match[]): Promise<Map<PeerId, number>> {
-    const live = new Set(
-      this.#roster.members.flatMap(({ stage }) => (stage === null ? [] : [stage])),
-    )
-    const held = await Promise.all(matches.map(({ stage, peer }) => this.#give(stage, peer, live)))
+    const held = await Promise.all(matches.map(({ stage, peer }) => this.#give(stage, peer)))
     return new Map(matches.filter((_, i) => held[i]).map(({ stage, peer }) => [peer, stage]))
   }
 
   /** Has one spare build one stage. True if it now holds it. */
-  async #give(stage: number, peer: PeerId, live: ReadonlySet<number>): Promise<boolean> {
+  async #give(stage: number, peer: PeerId): Promise<boolean> {
     const { run, clock, journal } = this.#options
     const lostAt = this.#everHeld.get(stage)
-    const cause = lostAt === undefined ? 'empty' : 'lost'
-    // Before the first step a lost stage has learnt nothing: the seed makes it again as it was.
-    const fresh = cause === 'empty' || this.#roster.committed === 0
-    const policy = fresh ? ['seed'] : run.recovery.policy
-    const { chosen, skipped } = choose(policy, { stage, bodyStages: run.stages, live })
-    if (chosen === null) {
-      const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
-      throw new ProtocolError(
-        'REFUSED',
-        `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
-      )
-    }
-    const donors = chosen.donors.map((donor) => ({
-      stage: donor,
-      peer: holderOf(this.#roster, donor)!.peer,
-    }))
-    const strategy = chosen.strategy.name
+    const plan = planFor(run, this.#roster, stage, lostAt !== undefined)
+    const { strategy, donors } = plan
     try {
       const question = { ...this.fence, step: this.#roster.committed, stage, strategy, donors }
       const answer = await this.#ask(peer, hold, question, TIMEOUTS.holdMs)
@@ -364,10 +313,8 @@ export class Swarm {
         type: 'held',
         stage,
         by: peer,
-        cause,
-        strategy,
-        donors,
-        skipped,
+        cause: lostAt === undefined ? 'empty' : 'lost',
+        ...plan,
         ...answer,
         secondsSinceLoss: lostAt == null ? null : (clock.now() - lostAt) / 1000,
         lossBefore: this.#lastLoss,
@@ -379,11 +326,13 @@ export class Swarm {
       const reason = `${peer} did not take stage ${stage}: ${(error as Error).message}`
       journal.write({ type: 'notice', message: reason })
       this.#stopping.signal.throwIfAborted()
-      if (peer === this.#options.network.self) throw error
+      // Somebody else was lost meanwhile, and with it this attempt: nobody's fault here.
+      if (code === 'PEER_LOST' || code === 'STALE') return false
       const failures = (this.#holdFailures.get(peer) ?? 0) + 1
       this.#holdFailures.set(peer, failures)
       // Its own fault, or one too many: it would be asked again for ever.
       if (code === 'INTERNAL' || code === 'REFUSED' || failures >= HOLD_ATTEMPTS) {
+        if (peer === this.#options.network.self) throw error
         this.#lose(peer, reason)
       }
       return false
