@@ -1,9 +1,15 @@
 /** The command line: what can be asked for, and how it ends. Each command loads its own code when it is called. */
 import { availableParallelism } from 'node:os'
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { systemClock } from '../protocols/clock.ts'
+import {
+  command,
+  positiveNumber,
+  settingsIn,
+  wholeNumber,
+  withSettings,
+} from './command-options.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
-import { type InitSetting, initOptions } from './init.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
 export async function main(argv: readonly string[]): Promise<void> {
@@ -72,29 +78,6 @@ function program(terminal: Terminal, interrupt: Interrupt): Command {
   statusCommand(all, terminal, interrupt)
   doctorCommand(all, terminal)
   return all
-}
-
-function command(all: Command, name: string, description: string): Command {
-  return all
-    .command(name)
-    .description(description)
-    .option('--json', 'print one JSON object a line instead of text', false)
-}
-
-function withSettings(command: Command, except: readonly InitSetting[] = []): Command {
-  for (const { setting, flags, description } of initOptions()) {
-    if (!except.includes(setting)) command.option(flags, description)
-  }
-  return command.option('--data <file>', 'text to train on, any encoding: tokens are bytes')
-}
-
-/** Of all options of a command, those that are settings of the run. */
-function settingsIn(options: Record<string, unknown>): Partial<Record<InitSetting, string>> {
-  return Object.fromEntries(
-    initOptions().flatMap(({ setting }) =>
-      options[setting] === undefined ? [] : [[setting, options[setting] as string]],
-    ),
-  )
 }
 
 function initCommand(all: Command, terminal: Terminal): void {
@@ -213,18 +196,4 @@ function doctorCommand(all: Command, terminal: Terminal): void {
       const { doctor } = await import('./doctor.ts')
       if (!(await doctor(options, terminal, systemClock))) process.exitCode = EXIT.failed
     })
-}
-
-function positiveNumber(text: string): number {
-  const value = wholeNumber(text)
-  if (value === 0) throw new InvalidArgumentError('a whole number above 0 is needed.')
-  return value
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
-    throw new InvalidArgumentError('a whole number is needed.')
-  }
-  return value
 }

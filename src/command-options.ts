@@ -1,0 +1,40 @@
+/** What the commands of the command line have in common: `--json`, the settings of a run, numbers as they are typed. */
+import { type Command, InvalidArgumentError } from 'commander'
+import { type InitSetting, initOptions } from './init.ts'
+
+export function command(all: Command, name: string, description: string): Command {
+  return all
+    .command(name)
+    .description(description)
+    .option('--json', 'print one JSON object a line instead of text', false)
+}
+
+export function withSettings(command: Command, except: readonly InitSetting[] = []): Command {
+  for (const { setting, flags, description } of initOptions()) {
+    if (!except.includes(setting)) command.option(flags, description)
+  }
+  return command.option('--data <file>', 'text to train on, any encoding: tokens are bytes')
+}
+
+/** Of all options of a command, those that are settings of the run. */
+export function settingsIn(options: Record<string, unknown>): Partial<Record<InitSetting, string>> {
+  return Object.fromEntries(
+    initOptions().flatMap(({ setting }) =>
+      options[setting] === undefined ? [] : [[setting, options[setting] as string]],
+    ),
+  )
+}
+
+export function positiveNumber(text: string): number {
+  const value = wholeNumber(text)
+  if (value === 0) throw new InvalidArgumentError('a whole number above 0 is needed.')
+  return value
+}
+
+export function wholeNumber(text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
+    throw new InvalidArgumentError('a whole number is needed.')
+  }
+  return value
+}
