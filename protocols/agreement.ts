@@ -73,11 +73,11 @@ export const promise = procedure(
 
 /**
  * The change that makes `epoch` is chosen: carry it out. With a body, the whole roster of that epoch, for those who do
- * not know the one before. The answer comes when it is carried out: a commit is applied.
+ * not know the one before; then the change may be left out. The answer comes when it is carried out: a commit is applied.
  */
 export const install = procedure(
   '/gensyn-node/install/1.0.0',
-  z.strictObject({ run, epoch: count, change: changeSchema }),
+  z.strictObject({ run, epoch: count, change: changeSchema.nullable() }),
   z.strictObject({
     epoch: count,
     /** SHA-256 of a holder's weights after some commits, to be compared with its replicas'. */

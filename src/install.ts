@@ -16,6 +16,13 @@ export interface Installed {
   readonly failure: Error | null
 }
 
+/** Sees to it that all members know this roster, whatever they know already. Gives those that could not be told. */
+export async function spread(options: AgreementOptions, roster: Roster): Promise<Installed[]> {
+  const nobody = { ...roster, members: [] }
+  const told = await installAll(options, nobody, roster, null)
+  return told.filter(({ failure }) => failure !== null)
+}
+
 /**
  * @param before the roster that the change was made to: who is not in it gets the new one whole
  */
@@ -23,10 +30,10 @@ export async function installAll(
   { network, runId, signal }: AgreementOptions,
   before: Roster,
   after: Roster,
-  change: Change,
+  change: Change | null,
 ): Promise<Installed[]> {
   const question = { run: runId, epoch: after.epoch, change }
-  const timeoutMs = change.type === 'commit' ? TIMEOUTS.commitMs : TIMEOUTS.rosterMs
+  const timeoutMs = change?.type === 'commit' ? TIMEOUTS.commitMs : TIMEOUTS.rosterMs
   let whole: Uint8Array | undefined
   return Promise.all(
     after.members.map(async (member): Promise<Installed> => {

@@ -90,6 +90,8 @@ export class Member {
   #carrying: Promise<unknown> = Promise.resolve()
   #turns: Turn[] = []
   #turned = Promise.withResolvers<void>()
+  /** The last that was journaled of a coordinator that nobody can replace: said once, not every time it is tried. */
+  #complaint = ''
   #announcedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MemberOptions) {
@@ -326,7 +328,7 @@ export class Member {
   #fromCoordinator(from: PeerId): void {
     const { roster } = this.#member()
     if (from !== coordinatorOf(roster).peer) {
-      throw new ProtocolError('REFUSED', `${from} does not coordinate this run`)
+      throw new ProtocolError('STALE', `${from} does not coordinate epoch ${roster.epoch}`)
     }
     this.#watch.heard()
   }
@@ -563,7 +565,10 @@ export class Member {
         return this.#catchUp(outcome.peer)
       case 'refused': {
         const message = `${reason}; nobody can take over: ${outcome.reason}. Without a majority this peer neither commits nor recovers anything`
-        journal.write({ type: 'waiting', stages: [], reason: message.slice(0, 2000) })
+        if (message !== this.#complaint) {
+          journal.write({ type: 'waiting', stages: [], reason: message.slice(0, 2000) })
+        }
+        this.#complaint = message
         return clock.sleep(TIMEOUTS.campaignMs, signal)
       }
     }

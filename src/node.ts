@@ -134,6 +134,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()
   try {
+    await swarm.begin()
     await train(swarm, options)
   } catch (error) {
     const { committed } = swarm.roster

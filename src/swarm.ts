@@ -12,7 +12,7 @@ import { ask, type Procedure } from '../protocols/procedure.ts'
 import { hold, type ReportQuestion } from '../protocols/step.ts'
 import { type AgreementOptions, choose, type Proposal } from './agreement.ts'
 import { deviating } from './digests.ts'
-import { installAll } from './install.ts'
+import { installAll, spread } from './install.ts'
 import { HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
@@ -81,6 +81,13 @@ export class Swarm implements Coordination {
       lose: (peer, reason) => this.lose(peer, reason),
     })
     member.coordinate(this)
+  }
+
+  /** Before anything else: a member that has not heard of this coordinator would refuse what it asks. */
+  async begin(): Promise<void> {
+    for (const { member, failure } of await spread(this.#agreement, this.roster)) {
+      this.lose(member.peer, `it does not know epoch ${this.roster.epoch}: ${failure!.message}`)
+    }
   }
 
   get roster(): Roster {
