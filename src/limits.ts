@@ -21,6 +21,8 @@ export const TIMEOUTS = {
   handOverMs: 60_000,
   /** All microbatches of a step to be counted by every stage. */
   stepMs: 600_000,
+  /** The least that a step may take before those who hold it up are looked for. */
+  stragglerMs: 20_000,
   /** The update of one stage. */
   commitMs: 120_000,
   /** A chunk of a replica's gradients, from when it is asked for until it is added up and there. */
@@ -54,6 +56,9 @@ export const HOLD_ATTEMPTS = 3
 
 /** Peers that wait to be let in between two steps. */
 export const NEWCOMERS_MAX = 1_024
+
+/** A step that takes so many times as long as the one before is held up by somebody. */
+export const STRAGGLER_FACTOR = 4
 
 /** How often a microbatch is driven before its step starts over. */
 export const JOURNEY_ATTEMPTS = 4

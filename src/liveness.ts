@@ -57,17 +57,23 @@ export class Liveness {
     return confirming
   }
 
+  /** Microbatches that a member could work on now; null if it does not answer. */
+  async readyOf(member: Member): Promise<number | null> {
+    return this.#ask(member, TIMEOUTS.reconnectMs).catch(() => null)
+  }
+
   /** Every suspicion of this moment has become certainty. */
   async settled(): Promise<void> {
     await Promise.all(this.#confirming.values())
   }
 
-  async #ask({ peer, session }: Member, timeoutMs: number): Promise<void> {
+  async #ask({ peer, session }: Member, timeoutMs: number): Promise<number> {
     const { network, runId, roster, signal } = this.#options
     const question = { run: runId, epoch: roster().epoch }
     const answer = await ask(network, peer, heartbeat, question, { timeoutMs, signal })
     if (answer.session !== session) throw new Error('another process has taken its name')
     this.heard(peer)
+    return answer.ready
   }
 
   async #beat(): Promise<void> {

@@ -3,6 +3,7 @@
  * together. When a holder with replicas is lost in the middle, the plan is mended: only what it had a part in is driven
  * again, and every stage still counts each microbatch once.
  */
+import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError, type ProtocolErrorCode } from '../protocols/errors.ts'
 import type { Member } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
@@ -15,7 +16,7 @@ import {
 } from '../protocols/step.ts'
 import type { Journal } from './journal.ts'
 import { planJourneys, replan } from './journeys.ts'
-import { JOURNEY_ATTEMPTS, TIMEOUTS } from './limits.ts'
+import { JOURNEY_ATTEMPTS, STRAGGLER_FACTOR, TIMEOUTS } from './limits.ts'
 import { holdersOf, memberById } from './roster.ts'
 import type { Run } from './run.ts'
 import type { Swarm } from './swarm.ts'
@@ -32,9 +33,16 @@ export interface Gradients {
   readonly busySeconds: number[]
 }
 
+export interface StepOptions {
+  readonly run: Run
+  readonly clock: Clock
+  readonly journal: Journal
+}
+
 export class Step {
   readonly #swarm: Swarm
   readonly #run: Run
+  readonly #clock: Clock
   readonly #journal: Journal
   readonly #fence: Swarm['fence']
   #journeys: Journey[]
@@ -44,9 +52,10 @@ export class Step {
   /** A failure that driving again does not mend. */
   #failure: ProtocolError | null = null
 
-  constructor(swarm: Swarm, run: Run, journal: Journal) {
+  constructor(swarm: Swarm, { run, clock, journal }: StepOptions) {
     this.#swarm = swarm
     this.#run = run
+    this.#clock = clock
     this.#journal = journal
     this.#fence = swarm.fence
     this.#journeys = planJourneys(swarm.roster, run.stages, run.microbatches, (id) =>
@@ -72,7 +81,10 @@ export class Step {
   /** Forward and backward: every holder then has the sum of its microbatches' gradients. */
   async #prepare(): Promise<Map<Member, PrepareAnswer>> {
     const version = this.#version
-    const answers = this.#swarm.holders.map(async (member) => {
+    const waitedFor = new Set(this.#swarm.holders)
+    const over = new AbortController()
+    void this.#watch(waitedFor, over.signal)
+    const answers = [...waitedFor].map(async (member) => {
       const { id, stage, peer } = member
       const drives = this.#journeys.filter((journey) => stage === 0 && journey.driver === id)
       const visits = ({ route, driver }: Journey) =>
@@ -80,9 +92,24 @@ export class Step {
       const expected = this.#journeys.filter(visits).map(({ index }) => index)
       const question = { ...this.#fence, version, expected, drives }
       const answer = await this.#swarm.ask(peer, prepare, question, TIMEOUTS.stepMs)
+      waitedFor.delete(member)
       return [member, answer] as const
     })
-    return new Map(await Promise.all(answers))
+    try {
+      return new Map(await Promise.all(answers))
+    } finally {
+      over.abort()
+    }
+  }
+
+  /** Looks for who holds the step up, whenever it has taken much longer than the one before. */
+  async #watch(waitedFor: ReadonlySet<Member>, over: AbortSignal): Promise<void> {
+    const usual = this.#swarm.stepMs ?? TIMEOUTS.stepMs
+    const patience = Math.max(TIMEOUTS.stragglerMs, STRAGGLER_FACTOR * usual)
+    while (!over.aborted) {
+      await this.#clock.sleep(patience, over).catch(() => {})
+      if (!over.aborted) await this.#swarm.dropStragglers([...waitedFor], patience)
+    }
   }
 
   /** I1: at every stage each microbatch is in one holder's sum, and in no other's. */

@@ -44,6 +44,8 @@ type Newcomer = Omit<Entry, 'id' | 'stage'>
 
 export class Swarm implements Coordination {
   readonly speeds = new Speeds()
+  /** What the last step took; null before the first. */
+  stepMs: number | null = null
   readonly #run: Run
   readonly #member: Member
   readonly #agreement: AgreementOptions
@@ -149,6 +151,26 @@ export class Swarm implements Coordination {
 
   suspect(peer: PeerId, reason: string): Promise<void> {
     return this.#liveness.suspect(peer, reason)
+  }
+
+  /**
+   * Of holders that a step waits for, lets those go that have work before them while others wait, if their stage has
+   * another holder: what they had a part in goes over to it, and they may join again.
+   */
+  async dropStragglers(waitedFor: readonly Entry[], afterMs: number): Promise<void> {
+    for (const member of waitedFor) {
+      const others = holdersOf(this.roster, member.stage!).filter(
+        ({ id }) => id !== member.id && !this.#lost.has(id),
+      )
+      if (others.length === 0 || member.id === this.ownId) continue
+      const ready = await this.#liveness.readyOf(member)
+      if (ready === null || ready === 0) continue
+      this.lose(
+        member.peer,
+        `it holds the step up: ${ready} microbatches before it after ${afterMs} ms`,
+      )
+      return
+    }
   }
 
   /** Members that are known to be lost and still in the roster. Waits for what is suspected to be known. */

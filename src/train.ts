@@ -64,16 +64,19 @@ export async function train(swarm: Swarm, options: TrainOptions): Promise<void> 
   }
 }
 
-async function makeStep(swarm: Swarm, { run, clock, journal }: TrainOptions): Promise<void> {
+async function makeStep(swarm: Swarm, options: TrainOptions): Promise<void> {
+  const { run, clock, journal } = options
   const begun = clock.now()
   const { fence } = swarm
 
   // Forward and backward: every holder then has its stage's gradient, summed over M microbatches and all replicas.
-  const { loss, ...gradients } = await new Step(swarm, run, journal).gradients()
+  const { loss, ...gradients } = await new Step(swarm, options).gradients()
 
   // All are prepared. With a quorum the step is decided: who cannot apply it any more is lost, the step is not.
   const learningRate = learningRateAt(run.optimizer, fence.step, run.steps)
   await swarm.commit({ step: fence.step, learningRate, loss })
+
+  swarm.stepMs = clock.now() - begun
 
   const { batch, context } = run.microbatch
   journal.write({
@@ -83,7 +86,7 @@ async function makeStep(swarm: Swarm, { run, clock, journal }: TrainOptions): Pr
     loss,
     learningRate,
     tokens: run.microbatches * batch * context,
-    seconds: (clock.now() - begun) / 1000,
+    seconds: swarm.stepMs / 1000,
     ...gradients,
     peers: swarm.roster.members.length,
   })
