@@ -55,7 +55,7 @@ test('a call takes latency and bytes over bandwidth, both ways, and a handshake 
 
 test('bodies leave one after another through the uplink of their sender alone', async () => {
   const { world, network, run } = setUp()
-  const peers = ['a', 'b', 'c'].map((name) => network.join(name))
+  const peers = ['a', 'b', 'c'].map((name): Network => network.join(name))
   const [a, b, c] = peers as [Network, Network, Network]
   const arrivals: Record<string, number> = {}
   for (const peer of peers) {
@@ -93,7 +93,11 @@ test('bodies leave one after another through the uplink of their sender alone', 
 
 test('a peer that is killed takes with it what is on its way, and is lost after a while', async () => {
   const { world, network, journal, note, run } = setUp({ detectionMs: 15 })
-  const [a, b, c] = ['a', 'b', 'c'].map((name) => network.join(name)) as [Network, Network, Network]
+  const [a, b, c] = ['a', 'b', 'c'].map((name): Network => network.join(name)) as [
+    Network,
+    Network,
+    Network,
+  ]
   serve(a, () => note('a was asked'))
   serve(b, () => note('b was asked'))
   await run(Promise.all([a.connect('sim://b', CALL), c.connect('sim://a', CALL)]))
@@ -152,7 +156,7 @@ test('a name can be used again, and what was asked of its old bearer is lost', a
 test('announcements go from listener to listener', async () => {
   const { world, network, journal, note, run } = setUp()
   const names = ['a', 'b', 'deaf', 'c', 'd']
-  const peers = names.map((name) => network.join(name))
+  const peers = names.map((name): Network => network.join(name))
   // a - b - c in a row; d hangs on one who does not listen.
   const connections = [
     ['a', 'b'],
