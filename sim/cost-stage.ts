@@ -43,7 +43,7 @@ export interface CostStageOptions {
 }
 
 /** What a microbatch adds to the gradient sums of every stage. */
-export function contribution(step: number, index: number): number[] {
+function contribution(step: number, index: number): number[] {
   return [
     1,
     step % FINGERPRINT_MODULUS,
@@ -55,7 +55,9 @@ export function contribution(step: number, index: number): number[] {
 /** The gradient sums of a step that counts each of these microbatches once. */
 export function sumsOf(step: number, indices: Iterable<number>): number[] {
   const sums = new Array<number>(COST_WEIGHTS).fill(0)
-  for (const index of indices) contribution(step, index).forEach((value, i) => (sums[i]! += value))
+  for (const index of indices) {
+    for (const [i, value] of contribution(step, index).entries()) sums[i]! += value
+  }
   return sums
 }
 
@@ -77,7 +79,7 @@ export function costTokens(step: number, index: number, length: number): Int32Ar
 }
 
 /** The trail of an activation that has come through these stages, in order. */
-export function trailOf(stages: Iterable<number>): number {
+function trailOf(stages: Iterable<number>): number {
   let trail = EMBEDDED
   for (const stage of stages) trail = onward(trail, stage)
   return trail
@@ -189,9 +191,7 @@ class CostState {
   }
 
   count([step, index]: Float32Array): void {
-    contribution(step!, index!).forEach((value, i) => {
-      this.#sums[i]! += value
-    })
+    for (const [i, value] of contribution(step!, index!).entries()) this.#sums[i]! += value
   }
 
   /** Two tensors must be of the same microbatch. */

@@ -168,7 +168,7 @@ export interface Storm {
   readonly tell?: ((what: string) => void) | undefined
 }
 
-/** Lets faults strike until calm comes. */
+/** Lets faults strike until calm comes; none at all if there are none to choose from. */
 export function unleash(theatre: Theatre, storm: Storm): void {
   const { world } = theatre
   const { faults, gapMs, lengthMs, calmAtMs, random, tell = () => {} } = storm
@@ -190,7 +190,7 @@ export function unleash(theatre: Theatre, storm: Storm): void {
   }
   const next = () => {
     const ms = exponential(gapMs, random)
-    if (ms < untilCalm()) world.schedule(ms, 'a fault', strike)
+    if (faults.length > 0 && ms < untilCalm()) world.schedule(ms, 'a fault', strike)
   }
   next()
 }

@@ -21,6 +21,10 @@ export interface VirtualNetworkOptions {
   readonly discovery?: boolean
   /** Lets announcements through, which is so by default. Each is an event for whoever hears it: of a thousand, a million. */
   readonly gossip?: boolean
+  /** Hands headers over as they are, not by way of JSON, for worlds of thousands of peers. */
+  readonly shareHeaders?: boolean
+  /** What a byte of a body counts on the wire: more than 1 where stages move tiny tensors that stand for real ones. */
+  readonly bodyScale?: number
 }
 
 const DETECTION_MS = 10
@@ -55,13 +59,14 @@ export class VirtualNetwork {
   readonly #disturbances = new Set<Active>()
   readonly #medium: Medium
 
-  constructor({ world, links, detectionMs, discovery, gossip }: VirtualNetworkOptions) {
-    this.#world = world
-    this.#wire = new Wire(links)
-    this.#detectionMs = detectionMs ?? DETECTION_MS
-    this.#discovery = discovery ?? false
-    this.#gossip = gossip ?? true
+  constructor(options: VirtualNetworkOptions) {
+    this.#world = options.world
+    this.#wire = new Wire(options.links, options.bodyScale)
+    this.#detectionMs = options.detectionMs ?? DETECTION_MS
+    this.#discovery = options.discovery ?? false
+    this.#gossip = options.gossip ?? true
     this.#medium = {
+      shareHeaders: options.shareHeaders ?? false,
       handshake: (...dial) => this.#handshake(...dial),
       send: (...sent) => this.#send(...sent),
       refuse: (peer, by) => {

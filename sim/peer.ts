@@ -21,6 +21,8 @@ import type { Load } from './wire.ts'
 
 /** What a peer needs of the network around it. */
 export interface Medium {
+  /** Hands headers over as they are, not by way of JSON. */
+  readonly shareHeaders: boolean
   /** Once there and back; `done` gets whoever answered, and is never called if nobody can. */
   handshake(from: VirtualPeer, to: PeerId, done: (other: VirtualPeer | undefined) => void): void
   send(passage: Passage, load: Load): void
@@ -84,7 +86,7 @@ export class VirtualPeer implements Network {
     message: Message,
     options: CallOptions,
   ): Promise<Received> {
-    const question = pack(message)
+    const question = pack(message, this.#medium.shareHeaders)
     options.signal?.throwIfAborted()
     const call = new PendingCall(this.machine, peer, protocol, options, this.#callOver)
     this.#calls.add(call)
@@ -246,7 +248,7 @@ export class VirtualPeer implements Network {
       return internal(error)
     }
     try {
-      return { parcel: pack(answer) }
+      return { parcel: pack(answer, this.#medium.shareHeaders) }
     } catch (error) {
       // The handler ran, so that an answer over the limits must not look like a definite TOO_LARGE.
       return internal(error)
@@ -279,11 +281,11 @@ function internal(error: unknown): Reply {
   return { error: new ProtocolError('INTERNAL', message) }
 }
 
-function loadOf({ bytes, body }: Parcel): Load {
-  return { bytes, queues: body !== undefined }
+function loadOf({ headBytes, body }: Parcel): Load {
+  return { headBytes, bodyBytes: body?.length }
 }
 
 function loadOfReply(reply: Reply): Load {
   if ('parcel' in reply) return loadOf(reply.parcel)
-  return { bytes: PREFIX_BYTES + encodeError(reply.error).length, queues: false }
+  return { headBytes: PREFIX_BYTES + encodeError(reply.error).length, bodyBytes: undefined }
 }

@@ -242,3 +242,29 @@ async function churn(seed: string): Promise<string> {
   await world.run(Promise.all(names.map(ask)), { waitingFor: 'all to have asked' })
   return history.join('\n')
 }
+
+test('a header arrives as a copy; or as it is, where headers are shared', async () => {
+  const header = { list: [1, 2] }
+  for (const shareHeaders of [false, true]) {
+    const { network, run } = setUp({ shareHeaders })
+    const [a, b] = [network.join('a'), network.join('b')]
+    let arrived: unknown
+    serve(b, (received) => {
+      arrived = received
+    })
+    await run(a.connect('sim://b', CALL))
+    await run(a.call('b', PROTOCOL, { header }, CALL))
+    expect(arrived).toEqual(header)
+    expect(arrived === header).toBe(shareHeaders)
+  }
+})
+
+test('announcements go nowhere without gossip', async () => {
+  const { world, network, journal, note, run } = setUp({ gossip: false })
+  const [a, b] = [network.join('a'), network.join('b')]
+  await run(a.connect('sim://b', CALL))
+  b.subscribe('news', () => note('b heard'))
+  a.publish('news', null)
+  await run(world.clock.sleep(1000))
+  expect(journal).toEqual([])
+})
