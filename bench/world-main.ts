@@ -87,7 +87,7 @@ function microbatches(world: World, shareHeaders: boolean) {
     serve: async () => ({ answer: {} }),
   }
   const peers = swarm(world, (peer) => serve(peer, microbatch, service, refused), shareHeaders)
-  const route = Array.from({ length: STAGES }, (_, i) => ({ stage: i + 1, peer: `peer-${i}` }))
+  const route = Array.from({ length: STAGES }, (_, i) => ({ stage: i + 1, id: i }))
   const body = new Uint8Array(8)
   return (peer: number, round: number) => {
     const header: MicrobatchHeader = {
@@ -95,11 +95,12 @@ function microbatches(world: World, shareHeaders: boolean) {
       epoch: 1,
       step: round,
       index: peer,
+      attempt: 0,
       purpose: 'train',
       direction: 'forward',
       route,
       position: 3,
-      driver: 'peer-0',
+      driver: 0,
       dtype: 'float32',
       shape: [1, 1, 2],
     }

@@ -103,10 +103,10 @@ function body(stage: number, options: CostStageOptions): BodyStage {
     kind: 'body',
     forward,
     forwardKeeping: async (input) => ({ output: await forward(input), kept: {} }),
-    backward: (input, outputGradient) =>
+    backward: (input, outputGradient, _, count = true) =>
       device('backward', () => {
         state.same(input, outputGradient)
-        state.count(input)
+        if (count) state.count(input)
         return state.passed(outputGradient, stage)
       }),
   }
@@ -133,11 +133,11 @@ function ends(options: CostStageOptions): EndsStage {
         state.same(tokens, outputGradient)
         state.arrived(outputGradient, backwardTrail)
       }),
-    lossAndGradient: (input, targets) =>
+    lossAndGradient: (input, targets, count = true) =>
       device('lossAndGradient', () => {
         state.same(targets, input)
         state.arrived(input, forwardTrail)
-        state.count(input)
+        if (count) state.count(input)
         return { loss: 1, inputGradient: input.slice() }
       }),
     loss: (input, targets) =>
@@ -154,7 +154,7 @@ class CostState {
   readonly #options: CostStageOptions
   readonly #stage: number
   readonly #weights: SharedFloats = sharedFloats(COST_WEIGHTS)
-  readonly #sums = new Array<number>(COST_WEIGHTS).fill(0)
+  readonly #sums: SharedFloats = sharedFloats(COST_WEIGHTS)
   #moments = new Float32Array(COST_WEIGHTS)
   #updates = 0
   #freeAt = 0
@@ -218,6 +218,7 @@ class CostState {
     return {
       parameters,
       weights: this.#weights,
+      sums: this.#sums,
       gradientNorm: () => device('gradientNorm', () => Math.hypot(...this.#sums)),
       update: (update: Update) => device('update', () => this.#update(update)),
       zeroGradients: () => device('zeroGradients', () => this.#zero()),
