@@ -1,7 +1,8 @@
 /** Causal attention, over all queries at once or over some at a time. */
 import { type Context, project } from './context.ts'
 import type { Graph, Value } from './graph.ts'
-import type { ModelConfig } from './model.ts'
+import { headSizeOf, type ModelConfig } from './model.ts'
+import { frequencies } from './rope.ts'
 
 /** Constants that all layers of a graph share. */
 export interface Positions {
@@ -11,14 +12,14 @@ export interface Positions {
 }
 
 export function positions(graph: Graph, model: ModelConfig, context: number): Positions {
-  const half = model.hiddenSize / model.heads / 2
+  const each = frequencies(model)
+  const half = each.length
   const cosine = new Float32Array(context * half)
   const sine = new Float32Array(context * half)
   for (let t = 0; t < context; t++) {
-    for (let i = 0; i < half; i++) {
-      const angle = t * model.ropeTheta ** (-i / half)
-      cosine[t * half + i] = Math.cos(angle)
-      sine[t * half + i] = Math.sin(angle)
+    for (const [i, frequency] of each.entries()) {
+      cosine[t * half + i] = Math.cos(t * frequency)
+      sine[t * half + i] = Math.sin(t * frequency)
     }
   }
   return {
@@ -44,7 +45,7 @@ export function attention(
   const { graph, model, microbatch } = context
   const { heads, keyValueHeads } = model
   const { batch, context: length } = microbatch
-  const headSize = model.hiddenSize / heads
+  const headSize = headSizeOf(model)
   const first = graph.integers([0])
   const reshape = (value: Value, shape: number[]) =>
     graph.add('Reshape', [value, graph.integers(shape)])
@@ -59,7 +60,7 @@ export function attention(
   const values = split('self_attn.v_proj.weight', keyValueHeads)
   const flat = reshape(swap(attend(context, queries, keys, values)), [
     batch * length,
-    model.hiddenSize,
+    heads * headSize,
   ])
   context.attended.push(flat)
   return project(context, flat, 'self_attn.o_proj.weight', residual)
