@@ -22,6 +22,8 @@ export const memberSchema = z.strictObject({
   domain,
   /** 0 is the ends, 1..S the body, null a spare. */
   stage: count.nullable(),
+  /** False for one that still learns its stage's state from those that hold it: it has no part in any step yet. */
+  ready: z.boolean(),
 })
 export type Member = z.infer<typeof memberSchema>
 
