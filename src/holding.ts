@@ -42,12 +42,20 @@ export interface HoldingOptions
 /** The sums of all replicas, as far as they are brought together. */
 interface Total {
   readonly fence: Fence
-  readonly version: number
   /** Of several replicas: it lies in a buffer of its own, not in the stage's sums. */
   readonly shared: boolean
   /** Of the mean gradient, before clipping; null until all is there. */
   norm: number | null
-  /** The range that this replica adds up is there. */
+}
+
+/** The plan whose microbatches are all counted here. */
+interface Prepared {
+  readonly fence: Fence
+  readonly version: number
+  /**
+   * The range of the total that this replica adds up, null once the plan has passed. A replica that was told to add up
+   * earlier than this one asks for it before this one knows of it, and waits.
+   */
   readonly owned: PromiseWithResolvers<Float32Array | null>
 }
 
@@ -59,8 +67,7 @@ export class Holding {
   #norm: number | null
   #updates: number
   #busySeconds = 0
-  /** The plan whose microbatches are all counted here. */
-  #prepared: { readonly fence: Fence; readonly version: number } | null = null
+  #prepared: Prepared | null = null
   #total: Total | null = null
   /** Totals of replicas; a stage with one holder needs none. */
   #totals: Float32Array | null = null
@@ -130,18 +137,21 @@ export class Holding {
   async prepare(question: PrepareQuestion): Promise<PrepareAnswer> {
     this.#forget()
     const answer = await this.#pipeline.prepare(question)
-    this.#prepared = { fence: this.#pipeline.fence!, version: question.version }
+    this.#prepared = {
+      fence: this.#pipeline.fence!,
+      version: question.version,
+      owned: Promise.withResolvers(),
+    }
     this.#busySeconds = answer.busySeconds
     return answer
   }
 
   /** Brings the sums of all replicas together; gives the norm of the mean gradient. */
   async reduce({ version, holders, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
-    this.#check(fence, version)
+    const { owned } = this.#current(fence, version)
     const { run, ownId: own } = this.#options
     const shared = holders.length > 1
-    const owned = Promise.withResolvers<Float32Array | null>()
-    const total: Total = { fence, version, shared, norm: null, owned }
+    const total: Total = { fence, shared, norm: null }
     this.#total = total
     let norm: number
     if (!shared) norm = await this.stage.gradientNorm()
@@ -157,7 +167,7 @@ export class Holding {
         totals,
         fetch: (from, kind, offset, into) =>
           this.#fetch({ ...fence, version }, from, kind, offset, into),
-        owned: () => total.owned.resolve(totals),
+        owned: () => owned.resolve(totals),
       })
       norm = normOf(totals)
       this.#totals = totals
@@ -176,12 +186,10 @@ export class Holding {
 
   /** A piece of this holder's sum, or of the total that it adds up. */
   async gradients({ version, kind, offset, length, ...fence }: GradientsQuestion) {
-    this.#check(fence, version)
+    const { owned } = this.#current(fence, version)
     let source = this.stage.sums as Float32Array
     if (kind === 'total') {
-      const total = this.#total
-      if (total?.version !== version) throw new ProtocolError('STALE', 'not adding up here')
-      const totals = await total.owned.promise
+      const totals = await owned.promise
       if (totals === null) throw new ProtocolError('STALE', 'another plan took its place')
       source = totals
     }
@@ -258,16 +266,16 @@ export class Holding {
     await this.stage.close()
   }
 
-  #check(fence: Fence, version: number): void {
+  #current(fence: Fence, version: number): Prepared {
     this.#pipeline.current(fence)
-    if (this.#prepared?.version === version) return
+    if (this.#prepared?.version === version) return this.#prepared
     throw new ProtocolError('STALE', `version ${version} of the plan is not prepared here`)
   }
 
   /** What was prepared and added up belongs to a plan that has passed. */
   #forget(): void {
+    this.#prepared?.owned.resolve(null)
     this.#prepared = null
-    this.#total?.owned.resolve(null)
     this.#total = null
   }
 

@@ -231,3 +231,20 @@ test('a later version of the plan takes the place of the one that is waited for'
   expect(await second).toMatchObject({ counted: [0] })
   await expect(holding.reduce(alone)).rejects.toMatchObject({ code: 'STALE' })
 })
+
+test('a replica that is told late to add up lets the one that asks already wait for its range', async () => {
+  await bothWays(0, 3)
+  await bothWays(1, 5)
+  await holding.prepare(plan)
+  stage.sums.set([1, 2, 3, 4])
+  const holders = [
+    { id: 12, counted: 2 },
+    { id: 13, counted: 0 },
+  ]
+  const range = { ...fence, version: 0, stage: 2, kind: 'total', offset: 0, length: 2 } as const
+  const early = holding.gradients(range)
+  // The twin does not answer, so that this one never has its half of the total.
+  answer = () => new Promise(() => {})
+  void holding.reduce({ ...fence, version: 0, holders })
+  expect((await early).body).toEqual(bytesOf(new Float32Array([1, 2])))
+})
