@@ -87,6 +87,8 @@ export class Swarm implements Coordination {
 
   /** Before anything else: a member that has not heard of this coordinator would refuse what it asks. */
   async begin(): Promise<void> {
+    const { journal } = this.#agreement
+    journal.write({ type: 'roster', roster: this.roster, reason: 'this peer coordinates' })
     for (const { member, failure } of await spread(this.#agreement, this.roster)) {
       this.lose(member.peer, `it does not know epoch ${this.roster.epoch}: ${failure!.message}`)
     }
