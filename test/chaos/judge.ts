@@ -24,7 +24,8 @@ export interface Evidence {
   readonly exits: readonly {
     readonly pid: number
     readonly peer: string
-    readonly joined: boolean
+    /** In the run at its end: the last roster names it. */
+    readonly member: boolean
     readonly exit: number | NodeJS.Signals
   }[]
   /** Losses of the undisturbed run, from step 1 on. */
@@ -113,10 +114,10 @@ function lossesOf({ entries, run, hits, reference }: Evidence) {
   return { deviation, problem }
 }
 
-/** Who is in the run at its end knows how it ended; the others have at least stopped. */
+/** Who is in the run at its end knows how it ended. */
 function endsOf({ exits }: Evidence): string[] {
-  return exits.flatMap(({ pid, exit, joined }) =>
-    exit === 0 || exit === 'SIGKILL' || (!joined && exit === 1)
+  return exits.flatMap(({ pid, exit, member }) =>
+    exit === 0 || exit === 'SIGKILL' || !member
       ? []
       : [`process ${pid} ended with ${exit}`],
   )

@@ -56,7 +56,11 @@ export async function playRound(options: RoundOptions): Promise<Verdict & { swar
   for (const { pid } of hanging) problems.push(`process ${pid} did not end by itself`)
   await swarm.close()
   const exits = await Promise.all(
-    swarm.processes.map(async (process) => ({ ...process, exit: await process.exited })),
+    swarm.processes.map(async (process) => ({
+      ...process,
+      member: swarm.isMember(process),
+      exit: await process.exited,
+    })),
   )
   const { entries, run } = swarm
   const verdict = judge({ entries, run, hits, exits, reference })

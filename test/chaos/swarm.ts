@@ -31,7 +31,7 @@ const SETTINGS = {
   heads: '2',
   context: '32',
   batch: '2',
-  microbatches: '4',
+  microbatches: '3',
   evaluateEvery: '1000',
 }
 
@@ -170,13 +170,16 @@ export class Swarm {
     return found!
   }
 
-  /** Lets all go on, and waits for them to end. Gives those that did not by themselves. */
+  /** The last roster names it. */
+  isMember({ peer, joined }: Process): boolean {
+    return joined && this.#members.some((member) => member.peer === peer)
+  }
+
+  /** Waits for all members to end. Gives those that did not by themselves. */
   async end(): Promise<Process[]> {
-    for (const process of this.processes) {
-      if (process.state === 'frozen') this.signal(process, 'SIGCONT')
-    }
-    await this.until('all processes to end', () => this.running.length === 0).catch(() => {})
-    return this.running
+    const left = () => this.running.filter((process) => this.isMember(process))
+    await this.until('all members to end', () => left().length === 0).catch(() => {})
+    return left()
   }
 
   async close(): Promise<void> {
