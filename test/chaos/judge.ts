@@ -117,9 +117,7 @@ function lossesOf({ entries, run, hits, reference }: Evidence) {
 /** Who is in the run at its end knows how it ended. */
 function endsOf({ exits }: Evidence): string[] {
   return exits.flatMap(({ pid, exit, member }) =>
-    exit === 0 || exit === 'SIGKILL' || !member
-      ? []
-      : [`process ${pid} ended with ${exit}`],
+    exit === 0 || exit === 'SIGKILL' || !member ? [] : [`process ${pid} ended with ${exit}`],
   )
 }
 
