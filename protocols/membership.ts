@@ -11,7 +11,8 @@ const count = z.int().nonnegative()
 /** Tells the processes apart that bear one peer's name one after another: when it started, in ms. */
 const session = z.int()
 /** What fails together: a host, a subnet, a provider's zone. '' if nothing is known. */
-const domain = z.string().max(64)
+export const DOMAIN_LENGTH = 64
+const domain = z.string().max(DOMAIN_LENGTH)
 
 export const memberSchema = z.strictObject({
   /** Given when it is let in, never again to anyone: a process that comes back gets another. */

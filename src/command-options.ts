@@ -1,5 +1,6 @@
 /** What the commands of the command line have in common: `--json`, the settings of a run, numbers as they are typed. */
 import { type Command, InvalidArgumentError } from 'commander'
+import { DOMAIN_LENGTH } from '../protocols/membership.ts'
 import { type InitSetting, initOptions } from './init.ts'
 
 export function command(all: Command, name: string, description: string): Command {
@@ -23,6 +24,13 @@ export function settingsIn(options: Record<string, unknown>): Partial<Record<Ini
       options[setting] === undefined ? [] : [[setting, options[setting] as string]],
     ),
   )
+}
+
+export function domainLabel(text: string): string {
+  if (text.length > DOMAIN_LENGTH) {
+    throw new InvalidArgumentError(`at most ${DOMAIN_LENGTH} characters are allowed.`)
+  }
+  return text
 }
 
 export function positiveNumber(text: string): number {

@@ -15,10 +15,12 @@ import { heldOutMicrobatch, loadCorpus, microbatch } from './corpus.ts'
 import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
 import { discover } from './discovery.ts'
 import { InputError } from './errors.ts'
+import { untilFarewell } from './farewell.ts'
 import { createJournal, type Entry, openJournalFile } from './journal.ts'
 import type { Finished } from './member.ts'
 import { runNode } from './node.ts'
 import { type Run, readRun, runId, stageConfig } from './run.ts'
+import type { SpotProvider } from './spot-notice.ts'
 import type { Terminal } from './terminal.ts'
 import { RunView } from './view.ts'
 
@@ -33,6 +35,11 @@ export interface JoinOptions {
   readonly threads: number
   readonly steps?: number | undefined
   readonly dataDir?: string | undefined
+  /** What this peer is likely to be lost together with. */
+  readonly domain: string
+  /** Whose notice that this machine is taken back is listened for. */
+  readonly spot: SpotProvider | 'auto' | 'off'
+  readonly spotUrl?: string | undefined
 }
 
 export interface JoinIo {
@@ -42,6 +49,14 @@ export interface JoinIo {
 }
 
 export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> {
+  const { clock } = io
+  const { spot, spotUrl } = options
+  return untilFarewell({ clock, spot, spotUrl, signal: io.signal }, (signal) =>
+    joinUntil(options, { ...io, signal }),
+  )
+}
+
+async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
   const { clock, signal } = io
   const run = readRun(options.run)
   const id = runId(run)
@@ -92,6 +107,7 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
             clock,
             journal,
             wish: options.stage,
+            domain: options.domain,
             discover: (enter) => discover(discovery, enter),
             signal,
             lastStep: Math.min(run.steps, options.steps ?? run.steps),

@@ -53,6 +53,8 @@ export interface MemberOptions {
 export interface Finished {
   readonly committed: number
   readonly failure: string | null
+  /** It was told to go, and has left before the end with its stage in other hands: no failure. */
+  readonly left?: boolean
 }
 
 /** What becomes of a member. */

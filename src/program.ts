@@ -1,15 +1,18 @@
 /** The command line: what can be asked for, and how it ends. Each command loads its own code when it is called. */
-import { availableParallelism } from 'node:os'
+import { availableParallelism, hostname } from 'node:os'
 import { Command, CommanderError, Option } from 'commander'
 import { systemClock } from '../protocols/clock.ts'
+import { DOMAIN_LENGTH } from '../protocols/membership.ts'
 import {
   command,
+  domainLabel,
   positiveNumber,
   settingsIn,
   wholeNumber,
   withSettings,
 } from './command-options.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
+import { SPOT_PROVIDERS } from './spot-notice.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
 export async function main(argv: readonly string[]): Promise<void> {
@@ -122,6 +125,20 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       '--data-dir <folder>',
       'identity, journal and weights (default: .gensyn beside the manifest)',
     )
+    .addOption(
+      new Option('--domain <label>', 'what this peer is likely to be lost together with')
+        .default(hostname().slice(0, DOMAIN_LENGTH), "the host's name")
+        .argParser(domainLabel),
+    )
+    .addOption(
+      new Option(
+        '--spot <cloud>',
+        'leave in order when this cloud says that it takes the machine back',
+      )
+        .choices(['off', 'auto', ...SPOT_PROVIDERS])
+        .default('off'),
+    )
+    .addOption(new Option('--spot-url <url>', 'of its metadata service').hideHelp())
     .action(async (options) => {
       const { join } = await import('./join.ts')
       const finished = await join(

@@ -55,6 +55,8 @@ export class Swarm implements Coordination {
   readonly #wishes = new Map<PeerId, number | null>()
   readonly #liveness: Liveness
   readonly #lost = new Map<number, string>()
+  /** Members that a change is being carried out by: rejects for one that is lost meanwhile. */
+  readonly #carrying = new Map<number, PromiseWithResolvers<never>>()
   /** Members that want to go, by id. */
   readonly #leaving = new Map<number, Leaving>()
   /** Members that are to be replicas. */
@@ -92,6 +94,8 @@ export class Swarm implements Coordination {
 
   /** Before anything else: a member that has not heard of this coordinator would refuse what it asks. */
   async begin(): Promise<void> {
+    const { journal } = this.#agreement
+    journal.write({ type: 'roster', roster: this.roster, reason: 'this peer coordinates' })
     for (const { member, failure } of await spread(this.#agreement, this.roster)) {
       this.lose(member.peer, `it does not know epoch ${this.roster.epoch}: ${failure!.message}`)
     }
@@ -313,6 +317,7 @@ export class Swarm implements Coordination {
     this.#lost.set(id, reason)
     const { journal, clock } = this.#agreement
     journal.write({ type: 'lost', lost: peer, stage, reason })
+    this.#carrying.get(id)?.reject(new ProtocolError('PEER_LOST', `${peer} is lost: ${reason}`))
     if (stage !== null && member.ready) {
       const left = holdersOf(this.roster, stage).filter((holder) => !this.#lost.has(holder.id))
       if (left.length === 0) this.#lostAt.set(stage, clock.now())
@@ -320,6 +325,15 @@ export class Swarm implements Coordination {
       this.interrupt(`stage ${stage} lost ${peer}`)
     }
     this.#changed.resolve()
+  }
+
+  #lossOf(id: number): Promise<never> {
+    const loss = this.#carrying.get(id) ?? Promise.withResolvers<never>()
+    this.#carrying.set(id, loss)
+    loss.promise.catch(() => {})
+    const reason = this.#lost.get(id)
+    if (reason !== undefined) loss.reject(new ProtocolError('PEER_LOST', reason))
+    return loss.promise
   }
 
   /** A process that bears the name of a member: either that one is gone, or there are two with one key. */
@@ -369,7 +383,9 @@ export class Swarm implements Coordination {
       for (const id of change.leave) this.#forget(id)
       journal.write({ type: 'roster', roster: after, reason: change.reason })
     }
-    const installed = await installAll(this.#agreement, before, after, change)
+    const lost = ({ id }: Entry) => this.#lossOf(id)
+    const installed = await installAll(this.#agreement, before, after, change, lost)
+    this.#carrying.clear()
     for (const { member, failure } of installed) {
       if (failure === null) this.#liveness.heard(member.peer)
       else if (member.peer === network.self) throw failure
