@@ -16,6 +16,9 @@ const VERSION = 1
 /** Of dataset.json; a folder with a hundred thousand files has some 15 MB. */
 export const MAX_DATASET_BYTES = 64 << 20
 
+/** Each with a share of its own; a source may have any number of files. */
+export const MAX_SOURCES = 256
+
 const count = z.int().nonnegative()
 const digest = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 has 64 digits 0-9a-f')
 /** No path: nothing outside the folder can be named. */
@@ -59,7 +62,7 @@ const datasetSchema = z.strictObject({
       }),
     )
     .min(1)
-    .max(1024),
+    .max(MAX_SOURCES),
 })
 
 export type Dataset = z.output<typeof datasetSchema>

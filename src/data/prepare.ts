@@ -7,7 +7,14 @@ import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:f
 import { dirname, join, resolve } from 'node:path'
 import { InputError, systemCode } from '../errors.ts'
 import type { Part } from './cut.ts'
-import { DATASET_FILE, type Dataset, encodeDataset, isPrepared, TOKENIZER_FILE } from './dataset.ts'
+import {
+  DATASET_FILE,
+  type Dataset,
+  encodeDataset,
+  isPrepared,
+  MAX_SOURCES,
+  TOKENIZER_FILE,
+} from './dataset.ts'
 import { type ShardFormat, ShardWriter } from './shard-writer.ts'
 import { fileDigest, findSource, readDocuments, type Source } from './sources.ts'
 import { digestOf, loadTokenizer, type Tokenizer } from './tokenizer.ts'
@@ -52,6 +59,11 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
   if (weights !== undefined && weights.length !== options.sources.length) {
     throw new InputError(
       `--weights has ${weights.length} numbers for ${options.sources.length} sources: give one for each.`,
+    )
+  }
+  if (options.sources.length > MAX_SOURCES) {
+    throw new InputError(
+      `${options.sources.length} sources are more than ${MAX_SOURCES}: name folders or patterns instead of files.`,
     )
   }
   const sources = options.sources.map(findSource)

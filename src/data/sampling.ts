@@ -7,7 +7,7 @@ import { Random } from '../../stages/random.ts'
 import { Permutation } from './permutation.ts'
 
 /** Places of a block: shares are held to a part in so many. */
-const BLOCK = 1 << 16
+const BLOCK = 1 << 12
 
 export interface SampledSource {
   readonly weight: number
@@ -20,46 +20,73 @@ export interface Sample {
   readonly sequence: number
 }
 
+/** By place: whose it is, and how many places of the same source are before it in the block. */
+interface Block {
+  readonly sources: Uint16Array
+  readonly ranks: Uint16Array
+}
+
 export class Sampling {
   readonly #random: Random
   readonly #sources: readonly SampledSource[]
-  /** Places of a block, and those before it, of each source. */
+  /** Of a block, for each source. */
   readonly #places: readonly number[]
-  readonly #before: readonly number[]
-  /** The last orders that were asked for: those of one step are near each other. */
+  /** The last that were asked for: draws of one step are near each other. */
+  readonly #blocks = new Map<number, Block>()
   readonly #orders = new Map<string, Permutation>()
 
   constructor(seed: number, sources: readonly SampledSource[]) {
     this.#random = new Random(seed).stream('sequences')
     this.#sources = sources
     this.#places = apportion(sources.map(({ weight }) => weight))
-    this.#before = this.#places.map((_, i) => this.#places.slice(0, i).reduce((a, b) => a + b, 0))
   }
 
   /** @param draw counts all sequences of all microbatches of all steps, from 0 */
   at(draw: number): Sample {
-    const block = Math.floor(draw / BLOCK)
-    const place = this.#order(BLOCK, 'block', block).at(draw % BLOCK)
-    const source = this.#before.findLastIndex(
-      (before, i) => before <= place && this.#places[i]! > 0,
-    )
-    const ordinal = block * this.#places[source]! + place - this.#before[source]!
+    const index = Math.floor(draw / BLOCK)
+    const block = recent(this.#blocks, index, 4, () => this.#block(index))
+    const source = block.sources[draw % BLOCK]!
+    const ordinal = index * this.#places[source]! + block.ranks[draw % BLOCK]!
     const { sequences } = this.#sources[source]!
     const epoch = Math.floor(ordinal / sequences)
-    const order = this.#order(sequences, `source ${source}`, epoch)
+    const order = recent(
+      this.#orders,
+      `${source}/${epoch}`,
+      2 * this.#sources.length,
+      () => new Permutation(sequences, this.#random.stream(`source ${source}`).stream(epoch)),
+    )
     return { source, sequence: order.at(ordinal % sequences) }
   }
 
-  #order(size: number, what: string, index: number): Permutation {
-    const name = `${what}/${index}`
-    let order = this.#orders.get(name)
-    if (order === undefined) {
-      if (this.#orders.size > 2 * (this.#sources.length + 1)) this.#orders.clear()
-      order = new Permutation(size, this.#random.stream(what).stream(index))
-      this.#orders.set(name, order)
+  #block(index: number): Block {
+    const slots = this.#places.flatMap((places, source) => new Array<number>(places).fill(source))
+    const order = new Permutation(BLOCK, this.#random.stream('block').stream(index))
+    const sources = new Uint16Array(BLOCK)
+    const ranks = new Uint16Array(BLOCK)
+    const met = this.#places.map(() => 0)
+    for (let place = 0; place < BLOCK; place++) {
+      const source = slots[order.at(place)]!
+      sources[place] = source
+      ranks[place] = met[source]!++
     }
-    return order
+    return { sources, ranks }
   }
+}
+
+/** What `make` gave for this key, if it was among the last `most` that were made. */
+function recent<Key, Value>(
+  made: Map<Key, Value>,
+  key: Key,
+  most: number,
+  make: () => Value,
+): Value {
+  let value = made.get(key)
+  if (value === undefined) {
+    if (made.size >= most) made.delete(made.keys().next().value!)
+    value = make()
+    made.set(key, value)
+  }
+  return value
 }
 
 /** Whole places of a block in proportion to the weights, at least one each; what is left goes to the largest remainders. */

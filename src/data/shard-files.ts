@@ -61,7 +61,14 @@ export class ShardFiles {
     }
   }
 
+  /** What is damaged in the cache is not there: it is fetched again. What is damaged in the folder is the user's to mend. */
   has(wanted: DataFile): boolean {
+    if (!this.#cached.has(wanted.sha256)) return this.#pathOf(wanted) !== null
+    try {
+      this.#open(wanted)
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error
+    }
     return this.#pathOf(wanted) !== null
   }
 
@@ -165,7 +172,6 @@ export class ShardFiles {
       if (!this.#verified.has(sha256)) this.#verify(handle, path, sha256)
     } catch (error) {
       closeSync(handle)
-      // Not to be trusted the next time either; then it is fetched again.
       if (this.#cached.has(sha256)) this.#forget(sha256)
       throw error
     }
