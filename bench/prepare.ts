@@ -15,6 +15,7 @@ const FILES = 10
 const FILE_BYTES = 10 * MEGABYTE
 const WORDS = 300_000
 const VOCABULARY = 16_384
+const SYLLABLES = 'ka to ri ben du шка лов мир 学 习 é ün str ing er na'.split(' ')
 
 const folder = mkdtempSync(join(tmpdir(), 'gensyn-bench-'))
 try {
@@ -88,8 +89,6 @@ function writeTexts(texts: string): number {
   }
   return all
 }
-
-const SYLLABLES = 'ka to ri ben du шка лов мир 学 习 é ün str ing er na'.split(' ')
 
 function word(random: Random): string {
   const syllables = 1 + random.integer(5)

@@ -1,7 +1,7 @@
 /** Remembers the tokens of pieces of text, a bounded number of them: what was not asked for lately is forgotten. */
 
 /** In each of two generations. Natural text has most of its pieces among the first ten thousand. */
-const GENERATION = 1 << 16
+const GENERATION = 1 << 15
 /** UTF-16 units. Longer pieces come but once. */
 const LONGEST = 64
 
@@ -19,8 +19,8 @@ export class PieceCache {
 
   set(piece: string, ids: readonly number[]): void {
     if (piece.length > LONGEST) return
-    // A copy: a part of a string keeps the whole of it in memory.
-    this.#keep(Buffer.from(piece, 'utf16le').toString('utf16le'), ids)
+    // Copies: a part of a string keeps the whole of it in memory, and an array that grew has room to grow on.
+    this.#keep(copyOf(piece), ids.slice())
   }
 
   #keep(piece: string, ids: readonly number[]): void {
@@ -30,4 +30,8 @@ export class PieceCache {
     }
     this.#young.set(piece, ids)
   }
+}
+
+export function copyOf(text: string): string {
+  return Buffer.from(text, 'utf16le').toString('utf16le')
 }

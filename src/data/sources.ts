@@ -33,7 +33,7 @@ const CHUNK = 256 * 1024
 const LONGEST_LINE = 64 << 20
 const NEWLINE = 0x0a
 
-export interface SourceFile {
+interface SourceFile {
   readonly path: string
   /** Relative to the source, with slashes: the same wherever the source lies. */
   readonly name: string

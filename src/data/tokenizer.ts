@@ -17,7 +17,7 @@ export interface Tokenizer {
 }
 
 /** UTF-8 as it is. Zero occurs in no text, so that the vocabulary needs no row more for the end of a document. */
-export const BYTES: Tokenizer = {
+const BYTES: Tokenizer = {
   vocabSize: 256,
   endOfText: 0,
   json: null,

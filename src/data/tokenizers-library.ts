@@ -4,7 +4,7 @@
  */
 import * as library from '@huggingface/tokenizers'
 
-export interface LibraryModel {
+interface LibraryModel {
   (words: readonly string[]): string[]
   /** By id; empty where an id is not used. */
   readonly vocab: readonly (string | undefined)[]
@@ -12,7 +12,7 @@ export interface LibraryModel {
   readonly unk_token_id: number | undefined
 }
 
-export type LibraryPreTokenizer = (text: string, options?: { section_index: number }) => string[]
+type LibraryPreTokenizer = (text: string, options?: { section_index: number }) => string[]
 
 export interface LibraryTokenizer {
   readonly normalizer: ((text: string) => string) | null

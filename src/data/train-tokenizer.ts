@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { replaceFile } from '../atomic-file.ts'
 import { InputError } from '../errors.ts'
 import { learnMerges, MAX_VOCABULARY } from './bpe-trainer.ts'
+import { copyOf } from './piece-cache.ts'
 import { findSource, readDocuments } from './sources.ts'
 import { GPT2 } from './tokenizer-json.ts'
 import { ByteLevelPreTokenizer } from './tokenizers-library.ts'
@@ -68,6 +69,7 @@ async function countPieces({
         for (const piece of (data as string).match(pattern) ?? []) {
           const count = counts.get(piece)
           if (count !== undefined) counts.set(piece, count + 1)
+          // A copy: a part of a string keeps the whole of it in memory.
           else if (piece.length <= LONGEST_PIECE) counts.set(copyOf(piece), 1)
         }
         for (let rare = 1; counts.size > MAX_PIECES; rare++) {
@@ -78,11 +80,6 @@ async function countPieces({
   }
   if (counts.size > 0) return counts
   throw new InputError(`${sources.join(', ')}: there is no text to learn from.`)
-}
-
-/** A part of a string keeps the whole of it in memory. */
-function copyOf(piece: string): string {
-  return Buffer.from(piece, 'utf16le').toString('utf16le')
 }
 
 /** The 256 letters that stand for bytes, in the order of their code points, as the reference numbers them. */
