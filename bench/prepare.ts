@@ -52,6 +52,7 @@ async function measure(texts: string, tokenizer: string, bytes: number) {
   /** Resident memory after each file, in MB. */
   const resident: number[] = []
   const begun = performance.now()
+  const cpuBefore = process.cpuUsage()
   const made = await prepare({
     sources: [texts],
     tokenizer,
@@ -62,10 +63,13 @@ async function measure(texts: string, tokenizer: string, bytes: number) {
     onFile: () => resident.push(Math.round(process.memoryUsage.rss() / MEGABYTE)),
   })
   const seconds = (performance.now() - begun) / 1000
+  const { user, system } = process.cpuUsage(cpuBefore)
   made.discard()
   const { train, heldOut } = made.dataset.sources[0]!
   return {
     seconds: rounded(seconds),
+    // What others take of the machine does not count here.
+    cpuSeconds: rounded((user + system) / 1e6),
     megabytesPerSecond: rounded(bytes / MEGABYTE / seconds),
     tokens: train.tokens + heldOut.tokens,
     residentMegabytes: resident,

@@ -3,8 +3,8 @@
  * the text: what is held at a time is a part of a document, a row group of Parquet, and a buffer a stream.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import { InputError, systemCode } from '../errors.ts'
 import type { Part } from './cut.ts'
 import {
@@ -209,12 +209,31 @@ function checkPlace(out: string, force: boolean): void {
 
 function makeFolder(folder: string, out: string): void {
   try {
-    rmSync(folder, { recursive: true, force: true })
+    removeLeftovers(out)
     mkdirSync(folder)
   } catch (error) {
     const code = systemCode(error)
     if (code === undefined) throw error
     const what = code === 'ENOENT' ? `${dirname(resolve(out))} does not exist` : code
     throw new InputError(`${out} cannot be written: ${what}. Choose another --out.`)
+  }
+}
+
+/** What processes that were killed have left of their work on this dataset, this process's own included. */
+function removeLeftovers(out: string): void {
+  const folder = dirname(resolve(out))
+  for (const name of readdirSync(folder)) {
+    if (!name.startsWith(`${basename(out)}.`)) continue
+    const [, pid] = /^\.(\d+)\.tmp$/.exec(name.slice(basename(out).length)) ?? []
+    if (pid === undefined || (Number(pid) !== process.pid && isRunning(Number(pid)))) continue
+    rmSync(join(folder, name), { recursive: true, force: true })
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return systemCode(error) !== 'ESRCH'
   }
 }

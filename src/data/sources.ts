@@ -70,9 +70,16 @@ function filesOf(pattern: string): { path: string; name: string }[] {
   })
   try {
     if (!statSync(pattern).isDirectory()) return [{ path: pattern, name: basename(pattern) }]
-    return readdirSync(pattern, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile() && IN_FOLDERS.has(extname(entry.name).toLowerCase()))
-      .map((entry) => named(join(entry.parentPath, entry.name), pattern))
+    return (
+      readdirSync(pattern, { recursive: true, withFileTypes: true })
+        .filter(
+          (entry) => !entry.isDirectory() && IN_FOLDERS.has(extname(entry.name).toLowerCase()),
+        )
+        .map((entry) => join(entry.parentPath, entry.name))
+        // Links count as what they lead to: downloads are often kept so.
+        .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true)
+        .map((path) => named(path, pattern))
+    )
   } catch (error) {
     const code = systemCode(error)
     if (code === undefined) throw error

@@ -170,10 +170,14 @@ describe('what will not do is named, and nothing is left behind', () => {
     const path = write(folder, 'texts.jsonl', good)
     const first = await makeDataset(folder, [path])
     await expect(makeDataset(folder, [path])).rejects.toThrow(/dataset exists.*--force/)
+    // What a process that was killed has left, and what one that works has.
+    mkdirSync(join(folder, 'dataset.999999999.tmp'))
+    mkdirSync(join(folder, `dataset.${process.ppid}.tmp`))
     const second = await makeDataset(folder, [path], { force: true, tokenizer: GPT2 })
     expect(second.sha256).not.toBe(first.sha256)
     expect(readDataset(second.out).sha256).toBe(second.sha256)
-    expect(readdirSync(folder).sort()).toEqual(['dataset', 'texts.jsonl'])
+    const left = ['dataset', `dataset.${process.ppid}.tmp`, 'texts.jsonl']
+    expect(readdirSync(folder).sort()).toEqual(left)
 
     const other = temporaryFolder()
     mkdirSync(join(other, 'dataset'))

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -159,7 +159,11 @@ describe('findSource', () => {
     for (const name of ['b.txt', 'a/z.md', 'a/y.jsonl', 'c.exe', 'a.txt']) write(folder, name, 'x')
     write(folder, 'empty.txt', '')
     const namesOf = (pattern: string) => findSource(pattern).files.map(({ name }) => name)
-    expect(namesOf(folder)).toEqual(['a.txt', 'a/y.jsonl', 'a/z.md', 'b.txt'])
+    symlinkSync(join(folder, 'c.exe'), join(folder, 'link.txt'))
+    symlinkSync(join(folder, 'nowhere'), join(folder, 'nowhere.txt'))
+    expect(namesOf(folder)).toEqual(['a.txt', 'a/y.jsonl', 'a/z.md', 'b.txt', 'link.txt'])
+    rmSync(join(folder, 'link.txt'))
+    rmSync(join(folder, 'nowhere.txt'))
     expect(findSource(join(folder, '*.txt')).files.map(({ path }) => path)).toEqual([
       join(folder, 'a.txt'),
       join(folder, 'b.txt'),
