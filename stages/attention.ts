@@ -1,7 +1,9 @@
 /** Causal attention, over all queries at once or over some at a time. */
 import { type Context, project } from './context.ts'
 import type { Graph, Value } from './graph.ts'
-import type { ModelConfig } from './model.ts'
+import { headSizeOf, type ModelConfig } from './model.ts'
+import { zeroAfter } from './order.ts'
+import { frequencies } from './rope.ts'
 
 /** Constants that all layers of a graph share. */
 export interface Positions {
@@ -11,14 +13,14 @@ export interface Positions {
 }
 
 export function positions(graph: Graph, model: ModelConfig, context: number): Positions {
-  const half = model.hiddenSize / model.heads / 2
+  const each = frequencies(model)
+  const half = each.length
   const cosine = new Float32Array(context * half)
   const sine = new Float32Array(context * half)
   for (let t = 0; t < context; t++) {
-    for (let i = 0; i < half; i++) {
-      const angle = t * model.ropeTheta ** (-i / half)
-      cosine[t * half + i] = Math.cos(angle)
-      sine[t * half + i] = Math.sin(angle)
+    for (const [i, frequency] of each.entries()) {
+      cosine[t * half + i] = Math.cos(t * frequency)
+      sine[t * half + i] = Math.sin(t * frequency)
     }
   }
   return {
@@ -44,7 +46,7 @@ export function attention(
   const { graph, model, microbatch } = context
   const { heads, keyValueHeads } = model
   const { batch, context: length } = microbatch
-  const headSize = model.hiddenSize / heads
+  const headSize = headSizeOf(model)
   const first = graph.integers([0])
   const reshape = (value: Value, shape: number[]) =>
     graph.add('Reshape', [value, graph.integers(shape)])
@@ -59,7 +61,7 @@ export function attention(
   const values = split('self_attn.v_proj.weight', keyValueHeads)
   const flat = reshape(swap(attend(context, queries, keys, values)), [
     batch * length,
-    model.hiddenSize,
+    heads * headSize,
   ])
   context.attended.push(flat)
   return project(context, flat, 'self_attn.o_proj.weight', residual)
@@ -68,48 +70,80 @@ export function attention(
 /** queries [B, heads, T, d], keys and values [B, kv, T, d] -> [B, heads, T, d], by the chunks of the context. */
 function attend(context: Context, queries: Value, keys: Value, values: Value): Value {
   const { graph, queries: sizes } = context
-  if (sizes.length === 1) return attendTo(context, queries, keys, values)
+  if (sizes.length === 1) return attendTo(context, queries, keys, values, [])
   const cut = (value: Value) =>
     graph.addAll('Split', [value, graph.integers(sizes)], { axis: TOKENS })
   const join = (parts: readonly Value[]) =>
     parts.length === 1 ? parts[0]! : graph.add('Concat', parts, { axis: TOKENS })
   const [keyChunks, valueChunks] = [cut(keys), cut(values)]
-  const mixed = cut(queries).map((chunk, i) =>
-    // Scores are computed again for the gradient, so that at no time those of more than one chunk exist.
-    graph.recomputed([chunk, keyChunks[0]!, valueChunks[0]!], () => {
-      // What comes after the chunk is masked for all of its queries: it is left out.
-      const visible = [keyChunks, valueChunks].map((chunks) => join(chunks.slice(0, i + 1)))
-      return attendTo(context, chunk, visible[0]!, visible[1]!)
-    }),
-  )
+  const mixed: Value[] = []
+  for (const [i, chunk] of cut(queries).entries()) {
+    const before = mixed.at(-1) ?? values
+    // At no time do the scores of more than one chunk exist: they are computed again for the gradient...
+    const attended = graph.recomputed(
+      [chunk, keyChunks[0]!, valueChunks[0]!],
+      ([own, firstKeys, firstValues], again) => {
+        // What comes after the chunk is masked for all of its queries: it is left out.
+        const visibleKeys = join([firstKeys!, ...keyChunks.slice(1, i + 1)])
+        const visibleValues = join([firstValues!, ...valueChunks.slice(1, i + 1)])
+        if (again) return attendTo(context, own!, visibleKeys, visibleValues, [1])
+        // ...and going forward, a chunk waits for the one before it.
+        const waiting = graph.add('Add', [own!, zeroAfter(graph, [before])])
+        return attendTo(context, waiting, visibleKeys, visibleValues, [])
+      },
+    )
+    mixed.push(attended)
+  }
   return join(mixed)
 }
 
-/** Queries that are the last among the tokens of keys and values. */
-function attendTo({ graph, model }: Context, queries: Value, keys: Value, values: Value): Value {
+/**
+ * Queries that are the last among the tokens of keys and values.
+ * @param leading dimensions of 1 that scores have besides
+ */
+function attendTo(
+  { graph, model }: Context,
+  queries: Value,
+  keys: Value,
+  values: Value,
+  leading: readonly number[],
+): Value {
   const { heads, keyValueHeads } = model
   const [batch, , count, headSize] = queries.shape as [number, number, number, number]
   const visible = keys.shape[TOKENS]!
   const rows = (heads / keyValueHeads) * count
   const reshape = (value: Value, shape: number[]) =>
-    graph.add('Reshape', [value, graph.integers(shape)])
+    graph.add('Reshape', [value, graph.integers([...leading, ...shape])])
+  const grouped = (value: Value) =>
+    leading.length === 0 ? value : reshape(value, [batch, keyValueHeads, visible, headSize])
   const scores = graph.add(
     'FusedMatMul',
-    [reshape(queries, [batch, keyValueHeads, rows, headSize]), keys],
+    [reshape(queries, [batch, keyValueHeads, rows, headSize]), grouped(keys)],
     { alpha: 1 / Math.sqrt(headSize), transB: 1 },
   )
-  // Written as a rule, so that the model stays small; ONNX Runtime works it out once, as it loads.
-  const forbidden = graph.add('Expand', [
-    graph.scalar(Number.NEGATIVE_INFINITY),
-    graph.integers([count, visible]),
-  ])
-  const diagonal = graph.constant([], BigInt64Array.of(BigInt(visible - count + 1)))
-  const mask = graph.add('Trilu', [forbidden, diagonal], { upper: 1 })
+  const whole = count === visible
+  const mask = causalMask(graph, [...leading, count, visible], whole ? undefined : queries)
   const masked = graph.add('Add', [reshape(scores, [batch, heads, count, visible]), mask])
   const weights = graph.add('Softmax', [masked], { axis: LAST })
   const mixed = graph.add('FusedMatMul', [
     reshape(weights, [batch, keyValueHeads, rows, visible]),
-    values,
+    grouped(values),
   ])
-  return reshape(mixed, [batch, heads, count, headSize])
+  return graph.add('Reshape', [mixed, graph.integers([batch, heads, count, headSize])])
+}
+
+/**
+ * Minus infinity where a key comes after the query, zero elsewhere: [.., queries, keys], the last queries among the keys.
+ * Written as a rule, so that the model stays small: ONNX Runtime works it out once, as it loads, and keeps it.
+ * @param on makes it wait for that value and be made anew each time: the masks of all chunks are half a square of the context
+ */
+function causalMask(graph: Graph, shape: readonly number[], on?: Value): Value {
+  const [queries, keys] = shape.slice(-2) as [number, number]
+  const infinity = graph.scalar(Number.NEGATIVE_INFINITY)
+  const forbidden = graph.add('Expand', [
+    on === undefined ? infinity : graph.add('Add', [infinity, zeroAfter(graph, [on])]),
+    graph.integers(shape),
+  ])
+  const diagonal = graph.constant([], BigInt64Array.of(BigInt(keys - queries + 1)))
+  return graph.add('Trilu', [forbidden, diagonal], { upper: 1 })
 }
