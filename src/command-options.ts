@@ -14,7 +14,22 @@ export function withSettings(command: Command, except: readonly InitSetting[] = 
   for (const { setting, flags, description } of initOptions()) {
     if (!except.includes(setting)) command.option(flags, description)
   }
-  return command.option('--data <file>', 'text to train on, any encoding: tokens are bytes')
+  return command.option(
+    '--data <path>',
+    'what to train on: a text, JSON Lines, Parquet, a folder, a pattern, or a dataset of `prepare` ' +
+      '(default: the bundled corpus)',
+  )
+}
+
+/** How text becomes tokens, for the commands that prepare it. */
+export function withTokenizer(command: Command): Command {
+  return command
+    .option('--tokenizer <file>', 'bytes, or a tokenizer.json of Hugging Face (default: bytes)')
+    .option(
+      '--end-of-text <token>',
+      'what ends a document (default: what the tokenizer_config.json beside it says, or a token known for it)',
+    )
+    .option('--field <name>', 'of JSON Lines and Parquet: where the text is (default: text)')
 }
 
 /** Of all options of a command, those that are settings of the run. */

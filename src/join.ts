@@ -11,7 +11,7 @@ import { type NamedTensor, writeSafetensors } from '../stages/safetensors.ts'
 import type { Parameter } from '../stages/stage.ts'
 import { createWorkerStage } from '../stages/worker-stage.ts'
 import { replaceFile } from './atomic-file.ts'
-import { heldOutMicrobatch, loadCorpus, microbatch } from './corpus.ts'
+import { openRunData } from './data/run-data.ts'
 import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
 import { discover } from './discovery.ts'
 import { InputError } from './errors.ts'
@@ -99,6 +99,15 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
           addressBook: () => knownAddresses(dataDir, id),
           claimFounder: () => claimFounder(dataDir, id),
         }
+        const data = openRunData({
+          run,
+          runPath: options.run,
+          runId: id,
+          network,
+          journal,
+          cacheFolder: joinPath(slot.path, 'shards'),
+          signal,
+        })
         return await refusedAsInput(() =>
           runNode({
             run,
@@ -117,20 +126,14 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
                 threads: options.threads,
                 random: new Random(run.seed),
               }),
-            loadData: async () => {
-              const corpus = await loadCorpus(run, options.run)
-              return {
-                training: (step, index) => microbatch(run, corpus, step, index),
-                heldOut: (index) => heldOutMicrobatch(run, corpus, index),
-              }
-            },
+            loadData: () => data.load(() => []),
             save: async (stage, parameters, weights) => {
               const path = joinPath(slot.path, `stage-${stage}.safetensors`)
               replaceFile(path, encodeStage(parameters, weights))
               return path
             },
           }),
-        )
+        ).finally(() => data.close())
       } finally {
         await network.stop()
       }

@@ -10,7 +10,10 @@ import {
   settingsIn,
   wholeNumber,
   withSettings,
+  withTokenizer,
 } from './command-options.ts'
+import { prepareCommand } from './commands/prepare.ts'
+import { tokenizerCommand } from './commands/tokenizer.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
 import { SPOT_PROVIDERS } from './spot-notice.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
@@ -80,17 +83,20 @@ function program(terminal: Terminal, interrupt: Interrupt): Command {
   simCommand(all, terminal)
   statusCommand(all, terminal, interrupt)
   doctorCommand(all, terminal)
+  prepareCommand(all, terminal)
+  tokenizerCommand(all, terminal)
   return all
 }
 
 function initCommand(all: Command, terminal: Terminal): void {
-  withSettings(command(all, 'init', 'write the manifest of a new run'))
+  withTokenizer(withSettings(command(all, 'init', 'write the manifest of a new run')))
     .option('--out <file>', 'where to write it', 'run.json')
     .option('--force', 'replace a manifest that is there already', false)
-    .action(async ({ out, data, force, ...options }) => {
+    .action(async (options) => {
       const { initRun } = await import('./init.ts')
       const { runId } = await import('./run.ts')
-      const run = await initRun({ out, data, force, settings: settingsIn(options) })
+      const { out } = options
+      const run = await initRun({ ...options, settings: settingsIn(options) })
       terminal.event({ type: 'initialized', path: out, run: runId(run), stages: run.stages })
       terminal.line(
         `${out}: run ${runId(run).slice(0, 12)}, ${run.stages} body stages and the ends. ` +

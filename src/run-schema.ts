@@ -67,7 +67,7 @@ const model = group('The Llama that is trained.', {
       .max(1 << 20),
     256,
     'tokens',
-    'Size of the vocabulary. Tokens are bytes: more than 256 leaves rows unused.',
+    'Size of the vocabulary: at least that of the tokenizer, which is 256 for bytes. More leaves rows unused.',
   ),
   hiddenSize: setting(upTo(1 << 16), 128, 'elements', 'Width of the activations between layers.'),
   intermediateSize: setting(upTo(1 << 18), 344, 'elements', 'Width inside the SwiGLU block.'),
@@ -142,21 +142,29 @@ const data = group(
   {
     source: z
       .string()
-      .regex(/^(package|file):.+$/, 'allowed are package:NAME and file:PATH')
+      .regex(
+        /^(package|file|prepared):.+$/,
+        'allowed are package:NAME, file:PATH and prepared:FOLDER',
+      )
       .meta({
         unit: '',
-        description: 'package:NAME, a bundled corpus, or file:PATH, relative to the manifest.',
+        description:
+          'package:NAME, a bundled corpus; file:PATH, a text, or prepared:FOLDER, a dataset, both relative to the ' +
+          'manifest.',
       }),
     sha256: z
       .string()
       .regex(/^[0-9a-f]{64}$/, 'a SHA-256 has 64 digits 0-9a-f')
-      .meta({ unit: 'hex', description: 'Digest of the text.' }),
+      .meta({
+        unit: 'hex',
+        description: 'Digest of the text; of a dataset, that of its dataset.json.',
+      }),
     bytes: z.int().min(1).meta({ unit: 'bytes', description: 'Length of the text.' }),
     heldOut: setting(
       z.number().positive().lt(1),
       0.05,
       'fraction',
-      'Share of the text, at its end, that is never trained on but measures the loss.',
+      'Share that is never trained on but measures the loss: the end of a text, or documents of a dataset, as prepared.',
     ),
   },
 )
