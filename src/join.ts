@@ -7,10 +7,7 @@ import { loadOrCreateIdentity } from '../protocols/identity.ts'
 import { createLibp2pNetwork } from '../protocols/libp2p.ts'
 import { chooseProvider, type Provider } from '../stages/provider.ts'
 import { Random } from '../stages/random.ts'
-import { type NamedTensor, writeSafetensors } from '../stages/safetensors.ts'
-import type { Parameter } from '../stages/stage.ts'
 import { createWorkerStage } from '../stages/worker-stage.ts'
-import { replaceFile } from './atomic-file.ts'
 import { heldOutMicrobatch, loadCorpus, microbatch } from './corpus.ts'
 import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
 import { discover } from './discovery.ts'
@@ -19,6 +16,7 @@ import { createJournal, type Entry, openJournalFile } from './journal.ts'
 import type { Finished } from './member.ts'
 import { runNode } from './node.ts'
 import { type Run, readRun, runId, stageConfig } from './run.ts'
+import { saveStage } from './stage-file.ts'
 import type { Terminal } from './terminal.ts'
 import { RunView } from './view.ts'
 
@@ -108,11 +106,8 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
                 heldOut: (index) => heldOutMicrobatch(run, corpus, index),
               }
             },
-            save: async (stage, parameters, weights) => {
-              const path = joinPath(slot.path, `stage-${stage}.safetensors`)
-              replaceFile(path, encodeStage(parameters, weights))
-              return path
-            },
+            save: async (stage, index, step) =>
+              saveStage(slot.path, stage, { run: id, stage: index, step }),
           }),
         )
       } finally {
@@ -124,16 +119,6 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
   } finally {
     slot.release()
   }
-}
-
-function encodeStage(parameters: readonly Parameter[], weights: Float32Array): Uint8Array {
-  const tensors = new Map(
-    parameters.map(({ name, shape, offset, length }): [string, NamedTensor] => [
-      name,
-      { dtype: 'F32', shape, data: new Float32Array(weights.subarray(offset, offset + length)) },
-    ]),
-  )
-  return writeSafetensors({ tensors, metadata: { format: 'pt' } })
 }
 
 function shown(terminal: Terminal, run: Run): (entry: Entry) => void {

@@ -9,7 +9,7 @@ import type { Network, PeerId } from '../protocols/network.ts'
 import type { Procedure, Service } from '../protocols/procedure.ts'
 import * as steps from '../protocols/step.ts'
 import { type WeightsQuestion, weights } from '../protocols/weights.ts'
-import type { AnyStage, Parameter } from '../stages/stage.ts'
+import type { AnyStage } from '../stages/stage.ts'
 import { CoordinatorWatch } from './coordinator-watch.ts'
 import { gatherStage } from './gather.ts'
 import { Holding } from './holding.ts'
@@ -30,8 +30,8 @@ export interface MemberOptions {
   createStage(stage: number): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
   loadData(): Promise<Data>
-  /** Keeps the final weights of the held stage; gives the path. */
-  save?(stage: number, parameters: readonly Parameter[], weights: Float32Array): Promise<string>
+  /** Keeps the final weights of the held stage, as they are after `step`; gives the path. */
+  save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
 /** How the run ended for this peer. */
@@ -174,7 +174,7 @@ export class Member {
     const { save, journal } = this.#options
     if (save && this.#held !== null) {
       const { index, stage } = this.#held
-      const path = await save(index, stage.parameters, stage.weights)
+      const path = await save(stage, index, this.#committed)
       journal.write({ type: 'saved', stage: index, path })
     }
     journal.write({ type: 'finished', ...outcome })

@@ -1,5 +1,6 @@
 /** The command line: what can be asked for, and how it ends. Each command loads its own code when it is called. */
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
 import { systemClock } from '../protocols/clock.ts'
 import {
@@ -9,6 +10,9 @@ import {
   wholeNumber,
   withSettings,
 } from './command-options.ts'
+import { evalCommand } from './commands/eval.ts'
+import { exportCommand } from './commands/export.ts'
+import { generateCommand } from './commands/generate.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
@@ -77,6 +81,9 @@ function program(terminal: Terminal, interrupt: Interrupt): Command {
   simCommand(all, terminal)
   statusCommand(all, terminal, interrupt)
   doctorCommand(all, terminal)
+  exportCommand(all, terminal)
+  evalCommand(all, terminal)
+  generateCommand(all, terminal)
   return all
 }
 
@@ -123,8 +130,8 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       'identity, journal and weights (default: .gensyn beside the manifest)',
     )
     .action(async (options) => {
-      const { join } = await import('./join.ts')
-      const finished = await join(
+      const { join: joinRun } = await import('./join.ts')
+      const finished = await joinRun(
         { ...options, stage: options.stage === 'auto' ? null : options.stage },
         { terminal, clock: systemClock, signal: interrupt.listen() },
       )
@@ -144,6 +151,7 @@ function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
     .option('--kill-stage <stage>', 'whose holder is killed (default: the middle one)', wholeNumber)
     .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
     .option('--report <file>', 'where the figures go', 'demo-report.json')
+    .option('--keep <folder>', 'leave the run there: its manifest, journals and trained weights')
     .action(async ({ report: reportPath, ...options }) => {
       const { demo, failureOf, summaryOf } = await import('./demo.ts')
       const report = await demo(
@@ -154,6 +162,11 @@ function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       terminal.line('')
       for (const text of summaryOf(report)) terminal.line(text)
       terminal.line(`${'report'.padEnd(14)}${reportPath}`)
+      const { keep } = options
+      if (keep !== undefined) {
+        const run = join(keep, 'run.json')
+        terminal.line(`${'kept'.padEnd(14)}${keep}; try \`gensyn-node generate --run ${run}\``)
+      }
       const failure = failureOf(report)
       if (failure !== null) throw new Error(failure)
     })

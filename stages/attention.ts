@@ -11,64 +11,92 @@ export interface Positions {
 }
 
 export function positions(graph: Graph, model: ModelConfig, context: number): Positions {
-  const half = model.hiddenSize / model.heads / 2
-  const cosine = new Float32Array(context * half)
-  const sine = new Float32Array(context * half)
-  for (let t = 0; t < context; t++) {
-    for (let i = 0; i < half; i++) {
-      const angle = t * model.ropeTheta ** (-i / half)
-      cosine[t * half + i] = Math.cos(angle)
-      sine[t * half + i] = Math.sin(angle)
-    }
-  }
+  const { cosine, sine, half } = rotaryTables(model, 0, context)
   return {
     cosine: graph.constant([context, half], cosine),
     sine: graph.constant([context, half], sine),
   }
 }
 
+/** Cosines and sines [count, half] of the positions from `first` on, half being half a head's size. */
+export function rotaryTables(model: ModelConfig, first: number, count: number) {
+  const half = model.hiddenSize / model.heads / 2
+  const cosine = new Float32Array(count * half)
+  const sine = new Float32Array(count * half)
+  for (let t = 0; t < count; t++) {
+    for (let i = 0; i < half; i++) {
+      const angle = (first + t) * model.ropeTheta ** (-i / half)
+      cosine[t * half + i] = Math.cos(angle)
+      sine[t * half + i] = Math.sin(angle)
+    }
+  }
+  return { cosine, sine, half }
+}
+
 /** Of the tokens in [batch, heads, tokens, head size], and of the keys in scores. */
 const TOKENS = 2
 const LAST = -1
 
-/**
- * x [N, hidden] -> [N, hidden], plus `residual`. Several query heads share a key head (grouped queries) by standing below
- * each other as rows of one matrix, so that keys are never repeated: [B, kv, group T, d] times [B, kv, T, d] transposed.
- */
+/** Queries [B, heads, T, d], keys and values [B, kv, T, d]. */
+export interface Heads {
+  readonly queries: Value
+  readonly keys: Value
+  readonly values: Value
+}
+
+/** x [N, hidden] -> [N, hidden], plus `residual`. */
 export function attention(
   context: Context,
   positions: Positions,
   x: Value,
   residual: Value,
 ): Value {
+  return merge(context, attend(context, headsOf(context, positions, x)), residual)
+}
+
+/** Queries and keys are turned by their positions. */
+export function headsOf(context: Context, positions: Positions, x: Value): Heads {
   const { graph, model, microbatch } = context
   const { heads, keyValueHeads } = model
   const { batch, context: length } = microbatch
   const headSize = model.hiddenSize / heads
   const first = graph.integers([0])
-  const reshape = (value: Value, shape: number[]) =>
-    graph.add('Reshape', [value, graph.integers(shape)])
-  const swap = (value: Value) => graph.add('Transpose', [value], { perm: [0, 2, 1, 3] })
   const split = (name: string, count: number) =>
-    swap(reshape(project(context, x, name), [batch, length, count, headSize]))
+    swap(graph, reshape(graph, project(context, x, name), [batch, length, count, headSize]))
   const rotate = (value: Value) =>
     graph.add('RotaryEmbedding', [value, first, positions.cosine, positions.sine])
+  return {
+    queries: rotate(split('self_attn.q_proj.weight', heads)),
+    keys: rotate(split('self_attn.k_proj.weight', keyValueHeads)),
+    values: split('self_attn.v_proj.weight', keyValueHeads),
+  }
+}
 
-  const queries = rotate(split('self_attn.q_proj.weight', heads))
-  const keys = rotate(split('self_attn.k_proj.weight', keyValueHeads))
-  const values = split('self_attn.v_proj.weight', keyValueHeads)
-  const flat = reshape(swap(attend(context, queries, keys, values)), [
-    batch * length,
+/** What the heads have mixed, [B, heads, T, d], projected: [N, hidden], plus `residual`. */
+export function merge(context: Context, mixed: Value, residual: Value): Value {
+  const { graph, model, microbatch } = context
+  const flat = reshape(graph, swap(graph, mixed), [
+    microbatch.batch * microbatch.context,
     model.hiddenSize,
   ])
   context.attended.push(flat)
   return project(context, flat, 'self_attn.o_proj.weight', residual)
 }
 
-/** queries [B, heads, T, d], keys and values [B, kv, T, d] -> [B, heads, T, d], by the chunks of the context. */
-function attend(context: Context, queries: Value, keys: Value, values: Value): Value {
+function reshape(graph: Graph, value: Value, shape: readonly number[]): Value {
+  return graph.add('Reshape', [value, graph.integers(shape)])
+}
+
+/** [B, T, heads, d] to [B, heads, T, d], and back. */
+function swap(graph: Graph, value: Value): Value {
+  return graph.add('Transpose', [value], { perm: [0, 2, 1, 3] })
+}
+
+/** Causally, by the chunks of the context: [B, heads, T, d]. */
+function attend(context: Context, heads: Heads): Value {
   const { graph, queries: sizes } = context
-  if (sizes.length === 1) return attendTo(context, queries, keys, values)
+  const { queries, keys, values } = heads
+  if (sizes.length === 1) return mix(context, heads, causalMask(graph, heads))
   const cut = (value: Value) =>
     graph.addAll('Split', [value, graph.integers(sizes)], { axis: TOKENS })
   const join = (parts: readonly Value[]) =>
@@ -78,38 +106,52 @@ function attend(context: Context, queries: Value, keys: Value, values: Value): V
     // Scores are computed again for the gradient, so that at no time those of more than one chunk exist.
     graph.recomputed([chunk, keyChunks[0]!, valueChunks[0]!], () => {
       // What comes after the chunk is masked for all of its queries: it is left out.
-      const visible = [keyChunks, valueChunks].map((chunks) => join(chunks.slice(0, i + 1)))
-      return attendTo(context, chunk, visible[0]!, visible[1]!)
+      const [visible, visibleValues] = [keyChunks, valueChunks].map((chunks) =>
+        join(chunks.slice(0, i + 1)),
+      ) as [Value, Value]
+      const part = { queries: chunk, keys: visible, values: visibleValues }
+      return mix(context, part, causalMask(graph, part))
     }),
   )
   return join(mixed)
 }
 
-/** Queries that are the last among the tokens of keys and values. */
-function attendTo({ graph, model }: Context, queries: Value, keys: Value, values: Value): Value {
-  const { heads, keyValueHeads } = model
-  const [batch, , count, headSize] = queries.shape as [number, number, number, number]
-  const visible = keys.shape[TOKENS]!
-  const rows = (heads / keyValueHeads) * count
-  const reshape = (value: Value, shape: number[]) =>
-    graph.add('Reshape', [value, graph.integers(shape)])
-  const scores = graph.add(
-    'FusedMatMul',
-    [reshape(queries, [batch, keyValueHeads, rows, headSize]), keys],
-    { alpha: 1 / Math.sqrt(headSize), transB: 1 },
-  )
+/** For queries that are the last among the tokens of the keys: [queries, keys]. */
+function causalMask(graph: Graph, { queries, keys }: Heads): Value {
+  const [count, visible] = [queries.shape[TOKENS]!, keys.shape[TOKENS]!]
   // Written as a rule, so that the model stays small; ONNX Runtime works it out once, as it loads.
   const forbidden = graph.add('Expand', [
     graph.scalar(Number.NEGATIVE_INFINITY),
     graph.integers([count, visible]),
   ])
   const diagonal = graph.constant([], BigInt64Array.of(BigInt(visible - count + 1)))
-  const mask = graph.add('Trilu', [forbidden, diagonal], { upper: 1 })
-  const masked = graph.add('Add', [reshape(scores, [batch, heads, count, visible]), mask])
+  return graph.add('Trilu', [forbidden, diagonal], { upper: 1 })
+}
+
+/**
+ * [B, heads, queries, d]. Several query heads share a key head (grouped queries) by standing below each other as rows of
+ * one matrix, so that keys are never repeated: [B, kv, group T, d] times [B, kv, T, d] transposed.
+ * @param mask added to the scores, [queries, keys]
+ */
+export function mix(
+  { graph, model }: Context,
+  { queries, keys, values }: Heads,
+  mask: Value,
+): Value {
+  const { heads, keyValueHeads } = model
+  const [batch, , count, headSize] = queries.shape as [number, number, number, number]
+  const visible = keys.shape[TOKENS]!
+  const rows = (heads / keyValueHeads) * count
+  const scores = graph.add(
+    'FusedMatMul',
+    [reshape(graph, queries, [batch, keyValueHeads, rows, headSize]), keys],
+    { alpha: 1 / Math.sqrt(headSize), transB: 1 },
+  )
+  const masked = graph.add('Add', [reshape(graph, scores, [batch, heads, count, visible]), mask])
   const weights = graph.add('Softmax', [masked], { axis: LAST })
   const mixed = graph.add('FusedMatMul', [
-    reshape(weights, [batch, keyValueHeads, rows, visible]),
+    reshape(graph, weights, [batch, keyValueHeads, rows, visible]),
     values,
   ])
-  return reshape(mixed, [batch, heads, count, headSize])
+  return reshape(graph, mixed, [batch, heads, count, headSize])
 }

@@ -1,0 +1,148 @@
+/** A whole model on disk: what the peers of a run have left, or a folder in Hugging Face's layout. */
+import { existsSync, readFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { ConfigError, configJson, modelOfConfigJson } from '../stages/formats/config-json.ts'
+import { INDEX, SINGLE } from '../stages/formats/shards.ts'
+import type { ModelConfig } from '../stages/model.ts'
+import { modelTensors } from '../stages/parameters.ts'
+import { InputError, systemCode } from './errors.ts'
+import { readRun, runId } from './run.ts'
+import { stageFiles } from './stage-file.ts'
+import { checkTensors, TensorFiles } from './tensor-files.ts'
+import { bytesAsTokens, type ModelTokenizer, readTokenizer } from './tokenizer-files.ts'
+
+export interface Checkpoint {
+  /** For people. */
+  readonly name: string
+  readonly model: ModelConfig
+  /** Tokens that it was trained on at a time. */
+  readonly context: number
+  /** Of the run, if it is one's. */
+  readonly step: number | null
+  readonly files: TensorFiles
+  readonly tokenizer: ModelTokenizer
+  /** config.json and generation_config.json, as others read them. */
+  readonly config: Readonly<Record<string, unknown>>
+  readonly generation: Readonly<Record<string, unknown>>
+}
+
+export interface CheckpointOptions {
+  /** A folder in Hugging Face's layout; undefined for what a run has left. */
+  readonly model?: string | undefined
+  readonly run: string
+  readonly dataDir?: string | undefined
+}
+
+/** @throws InputError naming what is missing, damaged or not understood. The caller closes its files. */
+export async function openCheckpoint(options: CheckpointOptions): Promise<Checkpoint> {
+  return await (options.model === undefined ? openRun(options) : openFolder(options.model))
+}
+
+async function openRun({ run: path, dataDir }: CheckpointOptions): Promise<Checkpoint> {
+  const run = readRun(path)
+  const folder = dataDir ?? join(dirname(resolve(path)), '.gensyn')
+  const { step, paths } = await stageFiles(folder, runId(run), run.stages + 1)
+  const { context } = run.microbatch
+  const files = await openTensors(paths[0]!, run.model, paths)
+  return {
+    name: run.name,
+    model: run.model,
+    context,
+    step,
+    files,
+    tokenizer: bytesAsTokens(context),
+    config: configJson(run.model, context),
+    generation: { _from_model_config: true },
+  }
+}
+
+async function openFolder(folder: string): Promise<Checkpoint> {
+  const path = join(folder, 'config.json')
+  const config = readJson(path)
+  const { model, context } = modelOf(path, config)
+  const tokenizer = readTokenizer(folder, model.vocabSize)
+  const files = await openTensors(folder, model, weightFiles(folder))
+  const generation = join(folder, 'generation_config.json')
+  return {
+    name: basename(resolve(folder)),
+    model,
+    context,
+    step: null,
+    files,
+    tokenizer,
+    config,
+    generation: existsSync(generation) ? readJson(generation) : { _from_model_config: true },
+  }
+}
+
+/** Buffers of old exports that are no weights. */
+const NO_WEIGHT = /rotary_emb\.inv_freq$/
+
+async function openTensors(
+  where: string,
+  model: ModelConfig,
+  paths: readonly string[],
+): Promise<TensorFiles> {
+  const files = await TensorFiles.open(paths)
+  try {
+    const expected = new Map(modelTensors(model).map(({ name, shape }) => [name, shape]))
+    checkTensors(where, files, expected, (name) => NO_WEIGHT.test(name))
+    return files
+  } catch (error) {
+    await files.close()
+    throw error
+  }
+}
+
+function modelOf(path: string, config: Record<string, unknown>) {
+  try {
+    return modelOfConfigJson(config)
+  } catch (error) {
+    if (error instanceof ConfigError) throw new InputError(`${path}: ${error.message}`)
+    throw error
+  }
+}
+
+/** The files of a folder's weights: those that the index names, or the one that needs none. */
+export function weightFiles(folder: string): string[] {
+  const index = join(folder, INDEX)
+  if (!existsSync(index)) {
+    const single = join(folder, SINGLE)
+    if (existsSync(single)) return [single]
+    throw new InputError(
+      `${folder} has no weights: neither ${SINGLE} nor ${INDEX} is there. Only safetensors are read.`,
+    )
+  }
+  const { weight_map: map } = readJson(index)
+  const names = typeof map === 'object' && map !== null ? Object.values(map) : []
+  const shards = [...new Set(names)]
+  if (shards.length === 0) throw new InputError(`${index} names no files.`)
+  return shards.map((name) => {
+    // A name must not lead out of the folder.
+    if (typeof name !== 'string' || basename(name) !== name || name === '..') {
+      throw new InputError(`${index}: ${JSON.stringify(name)} is no name of a file beside it.`)
+    }
+    const path = join(folder, name)
+    if (!existsSync(path)) {
+      throw new InputError(`${path} is missing, but ${INDEX} says that weights are in it.`)
+    }
+    return path
+  })
+}
+
+function readJson(path: string): Record<string, unknown> {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const code = systemCode(error)
+    throw new InputError(
+      `${path} ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}: a model's folder has one.`,
+    )
+  }
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
+  } catch {}
+  throw new InputError(`${path} is not JSON, or only the beginning of it. Copy it again.`)
+}
