@@ -1,8 +1,12 @@
 /** A whole model on disk: what the peers of a run have left, or a folder in Hugging Face's layout. */
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { ConfigError, configJson, modelOfConfigJson } from '../stages/formats/config-json.ts'
 import { INDEX, SINGLE } from '../stages/formats/shards.ts'
+import {
+  HuggingFaceConfigError,
+  modelFromHuggingFace,
+  modelToHuggingFace,
+} from '../stages/hugging-face-config.ts'
 import type { ModelConfig } from '../stages/model.ts'
 import { modelTensors } from '../stages/parameters.ts'
 import { InputError, systemCode } from './errors.ts'
@@ -51,7 +55,7 @@ async function openRun({ run: path, dataDir }: CheckpointOptions): Promise<Check
     step,
     files,
     tokenizer: bytesAsTokens(context),
-    config: configJson(run.model, context),
+    config: modelToHuggingFace(run.model, context),
     generation: { _from_model_config: true },
   }
 }
@@ -94,11 +98,15 @@ async function openTensors(
   }
 }
 
+/** Hugging Face's default where config.json does not say. */
+const CONTEXT = 2048
+
 function modelOf(path: string, config: Record<string, unknown>) {
   try {
-    return modelOfConfigJson(config)
+    const { max_position_embeddings: context = CONTEXT } = config
+    return { model: modelFromHuggingFace(config), context: Number(context) }
   } catch (error) {
-    if (error instanceof ConfigError) throw new InputError(`${path}: ${error.message}`)
+    if (error instanceof HuggingFaceConfigError) throw new InputError(`${path}: ${error.message}`)
     throw error
   }
 }

@@ -123,6 +123,8 @@ function parsed(text: string, { type }: SettingInfo): unknown {
       return text
     case 'array':
       return text.split(',')
+    case 'boolean':
+      return text === 'true' ? true : text === 'false' ? false : text
     case 'integer':
     case 'number': {
       const value = text.trim() === '' ? Number.NaN : Number(text)

@@ -1,7 +1,8 @@
 /** Causal attention, over all queries at once or over some at a time. */
 import { type Context, project } from './context.ts'
 import type { Graph, Value } from './graph.ts'
-import type { ModelConfig } from './model.ts'
+import { headSizeOf, type ModelConfig } from './model.ts'
+import { frequencies } from './rope.ts'
 
 /** Constants that all layers of a graph share. */
 export interface Positions {
@@ -20,14 +21,14 @@ export function positions(graph: Graph, model: ModelConfig, context: number): Po
 
 /** Cosines and sines [count, half] of the positions from `first` on, half being half a head's size. */
 export function rotaryTables(model: ModelConfig, first: number, count: number) {
-  const half = model.hiddenSize / model.heads / 2
+  const each = frequencies(model)
+  const half = each.length
   const cosine = new Float32Array(count * half)
   const sine = new Float32Array(count * half)
   for (let t = 0; t < count; t++) {
-    for (let i = 0; i < half; i++) {
-      const angle = (first + t) * model.ropeTheta ** (-i / half)
-      cosine[t * half + i] = Math.cos(angle)
-      sine[t * half + i] = Math.sin(angle)
+    for (const [i, frequency] of each.entries()) {
+      cosine[t * half + i] = Math.cos((first + t) * frequency)
+      sine[t * half + i] = Math.sin((first + t) * frequency)
     }
   }
   return { cosine, sine, half }
@@ -59,7 +60,7 @@ export function headsOf(context: Context, positions: Positions, x: Value): Heads
   const { graph, model, microbatch } = context
   const { heads, keyValueHeads } = model
   const { batch, context: length } = microbatch
-  const headSize = model.hiddenSize / heads
+  const headSize = headSizeOf(model)
   const first = graph.integers([0])
   const split = (name: string, count: number) =>
     swap(graph, reshape(graph, project(context, x, name), [batch, length, count, headSize]))
@@ -77,7 +78,7 @@ export function merge(context: Context, mixed: Value, residual: Value): Value {
   const { graph, model, microbatch } = context
   const flat = reshape(graph, swap(graph, mixed), [
     microbatch.batch * microbatch.context,
-    model.hiddenSize,
+    model.heads * headSizeOf(model),
   ])
   context.attended.push(flat)
   return project(context, flat, 'self_attn.o_proj.weight', residual)

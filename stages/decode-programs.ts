@@ -3,8 +3,8 @@ import { headsOf, merge, mix } from './attention.ts'
 import type { Context } from './context.ts'
 import { Graph, type Value } from './graph.ts'
 import { embed, head, rmsNorm, swiglu } from './llama.ts'
-import type { ModelConfig } from './model.ts'
-import { modelTensors } from './parameters.ts'
+import { headSizeOf, type ModelConfig } from './model.ts'
+import { EMBEDDING, headName, modelTensors } from './parameters.ts'
 
 const LAST = -1
 /** Of the tokens in [batch, heads, tokens, head size]. */
@@ -22,9 +22,8 @@ export function layerProgram(model: ModelConfig, tokens: number, past: number): 
     OF_LAYER.test(name) ? name.replace(OF_LAYER, '') : undefined,
   )
   const { graph } = context
-  const headSize = model.hiddenSize / model.heads
   const input = graph.float('input', [tokens, model.hiddenSize])
-  const angles = [tokens, headSize / 2]
+  const angles = [tokens, headSizeOf(model) / 2]
   const positions = { cosine: graph.float('cosine', angles), sine: graph.float('sine', angles) }
   const mask = graph.float('mask', [tokens, past + tokens])
   const heads = headsOf(context, positions, rmsNorm(context, input, 'input_layernorm.weight'))
@@ -48,16 +47,14 @@ export function layerProgram(model: ModelConfig, tokens: number, past: number): 
 
 /** tokens -> output [tokens, hidden] */
 export function embedProgram(model: ModelConfig, tokens: number): Graph {
-  const context = begin(model, tokens, (name) =>
-    name.startsWith('model.embed') ? name : undefined,
-  )
+  const context = begin(model, tokens, (name) => (name === EMBEDDING ? name : undefined))
   context.graph.output('output', embed(context, context.graph.input('tokens', 'int32', [tokens])))
   return context.graph
 }
 
 /** input [rows, hidden] -> logits [rows, vocabulary] */
 export function logitsProgram(model: ModelConfig, rows: number): Graph {
-  const context = begin(model, rows, ofHead)
+  const context = begin(model, rows, ofHead(model))
   const input = context.graph.float('input', [rows, model.hiddenSize])
   context.graph.output('logits', head(context, input))
   return context.graph
@@ -65,7 +62,7 @@ export function logitsProgram(model: ModelConfig, rows: number): Graph {
 
 /** input [rows, hidden], targets [rows] -> the log-probability of each target, [rows, 1] */
 export function scoreProgram(model: ModelConfig, rows: number): Graph {
-  const context = begin(model, rows, ofHead)
+  const context = begin(model, rows, ofHead(model))
   const { graph } = context
   const logits = head(context, graph.float('input', [rows, model.hiddenSize]))
   const targets = graph.input('targets', 'int32', [rows])
@@ -75,8 +72,9 @@ export function scoreProgram(model: ModelConfig, rows: number): Graph {
   return graph
 }
 
-function ofHead(name: string): string | undefined {
-  return name === 'model.norm.weight' || name === 'lm_head.weight' ? name : undefined
+function ofHead(model: ModelConfig): (name: string) => string | undefined {
+  const names = ['model.norm.weight', headName(model)]
+  return (name) => (names.includes(name) ? name : undefined)
 }
 
 /** A graph in the making for one sequence. @param rename gives the names that weights go by here; undefined for none */

@@ -5,7 +5,7 @@
 import { rotaryTables } from './attention.ts'
 import { embedProgram, layerProgram, logitsProgram, scoreProgram } from './decode-programs.ts'
 import type { Graph } from './graph.ts'
-import type { ModelConfig } from './model.ts'
+import { headSizeOf, type ModelConfig } from './model.ts'
 import { encodeModel } from './onnx.ts'
 import { createSession, type Session, type SessionOptions, tensor } from './session.ts'
 import { sizeOf } from './shape.ts'
@@ -214,10 +214,6 @@ function maskOf(length: number, room: number, size: number): Float32Array {
     mask.fill(0, row + room, row + room + token + 1)
   }
   return mask
-}
-
-function headSizeOf({ hiddenSize, heads }: ModelConfig): number {
-  return hiddenSize / heads
 }
 
 function padded(rows: Float32Array, length: number): Float32Array {

@@ -5,6 +5,7 @@
 import { attention, type Positions } from './attention.ts'
 import { type Context, project } from './context.ts'
 import type { Graph, Value } from './graph.ts'
+import { EMBEDDING, headName } from './parameters.ts'
 
 const LAST = -1
 
@@ -34,12 +35,12 @@ export function swiglu(context: Context, x: Value, residual: Value): Value {
 
 /** Rows of the embedding table: tokens [N] -> [N, hidden]. */
 export function embed({ graph, weight }: Context, tokens: Value): Value {
-  return graph.add('Gather', [weight('model.embed_tokens.weight'), tokens])
+  return graph.add('Gather', [weight(EMBEDDING), tokens])
 }
 
 /** [N, hidden] -> logits [N, vocabulary]. */
 export function head(context: Context, x: Value): Value {
-  return project(context, rmsNorm(context, x, 'model.norm.weight'), 'lm_head.weight')
+  return project(context, rmsNorm(context, x, 'model.norm.weight'), headName(context.model))
 }
 
 export interface CrossEntropy {

@@ -1,6 +1,6 @@
 /** The weights of a stage: names, shapes, their place in the flat buffer, and the values they start from. */
 
-import { layersOfStage, type ModelConfig, type StageConfig } from './model.ts'
+import { headSizeOf, layersOfStage, type ModelConfig, type StageConfig } from './model.ts'
 import type { Random } from './random.ts'
 import { sizeOf } from './shape.ts'
 import type { Parameter } from './stage.ts'
@@ -53,24 +53,31 @@ export function layoutOf(config: Partition, stage: number): Layout {
   return { parameters, length: chunks * chunk, chunk }
 }
 
-function endsShapes({ vocabSize, hiddenSize }: ModelConfig): Shapes {
-  return [
-    ['model.embed_tokens.weight', [vocabSize, hiddenSize]],
-    ['model.norm.weight', [hiddenSize]],
-    ['lm_head.weight', [vocabSize, hiddenSize]],
-  ]
+export const EMBEDDING = 'model.embed_tokens.weight'
+
+/** The name of the head's table: tied, it is the embedding's. */
+export function headName({ tiedEmbeddings }: ModelConfig): string {
+  return tiedEmbeddings ? EMBEDDING : 'lm_head.weight'
+}
+
+function endsShapes(model: ModelConfig): Shapes {
+  const { vocabSize, hiddenSize } = model
+  const tables = [...new Set([EMBEDDING, headName(model)])]
+  const [embedding, ...head] = tables.map((name) => [name, [vocabSize, hiddenSize]] as const)
+  return [embedding!, ['model.norm.weight', [hiddenSize]], ...head]
 }
 
 /** One layer, in Hugging Face's names and layout: [out, in]. */
 function layerShapes(model: ModelConfig): Shapes {
   const { hiddenSize, intermediateSize, heads, keyValueHeads } = model
-  const keyValueSize = (hiddenSize / heads) * keyValueHeads
+  const headSize = headSizeOf(model)
+  const [querySize, keyValueSize] = [headSize * heads, headSize * keyValueHeads]
   return [
     ['input_layernorm.weight', [hiddenSize]],
-    ['self_attn.q_proj.weight', [hiddenSize, hiddenSize]],
+    ['self_attn.q_proj.weight', [querySize, hiddenSize]],
     ['self_attn.k_proj.weight', [keyValueSize, hiddenSize]],
     ['self_attn.v_proj.weight', [keyValueSize, hiddenSize]],
-    ['self_attn.o_proj.weight', [hiddenSize, hiddenSize]],
+    ['self_attn.o_proj.weight', [hiddenSize, querySize]],
     ['post_attention_layernorm.weight', [hiddenSize]],
     ['mlp.gate_proj.weight', [intermediateSize, hiddenSize]],
     ['mlp.up_proj.weight', [intermediateSize, hiddenSize]],

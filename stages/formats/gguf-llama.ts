@@ -1,5 +1,6 @@
 /** A Llama as llama.cpp reads it: its metadata, its names, and its order of the rows that rotary embedding turns. */
-import type { ModelConfig } from '../model.ts'
+import { headSizeOf, type ModelConfig } from '../model.ts'
+import { frequencies, type RopeType } from '../rope.ts'
 import { ENCODINGS, type ExportDtype, type Reordering } from './encodings.ts'
 import { type GgufMetadata, type GgufTensor, planGguf } from './gguf.ts'
 import type { ModelTensor, Piece } from './piece.ts'
@@ -35,12 +36,15 @@ export function planGgufLlama(
 ): Piece[] {
   return planGguf(
     [...architecture(model, options), ...options.tokenizer],
-    tensors.map((tensor) => ggufTensor(model, tensor, options.dtype)),
+    [
+      ...SCALINGS[model.ropeScaling?.type ?? 'none'](model).tensors,
+      ...tensors.map((tensor) => ggufTensor(model, tensor, options.dtype)),
+    ],
   )
 }
 
 function architecture(model: ModelConfig, { name, context, dtype }: GgufOptions): GgufMetadata {
-  const headSize = model.hiddenSize / model.heads
+  const headSize = headSizeOf(model)
   return [
     ['general.architecture', { string: 'llama' }],
     ['general.name', { string: name }],
@@ -58,7 +62,35 @@ function architecture(model: ModelConfig, { name, context, dtype }: GgufOptions)
     ['llama.attention.layer_norm_rms_epsilon', { float32: model.rmsNormEps }],
     ['llama.rope.dimension_count', { uint32: headSize }],
     ['llama.rope.freq_base', { float32: model.ropeTheta }],
+    ...SCALINGS[model.ropeScaling?.type ?? 'none'](model).metadata,
   ]
+}
+
+interface Scaling {
+  readonly metadata: GgufMetadata
+  readonly tensors: readonly GgufTensor[]
+}
+
+/** How each kind of long context is told. */
+const SCALINGS: Readonly<Record<RopeType, (model: ModelConfig) => Scaling>> = {
+  none: () => ({ metadata: [], tensors: [] }),
+  linear: ({ ropeScaling }) => ({
+    metadata: [
+      ['llama.rope.scaling.type', { string: 'linear' }],
+      ['llama.rope.scaling.factor', { float32: ropeScaling!.factor }],
+    ],
+    tensors: [],
+  }),
+  /** By how much each frequency is divided. */
+  llama3: (model) => {
+    const { ropeScaling: _, ...unscaled } = model
+    const scaled = frequencies(model)
+    const source = Float32Array.from(frequencies(unscaled), (each, i) => each / scaled[i]!)
+    return {
+      metadata: [],
+      tensors: [{ name: 'rope_freqs.weight', encoding: ENCODINGS.float32, source }],
+    }
+  },
 }
 
 function ggufTensor(model: ModelConfig, source: ModelTensor, dtype: ExportDtype): GgufTensor {
@@ -82,8 +114,8 @@ function dtypeOf({ shape }: ModelTensor, dtype: ExportDtype): ExportDtype {
  * Rotary embedding turns features i and i + d/2 of a head together in Hugging Face's order, 2i and 2i + 1 in
  * llama.cpp's. The same model, with the rows of the projections in the other order.
  */
-function interleaved({ hiddenSize, heads }: ModelConfig, { shape }: ModelTensor): Reordering {
-  const headSize = hiddenSize / heads
+function interleaved(model: ModelConfig, { shape }: ModelTensor): Reordering {
+  const headSize = headSizeOf(model)
   const width = shape.at(-1)!
   const unit = headSize * width
   return {

@@ -1,5 +1,7 @@
 /** A Llama as one ONNX graph for inference: input_ids [batch, sequence] -> logits [batch, sequence, vocabulary]. */
-import type { ModelConfig } from '../model.ts'
+import { headSizeOf, type ModelConfig } from '../model.ts'
+import { EMBEDDING, headName } from '../parameters.ts'
+import { frequencies } from '../rope.ts'
 import { OnnxBuilder, weightBytes } from './onnx-builder.ts'
 import type { ModelTensor, PlannedFile } from './piece.ts'
 
@@ -45,7 +47,7 @@ class Llama {
     this.#onnx = onnx
     this.#model = model
     this.#weight = weight
-    this.#headSize = model.hiddenSize / model.heads
+    this.#headSize = headSizeOf(model)
   }
 
   build(): void {
@@ -53,12 +55,12 @@ class Llama {
     const onnx = this.#onnx
     const tokens = onnx.input('input_ids', 'int64', ['batch', 'sequence'])
     const shape = onnx.add('Shape', [tokens])
-    const embedded = onnx.add('Gather', [this.#weight('model.embed_tokens.weight'), tokens])
+    const embedded = onnx.add('Gather', [this.#weight(EMBEDDING), tokens])
     let x = onnx.add('Reshape', [embedded, onnx.integers([-1, hiddenSize])])
     const shared = this.#positions(shape)
     for (let i = 0; i < layers; i++) x = this.#layer(`model.layers.${i}.`, shared, x)
     const top = this.#norm(x, 'model.norm.weight')
-    const logits = this.#project(top, 'lm_head.weight')
+    const logits = this.#project(top, headName(this.#model))
     const whole = onnx.add('Concat', [shape, onnx.integers([vocabSize])], { axis: ['int', 0] })
     const shaped = onnx.add('Reshape', [logits, whole])
     onnx.output('logits', 'float32', ['batch', 'sequence', vocabSize], shaped)
@@ -73,8 +75,8 @@ class Llama {
     const row = onnx.add('Range', [scalar(0), length, scalar(1)])
     const column = onnx.add('Unsqueeze', [row, onnx.integers([1])])
     const turns = onnx.add('Cast', [column], { to: ['int', FLOAT] })
-    const frequencies = this.#frequencies()
-    const angles = onnx.add('Mul', [turns, onnx.constant(frequencies, [1, frequencies.length])])
+    const each = Float32Array.from(frequencies(this.#model))
+    const angles = onnx.add('Mul', [turns, onnx.constant(each, [1, each.length])])
     const later = onnx.add('Greater', [row, column])
     const split = (...sizes: number[]) =>
       onnx.add('Concat', [shape, onnx.integers(sizes)], { axis: ['int', 0] })
@@ -86,11 +88,6 @@ class Llama {
       queries: split(keyValueHeads, heads / keyValueHeads, this.#headSize),
       keys: split(keyValueHeads, 1, this.#headSize),
     }
-  }
-
-  #frequencies(): Float32Array {
-    const half = this.#headSize / 2
-    return Float32Array.from({ length: half }, (_, i) => this.#model.ropeTheta ** (-i / half))
   }
 
   #layer(prefix: string, shared: Positions, x: string): string {
