@@ -47,26 +47,47 @@ async function openRun({ run: path, dataDir }: CheckpointOptions): Promise<Check
   const folder = dataDir ?? join(dirname(resolve(path)), '.gensyn')
   const { step, paths } = await stageFiles(folder, runId(run), run.stages + 1)
   const { context } = run.microbatch
-  const files = await openTensors(paths[0]!, run.model, paths)
+  const config = modelToHuggingFace(run.model, context)
+  const began = run.initial === null ? null : initialFolder(path, run.initial.path)
   return {
     name: run.name,
     model: run.model,
     context,
     step,
-    files,
-    tokenizer: bytesAsTokens(context),
-    config: modelToHuggingFace(run.model, context),
-    generation: { _from_model_config: true },
+    tokenizer: began === null ? bytesAsTokens(context) : readTokenizer(began, run.model.vocabSize),
+    config: began === null ? config : { ...config, ...specialTokens(began) },
+    generation: began === null ? MODEL_CONFIG : generationOf(began),
+    files: await openTensors(folder, run.model, paths),
   }
 }
 
-async function openFolder(folder: string): Promise<Checkpoint> {
+/** Where the checkpoint lies that a run began from. */
+export function initialFolder(runPath: string, path: string): string {
+  return resolve(dirname(runPath), path)
+}
+
+/** Numbers of tokens, which our own model has no use for. */
+const SPECIAL_TOKENS = ['bos_token_id', 'eos_token_id', 'pad_token_id']
+
+function specialTokens(folder: string): Record<string, unknown> {
+  const entries = Object.entries(readJson(join(folder, 'config.json')))
+  return Object.fromEntries(entries.filter(([key]) => SPECIAL_TOKENS.includes(key)))
+}
+
+/** A generation_config.json that says no more than config.json. */
+const MODEL_CONFIG = { _from_model_config: true }
+
+function generationOf(folder: string): Record<string, unknown> {
+  const path = join(folder, 'generation_config.json')
+  return existsSync(path) ? readJson(path) : MODEL_CONFIG
+}
+
+export async function openFolder(folder: string): Promise<Checkpoint> {
   const path = join(folder, 'config.json')
   const config = readJson(path)
   const { model, context } = modelOf(path, config)
   const tokenizer = readTokenizer(folder, model.vocabSize)
   const files = await openTensors(folder, model, weightFiles(folder))
-  const generation = join(folder, 'generation_config.json')
   return {
     name: basename(resolve(folder)),
     model,
@@ -75,7 +96,7 @@ async function openFolder(folder: string): Promise<Checkpoint> {
     files,
     tokenizer,
     config,
-    generation: existsSync(generation) ? readJson(generation) : { _from_model_config: true },
+    generation: generationOf(folder),
   }
 }
 

@@ -53,12 +53,14 @@ export interface InitOptions {
 /**
  * A new run, not yet written anywhere.
  * @param folder what a relative path to the data is relative to: where the manifest will lie
+ * @param given values by their path in the manifest that no option sets
  * @throws InputError for a setting or a text that will not do
  */
 export async function newRun(
   typed: InitOptions['settings'],
   data: string | undefined,
   folder: string,
+  given: Readonly<Record<string, unknown>> = {},
 ): Promise<Run> {
   // Slashes on every system: the manifest travels.
   const source =
@@ -75,7 +77,8 @@ export async function newRun(
     const value = typed[name]
     if (value !== undefined) values[path] = parsed(value, infoOf(path))
   }
-  const run = parseRun(nested({ ...fitted(values), ...values }), 'init', optionOf)
+  const all = { ...fitted(values), ...values, ...given }
+  const run = parseRun(nested(all), 'init', optionOf)
   splitText(run, text)
   return run
 }

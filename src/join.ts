@@ -12,6 +12,7 @@ import { heldOutMicrobatch, loadCorpus, microbatch } from './corpus.ts'
 import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
 import { discover } from './discovery.ts'
 import { InputError } from './errors.ts'
+import { openInitial } from './initial-weights.ts'
 import { createJournal, type Entry, openJournalFile } from './journal.ts'
 import type { Finished } from './member.ts'
 import { runNode } from './node.ts'
@@ -31,6 +32,8 @@ export interface JoinOptions {
   readonly threads: number
   readonly steps?: number | undefined
   readonly dataDir?: string | undefined
+  /** Where the checkpoint lies that the run starts from, if not where the manifest says. */
+  readonly weights?: string | undefined
 }
 
 export interface JoinIo {
@@ -52,6 +55,7 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
     if (isAddress(address)) continue
     throw new InputError(`${address} is no address; one looks like /ip4/127.0.0.1/tcp/4001.`)
   }
+  const initial = await openInitial(run, options)
   const { provider, reason } = await asInput(() => chooseProvider(options.provider))
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
   const slot = claimSlot(dataDir, id)
@@ -93,12 +97,14 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
             discover: (enter) => discover(discovery, enter),
             signal,
             lastStep: Math.min(run.steps, options.steps ?? run.steps),
-            createStage: (stage) =>
-              createWorkerStage(stageConfig(run), stage, {
+            createStage: async (index) => {
+              const stage = await createWorkerStage(stageConfig(run), index, {
                 provider,
                 threads: options.threads,
                 random: new Random(run.seed),
-              }),
+              })
+              return await initial.load(stage)
+            },
             loadData: async () => {
               const corpus = await loadCorpus(run, options.run)
               return {

@@ -13,6 +13,7 @@ import {
 import { evalCommand } from './commands/eval.ts'
 import { exportCommand } from './commands/export.ts'
 import { generateCommand } from './commands/generate.ts'
+import { importCommand } from './commands/import.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
@@ -82,6 +83,7 @@ function program(terminal: Terminal, interrupt: Interrupt): Command {
   statusCommand(all, terminal, interrupt)
   doctorCommand(all, terminal)
   exportCommand(all, terminal)
+  importCommand(all, terminal)
   evalCommand(all, terminal)
   generateCommand(all, terminal)
   return all
@@ -129,6 +131,7 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       '--data-dir <folder>',
       'identity, journal and weights (default: .gensyn beside the manifest)',
     )
+    .option('--weights <folder>', 'the checkpoint that an imported run starts from, if moved')
     .action(async (options) => {
       const { join: joinRun } = await import('./join.ts')
       const finished = await joinRun(
