@@ -46,16 +46,18 @@ async function openRun({ run: path, dataDir }: CheckpointOptions): Promise<Check
   const run = readRun(path)
   const folder = dataDir ?? join(dirname(resolve(path)), '.gensyn')
   const { step, paths } = await stageFiles(folder, runId(run), run.stages + 1)
-  const { context } = run.microbatch
-  const config = modelToHuggingFace(run.model, context)
   const began = run.initial === null ? null : initialFolder(path, run.initial.path)
+  const source = began === null ? {} : readJson(join(began, 'config.json'))
+  // Training on shorter texts does not take away what the checkpoint could do.
+  const context = Math.max(run.microbatch.context, Number(source.max_position_embeddings ?? 0))
+  const config = modelToHuggingFace(run.model, context)
   return {
     name: run.name,
     model: run.model,
     context,
     step,
     tokenizer: began === null ? bytesAsTokens(context) : readTokenizer(began, run.model.vocabSize),
-    config: began === null ? config : { ...config, ...specialTokens(began) },
+    config: { ...config, ...specialTokens(source) },
     generation: began === null ? MODEL_CONFIG : generationOf(began),
     files: await openTensors(folder, run.model, paths),
   }
@@ -69,9 +71,8 @@ export function initialFolder(runPath: string, path: string): string {
 /** Numbers of tokens, which our own model has no use for. */
 const SPECIAL_TOKENS = ['bos_token_id', 'eos_token_id', 'pad_token_id']
 
-function specialTokens(folder: string): Record<string, unknown> {
-  const entries = Object.entries(readJson(join(folder, 'config.json')))
-  return Object.fromEntries(entries.filter(([key]) => SPECIAL_TOKENS.includes(key)))
+function specialTokens(config: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(config).filter(([key]) => SPECIAL_TOKENS.includes(key)))
 }
 
 /** A generation_config.json that says no more than config.json. */

@@ -1,13 +1,19 @@
 /** `gensyn-node export`: the weights of a run, or of a folder, as others read them. */
 import type { ExportDtype } from '../stages/formats/encodings.ts'
+import type { GgufMetadata } from '../stages/formats/gguf.ts'
 import { planGgufLlama } from '../stages/formats/gguf-llama.ts'
+import {
+  GgufTokenizerError,
+  ggufBpeTokenizer,
+  ggufByteTokenizer,
+} from '../stages/formats/gguf-tokenizer.ts'
 import { planOnnx } from '../stages/formats/onnx-llama.ts'
 import type { PlannedFile } from '../stages/formats/piece.ts'
 import { planSafetensors } from '../stages/formats/shards.ts'
 import { modelTensors } from '../stages/parameters.ts'
 import { type Checkpoint, type CheckpointOptions, openCheckpoint } from './checkpoint.ts'
 import { InputError } from './errors.ts'
-import { ggufTokenizerOf } from './gguf-tokenizer-of.ts'
+import type { ModelTokenizer } from './tokenizer-files.ts'
 import { writeFile, writeFolder } from './write-files.ts'
 
 export const FORMATS = ['safetensors', 'gguf', 'onnx'] as const
@@ -48,12 +54,7 @@ const WRITERS: Readonly<
   gguf: {
     dtypes: ['float32', 'float16', 'bfloat16', 'q8_0'],
     write: ({ name, model, context, files, tokenizer }, { out, dtype }) => {
-      const options = {
-        name,
-        context,
-        dtype,
-        tokenizer: ggufTokenizerOf(tokenizer, model.vocabSize),
-      }
+      const options = { name, context, dtype, tokenizer: inGguf(tokenizer, model.vocabSize) }
       return writeFile(out, planGgufLlama(model, modelTensors(model), options), files)
     },
   },
@@ -80,6 +81,20 @@ export async function exportModel(options: ExportOptions): Promise<Exported> {
     return { step: checkpoint.step, tensors: modelTensors(checkpoint.model).length, bytes }
   } finally {
     await checkpoint.files.close()
+  }
+}
+
+function inGguf(tokenizer: ModelTokenizer, vocabSize: number): GgufMetadata {
+  if (tokenizer.isBytes) return ggufByteTokenizer(vocabSize)
+  const { beginning, endOfText } = tokenizer
+  const special = { beginning: beginning[0] ?? null, endOfText, addBeginning: beginning.length > 0 }
+  try {
+    return ggufBpeTokenizer(tokenizer.json, vocabSize, special)
+  } catch (error) {
+    if (!(error instanceof GgufTokenizerError)) throw error
+    throw new InputError(
+      `The tokenizer cannot be written to GGUF: ${error.message}. Export to safetensors, and convert from there.`,
+    )
   }
 }
 

@@ -8,23 +8,13 @@ import {
   byteTokenizerConfig,
   END_OF_TEXT,
 } from '../stages/formats/byte-tokenizer.ts'
+import type { TokenizerJson } from '../stages/formats/tokenizer-json.ts'
 import { InputError, systemCode } from './errors.ts'
 
 export const TOKENIZER = 'tokenizer.json'
 const CONFIG = 'tokenizer_config.json'
 /** What goes with a tokenizer where it is there. */
 const COMPANIONS = [CONFIG, 'special_tokens_map.json', 'chat_template.jinja']
-
-/** tokenizer.json, as far as we look into it. */
-export interface TokenizerJson {
-  readonly model: {
-    readonly type?: string
-    readonly vocab: Readonly<Record<string, number>> | readonly (readonly [string, number])[]
-    readonly merges?: readonly (string | readonly [string, string])[]
-  }
-  readonly added_tokens?: readonly { id: number; content: string; special: boolean }[]
-  readonly pre_tokenizer?: unknown
-}
 
 export interface ModelTokenizer {
   readonly isBytes: boolean
