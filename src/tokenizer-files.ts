@@ -94,7 +94,10 @@ function viaHuggingFace(path: string, json: TokenizerJson, settings: object) {
         tokenizer.encode(Buffer.from(text).toString(), { add_special_tokens: false }).ids,
       ),
     decode: (tokens: readonly number[]) =>
-      Buffer.from(tokenizer.decode(tokens, { skip_special_tokens: true })),
+      // The library refuses to make nothing of nothing.
+      tokens.length === 0
+        ? new Uint8Array()
+        : Buffer.from(tokenizer.decode(tokens, { skip_special_tokens: true })),
   }
 }
 
