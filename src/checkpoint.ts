@@ -134,7 +134,7 @@ function modelOf(path: string, config: Record<string, unknown>) {
 }
 
 /** The files of a folder's weights: those that the index names, or the one that needs none. */
-export function weightFiles(folder: string): string[] {
+function weightFiles(folder: string): string[] {
   const index = join(folder, INDEX)
   if (!existsSync(index)) {
     const single = join(folder, SINGLE)

@@ -17,7 +17,7 @@ import type { ModelTokenizer } from './tokenizer-files.ts'
 import { writeFile, writeFolder } from './write-files.ts'
 
 export const FORMATS = ['safetensors', 'gguf', 'onnx'] as const
-export type ExportFormat = (typeof FORMATS)[number]
+type ExportFormat = (typeof FORMATS)[number]
 
 export interface ExportOptions extends CheckpointOptions {
   readonly format: ExportFormat

@@ -11,7 +11,7 @@ import {
 import type { TokenizerJson } from '../stages/formats/tokenizer-json.ts'
 import { InputError, systemCode } from './errors.ts'
 
-export const TOKENIZER = 'tokenizer.json'
+const TOKENIZER = 'tokenizer.json'
 const CONFIG = 'tokenizer_config.json'
 /** What goes with a tokenizer where it is there. */
 const COMPANIONS = [CONFIG, 'special_tokens_map.json', 'chat_template.jinja']

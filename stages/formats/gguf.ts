@@ -11,7 +11,7 @@ const ALIGNMENT = 32
 /** gguf_metadata_value_type */
 const TYPE = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 }
 
-export type GgufValue =
+type GgufValue =
   | { readonly uint32: number }
   | { readonly float32: number }
   | { readonly bool: boolean }

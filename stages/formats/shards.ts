@@ -6,11 +6,6 @@ import type { ModelTensor, PlannedFile } from './piece.ts'
 export const SINGLE = 'model.safetensors'
 export const INDEX = 'model.safetensors.index.json'
 
-/** A dtype that safetensors has no name for. */
-export class DtypeError extends Error {
-  override readonly name = 'DtypeError'
-}
-
 /** @param shardBytes a file takes tensors until the next one would make it larger; a larger tensor stands alone */
 export function planSafetensors(
   tensors: readonly ModelTensor[],
@@ -19,7 +14,7 @@ export function planSafetensors(
 ): PlannedFile[] {
   const encoding = ENCODINGS[dtype]
   const { safetensors } = encoding
-  if (safetensors === undefined) throw new DtypeError(`safetensors has no dtype ${dtype}`)
+  if (safetensors === undefined) throw new Error(`safetensors has no dtype ${dtype}`)
   const shards: ModelTensor[][] = []
   let room = 0
   for (const tensor of tensors) {

@@ -1,6 +1,6 @@
 /** Hugging Face's tokenizer.json, as far as it is looked into here. */
 
-export interface AddedToken {
+interface AddedToken {
   readonly id: number
   readonly content: string
   readonly special?: boolean

@@ -30,13 +30,17 @@ export interface Llama {
 
 export interface LlamaModel {
   tokenize(text: string, special?: boolean): Token[]
-  createContext(options: { contextSize: number; flashAttention: boolean }): Promise<{
-    getSequence(): LlamaSequence
-  }>
+  createContext(options: {
+    contextSize: number
+    flashAttention: boolean
+    threads: number
+    experimentalKvCacheKeyType: 'F32'
+    experimentalKvCacheValueType: 'F32'
+  }): Promise<{ getSequence(): LlamaSequence }>
   dispose(): Promise<void>
 }
 
-export interface LlamaSequence {
+interface LlamaSequence {
   clearHistory(): Promise<void>
   evaluate(tokens: readonly Token[], options: { temperature: number }): AsyncIterable<Token>
   controlledEvaluate(
