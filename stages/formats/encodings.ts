@@ -68,19 +68,20 @@ function brainOf(bits: number): number {
 
 function encodeQ8(elements: Float32Array): Uint8Array {
   const bytes = new Uint8Array((elements.length / Q8_BLOCK) * Q8_BYTES)
-  const view = new DataView(bytes.buffer)
   const scale = new Float32Array(1)
   const scaleBits = new Uint32Array(scale.buffer)
-  for (let block = 0; block < elements.length / Q8_BLOCK; block++) {
-    const part = elements.subarray(block * Q8_BLOCK, (block + 1) * Q8_BLOCK)
-    scale[0] = part.reduce((most, element) => Math.max(most, Math.abs(element)), 0) / LEVELS
-    const inverse = scale[0] === 0 ? 0 : Math.fround(1 / scale[0])
-    const at = block * Q8_BYTES
-    view.setUint16(at, halfOf(scaleBits[0]!), true)
-    for (const [i, element] of part.entries()) {
-      const level = Math.fround(element * inverse)
-      // Halves away from zero, as C's roundf has it.
-      view.setInt8(at + 2 + i, Math.sign(level) * Math.floor(Math.abs(level) + 0.5))
+  for (let from = 0, at = 0; from < elements.length; from += Q8_BLOCK, at += Q8_BYTES) {
+    let largest = 0
+    for (let i = from; i < from + Q8_BLOCK; i++) largest = Math.max(largest, Math.abs(elements[i]!))
+    scale[0] = largest / LEVELS
+    const inverse = largest === 0 ? 0 : Math.fround(1 / scale[0])
+    const half = halfOf(scaleBits[0]!)
+    bytes[at] = half & 0xff
+    bytes[at + 1] = half >>> 8
+    for (let i = 0; i < Q8_BLOCK; i++) {
+      const level = Math.fround(elements[from + i]! * inverse)
+      // Halves away from zero, as C's roundf has it; a negative level becomes its two's complement.
+      bytes[at + 2 + i] = Math.sign(level) * Math.floor(Math.abs(level) + 0.5)
     }
   }
   return bytes
