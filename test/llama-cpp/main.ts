@@ -25,6 +25,8 @@ const PROMPT = 'The people of the United States '
 const HELD_OUT_BYTES = 16_384
 /** Of perplexity, relative. */
 const BOUNDS = { float32: 5e-3, float16: 5e-3, q8_0: 2e-2 } as const
+/** Of the mean loss of models of large random weights, relative: llama.cpp's own rounding makes 3e-4 of it, ours 4e-9. */
+const RANDOM_BOUND = 1e-3
 const TORTURE = "  don't\r\n\t 1234567 Zürich ❄ 漢字 🙂‍↔️ \u0000 <|end|> ÀÉ"
 
 function cli(args: readonly string[], cwd: string): string {
@@ -122,7 +124,7 @@ async function random(llama: Llama, folder: string): Promise<void> {
     const model = await llama.loadModel({ modelPath: join(folder, `${name}.gguf`) })
     const theirs = await nats(model, text, 256)
     const relative = Math.abs(theirs / own - 1)
-    report(`loss of ${name}`, relative < 1e-5, { nats: theirs, own, relative })
+    report(`loss of ${name}`, relative < RANDOM_BOUND, { nats: theirs, own, relative })
     await model.dispose()
   }
 }
