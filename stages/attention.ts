@@ -2,6 +2,7 @@
 import { type Context, project } from './context.ts'
 import type { Graph, Value } from './graph.ts'
 import { headSizeOf, type ModelConfig } from './model.ts'
+import { zeroAfter } from './order.ts'
 import { frequencies } from './rope.ts'
 
 /** Constants that all layers of a graph share. */
@@ -97,62 +98,92 @@ function swap(graph: Graph, value: Value): Value {
 function attend(context: Context, heads: Heads): Value {
   const { graph, queries: sizes } = context
   const { queries, keys, values } = heads
-  if (sizes.length === 1) return mix(context, heads, causalMask(graph, heads))
+  if (sizes.length === 1) return attendTo(context, heads, [])
   const cut = (value: Value) =>
     graph.addAll('Split', [value, graph.integers(sizes)], { axis: TOKENS })
   const join = (parts: readonly Value[]) =>
     parts.length === 1 ? parts[0]! : graph.add('Concat', parts, { axis: TOKENS })
   const [keyChunks, valueChunks] = [cut(keys), cut(values)]
-  const mixed = cut(queries).map((chunk, i) =>
-    // Scores are computed again for the gradient, so that at no time those of more than one chunk exist.
-    graph.recomputed([chunk, keyChunks[0]!, valueChunks[0]!], () => {
-      // What comes after the chunk is masked for all of its queries: it is left out.
-      const [visible, visibleValues] = [keyChunks, valueChunks].map((chunks) =>
-        join(chunks.slice(0, i + 1)),
-      ) as [Value, Value]
-      const part = { queries: chunk, keys: visible, values: visibleValues }
-      return mix(context, part, causalMask(graph, part))
-    }),
-  )
+  const mixed: Value[] = []
+  for (const [i, chunk] of cut(queries).entries()) {
+    const before = mixed.at(-1) ?? values
+    // At no time do the scores of more than one chunk exist: they are computed again for the gradient...
+    const attended = graph.recomputed(
+      [chunk, keyChunks[0]!, valueChunks[0]!],
+      ([own, firstKeys, firstValues], again) => {
+        // What comes after the chunk is masked for all of its queries: it is left out.
+        const visible = {
+          keys: join([firstKeys!, ...keyChunks.slice(1, i + 1)]),
+          values: join([firstValues!, ...valueChunks.slice(1, i + 1)]),
+        }
+        if (again) return attendTo(context, { queries: own!, ...visible }, [1])
+        // ...and going forward, a chunk waits for the one before it.
+        const waiting = graph.add('Add', [own!, zeroAfter(graph, [before])])
+        return attendTo(context, { queries: waiting, ...visible }, [])
+      },
+    )
+    mixed.push(attended)
+  }
   return join(mixed)
 }
 
-/** For queries that are the last among the tokens of the keys: [queries, keys]. */
-function causalMask(graph: Graph, { queries, keys }: Heads): Value {
-  const [count, visible] = [queries.shape[TOKENS]!, keys.shape[TOKENS]!]
-  // Written as a rule, so that the model stays small; ONNX Runtime works it out once, as it loads.
-  const forbidden = graph.add('Expand', [
-    graph.scalar(Number.NEGATIVE_INFINITY),
-    graph.integers([count, visible]),
-  ])
-  const diagonal = graph.constant([], BigInt64Array.of(BigInt(visible - count + 1)))
-  return graph.add('Trilu', [forbidden, diagonal], { upper: 1 })
+/** Causally, for queries that are the last among the tokens of the keys. @param leading as in {@link mix} */
+function attendTo(context: Context, heads: Heads, leading: readonly number[]): Value {
+  const [count, visible] = [heads.queries.shape[TOKENS]!, heads.keys.shape[TOKENS]!]
+  const after = count === visible ? undefined : heads.queries
+  return mix(
+    context,
+    heads,
+    causalMask(context.graph, [...leading, count, visible], after),
+    leading,
+  )
 }
 
 /**
  * [B, heads, queries, d]. Several query heads share a key head (grouped queries) by standing below each other as rows of
  * one matrix, so that keys are never repeated: [B, kv, group T, d] times [B, kv, T, d] transposed.
- * @param mask added to the scores, [queries, keys]
+ * @param mask added to the scores, [.., queries, keys]
+ * @param leading dimensions of 1 that scores have besides
  */
 export function mix(
   { graph, model }: Context,
   { queries, keys, values }: Heads,
   mask: Value,
+  leading: readonly number[] = [],
 ): Value {
   const { heads, keyValueHeads } = model
   const [batch, , count, headSize] = queries.shape as [number, number, number, number]
   const visible = keys.shape[TOKENS]!
   const rows = (heads / keyValueHeads) * count
+  const shaped = (value: Value, ...shape: number[]) => reshape(graph, value, [...leading, ...shape])
+  const grouped = (value: Value) =>
+    leading.length === 0 ? value : shaped(value, batch, keyValueHeads, visible, headSize)
   const scores = graph.add(
     'FusedMatMul',
-    [reshape(graph, queries, [batch, keyValueHeads, rows, headSize]), keys],
+    [shaped(queries, batch, keyValueHeads, rows, headSize), grouped(keys)],
     { alpha: 1 / Math.sqrt(headSize), transB: 1 },
   )
-  const masked = graph.add('Add', [reshape(graph, scores, [batch, heads, count, visible]), mask])
+  const masked = graph.add('Add', [shaped(scores, batch, heads, count, visible), mask])
   const weights = graph.add('Softmax', [masked], { axis: LAST })
   const mixed = graph.add('FusedMatMul', [
-    reshape(graph, weights, [batch, keyValueHeads, rows, visible]),
-    values,
+    shaped(weights, batch, keyValueHeads, rows, visible),
+    grouped(values),
   ])
   return reshape(graph, mixed, [batch, heads, count, headSize])
+}
+
+/**
+ * Minus infinity where a key comes after the query, zero elsewhere: [.., queries, keys], the last queries among the keys.
+ * Written as a rule, so that the model stays small: ONNX Runtime works it out once, as it loads, and keeps it.
+ * @param on makes it wait for that value and be made anew each time: the masks of all chunks are half a square of the context
+ */
+function causalMask(graph: Graph, shape: readonly number[], on?: Value): Value {
+  const [queries, keys] = shape.slice(-2) as [number, number]
+  const infinity = graph.scalar(Number.NEGATIVE_INFINITY)
+  const forbidden = graph.add('Expand', [
+    on === undefined ? infinity : graph.add('Add', [infinity, zeroAfter(graph, [on])]),
+    graph.integers(shape),
+  ])
+  const diagonal = graph.constant([], BigInt64Array.of(BigInt(keys - queries + 1)))
+  return graph.add('Trilu', [forbidden, diagonal], { upper: 1 })
 }

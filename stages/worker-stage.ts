@@ -15,13 +15,14 @@ export async function createWorkerStage<N extends number>(
 ): Promise<StageAt<N>> {
   const init: WorkerInit = { config, stage, options, random: random.path }
   const thread = new StageThread(startThread(init), stage)
-  const { parameters, weights } = await thread.ready.catch(async (error: unknown) => {
+  const { parameters, weights, sums } = await thread.ready.catch(async (error: unknown) => {
     await thread.ended
     throw error
   })
   return stageOn(stage === ENDS ? 'ends' : 'body', config, {
     parameters,
     weights,
+    sums,
     call: (method, args) => thread.call(method, args.map(owned)),
     close: () => thread.close(),
   }) as StageAt<N>

@@ -36,7 +36,7 @@ async function carryOut({ id, method, args }: WorkerCall): Promise<void> {
 port.on('message', (call: WorkerCall) => void carryOut(call))
 
 await answer(READY, async (): Promise<WorkerReady> => {
-  const { parameters, weights } = await creation
-  return { parameters, weights }
+  const { parameters, weights, sums } = await creation
+  return { parameters, weights, sums }
 })
 creation.catch(() => port.close())

@@ -111,7 +111,7 @@ test('a run starts from the checkpoint, learns, and is exported, evaluated and m
   const { tokens, end } = JSON.parse(spoken.stdout)
   expect({ count: tokens.length, end }).toEqual({ count: 20, end: 'length' })
   expect(JSON.parse((await cli(speak, folder)).stdout).tokens).toEqual(tokens)
-})
+}, 180_000)
 
 test('what training does not change comes back bit by bit', async () => {
   // A step of 1e-30 is lost in the rounding of every weight.
