@@ -1,4 +1,5 @@
 /** Builds a stage for a peer that is to hold it: sessions, state from donors, and for the ends the text. */
+import type { PeerId } from '../protocols/network.ts'
 import type { HoldQuestion } from '../protocols/step.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { type Gathered, gatherStage } from './gather.ts'
@@ -12,7 +13,9 @@ export interface BuildOptions
     'run' | 'runId' | 'network' | 'clock' | 'ownId' | 'peerOf' | 'onTrouble'
   > {
   createStage(stage: number): Promise<AnyStage>
-  loadData(): Promise<Data>
+  loadData(donors: () => readonly PeerId[]): Promise<Data>
+  /** The members of the run, of whom any may have what is needed of the data. */
+  donors(): readonly PeerId[]
   readonly signal: AbortSignal
 }
 
@@ -51,13 +54,13 @@ export function buildLearner(index: number, options: BuildOptions): Promise<Lear
 
 async function withStage<T>(
   index: number,
-  { createStage, loadData, signal }: BuildOptions,
+  { createStage, loadData, donors, signal }: BuildOptions,
   use: (stage: AnyStage, data: Data) => Promise<T>,
 ): Promise<T> {
   const stage = await createStage(index)
   try {
     signal.throwIfAborted()
-    const data = stage.kind === 'ends' ? await loadData() : IDLE_DATA
+    const data = stage.kind === 'ends' ? await loadData(donors) : IDLE_DATA
     signal.throwIfAborted()
     return await use(stage, data)
   } catch (error) {

@@ -61,3 +61,18 @@ export function wholeNumber(text: string): number {
   }
   return value
 }
+
+/** Where a command takes a trained model from. */
+export function withCheckpoint(command: Command): Command {
+  return command
+    .option('--model <folder>', "a model in Hugging Face's layout, in place of what a run has left")
+    .option(
+      '--run <file>',
+      'the manifest of the run whose peers have left their weights',
+      'run.json',
+    )
+    .option(
+      '--data-dir <folder>',
+      'where they have left them (default: .gensyn beside the manifest)',
+    )
+}

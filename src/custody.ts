@@ -2,7 +2,7 @@
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Member, Roster } from '../protocols/membership.ts'
-import type { Network } from '../protocols/network.ts'
+import type { Network, PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
 import {
   type HoldAnswer,
@@ -31,7 +31,7 @@ export interface CustodyOptions {
   readonly journal: Journal
   readonly signal: AbortSignal
   createStage(stage: number): Promise<AnyStage>
-  loadData(): Promise<Data>
+  loadData(donors: () => readonly PeerId[]): Promise<Data>
   /** As this member knows it; null while it is in none. */
   roster(): Roster | null
   own(): Member | undefined
@@ -192,6 +192,7 @@ export class Custody {
         const known = roster()
         return known === null ? undefined : memberById(known, id)?.peer
       },
+      donors: () => roster()?.members.map(({ peer }) => peer) ?? [],
       onTrouble: (trouble) => void this.report(trouble),
       signal,
     }

@@ -60,14 +60,16 @@ export interface InitOptions {
 /**
  * A new run, not yet written anywhere, on data that needs no preparing.
  * @param folder what a relative path to the data is relative to: where the manifest will lie
+ * @param given values by their path in the manifest that no option sets
  * @throws InputError for a setting or data that will not do
  */
 export async function newRun(
   typed: InitOptions['settings'],
   data: string | undefined,
   folder: string,
+  given: Readonly<Record<string, unknown>> = {},
 ): Promise<Run> {
-  return runOn(await chooseData(data, folder, undefined), typed)
+  return runOn(await chooseData(data, folder, undefined), typed, given)
 }
 
 /**
@@ -107,7 +109,11 @@ function heldOutOf({ heldOut }: InitOptions['settings']): number {
   )
 }
 
-function runOn(chosen: ChosenData, typed: InitOptions['settings']): Run {
+function runOn(
+  chosen: ChosenData,
+  typed: InitOptions['settings'],
+  given: Readonly<Record<string, unknown>> = {},
+): Run {
   const { source, sha256, bytes, vocabSize, heldOut } = chosen
   const values: Record<string, unknown> = {
     format: 'gensyn-run',
@@ -130,7 +136,7 @@ function runOn(chosen: ChosenData, typed: InitOptions['settings']): Run {
     values['data.heldOut'] = heldOut
   }
   const byDefault = { ...fitted(values), 'model.vocabSize': Math.max(256, vocabSize) }
-  const run = parseRun(nested({ ...byDefault, ...values }), 'init', optionOf)
+  const run = parseRun(nested({ ...byDefault, ...values, ...given }), 'init', optionOf)
   chosen.check(run)
   return run
 }

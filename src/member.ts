@@ -12,7 +12,7 @@ import type { Network, PeerId } from '../protocols/network.ts'
 import type { Procedure, Service } from '../protocols/procedure.ts'
 import * as steps from '../protocols/step.ts'
 import { weights } from '../protocols/weights.ts'
-import type { AnyStage, Parameter } from '../stages/stage.ts'
+import type { AnyStage } from '../stages/stage.ts'
 import { Acceptor } from './acceptor.ts'
 import { type AgreementOptions, fetchRoster } from './agreement.ts'
 import { Custody } from './custody.ts'
@@ -44,9 +44,9 @@ export interface MemberOptions {
   /** Builds a stage with the run's initial weights. */
   createStage(stage: number): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
-  loadData(): Promise<Data>
-  /** Keeps the final weights of the held stage; gives the path. */
-  save?(stage: number, parameters: readonly Parameter[], weights: Float32Array): Promise<string>
+  loadData(donors: () => readonly PeerId[]): Promise<Data>
+  /** Keeps the final weights of the held stage, as they are after `step`; gives the path. */
+  save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
 /** How the run ended for this peer. */
@@ -302,7 +302,7 @@ export class Member {
     const { held } = this.#custody
     if (save && held !== null) {
       const { index, stage } = held
-      const path = await save(index, stage.parameters, stage.weights)
+      const path = await save(stage, index, this.committed)
       journal.write({ type: 'saved', stage: index, path })
     }
     journal.write({ type: 'finished', ...outcome })

@@ -169,6 +169,16 @@ const data = group(
   },
 )
 
+const initial = z
+  .strictObject({
+    path: z.string().min(1),
+    tensors: z.record(
+      z.string(),
+      z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 has 64 digits 0-9a-f'),
+    ),
+  })
+  .nullable()
+
 const evaluation = group('The loss on held-out text.', {
   everySteps: setting(z.int().min(1), 25, 'steps', 'Between two evaluations.'),
   microbatches: setting(upTo(4096), 16, 'microbatches', 'Held-out text of an evaluation.'),
@@ -241,6 +251,12 @@ export const runSchema = z
     model: model.prefault({}),
     microbatch: microbatch.prefault({}),
     optimizer: optimizer.prefault({}),
+    initial: initial.default(null).meta({
+      unit: '',
+      description:
+        'What the weights start from: null, the seed; or the folder of a checkpoint, relative to the manifest, with the ' +
+        'SHA-256 of each tensor (over dtype, shape and bytes).',
+    }),
     data,
     evaluation: evaluation.prefault({}),
     recovery: recovery.prefault({}),

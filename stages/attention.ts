@@ -13,64 +13,92 @@ export interface Positions {
 }
 
 export function positions(graph: Graph, model: ModelConfig, context: number): Positions {
-  const each = frequencies(model)
-  const half = each.length
-  const cosine = new Float32Array(context * half)
-  const sine = new Float32Array(context * half)
-  for (let t = 0; t < context; t++) {
-    for (const [i, frequency] of each.entries()) {
-      cosine[t * half + i] = Math.cos(t * frequency)
-      sine[t * half + i] = Math.sin(t * frequency)
-    }
-  }
+  const { cosine, sine, half } = rotaryTables(model, 0, context)
   return {
     cosine: graph.constant([context, half], cosine),
     sine: graph.constant([context, half], sine),
   }
 }
 
+/** Cosines and sines [count, half] of the positions from `first` on, half being half a head's size. */
+export function rotaryTables(model: ModelConfig, first: number, count: number) {
+  const each = frequencies(model)
+  const half = each.length
+  const cosine = new Float32Array(count * half)
+  const sine = new Float32Array(count * half)
+  for (let t = 0; t < count; t++) {
+    for (const [i, frequency] of each.entries()) {
+      cosine[t * half + i] = Math.cos((first + t) * frequency)
+      sine[t * half + i] = Math.sin((first + t) * frequency)
+    }
+  }
+  return { cosine, sine, half }
+}
+
 /** Of the tokens in [batch, heads, tokens, head size], and of the keys in scores. */
 const TOKENS = 2
 const LAST = -1
 
-/**
- * x [N, hidden] -> [N, hidden], plus `residual`. Several query heads share a key head (grouped queries) by standing below
- * each other as rows of one matrix, so that keys are never repeated: [B, kv, group T, d] times [B, kv, T, d] transposed.
- */
+/** Queries [B, heads, T, d], keys and values [B, kv, T, d]. */
+export interface Heads {
+  readonly queries: Value
+  readonly keys: Value
+  readonly values: Value
+}
+
+/** x [N, hidden] -> [N, hidden], plus `residual`. */
 export function attention(
   context: Context,
   positions: Positions,
   x: Value,
   residual: Value,
 ): Value {
+  return merge(context, attend(context, headsOf(context, positions, x)), residual)
+}
+
+/** Queries and keys are turned by their positions. */
+export function headsOf(context: Context, positions: Positions, x: Value): Heads {
   const { graph, model, microbatch } = context
   const { heads, keyValueHeads } = model
   const { batch, context: length } = microbatch
   const headSize = headSizeOf(model)
   const first = graph.integers([0])
-  const reshape = (value: Value, shape: number[]) =>
-    graph.add('Reshape', [value, graph.integers(shape)])
-  const swap = (value: Value) => graph.add('Transpose', [value], { perm: [0, 2, 1, 3] })
   const split = (name: string, count: number) =>
-    swap(reshape(project(context, x, name), [batch, length, count, headSize]))
+    swap(graph, reshape(graph, project(context, x, name), [batch, length, count, headSize]))
   const rotate = (value: Value) =>
     graph.add('RotaryEmbedding', [value, first, positions.cosine, positions.sine])
+  return {
+    queries: rotate(split('self_attn.q_proj.weight', heads)),
+    keys: rotate(split('self_attn.k_proj.weight', keyValueHeads)),
+    values: split('self_attn.v_proj.weight', keyValueHeads),
+  }
+}
 
-  const queries = rotate(split('self_attn.q_proj.weight', heads))
-  const keys = rotate(split('self_attn.k_proj.weight', keyValueHeads))
-  const values = split('self_attn.v_proj.weight', keyValueHeads)
-  const flat = reshape(swap(attend(context, queries, keys, values)), [
-    batch * length,
-    heads * headSize,
+/** What the heads have mixed, [B, heads, T, d], projected: [N, hidden], plus `residual`. */
+export function merge(context: Context, mixed: Value, residual: Value): Value {
+  const { graph, model, microbatch } = context
+  const flat = reshape(graph, swap(graph, mixed), [
+    microbatch.batch * microbatch.context,
+    model.heads * headSizeOf(model),
   ])
   context.attended.push(flat)
   return project(context, flat, 'self_attn.o_proj.weight', residual)
 }
 
-/** queries [B, heads, T, d], keys and values [B, kv, T, d] -> [B, heads, T, d], by the chunks of the context. */
-function attend(context: Context, queries: Value, keys: Value, values: Value): Value {
+function reshape(graph: Graph, value: Value, shape: readonly number[]): Value {
+  return graph.add('Reshape', [value, graph.integers(shape)])
+}
+
+/** [B, T, heads, d] to [B, heads, T, d], and back. */
+function swap(graph: Graph, value: Value): Value {
+  return graph.add('Transpose', [value], { perm: [0, 2, 1, 3] })
+}
+
+/** Causally, by the chunks of the context: [B, heads, T, d]. */
+function attend(context: Context, heads: Heads): Value {
   const { graph, queries: sizes } = context
-  if (sizes.length === 1) return attendTo(context, queries, keys, values, [])
+  const { queries, keys, values } = heads
+  if (sizes.length === 1) return attendTo(context, heads, [])
   const cut = (value: Value) =>
     graph.addAll('Split', [value, graph.integers(sizes)], { axis: TOKENS })
   const join = (parts: readonly Value[]) =>
@@ -84,12 +112,14 @@ function attend(context: Context, queries: Value, keys: Value, values: Value): V
       [chunk, keyChunks[0]!, valueChunks[0]!],
       ([own, firstKeys, firstValues], again) => {
         // What comes after the chunk is masked for all of its queries: it is left out.
-        const visibleKeys = join([firstKeys!, ...keyChunks.slice(1, i + 1)])
-        const visibleValues = join([firstValues!, ...valueChunks.slice(1, i + 1)])
-        if (again) return attendTo(context, own!, visibleKeys, visibleValues, [1])
+        const visible = {
+          keys: join([firstKeys!, ...keyChunks.slice(1, i + 1)]),
+          values: join([firstValues!, ...valueChunks.slice(1, i + 1)]),
+        }
+        if (again) return attendTo(context, { queries: own!, ...visible }, [1])
         // ...and going forward, a chunk waits for the one before it.
         const waiting = graph.add('Add', [own!, zeroAfter(graph, [before])])
-        return attendTo(context, waiting, visibleKeys, visibleValues, [])
+        return attendTo(context, { queries: waiting, ...visible }, [])
       },
     )
     mixed.push(attended)
@@ -97,39 +127,49 @@ function attend(context: Context, queries: Value, keys: Value, values: Value): V
   return join(mixed)
 }
 
+/** Causally, for queries that are the last among the tokens of the keys. @param leading as in {@link mix} */
+function attendTo(context: Context, heads: Heads, leading: readonly number[]): Value {
+  const [count, visible] = [heads.queries.shape[TOKENS]!, heads.keys.shape[TOKENS]!]
+  const after = count === visible ? undefined : heads.queries
+  return mix(
+    context,
+    heads,
+    causalMask(context.graph, [...leading, count, visible], after),
+    leading,
+  )
+}
+
 /**
- * Queries that are the last among the tokens of keys and values.
+ * [B, heads, queries, d]. Several query heads share a key head (grouped queries) by standing below each other as rows of
+ * one matrix, so that keys are never repeated: [B, kv, group T, d] times [B, kv, T, d] transposed.
+ * @param mask added to the scores, [.., queries, keys]
  * @param leading dimensions of 1 that scores have besides
  */
-function attendTo(
+export function mix(
   { graph, model }: Context,
-  queries: Value,
-  keys: Value,
-  values: Value,
-  leading: readonly number[],
+  { queries, keys, values }: Heads,
+  mask: Value,
+  leading: readonly number[] = [],
 ): Value {
   const { heads, keyValueHeads } = model
   const [batch, , count, headSize] = queries.shape as [number, number, number, number]
   const visible = keys.shape[TOKENS]!
   const rows = (heads / keyValueHeads) * count
-  const reshape = (value: Value, shape: number[]) =>
-    graph.add('Reshape', [value, graph.integers([...leading, ...shape])])
+  const shaped = (value: Value, ...shape: number[]) => reshape(graph, value, [...leading, ...shape])
   const grouped = (value: Value) =>
-    leading.length === 0 ? value : reshape(value, [batch, keyValueHeads, visible, headSize])
+    leading.length === 0 ? value : shaped(value, batch, keyValueHeads, visible, headSize)
   const scores = graph.add(
     'FusedMatMul',
-    [reshape(queries, [batch, keyValueHeads, rows, headSize]), grouped(keys)],
+    [shaped(queries, batch, keyValueHeads, rows, headSize), grouped(keys)],
     { alpha: 1 / Math.sqrt(headSize), transB: 1 },
   )
-  const whole = count === visible
-  const mask = causalMask(graph, [...leading, count, visible], whole ? undefined : queries)
-  const masked = graph.add('Add', [reshape(scores, [batch, heads, count, visible]), mask])
+  const masked = graph.add('Add', [shaped(scores, batch, heads, count, visible), mask])
   const weights = graph.add('Softmax', [masked], { axis: LAST })
   const mixed = graph.add('FusedMatMul', [
-    reshape(weights, [batch, keyValueHeads, rows, visible]),
+    shaped(weights, batch, keyValueHeads, rows, visible),
     grouped(values),
   ])
-  return graph.add('Reshape', [mixed, graph.integers([batch, heads, count, headSize])])
+  return reshape(graph, mixed, [batch, heads, count, headSize])
 }
 
 /**

@@ -19,14 +19,14 @@ export function layer(context: Context, positions: Positions, x: Value): Value {
   )
 }
 
-function rmsNorm({ graph, model, weight }: Context, x: Value, name: string): Value {
+export function rmsNorm({ graph, model, weight }: Context, x: Value, name: string): Value {
   return graph.add('SimplifiedLayerNormalization', [x, weight(name)], {
     axis: LAST,
     epsilon: model.rmsNormEps,
   })
 }
 
-function swiglu(context: Context, x: Value, residual: Value): Value {
+export function swiglu(context: Context, x: Value, residual: Value): Value {
   const { graph } = context
   const gate = graph.add('QuickGelu', [project(context, x, 'mlp.gate_proj.weight')], { alpha: 1 })
   const gated = graph.add('Mul', [gate, project(context, x, 'mlp.up_proj.weight')])

@@ -52,7 +52,10 @@ export interface StageConfig {
 }
 
 /** The layers (counted from 0) of body stage `stage` (counted from 1). Equal counts, since averaging needs equal shapes. */
-export function layersOfStage(config: StageConfig, stage: number): number[] {
+export function layersOfStage(
+  config: Pick<StageConfig, 'model' | 'bodyStages'>,
+  stage: number,
+): number[] {
   const each = config.model.layers / config.bodyStages
   if (!Number.isInteger(each)) {
     throw new RangeError(

@@ -25,10 +25,13 @@ export interface Layout {
   readonly chunk: number
 }
 
+/** What the layout depends on. */
+type Partition = Pick<StageConfig, 'model' | 'bodyStages'>
+
 type Shapes = readonly (readonly [name: string, shape: readonly number[]])[]
 
 /** Equal for all body stages but for the layer numbers in the names. */
-export function layoutOf(config: StageConfig, stage: number): Layout {
+export function layoutOf(config: Partition, stage: number): Layout {
   const { model } = config
   const shapes =
     stage === ENDS
@@ -80,6 +83,14 @@ function layerShapes(model: ModelConfig): Shapes {
     ['mlp.up_proj.weight', [intermediateSize, hiddenSize]],
     ['mlp.down_proj.weight', [hiddenSize, intermediateSize]],
   ]
+}
+
+/** All tensors of a model, in the order of its layers: embedding first, norm and head last. */
+export function modelTensors(model: ModelConfig): Pick<Parameter, 'name' | 'shape'>[] {
+  const whole = { model, bodyStages: 1 }
+  const [first, ...last] = layoutOf(whole, ENDS).parameters
+  const all = [first!, ...layoutOf(whole, 1).parameters, ...last]
+  return all.map(({ name, shape }) => ({ name, shape }))
 }
 
 /** The part of a flat buffer that holds one parameter: a view, not a copy. */
