@@ -26,7 +26,7 @@ const assignmentSchema = z.strictObject({
 export type Assignment = z.infer<typeof assignmentSchema>
 
 /** What makes one epoch out of the one before. */
-export const changeSchema = z.discriminatedUnion('type', [
+const changeSchema = z.discriminatedUnion('type', [
   /** Every stage holds the gradient of a step: it is to be applied. */
   z.strictObject({
     type: z.literal('commit'),

@@ -33,7 +33,7 @@ export const ballotSchema = z.strictObject({ round: count, id: count })
 export type Ballot = z.infer<typeof ballotSchema>
 
 /** What the swarm has agreed on, as of one epoch. Members stand in the order of their joining. */
-export const rosterSchema = z.strictObject({
+const rosterSchema = z.strictObject({
   epoch: count,
   /** The epoch that last emptied the gradient sums: with the step it fences all work. */
   since: count,

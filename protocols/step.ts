@@ -14,7 +14,6 @@ const hopSchema = z.strictObject({
 
 /** The body stages that a microbatch visits, in order. */
 const routeSchema = z.array(hopSchema).min(1).max(1024)
-export type Route = z.infer<typeof routeSchema>
 
 /** A microbatch's journey. Driven again, after a holder on its way was lost, it goes under a higher attempt. */
 export const journeySchema = z.strictObject({
