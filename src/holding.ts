@@ -4,6 +4,7 @@ import { ProtocolError } from '../protocols/errors.ts'
 import type { MicrobatchHeader } from '../protocols/microbatch.ts'
 import type { CommitQuestion, Route } from '../protocols/step.ts'
 import { bytesOf, sha256 } from '../protocols/weights.ts'
+import { clipFactor } from '../stages/clip.ts'
 import type { AnyStage, Update } from '../stages/stage.ts'
 import { allFinite } from './finite.ts'
 import { type Fence, Pipeline, type PipelineOptions } from './pipeline.ts'
@@ -102,7 +103,7 @@ export class Holding {
     }
     const { clipNorm } = this.#options.run.optimizer
     const { norm, busySeconds } = this.#prepared
-    const clip = Math.min(1, clipNorm / (norm + 1e-6))
+    const clip = clipFactor(norm, clipNorm)
     const update = {
       learningRate: learningRate * this.#options.learningRateScale,
       gradientScale: clip / this.#options.run.microbatches,

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { WIRE_DTYPES } from '../protocols/codec.ts'
 import { KEEPS } from '../stages/keep.ts'
+import { OPTIMIZER_KINDS } from '../stages/optimizer.ts'
 import { NO_SCALING, ROPE_TYPES } from '../stages/rope.ts'
 import { RECOVERY_NAMES } from './recovery/index.ts'
 import { SCHEDULES, type ScheduleName } from './schedule.ts'
@@ -104,7 +105,13 @@ const microbatch = group('The unit that travels through the pipeline.', {
   context: setting(upTo(1 << 20), 128, 'tokens', 'Length of a sequence.'),
 })
 
-const optimizer = group('AdamW, one a stage.', {
+const optimizer = group('How weights are updated, by each stage its own.', {
+  kind: setting(
+    z.enum(OPTIMIZER_KINDS),
+    'adamw',
+    '',
+    'adamw; or sgd, with beta1 as its momentum and no second moment.',
+  ),
   learningRate: setting(positive, 1e-3, '', 'Learning rate after the warm-up.'),
   warmupSteps: setting(
     z.int().min(0),
