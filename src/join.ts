@@ -17,6 +17,7 @@ import { discover } from './discovery.ts'
 import { InputError } from './errors.ts'
 import { createJournal, type Entry, openJournalFile } from './journal.ts'
 import type { Finished } from './member.ts'
+import { describePlan, planOf, refuseWhatCannotFit } from './memory.ts'
 import { runNode } from './node.ts'
 import { type Run, readRun, runId, stageConfig } from './run.ts'
 import type { Terminal } from './terminal.ts'
@@ -54,6 +55,7 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
     if (isAddress(address)) continue
     throw new InputError(`${address} is no address; one looks like /ip4/127.0.0.1/tcp/4001.`)
   }
+  refuseWhatCannotFit(run, options.stage, options.threads, process.availableMemory())
   const { provider, reason } = await asInput(() => chooseProvider(options.provider))
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
   const slot = claimSlot(dataDir, id)
@@ -95,12 +97,15 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
             discover: (enter) => discover(discovery, enter),
             signal,
             lastStep: Math.min(run.steps, options.steps ?? run.steps),
-            createStage: (stage) =>
-              createWorkerStage(stageConfig(run), stage, {
+            createStage: (stage) => {
+              const message = describePlan(stage, planOf(run, stage, options.threads))
+              journal.write({ type: 'notice', message })
+              return createWorkerStage(stageConfig(run), stage, {
                 provider,
                 threads: options.threads,
                 random: new Random(run.seed),
-              }),
+              })
+            },
             loadData: async () => {
               const corpus = await loadCorpus(run, options.run)
               return {
