@@ -6,6 +6,7 @@ import type { Corpus } from '../src/corpus.ts'
 import { microbatch } from '../src/corpus.ts'
 import { type Run, stageConfig } from '../src/run.ts'
 import { learningRateAt } from '../src/schedule.ts'
+import { clipFactor, wholeNorm } from '../stages/clip.ts'
 import { createLocalStage } from '../stages/onnx-stage.ts'
 import { Random } from '../stages/random.ts'
 import type { AnyStage, BodyStage, EndsStage } from '../stages/stage.ts'
@@ -49,12 +50,15 @@ export async function createSingleProcess(
         await ends.embedBackward(tokens, gradient)
         loss += turned.loss / run.microbatches
       }
-      for (const stage of all) {
-        const norm = (await stage.gradientNorm()) / run.microbatches
-        const clip = Math.min(1, run.optimizer.clipNorm / (norm + 1e-6))
+      const norms: number[] = []
+      for (const stage of all) norms.push((await stage.gradientNorm()) / run.microbatches)
+      const whole = wholeNorm(norms)
+      for (const [i, stage] of all.entries()) {
+        const { clip, clipNorm } = run.optimizer
         await stage.update({
           learningRate: learningRateAt(run.optimizer, step, run.steps),
-          gradientScale: clip / run.microbatches,
+          gradientScale:
+            clipFactor(clip === 'whole' ? whole : norms[i]!, clipNorm) / run.microbatches,
         })
       }
       return loss

@@ -33,6 +33,8 @@ const changeSchema = z.discriminatedUnion('type', [
     ...author,
     step: count,
     learningRate: z.number().nonnegative(),
+    /** L2 norm of the whole model's mean gradient, before clipping. */
+    norm: z.number().nonnegative(),
     loss: z.number(),
   }),
   z.strictObject({

@@ -41,6 +41,8 @@ const rosterSchema = z.strictObject({
   committed: count,
   /** Of that step. */
   learningRate: z.number().nonnegative(),
+  /** L2 norm of the whole model's mean gradient in that step, before clipping. */
+  norm: z.number().nonnegative(),
   /** Training loss of that step, nats a token. */
   loss: z.number().nullable(),
   /** The member that may propose the next epoch without asking first, and its ballot. */

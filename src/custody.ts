@@ -199,10 +199,10 @@ export class Custody {
   }
 
   async #commit(held: Holding, roster: Roster): Promise<string | null> {
-    const { committed: step, learningRate } = roster
+    const { committed: step } = roster
     const stage = held.index
     const loss = roster.loss!
-    const { update, busySeconds } = await held.commit(step, learningRate)
+    const { update, busySeconds } = await held.commit(step, roster)
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
     const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1
@@ -226,7 +226,7 @@ export class Custody {
         await this.giveUp()
         throw new ProtocolError('REFUSED', `step ${roster.committed} did not come here`)
       }
-      learner.commit(roster.learningRate)
+      learner.commit(roster)
     }
     if (!own.ready) return
     this.#learner = null

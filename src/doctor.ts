@@ -3,7 +3,7 @@ import { accessSync, constants, mkdirSync, statfsSync } from 'node:fs'
 import { availableParallelism, freemem } from 'node:os'
 import type { Clock } from '../protocols/clock.ts'
 import { createLibp2pNetwork } from '../protocols/libp2p.ts'
-import { chooseProvider, type Provider } from '../stages/provider.ts'
+import { chooseProvider, PROVIDER_NAMES, type Provider } from '../stages/provider.ts'
 import { guardWorks } from '../stages/session.ts'
 import { systemCode } from './errors.ts'
 import type { Terminal } from './terminal.ts'
@@ -45,8 +45,9 @@ const CHECKS: Readonly<Record<string, Check>> = {
       remedy: 'close other programs, or hold a stage of a smaller model',
     }
   },
-  'onnxruntime (cpu)': () => provider('cpu'),
-  'onnxruntime (cuda)': () => provider('cuda'),
+  ...Object.fromEntries(
+    PROVIDER_NAMES.map((name): [string, Check] => [`onnxruntime (${name})`, () => provider(name)]),
+  ),
   'outputs in place': async () =>
     (await guardWorks())
       ? { verdict: 'good', found: 'ONNX Runtime writes into our buffers' }

@@ -16,7 +16,7 @@ import { allFinite } from './finite.ts'
 import { type Fence, Pipeline, type PipelineOptions } from './pipeline.ts'
 import { normOf, reduceSums } from './reduce.ts'
 import type { Run } from './run.ts'
-import { updateOf } from './update.ts'
+import { type Decision, updateOf } from './update.ts'
 
 export interface HoldingOptions
   extends Omit<PipelineOptions, 'shape' | 'wire' | 'inFlight' | 'microbatches'> {
@@ -204,17 +204,14 @@ export class Holding {
     return this.#total?.norm != null && this.#total.fence.step === step
   }
 
-  /** Applies the gradient, clipped to the run's norm. */
-  async commit(
-    step: number,
-    learningRate: number,
-  ): Promise<{ update: Update; busySeconds: number }> {
+  /** Applies the gradient, clipped as the run says. */
+  async commit(step: number, decision: Decision): Promise<{ update: Update; busySeconds: number }> {
     const norm = this.#total?.norm
     if (norm == null || !this.canCommit(step)) {
       throw new ProtocolError('STALE', `step ${step} is not prepared here`)
     }
     const { run, learningRateScale } = this.#options
-    const update = updateOf(run, norm, learningRate * learningRateScale)
+    const update = updateOf(run, decision, norm, learningRateScale)
     if (this.#total!.shared) this.stage.sums.set(this.#totals!)
     this.#forget()
     this.#moments = null

@@ -25,6 +25,7 @@ const OPTIONS = {
   warmupSteps: 'optimizer.warmupSteps',
   schedule: 'optimizer.schedule',
   clipNorm: 'optimizer.clipNorm',
+  clip: 'optimizer.clip',
   heldOut: 'data.heldOut',
   evaluateEvery: 'evaluation.everySteps',
   policy: 'recovery.policy',

@@ -16,6 +16,7 @@ import { untilFarewell } from './farewell.ts'
 import { openInitial } from './initial-weights.ts'
 import { createJournal, type Entry, openJournalFile } from './journal.ts'
 import type { Finished } from './member.ts'
+import { describePlan, planOf, refuseWhatCannotFit } from './memory.ts'
 import { runNode } from './node.ts'
 import { type Run, readRun, runId, stageConfig } from './run.ts'
 import type { SpotProvider } from './spot-notice.ts'
@@ -70,6 +71,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
     if (isAddress(address)) continue
     throw new InputError(`${address} is no address; one looks like /ip4/127.0.0.1/tcp/4001.`)
   }
+  refuseWhatCannotFit(run, options.stage, options.threads, process.availableMemory())
   const initial = await openInitial(run, options)
   const { provider, reason } = await asInput(() => chooseProvider(options.provider))
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
@@ -123,6 +125,8 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
             signal,
             lastStep: Math.min(run.steps, options.steps ?? run.steps),
             createStage: async (index) => {
+              const message = describePlan(index, planOf(run, index, options.threads))
+              journal.write({ type: 'notice', message })
               const stage = await createWorkerStage(stageConfig(run), index, {
                 provider,
                 threads: options.threads,

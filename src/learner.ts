@@ -13,7 +13,7 @@ import { Holding, type HoldingOptions } from './holding.ts'
 import { LEARNER_BYTES_MAX } from './limits.ts'
 import type { Fence } from './pipeline.ts'
 import { normOf, reduceSums } from './reduce.ts'
-import { updateOf } from './update.ts'
+import { type Decision, updateOf } from './update.ts'
 
 export type LearnerOptions = Omit<HoldingOptions, 'learningRateScale' | 'norm' | 'updates'>
 
@@ -27,7 +27,7 @@ interface Total {
 
 /** A step that was committed and is not applied here yet. */
 interface Missed extends Total {
-  readonly learningRate: number
+  readonly decision: Decision
 }
 
 export class Learner {
@@ -89,11 +89,11 @@ export class Learner {
   }
 
   /** Applies the step, or keeps its gradient until the state is there. */
-  commit(learningRate: number): void {
+  commit(decision: Decision): void {
     const total = this.#total!
     this.#total = null
     this.#asked = null
-    this.#missed.push({ ...total, learningRate })
+    this.#missed.push({ ...total, decision })
     const bytes = this.#missed.length * total.totals.byteLength
     if (bytes > LEARNER_BYTES_MAX) {
       const what = `${this.#missed.length} steps were made while the state of stage ${this.index} was fetched`
@@ -118,11 +118,11 @@ export class Learner {
   #catchUp(): void {
     this.#applying = this.#applying.then(async () => {
       for (let next = this.#missed.shift(); next !== undefined; next = this.#missed.shift()) {
-        const { norm, totals, learningRate } = next
+        const { norm, totals, decision } = next
         const state = this.#state!
         this.stage.sums.set(totals)
         await this.stage.update(
-          updateOf(this.#options.run, norm, learningRate * state.learningRateScale),
+          updateOf(this.#options.run, decision, norm, state.learningRateScale),
         )
         this.#state = { ...state, norm, updates: state.updates + 1 }
       }

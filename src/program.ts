@@ -127,7 +127,7 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
     .option('--no-mdns', 'do not look for peers on the local network')
     .addOption(
       new Option('--provider <provider>', 'what computes')
-        .choices(['auto', 'cpu', 'cuda'])
+        .choices(['auto', 'cpu', 'cuda', 'webgpu'])
         .default('auto'),
     )
     .option('--threads <count>', 'of this peer', positiveNumber, availableParallelism())

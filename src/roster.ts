@@ -9,6 +9,7 @@ export function foundingRoster(founder: Omit<Member, 'id' | 'stage' | 'ready'>):
     since: 0,
     committed: 0,
     learningRate: 0,
+    norm: 0,
     loss: null,
     coordinator: 0,
     ballot: { round: 0, id: 0 },
@@ -71,8 +72,8 @@ export function applyChange(roster: Roster, change: Change): Roster {
   const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }
   switch (change.type) {
     case 'commit': {
-      const { step, learningRate, loss } = change
-      return { ...next, committed: step, learningRate, loss }
+      const { step, learningRate, norm, loss } = change
+      return { ...next, committed: step, learningRate, norm, loss }
     }
     case 'members': {
       const leaving = new Set(change.leave)

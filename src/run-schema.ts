@@ -4,7 +4,9 @@
  */
 import { z } from 'zod'
 import { WIRE_DTYPES } from '../protocols/codec.ts'
+import { CLIPS } from '../stages/clip.ts'
 import { KEEPS } from '../stages/keep.ts'
+import { OPTIMIZER_KINDS } from '../stages/optimizer.ts'
 import { NO_SCALING, ROPE_TYPES } from '../stages/rope.ts'
 import { RECOVERY_NAMES } from './recovery/index.ts'
 import { SCHEDULES, type ScheduleName } from './schedule.ts'
@@ -104,7 +106,13 @@ const microbatch = group('The unit that travels through the pipeline.', {
   context: setting(upTo(1 << 20), 128, 'tokens', 'Length of a sequence.'),
 })
 
-const optimizer = group('AdamW, one a stage.', {
+const optimizer = group('How weights are updated, by each stage its own.', {
+  kind: setting(
+    z.enum(OPTIMIZER_KINDS),
+    'adamw',
+    '',
+    'adamw; or sgd, with beta1 as its momentum and no second moment.',
+  ),
   learningRate: setting(positive, 1e-3, '', 'Learning rate after the warm-up.'),
   warmupSteps: setting(
     z.int().min(0),
@@ -134,7 +142,13 @@ const optimizer = group('AdamW, one a stage.', {
   beta2: setting(rate, 0.999, '', 'Decay of the second moment.'),
   epsilon: setting(positive, 1e-8, '', 'Added to the root of the second moment.'),
   weightDecay: setting(z.number().min(0), 0, '', 'Decoupled decay, per unit of learning rate.'),
-  clipNorm: setting(positive, 1, '', "Each stage's gradient is scaled down to this L2 norm."),
+  clipNorm: setting(positive, 1, '', 'Gradients are scaled down to this L2 norm.'),
+  clip: setting(
+    z.enum(CLIPS),
+    'stage',
+    '',
+    "Whose norm clipNorm bounds: each stage's own (as CheckFree has it), or that of the whole model.",
+  ),
 })
 
 const data = group(

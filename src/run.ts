@@ -126,11 +126,11 @@ export function runId(run: Run): string {
 
 /** What the stages need to know of a run. */
 export function stageConfig({ model, microbatch, optimizer, stages, keep }: Run): StageConfig {
-  const { beta1, beta2, epsilon, weightDecay } = optimizer
+  const { kind, beta1, beta2, epsilon, weightDecay } = optimizer
   return {
     model,
     microbatch,
-    optimizer: { beta1, beta2, epsilon, weightDecay },
+    optimizer: { kind, beta1, beta2, epsilon, weightDecay },
     bodyStages: stages,
     keep,
   }

@@ -20,6 +20,7 @@ import { isLearnt, type Match, place, planFor, type Situation } from './placemen
 import { emptyStages, holdersOf, memberById, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
 import { Speeds } from './speeds.ts'
+import type { Decision } from './update.ts'
 
 export interface SwarmOptions {
   readonly run: Run
@@ -196,7 +197,7 @@ export class Swarm implements Coordination {
   }
 
   /** Has the step decided: from then on it is made, and everyone applies it. */
-  async commit(decision: { step: number; learningRate: number; loss: number }): Promise<void> {
+  async commit(decision: Decision & { step: number; loss: number }): Promise<void> {
     await this.#agree({ type: 'commit', ...decision })
   }
 

@@ -9,6 +9,7 @@
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import { evaluate } from '../protocols/step.ts'
+import { wholeNorm } from '../stages/clip.ts'
 import type { Journal } from './journal.ts'
 import { planJourneys } from './journeys.ts'
 import { STEP_ATTEMPTS, TIMEOUTS } from './limits.ts'
@@ -74,7 +75,8 @@ async function makeStep(swarm: Swarm, options: TrainOptions): Promise<void> {
 
   // All are prepared. With a quorum the step is decided: who cannot apply it any more is lost, the step is not.
   const learningRate = learningRateAt(run.optimizer, fence.step, run.steps)
-  await swarm.commit({ step: fence.step, learningRate, loss })
+  const norm = wholeNorm(gradients.norms)
+  await swarm.commit({ step: fence.step, learningRate, norm, loss })
 
   swarm.stepMs = clock.now() - begun
 

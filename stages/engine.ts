@@ -68,7 +68,10 @@ export class Engine<Program extends string> {
   ): Promise<Engine<Program>> {
     const layout = layoutOf(config, stage)
     const graphs = programs(config, sequencesPerRun(config, options), limits)
-    const sessions = await createSessions({ ...graphs, ...statePrograms(layout) }, options)
+    const sessions = await createSessions(
+      { ...graphs, ...statePrograms(layout, config.optimizer) },
+      options,
+    )
     const engine = new Engine(config, stage, graphs, sessions)
     initializeWeights(engine.state.weights, layout, random)
     return engine

@@ -5,6 +5,7 @@ import { KEPT } from './keep.ts'
 import type { StageConfig } from './model.ts'
 import type { Operator } from './ops/operator.ts'
 import { operators } from './ops.ts'
+import { optimizerOf } from './optimizer.ts'
 import { ENDS, layoutOf } from './parameters.ts'
 import { bodyPrograms, endsPrograms } from './programs.ts'
 import { sizeOf } from './shape.ts'
@@ -62,7 +63,7 @@ export function planMemory(
   const parts = {
     weights,
     sums: weights,
-    optimizer: 2 * weights,
+    optimizer: optimizerOf(config.optimizer).moments.length * weights,
     inFlight,
     working,
     process: PROCESS_BYTES,

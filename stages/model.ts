@@ -1,6 +1,7 @@
 /** The shape of a model and of the microbatches it sees, and how its layers are dealt out to stages. */
 
 import type { Keep } from './keep.ts'
+import type { OptimizerKind } from './optimizer.ts'
 import type { RopeScaling } from './rope.ts'
 
 /** A Llama, in the words of Hugging Face's config.json. */
@@ -33,6 +34,8 @@ export interface MicrobatchShape {
 }
 
 export interface OptimizerConfig {
+  /** Default 'adamw'. */
+  readonly kind?: OptimizerKind
   readonly beta1: number
   readonly beta2: number
   readonly epsilon: number

@@ -1,70 +1,106 @@
-/** The graphs that work on a chunk of the flat buffers: AdamW and the gradient's norm. */
+/** The graphs that work on a chunk of the flat buffers: an optimizer's update, a row each, and the gradient's norm. */
 import { Graph, type Value } from './graph.ts'
 import type { OptimizerConfig } from './model.ts'
 import { WRITTEN } from './programs.ts'
 import type { Update } from './stage.ts'
 
-/** Scalar inputs of the AdamW graph. They change with every update, the graph never. */
-export type AdamwScalars = Readonly<Record<(typeof ADAMW_SCALARS)[number], number>>
+/** What an optimizer remembers of each weight, in the words of OptimizerState. */
+export type Moment = 'first' | 'second'
 
-const ADAMW_SCALARS = [
-  'decay',
-  'beta1',
-  'gradientToFirst',
-  'beta2',
-  'gradientToSecond',
-  'epsilon',
-  'stepSize',
-] as const
+/** Inputs of one element. They change with every update, the graph never. */
+type Scalars = Readonly<Record<string, number>>
 
-/**
- * AdamW as PyTorch defines it, with the constant factors gathered so that each element is touched as rarely as can be:
- *   w *= 1 - lr decay;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
- *   w -= lr / c1 * m / (sqrt(v / c2) + eps)  =  lr sqrt(c2) / c1 * m / (sqrt(v) + eps sqrt(c2)),  c = 1 - b^t
- * @param updates counted with this one: 1 for the first
- */
-export function adamwScalars(
-  { beta1, beta2, epsilon, weightDecay }: OptimizerConfig,
-  { gradientScale, learningRate }: Update,
-  updates: number,
-): AdamwScalars {
-  const correction1 = 1 - beta1 ** updates
-  const correction2 = Math.sqrt(1 - beta2 ** updates)
-  return {
-    decay: 1 - learningRate * weightDecay,
-    beta1,
-    gradientToFirst: (1 - beta1) * gradientScale,
-    beta2,
-    gradientToSecond: (1 - beta2) * gradientScale ** 2,
-    epsilon: epsilon * correction2,
-    stepSize: (learningRate * correction2) / correction1,
-  }
+/** Its memory starts at zero, in `moments`. */
+interface Optimizer {
+  readonly moments: readonly Moment[]
+  /** @param updates counted with this one: 1 for the first */
+  readonly scalars: (config: OptimizerConfig, update: Update, updates: number) => Scalars
+  /** Adds the nodes of an update: the new weight and moments, by the names of the old ones. */
+  readonly build: (graph: Graph, values: Operands) => Readonly<Record<string, Value>>
 }
 
-/** weight, gradient, first, second [chunk] and the scalars -> weight', first', second' in place. */
-export function adamwProgram(chunk: number): Graph {
-  const graph = new Graph()
-  const mul = (a: Value, b: Value) => graph.add('Mul', [a, b])
-  const [weight, gradient, first, second] = ['weight', 'gradient', 'first', 'second'].map((name) =>
-    graph.float(name, [chunk]),
-  ) as [Value, Value, Value, Value]
-  const scalars = Object.fromEntries(
-    ADAMW_SCALARS.map((name) => [name, graph.float(name, [])]),
-  ) as Record<(typeof ADAMW_SCALARS)[number], Value>
+/** weight, gradient, moments [chunk] and the scalars, by name. */
+type Operands = Readonly<Record<string, Value>>
 
-  const newFirst = graph.add('Add', [
-    mul(first, scalars.beta1),
-    mul(gradient, scalars.gradientToFirst),
-  ])
-  const newSecond = graph.add('Add', [
-    mul(second, scalars.beta2),
-    mul(mul(gradient, gradient), scalars.gradientToSecond),
-  ])
-  const root = graph.add('Add', [graph.add('Sqrt', [newSecond]), scalars.epsilon])
-  const step = mul(graph.add('Div', [newFirst, root]), scalars.stepSize)
-  graph.output(`weight${WRITTEN}`, graph.add('Sub', [mul(weight, scalars.decay), step]), weight)
-  graph.output(`first${WRITTEN}`, newFirst, first)
-  graph.output(`second${WRITTEN}`, newSecond, second)
+export const OPTIMIZERS = {
+  /**
+   * AdamW as PyTorch defines it, with the constant factors gathered so that each element is touched as rarely as can be:
+   *   w *= 1 - lr decay;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+   *   w -= lr / c1 * m / (sqrt(v / c2) + eps)  =  lr sqrt(c2) / c1 * m / (sqrt(v) + eps sqrt(c2)),  c = 1 - b^t
+   */
+  adamw: {
+    moments: ['first', 'second'],
+    scalars: (config, { gradientScale, learningRate }, updates) => {
+      const { beta1, beta2, epsilon, weightDecay } = config
+      const correction1 = 1 - beta1 ** updates
+      const correction2 = Math.sqrt(1 - beta2 ** updates)
+      return {
+        decay: 1 - learningRate * weightDecay,
+        beta1,
+        gradientToFirst: (1 - beta1) * gradientScale,
+        beta2,
+        gradientToSecond: (1 - beta2) * gradientScale ** 2,
+        epsilon: epsilon * correction2,
+        stepSize: (learningRate * correction2) / correction1,
+      }
+    },
+    build: (graph, values) => {
+      const [mul, add] = both(graph)
+      const v = values as Record<'weight' | 'gradient' | Moment, Value> & Operands
+      const first = add(mul(v.first, v.beta1!), mul(v.gradient, v.gradientToFirst!))
+      const square = mul(mul(v.gradient, v.gradient), v.gradientToSecond!)
+      const second = add(mul(v.second, v.beta2!), square)
+      const root = add(graph.add('Sqrt', [second]), v.epsilon!)
+      const step = mul(graph.add('Div', [first, root]), v.stepSize!)
+      return { weight: graph.add('Sub', [mul(v.weight, v.decay!), step]), first, second }
+    },
+  },
+  /** Stochastic gradient descent with beta1 as its momentum: m = b1 m + g;  w = (1 - lr decay) w - lr m. */
+  sgd: {
+    moments: ['first'],
+    scalars: ({ beta1, weightDecay }, { gradientScale, learningRate }) => ({
+      decay: 1 - learningRate * weightDecay,
+      beta1,
+      gradientToFirst: gradientScale,
+      stepSize: learningRate,
+    }),
+    build: (graph, values) => {
+      const [mul, add] = both(graph)
+      const v = values as Record<'weight' | 'gradient' | Moment, Value> & Operands
+      const first = add(mul(v.first, v.beta1!), mul(v.gradient, v.gradientToFirst!))
+      const step = mul(first, v.stepSize!)
+      return { weight: graph.add('Sub', [mul(v.weight, v.decay!), step]), first }
+    },
+  },
+} satisfies Readonly<Record<string, Optimizer>>
+
+export type OptimizerKind = keyof typeof OPTIMIZERS
+
+export const OPTIMIZER_KINDS = Object.keys(OPTIMIZERS) as OptimizerKind[]
+
+export function optimizerOf({ kind }: OptimizerConfig): Optimizer {
+  return OPTIMIZERS[kind ?? 'adamw']
+}
+
+function both(graph: Graph) {
+  const mul = (a: Value, b: Value) => graph.add('Mul', [a, b])
+  const add = (a: Value, b: Value) => graph.add('Add', [a, b])
+  return [mul, add] as const
+}
+
+/** weight, gradient, moments [chunk] and the scalars -> weight', moments' in place. */
+export function updateProgram(config: OptimizerConfig, chunk: number): Graph {
+  const { moments, scalars, build } = optimizerOf(config)
+  const graph = new Graph()
+  const flat = ['weight', 'gradient', ...moments].map(
+    (name) => [name, graph.float(name, [chunk])] as const,
+  )
+  const names = Object.keys(scalars(config, { gradientScale: 1, learningRate: 1 }, 1))
+  const single = names.map((name) => [name, graph.float(name, [])] as const)
+  const operands = Object.fromEntries([...flat, ...single])
+  for (const [name, value] of Object.entries(build(graph, operands))) {
+    graph.output(name + WRITTEN, value, operands[name])
+  }
   return graph
 }
 

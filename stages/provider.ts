@@ -23,15 +23,72 @@ export class ProviderError extends Error {
 const LIBRARIES = ['libonnxruntime_providers_shared.so', 'libonnxruntime_providers_cuda.so']
 const INSTALL = 'node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install'
 
-/** @param wanted 'auto' is CUDA where it works and the CPU elsewhere; 'cuda' throws a ProviderError where it does not. */
+interface Row {
+  readonly title: string
+  /** What stands in the way before anything is tried. */
+  readonly missing: () => string | undefined
+  /** What to do when a session cannot be made: the loader says only that it failed. */
+  readonly remedy: () => string
+  /** Taken where nobody says what to take. WebGPU is not: it runs matrix products with a batch on the CPU. */
+  readonly automatic: boolean
+}
+
+const PROVIDERS: Readonly<Record<Exclude<Provider, 'cpu'>, Row>> = {
+  cuda: {
+    title: 'CUDA',
+    missing: missingLibraries,
+    remedy: () =>
+      `\`ldd ${join(libraryFolder(), LIBRARIES[1]!)} | grep 'not found'\` names what it needs (CUDA 12, cuDNN 9)`,
+    automatic: true,
+  },
+  webgpu: {
+    title: 'WebGPU',
+    missing: () => undefined,
+    remedy: () =>
+      'it needs a graphics driver; on Linux libvulkan.so.1 (package libvulkan1) and the Vulkan driver of the card',
+    automatic: false,
+  },
+}
+
+export const PROVIDER_NAMES: readonly Provider[] = [
+  'cpu',
+  ...(Object.keys(PROVIDERS) as Exclude<Provider, 'cpu'>[]),
+]
+
+/** @param wanted 'auto' is CUDA where it works and the CPU elsewhere; a name throws a ProviderError where it does not work. */
 export async function chooseProvider(wanted: Provider | 'auto'): Promise<ProviderChoice> {
   if (wanted === 'cpu') return { provider: 'cpu', reason: 'as asked' }
-  const obstacle = missingLibraries() ?? (await cudaFailure())
-  if (obstacle === undefined) {
-    return { provider: 'cuda', reason: wanted === 'cuda' ? 'as asked' : 'CUDA works here' }
+  if (wanted !== 'auto') {
+    const obstacle = await obstacleTo(wanted)
+    if (obstacle === undefined) return { provider: wanted, reason: 'as asked' }
+    throw new ProviderError(`${PROVIDERS[wanted].title} cannot be used: ${obstacle}`)
   }
-  if (wanted === 'cuda') throw new ProviderError(`CUDA cannot be used: ${obstacle}`)
-  return { provider: 'cpu', reason: `CUDA cannot be used: ${obstacle}` }
+  const reasons: string[] = []
+  for (const [name, { title, automatic }] of Object.entries(PROVIDERS)) {
+    if (!automatic) continue
+    const obstacle = await obstacleTo(name as keyof typeof PROVIDERS)
+    if (obstacle === undefined) return { provider: name as Provider, reason: `${title} works here` }
+    reasons.push(`${title} cannot be used: ${obstacle}`)
+  }
+  return { provider: 'cpu', reason: reasons.join('; ') }
+}
+
+async function obstacleTo(provider: keyof typeof PROVIDERS): Promise<string | undefined> {
+  const { missing, remedy } = PROVIDERS[provider]
+  const absent = missing()
+  if (absent !== undefined) return absent
+  const graph = new Graph()
+  graph.output('y', graph.add('Neg', [graph.float('x', [1])]))
+  try {
+    const session = await createSession(encodeModel(graph), { provider, threads: 1 })
+    await session.release()
+    return undefined
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    // Without the place in ONNX Runtime's source that it begins with.
+    const reason = message.split('was false. ').at(-1)!.trim()
+    return `${reason}; ${remedy()}`
+  }
 }
 
 function missingLibraries(): string | undefined {
@@ -47,19 +104,4 @@ function missingLibraries(): string | undefined {
 function libraryFolder(): string {
   const manifest = createRequire(import.meta.url).resolve('onnxruntime-node/package.json')
   return join(dirname(manifest), 'bin', 'napi-v6', 'linux', 'x64')
-}
-
-async function cudaFailure(): Promise<string | undefined> {
-  const graph = new Graph()
-  graph.output('y', graph.add('Neg', [graph.float('x', [1])]))
-  try {
-    const session = await createSession(encodeModel(graph), { provider: 'cuda', threads: 1 })
-    await session.release()
-    return undefined
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    // The loader says only that it failed; CUDA 12 or cuDNN 9 is missing then.
-    const library = join(libraryFolder(), LIBRARIES[1]!)
-    return `${reason}; \`ldd ${library} | grep 'not found'\` names what it needs (CUDA 12, cuDNN 9)`
-  }
 }

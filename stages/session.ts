@@ -11,7 +11,7 @@ import { encodeModel } from './onnx.ts'
 env.logLevel = 'fatal'
 
 export interface SessionOptions {
-  readonly provider: 'cpu' | 'cuda'
+  readonly provider: 'cpu' | 'cuda' | 'webgpu'
   /** Threads inside one operator; every session has its own. */
   readonly threads: number
   /** How much ONNX Runtime may rewrite the graph; default 'all'. */

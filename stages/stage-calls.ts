@@ -1,5 +1,6 @@
 /** The methods of a stage, described once for whichever thread computes them. */
 import type { StageConfig } from './model.ts'
+import { optimizerOf } from './optimizer.ts'
 import type { AnyStage, BodyStage, EndsStage, Parameter, SharedFloats } from './stage.ts'
 
 /** What is computed, without who and where. */
@@ -78,7 +79,8 @@ export function stageOn<K extends Kind>(kind: K, config: StageConfig, host: Host
   return { ...Object.fromEntries(methods), kind, parameters, weights, sums, close } as StageOf<K>
 }
 
-function lengthCheck({ model, microbatch }: StageConfig, weights: number) {
+function lengthCheck({ model, microbatch, optimizer }: StageConfig, weights: number) {
+  const { moments } = optimizerOf(optimizer)
   const count = microbatch.batch * microbatch.context
   const lengths = { activation: count * model.hiddenSize, tokens: count, weights }
   const expectLength = (method: string, what: string, value: unknown, length: number) => {
@@ -91,7 +93,12 @@ function lengthCheck({ model, microbatch }: StageConfig, weights: number) {
     if (argument !== 'optimizer') return expectLength(method, argument, value, lengths[argument])
     if (value === undefined) return
     const state = value as { firstMoment: Float32Array; secondMoment: Float32Array }
-    expectLength(method, 'first moment', state.firstMoment, weights)
-    expectLength(method, 'second moment', state.secondMoment, weights)
+    expectLength(method, 'first moment', state.firstMoment, moments.includes('first') ? weights : 0)
+    expectLength(
+      method,
+      'second moment',
+      state.secondMoment,
+      moments.includes('second') ? weights : 0,
+    )
   }
 }

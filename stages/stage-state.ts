@@ -1,26 +1,28 @@
 /** The flat buffers of a stage and what is done to them whole: norm, update, load. */
 import type { OptimizerConfig } from './model.ts'
-import { adamwProgram, adamwScalars, sumOfSquaresProgram } from './optimizer.ts'
+import { type Moment, optimizerOf, sumOfSquaresProgram, updateProgram } from './optimizer.ts'
 import type { Layout } from './parameters.ts'
 import { type Programs, WRITTEN } from './programs.ts'
 import { type Session, type Tensors, tensor } from './session.ts'
 import { type OptimizerState, type SharedFloats, sharedFloats, type Update } from './stage.ts'
 
-export type StateProgram = 'adamw' | 'sumOfSquares'
+export type StateProgram = 'update' | 'sumOfSquares'
 
 /** Each takes one chunk of the flat buffers. */
-export function statePrograms({ chunk }: Layout): Programs<StateProgram> {
-  return { adamw: adamwProgram(chunk), sumOfSquares: sumOfSquaresProgram(chunk) }
+export function statePrograms(
+  { chunk }: Layout,
+  optimizer: OptimizerConfig,
+): Programs<StateProgram> {
+  return { update: updateProgram(optimizer, chunk), sumOfSquares: sumOfSquaresProgram(chunk) }
 }
 
-/** Tensors over one chunk of each buffer, by the names of AdamW's inputs. */
-type Chunk = Readonly<Record<'weight' | 'gradient' | 'first' | 'second', Tensors[string]>>
+/** Tensors over one chunk of each buffer, by the names of the update's inputs. */
+type Chunk = Readonly<Record<'weight' | 'gradient', Tensors[string]>> & Tensors
 
 export class StageState {
   readonly weights: SharedFloats
   readonly sums: SharedFloats
-  readonly #first: SharedFloats
-  readonly #second: SharedFloats
+  readonly #moments: ReadonlyMap<Moment, SharedFloats>
   #updates = 0
   readonly #optimizer: OptimizerConfig
   readonly #chunks: readonly Chunk[]
@@ -33,15 +35,14 @@ export class StageState {
   ) {
     this.weights = sharedFloats(length)
     this.sums = sharedFloats(length)
-    this.#first = sharedFloats(length)
-    this.#second = sharedFloats(length)
+    const { moments } = optimizerOf(optimizer)
+    this.#moments = new Map(moments.map((name) => [name, sharedFloats(length)]))
     const part = (buffer: SharedFloats, i: number) =>
       tensor(buffer.subarray(i * chunk, (i + 1) * chunk), [chunk])
     this.#chunks = Array.from({ length: length / chunk }, (_, i) => ({
       weight: part(this.weights, i),
       gradient: part(this.sums, i),
-      first: part(this.#first, i),
-      second: part(this.#second, i),
+      ...Object.fromEntries([...this.#moments].map(([name, buffer]) => [name, part(buffer, i)])),
     }))
     this.#optimizer = optimizer
     this.#sessions = sessions
@@ -59,19 +60,18 @@ export class StageState {
 
   async update(update: Update): Promise<void> {
     this.#updates++
-    const scalars = Object.entries(adamwScalars(this.#optimizer, update, this.#updates))
+    const { scalars } = optimizerOf(this.#optimizer)
     const scalarTensors = Object.fromEntries(
-      scalars.map(([name, value]) => [name, tensor(Float32Array.of(value), [])]),
+      Object.entries(scalars(this.#optimizer, update, this.#updates)).map(([name, value]) => [
+        name,
+        tensor(Float32Array.of(value), []),
+      ]),
     )
-    for (const chunk of this.#chunks) {
-      const { weight, first, second } = chunk
-      await this.#sessions.adamw.runInto(
-        { ...scalarTensors, ...chunk },
-        {
-          [`weight${WRITTEN}`]: weight,
-          [`first${WRITTEN}`]: first,
-          [`second${WRITTEN}`]: second,
-        },
+    for (const { gradient, ...written } of this.#chunks) {
+      const outputs = Object.entries(written).map(([name, part]) => [name + WRITTEN, part])
+      await this.#sessions.update.runInto(
+        { ...scalarTensors, gradient, ...written },
+        Object.fromEntries(outputs),
       )
     }
     this.zeroGradients()
@@ -84,20 +84,18 @@ export class StageState {
   load(weights: Float32Array, optimizer?: OptimizerState): void {
     this.weights.set(weights)
     this.#updates = optimizer?.updates ?? 0
-    for (const [own, given] of [
-      [this.#first, optimizer?.firstMoment],
-      [this.#second, optimizer?.secondMoment],
-    ] as const) {
-      if (given === undefined) own.fill(0)
-      else own.set(given)
+    const given = { first: optimizer?.firstMoment, second: optimizer?.secondMoment }
+    for (const [name, own] of this.#moments) {
+      if (given[name] === undefined) own.fill(0)
+      else own.set(given[name])
     }
     this.zeroGradients()
   }
 
   optimizerState(): OptimizerState {
     return {
-      firstMoment: new Float32Array(this.#first),
-      secondMoment: new Float32Array(this.#second),
+      firstMoment: new Float32Array(this.#moments.get('first') ?? []),
+      secondMoment: new Float32Array(this.#moments.get('second') ?? []),
       updates: this.#updates,
     }
   }

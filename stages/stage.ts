@@ -31,9 +31,10 @@ export interface Update {
   readonly learningRate: number
 }
 
-/** AdamW's memory: flat, in the layout of the weights. */
+/** The optimizer's memory: flat, in the layout of the weights. */
 export interface OptimizerState {
   readonly firstMoment: Float32Array
+  /** Empty if the optimizer has none. */
   readonly secondMoment: Float32Array
   /** Updates made since the moments were zero; the bias correction counts from here. */
   readonly updates: number
@@ -47,7 +48,7 @@ interface Stage {
   readonly sums: SharedFloats
   /** L2 norm of the gradient sums, unscaled and unclipped. NaN or infinite if any element is. */
   gradientNorm(): Promise<number>
-  /** One AdamW step from the gradient sums, which it then sets to zero. */
+  /** One step of the optimizer from the gradient sums, which it then sets to zero. */
   update(update: Update): Promise<void>
   zeroGradients(): Promise<void>
   /** Replaces the weights, and the optimizer's state by a fresh one unless given. Gradient sums become zero. */

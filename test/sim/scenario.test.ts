@@ -78,3 +78,19 @@ test.each([
   expect(coarse).toBeAllclose(exact!, { relative: bound })
   expect(coarse).not.toEqual(exact)
 })
+
+test('clipped by the norm of the whole model, a swarm makes the same steps as one process', async () => {
+  const { optimizer } = tinyRun()
+  const clipped = { ...optimizer, clip: 'whole', clipNorm: 0.5 } as const
+  const options = scenario({ run: tinyRun({ steps: 6, optimizer: clipped }) })
+  const { entries } = await play(options)
+  const single = await createSingleProcess(options.run, corpus, 1)
+  const expected: number[] = []
+  for (let step = 1; step <= 6; step++) expected.push(await single.step(step))
+  await single.close()
+  expect(entriesOf(entries, 'step').map(({ loss }) => loss)).toBeAllclose(expected, {
+    relative: 1e-5,
+  })
+  const scales = entriesOf(entries, 'committed').filter(({ step }) => step === 6)
+  expect(new Set(scales.map(({ gradientScale }) => gradientScale)).size).toBe(1)
+})

@@ -138,7 +138,7 @@ test('counts each microbatch once, whatever arrives twice, and applies the mean,
   expect(await holding.reduce(alone)).toEqual({ norm: 4 })
   expect(sent.map(({ to }) => to).toSorted()).toEqual(['a', 'a', 'd', 'd'])
 
-  await holding.commit(7, 0.1)
+  await holding.commit(7, { learningRate: 0.1, norm: 5 })
   // Norm 4 clipped to 1, over 2 microbatches; learning rate times the stage's own 1.1.
   expect(stage.updates[0]!.gradientScale).toBeCloseTo(1 / 4 / 2, 6)
   expect(stage.updates[0]!.learningRate).toBeCloseTo(0.11, 12)
@@ -177,7 +177,9 @@ describe('refuses', () => {
   )
 
   test('to commit what is not prepared', async () => {
-    await expect(holding.commit(7, 0.1)).rejects.toMatchObject({ code: 'STALE' })
+    await expect(holding.commit(7, { learningRate: 0.1, norm: 5 })).rejects.toMatchObject({
+      code: 'STALE',
+    })
   })
 })
 

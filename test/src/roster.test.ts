@@ -46,9 +46,16 @@ test('joining, taking a stage and leaving each make the next epoch; ids are give
 })
 
 test('a commit makes the next epoch of the same members; only a restart moves the fence', () => {
-  const change: Change = { type: 'commit', ...author, step: 1, learningRate: 0.1, loss: 2 }
+  const change: Change = { type: 'commit', ...author, step: 1, learningRate: 0.1, norm: 3, loss: 2 }
   const committed = applyChange(founded, change)
-  expect(committed).toMatchObject({ epoch: 1, since: 0, committed: 1, learningRate: 0.1, loss: 2 })
+  expect(committed).toMatchObject({
+    epoch: 1,
+    since: 0,
+    committed: 1,
+    learningRate: 0.1,
+    norm: 3,
+    loss: 2,
+  })
   expect(committed.members).toBe(founded.members)
   expect(applyChange(committed, members({})).since).toBe(0)
   expect(applyChange(committed, members({ restart: true })).since).toBe(2)

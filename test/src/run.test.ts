@@ -53,7 +53,13 @@ test('a written manifest reads back as the same run', () => {
     keep: 'none',
     model: run.model,
     microbatch: run.microbatch,
-    optimizer: { beta1: 0.9, beta2: run.optimizer.beta2, epsilon: 1e-8, weightDecay: 0 },
+    optimizer: {
+      kind: 'adamw',
+      beta1: 0.9,
+      beta2: run.optimizer.beta2,
+      epsilon: 1e-8,
+      weightDecay: 0,
+    },
   })
 })
 

@@ -2,50 +2,20 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { LIMITS, type Limits } from '../../stages/chunks.ts'
-import { KEEPS, type Keep } from '../../stages/keep.ts'
+import { KEEPS } from '../../stages/keep.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import { bodyPrograms } from '../../stages/programs.ts'
 import { Random } from '../../stages/random.ts'
 import { sizeOf } from '../../stages/shape.ts'
 import type { BodyStage } from '../../stages/stage.ts'
-import { activation, config, options, tokens } from './fixtures.ts'
+import { activation, config, options } from './fixtures.ts'
 import { interpret } from './interpreter.ts'
+import { lossCurve, STEPS } from './loss-curve.ts'
 import { runGraph } from './run-graph.ts'
 
-const STEPS = 50
 /** Made by the policy 'none' on one thread; changes with a reason in the changelog only. */
 const GOLDEN = new URL('../golden/losses-50.json', import.meta.url)
 const PIECES: Limits = { logits: 1000, scores: 1, leastQueries: 4 }
-
-/** Loss of each step on one microbatch that is learnt by heart, through three body stages. */
-async function lossCurve(keep: Keep, limits: Limits): Promise<number[]> {
-  const each = { ...options, limits }
-  const ends = await createLocalStage(config, 0, each)
-  const body: BodyStage[] = []
-  for (const stage of [1, 2, 3]) {
-    body.push((await createLocalStage({ ...config, keep }, stage, each)) as BodyStage)
-  }
-  const losses: number[] = []
-  for (let step = 0; step < STEPS; step++) {
-    const inputs = [await ends.embed(tokens('t'))]
-    const kept = []
-    for (const stage of body) {
-      const forward = await stage.forwardKeeping(inputs.at(-1)!)
-      inputs.push(forward.output)
-      kept.push(forward.kept)
-    }
-    const { loss, inputGradient } = await ends.lossAndGradient(inputs.at(-1)!, tokens('u'))
-    losses.push(loss)
-    let gradient = inputGradient
-    for (const i of [2, 1, 0]) gradient = await body[i]!.backward(inputs[i]!, gradient, kept[i]!)
-    await ends.embedBackward(tokens('t'), gradient)
-    for (const stage of [ends, ...body]) {
-      await stage.update({ gradientScale: 1, learningRate: 1e-3 })
-    }
-  }
-  for (const stage of [ends, ...body]) await stage.close()
-  return losses
-}
 
 const golden: number[] = JSON.parse(readFileSync(GOLDEN, 'utf8'))
 
@@ -56,7 +26,7 @@ const cases = KEEPS.flatMap((keep) => [
 
 describe.each(cases)('keeping $keep, $how', ({ keep, limits }) => {
   it(`has the golden losses of ${STEPS} steps`, async () => {
-    const losses = await lossCurve(keep, limits)
+    const losses = await lossCurve({ keep, limits })
     for (const [step, loss] of losses.entries()) {
       expect([loss], `step ${step}`).toBeAllclose([golden[step]!], { relative: 1e-5 })
     }

@@ -16,6 +16,8 @@ const tokens = config.microbatch.batch * config.microbatch.context
 const activation = () => new Float32Array(tokens * config.model.hiddenSize).fill(0.01)
 
 async function trainBody(body: BodyStage): Promise<void> {
+  // As an evaluation does.
+  await body.forward(activation())
   const inFlight = []
   for (let i = 0; i < microbatches; i++) {
     const input = activation()

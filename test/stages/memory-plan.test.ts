@@ -31,6 +31,9 @@ const cases: [string, StageConfig, number][] = [
   ['six narrow layers', configOf(128, 6, 128, 16), 1],
   ['two layers of 512', configOf(512, 2, 512, 2), 1],
   ['ends of 32,000 tokens', configOf(256, 1, 1024, 1), 0],
+  ['everything kept', { ...configOf(128, 6, 128, 16), keep: 'all' }, 1],
+  ['streamed attention', configOf(256, 1, 4096, 1), 1],
+  ['streamed attention, its output kept', { ...configOf(256, 1, 4096, 1), keep: 'attention' }, 1],
 ]
 
 it.each(cases)('is near what is measured: %s', (_, of, index) => {

@@ -4,7 +4,12 @@ import { LIMITS } from '../../stages/chunks.ts'
 import type { Graph } from '../../stages/graph.ts'
 import type { StageConfig } from '../../stages/model.ts'
 import { encodeModel } from '../../stages/onnx.ts'
-import { adamwProgram, sumOfSquaresProgram } from '../../stages/optimizer.ts'
+import {
+  OPTIMIZER_KINDS,
+  type OptimizerKind,
+  sumOfSquaresProgram,
+  updateProgram,
+} from '../../stages/optimizer.ts'
 import { bodyPrograms, endsPrograms } from '../../stages/programs.ts'
 import { Random } from '../../stages/random.ts'
 import { NO_SCALING } from '../../stages/rope.ts'
@@ -30,10 +35,12 @@ const programsOf = (name: string, of: StageConfig): [string, Graph][] =>
     ([program, graph]) => [`${program} of ${name}`, graph],
   )
 
+const updateOf = (kind: OptimizerKind) => updateProgram({ ...config.optimizer, kind }, 32)
+
 const programs: [string, Graph][] = [
   ...programsOf('a small Llama', config),
   ...programsOf('a broad one', broad),
-  ['adamw', adamwProgram(32)],
+  ...OPTIMIZER_KINDS.map((kind): [string, Graph] => [kind, updateOf(kind)]),
   ['sumOfSquares', sumOfSquaresProgram(32)],
 ]
 
@@ -65,14 +72,17 @@ it.each(programs)('%s is the same at every level, and what float64 gives', async
   }
 })
 
-it('updates weights to the same bits at every level: replicas must stay equal', async () => {
-  const graph = adamwProgram(32)
-  const [plain, rewritten] = [
-    await runGraph(graph, feedsOf(graph), { optimization: 'disabled' }),
-    await runGraph(graph, feedsOf(graph), { optimization: 'all', threads: 2 }),
-  ]
-  expect(rewritten).toEqual(plain)
-})
+it.each(OPTIMIZER_KINDS)(
+  '%s updates weights to the same bits at every level: replicas must stay equal',
+  async (kind) => {
+    const graph = updateOf(kind)
+    const [plain, rewritten] = [
+      await runGraph(graph, feedsOf(graph), { optimization: 'disabled' }),
+      await runGraph(graph, feedsOf(graph), { optimization: 'all', threads: 2 }),
+    ]
+    expect(rewritten).toEqual(plain)
+  },
+)
 
 it('keeps models small: no constant grows with the square of the context', () => {
   const long = { ...config, microbatch: { batch: 1, context: 512 } }

@@ -1,0 +1,63 @@
+/** What memory a stage of a run will take here: told before training, and refused where it cannot fit. */
+import { type MemoryPlan, planMemory } from '../stages/memory-plan.ts'
+import { ENDS } from '../stages/parameters.ts'
+import { InputError } from './errors.ts'
+import { type Run, stageConfig } from './run.ts'
+
+export function planOf(run: Run, stage: number, threads: number): MemoryPlan {
+  return planMemory(stageConfig(run), stage, { threads, microbatches: run.microbatches })
+}
+
+/** One line: the peak, and what it is made of. */
+export function describePlan(stage: number, plan: MemoryPlan): string {
+  const { weights, sums, optimizer, inFlight, working, process, peak } = plan
+  const parts = {
+    weights,
+    'gradient sums': sums,
+    optimizer,
+    'in flight': inFlight,
+    working,
+    process,
+  }
+  const shown = Object.entries(parts).map(([name, bytes]) => `${name} ${megabytes(bytes)}`)
+  return `stage ${stage} will take about ${megabytes(peak)} MB: ${shown.join(', ')}`
+}
+
+/** What makes the largest part of a plan smaller. */
+const REMEDIES: Readonly<Record<Exclude<keyof MemoryPlan, 'peak' | 'process'>, string>> = {
+  weights: 'more --stages, or a smaller --hidden',
+  sums: 'more --stages, or a smaller --hidden',
+  optimizer: 'more --stages, a smaller --hidden, or "kind": "sgd" in the manifest\'s optimizer',
+  inFlight: '"keep": "none" in the manifest, fewer --microbatches, or a smaller --batch',
+  working: 'a smaller --batch or --context, or fewer --threads',
+}
+
+/**
+ * @param wish the stage that is asked for; null if it may be any
+ * @param available bytes that this process may still take
+ * @throws InputError that says how much it would be and what to change
+ */
+export function refuseWhatCannotFit(
+  run: Run,
+  wish: number | null,
+  threads: number,
+  available: number,
+): void {
+  for (const stage of wish === null ? [ENDS, ENDS + 1] : [wish]) {
+    const plan = planOf(run, stage, threads)
+    // The process itself is there already.
+    const needed = plan.peak - plan.process
+    if (needed <= available) continue
+    const names = Object.keys(REMEDIES) as (keyof typeof REMEDIES)[]
+    const largest = names.reduce((a, b) => (plan[b] > plan[a] ? b : a))
+    const other = wish === null ? ', or another stage by --stage' : ''
+    throw new InputError(
+      `${describePlan(stage, plan)}. Only ${megabytes(available)} MB are free here: ` +
+        `start the run with ${REMEDIES[largest]}${other}.`,
+    )
+  }
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(0)
+}

@@ -1,0 +1,45 @@
+/** What a node says of the memory it will take. */
+import { describe, expect, it } from 'vitest'
+import { InputError } from '../../src/errors.ts'
+import { describePlan, planOf, refuseWhatCannotFit } from '../../src/memory.ts'
+import { tinyRun } from '../fixtures/swarm.ts'
+
+const run = tinyRun()
+const wide = tinyRun({
+  model: { ...run.model, hiddenSize: 1 << 14, heads: 256, keyValueHeads: 256 },
+})
+const long = tinyRun({ microbatch: { batch: 64, context: 4096 } })
+
+describe('a plan', () => {
+  it('is told with all of its parts, which add up', () => {
+    const text = describePlan(2, planOf(run, 2, 1))
+    expect(text).toMatch(
+      /^stage 2 will take about \d+ MB: weights \d+, gradient sums \d+, optimizer/,
+    )
+    const [peak, ...parts] = text.slice('stage 2'.length).match(/\d+/g)!.map(Number)
+    const sum = parts.reduce((total, part) => total + part, 0)
+    expect(Math.abs(sum - peak!)).toBeLessThanOrEqual(parts.length)
+  })
+
+  it('that fits is let through, one byte less is not', () => {
+    const { peak, process } = planOf(run, 1, 1)
+    refuseWhatCannotFit(run, 1, 1, peak - process)
+    expect(() => refuseWhatCannotFit(run, 1, 1, peak - process - 1)).toThrow(InputError)
+  })
+
+  it('names the figure, what there is, and what to change: the largest part', () => {
+    expect(() => refuseWhatCannotFit(wide, 3, 1, 1e9)).toThrow(
+      /^stage 3 will take about \d+ MB: .*Only 1000 MB are free here: .*more --stages/,
+    )
+    expect(() => refuseWhatCannotFit(long, 3, 1, 1e6)).toThrow(/fewer --microbatches|--context/)
+  })
+
+  it('of any stage is that of the larger kind', () => {
+    const [ends, body] = [0, 1].map((stage) => planOf(wide, stage, 1))
+    const largest = Math.max(...[ends!, body!].map(({ peak, process }) => peak - process))
+    refuseWhatCannotFit(wide, null, 1, largest)
+    expect(() => refuseWhatCannotFit(wide, null, 1, largest - 1)).toThrow(
+      /another stage by --stage/,
+    )
+  })
+})
