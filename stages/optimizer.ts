@@ -22,7 +22,7 @@ interface Optimizer {
 /** weight, gradient, moments [chunk] and the scalars, by name. */
 type Operands = Readonly<Record<string, Value>>
 
-export const OPTIMIZERS = {
+const OPTIMIZERS = {
   /**
    * AdamW as PyTorch defines it, with the constant factors gathered so that each element is touched as rarely as can be:
    *   w *= 1 - lr decay;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
