@@ -59,7 +59,7 @@ export interface Finished {
 /** What becomes of a member. */
 export type Turn =
   /** Named in a roster for the first time. */
-  | { readonly type: 'admitted' }
+  | { readonly type: 'admitted'; readonly coordinator: PeerId }
   /** The roster names it as the coordinator. */
   | { readonly type: 'elected' }
   /** The swarm goes on without it. */
@@ -105,7 +105,7 @@ export class Member {
       own: () => this.own,
       deposed: () => this.#deposed,
       dropped: (reason) => void this.#drop(reason),
-      standIn: (reason) => this.#standIn(reason),
+      standIn: (...how) => this.#standIn(...how),
     })
     void this.#watch.run()
     this.#handlers = [
@@ -434,7 +434,9 @@ export class Member {
       await this.#drop(`epoch ${roster.epoch} does not name this peer: ${reasonOf(change)}`)
       throw new ProtocolError('NOT_MEMBER', 'this peer is not in that roster')
     }
-    if (before === null) this.#turn({ type: 'admitted' })
+    if (before === null) {
+      this.#turn({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
+    }
     this.#watch.heard()
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
@@ -552,8 +554,8 @@ export class Member {
   }
 
   /** Asks for the place of a lost coordinator. */
-  async #standIn(reason: string): Promise<void> {
-    const { journal, clock } = this.#options
+  async #standIn(reason: string, lostMs: number): Promise<void> {
+    const { run, journal, clock } = this.#options
     const { signal } = this.#stopping
     const own = this.own
     if (own === undefined) return
@@ -569,6 +571,12 @@ export class Member {
           journal.write({ type: 'waiting', stages: [], reason: message.slice(0, 2000) })
         }
         this.#complaint = message
+        // Who has missed the word that the run is over finds nobody any more.
+        const { committed } = this
+        if (committed === run.steps) this.#turn({ type: 'finished', committed, failure: null })
+        else if (lostMs > TIMEOUTS.strandedMs) {
+          this.#turn({ type: 'finished', committed, failure: message })
+        }
         return clock.sleep(TIMEOUTS.campaignMs, signal)
       }
     }

@@ -13,7 +13,7 @@ import { hold, type ReportQuestion } from '../protocols/step.ts'
 import { type AgreementOptions, choose, type Proposal } from './agreement.ts'
 import { deviating } from './digests.ts'
 import { installAll, spread } from './install.ts'
-import { HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
+import { FINISH_ATTEMPTS, HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
 import { type Match, place, planFor } from './placement.ts'
@@ -234,17 +234,21 @@ export class Swarm implements Coordination {
     }
   }
 
-  /** Tells everyone that the run is over. Who cannot be told is gone already. */
+  /** Tells everyone that the run is over. Who cannot be told in a few attempts finds out when nobody answers it. */
   async finish(failure: string | null): Promise<void> {
     // From here on nobody is let in, and who goes away does as it was told.
     this.stop()
-    const { network, runId } = this.#agreement
+    const { network, clock, runId } = this.#agreement
     const question = { run: runId, committed: this.roster.committed, failure }
     const options = { timeoutMs: TIMEOUTS.rosterMs }
-    const others = this.roster.members.filter(({ peer }) => peer !== network.self)
-    await Promise.allSettled(
-      others.map(({ peer }) => ask(network, peer, membership.finish, question, options)),
-    )
+    let untold = this.roster.members.filter(({ peer }) => peer !== network.self)
+    for (let attempt = 1; untold.length > 0 && attempt <= FINISH_ATTEMPTS; attempt++) {
+      if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs)
+      const told = await Promise.allSettled(
+        untold.map(({ peer }) => ask(network, peer, membership.finish, question, options)),
+      )
+      untold = untold.filter((_, i) => isUnsure(told[i]!))
+    }
   }
 
   /** Ends what is under way; the roster stays as it is. */
@@ -485,6 +489,11 @@ export class Swarm implements Coordination {
     this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
     await this.#changed.promise
   }
+}
+
+/** It may not have heard, and may be alive. */
+function isUnsure(told: PromiseSettledResult<unknown>): boolean {
+  return told.status === 'rejected' && isSuspicious(told.reason)
 }
 
 /** A failure that may mean that the peer is gone. */
