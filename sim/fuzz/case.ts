@@ -1,8 +1,9 @@
 /** What one seed stands for: a swarm, its machines and links, and what is to befall it. */
-import { drawFaults, type FaultName } from '../faults.ts'
-import type { StageMethod } from '../stage.ts'
+
 import { type Run, runSchema } from '../../src/run-schema.ts'
 import { Random } from '../../stages/random.ts'
+import { drawFaults, type FaultName } from '../faults.ts'
+import type { StageMethod } from '../stage.ts'
 
 export interface Case {
   readonly seed: number
@@ -40,7 +41,8 @@ export function drawCase(seed: number): Case {
   const latencyMs = { least, most: least * spread(1, 4) }
   const forwardMs = spread(2, 60)
   const hops = 2 * (stages + 1)
-  const stepMs = hops * (latencyMs.most + forwardMs) + microbatches * 3 * forwardMs + 8 * latencyMs.most
+  const stepMs =
+    hops * (latencyMs.most + forwardMs) + microbatches * 3 * forwardMs + 8 * latencyMs.most
   const steps = within(STEPS)
   return {
     seed,

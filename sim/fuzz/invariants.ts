@@ -99,7 +99,10 @@ export const INVARIANTS = {
     const rosters = new Map<number, { readonly text: string; readonly roster: Roster }>()
     const steps = new Map<number, string>()
     /** By epoch and ballot: what was accepted, and by whom. */
-    const accepted = new Map<string, Map<string, { ballot: Ballot; change: string; by: Set<PeerId> }>>()
+    const accepted = new Map<
+      string,
+      Map<string, { ballot: Ballot; change: string; by: Set<PeerId> }>
+    >()
     const chosen = ({ epoch }: Roster): boolean => {
       const before = rosters.get(epoch - 1)?.roster
       if (before === undefined) return true
@@ -115,7 +118,11 @@ export const INVARIANTS = {
       served({ protocol, peer, question, outcome }) {
         if (protocol !== '/gensyn-node/propose/1.0.0' || !('answer' in outcome)) return
         if (!(outcome.answer as { accepted: boolean }).accepted) return
-        const { epoch, ballot, change } = question as { epoch: number; ballot: Ballot; change: Change }
+        const { epoch, ballot, change } = question as {
+          epoch: number
+          ballot: Ballot
+          change: Change
+        }
         const text = canonical(change as Json)
         const key = `${ballot.round}/${ballot.id}`
         const ballots = accepted.get(`${epoch}`) ?? new Map()
@@ -236,5 +243,8 @@ export function canonical(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'undefined'
   const keys = Object.keys(value).filter((key) => value[key] !== undefined)
-  return `{${keys.sort().map((key) => `${key}:${canonical(value[key]!)}`).join()}}`
+  return `{${keys
+    .sort()
+    .map((key) => `${key}:${canonical(value[key]!)}`)
+    .join()}}`
 }

@@ -35,7 +35,7 @@ export interface Outcome {
 /** From calm until the run must be over: the longest deadlines that may have begun before it, one after another. */
 const PROGRESS_MS = 30 * 60_000
 /** From the first peer's end until all others that are in the run must have ended. */
-const PARTING_MS = 5 * 60_000
+const PARTING_MS = 20 * 60_000
 const EVENTS_MAX = 3_000_000
 const PEERS_MAX = 64
 const CONTACT_MS = 1_000
@@ -90,7 +90,14 @@ export class Play {
     const tell = (fault: string) => this.#story.push({ at: world.clock.now(), fault })
     const random = world.random.stream('storm')
     unleash(this.#theatre(), { faults, gapMs, lengthMs, calmAtMs, random, tell })
-    world.schedule(calmAtMs, 'calm', () => tell('calm'))
+    world.schedule(calmAtMs, 'calm', () => {
+      tell('calm')
+      // So many that no stage need wait for somebody to take it.
+      for (let i = 0; this.#network.living.length < this.#run.stages + 3; i++) {
+        if (this.#doneAt === null) this.#start(`late-${i}`)
+        else break
+      }
+    })
     try {
       const waitingFor = 'all peers to end'
       await world.run(this.#over.promise, { waitingFor, untilMs: calmAtMs + PROGRESS_MS })
@@ -139,7 +146,8 @@ export class Play {
     const ends = present.filter(({ stage }) => stage === 0)
     // One blow may take several.
     const spare = Math.floor(0.3 * this.#network.living.length)
-    if (2 * (present.length - spare) <= roster.members.length) return []
+    if (ends.length === 0 || 2 * (present.length - Math.max(1, spare)) <= roster.members.length)
+      return []
     const sacred = new Set(ends.slice(0, 2).map(({ peer }) => peer))
     return this.#network.living.filter((peer) => !sacred.has(peer))
   }
@@ -259,7 +267,6 @@ export class Play {
     const others = this.#network.living.filter((peer) => peer !== name)
     return others[this.#random.integer(others.length)]
   }
-
 
   #served(served: Served): void {
     if (served.from === ONLOOKER) return
