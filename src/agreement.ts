@@ -16,10 +16,10 @@ import { applyChange, compareBallots, isQuorum } from './roster.ts'
 /** Another member coordinates now, or will: what this one proposes is not chosen any more. */
 export class Deposed extends Error {
   override readonly name = 'Deposed'
-  /** Who said so: it knows more. */
-  readonly by: PeerId
+  /** Who said so and knows more; null if this peer found out by itself. */
+  readonly by: PeerId | null
 
-  constructor(by: PeerId, message: string) {
+  constructor(by: PeerId | null, message: string) {
     super(message)
     this.by = by
   }
@@ -95,6 +95,8 @@ function offer(
           reject(new Deposed(member.peer, `${member.peer} has promised another coordinator`))
         } else if (answer.epoch < roster.epoch) {
           await tell(options, member, roster, change)
+        } else {
+          reject(new Deposed(null, `${member.peer} has accepted another change under this ballot`))
         }
       } catch (error) {
         if (signal.aborted) reject(signal.reason)

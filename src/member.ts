@@ -5,7 +5,7 @@ import * as agreement from '../protocols/agreement.ts'
 import { type Announcement, announce, listen } from '../protocols/announcement.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
-import type { Member as Entry, Roster } from '../protocols/membership.ts'
+import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
@@ -60,8 +60,8 @@ export interface Finished {
 export type Turn =
   /** Named in a roster for the first time. */
   | { readonly type: 'admitted'; readonly coordinator: PeerId }
-  /** The roster names it as the coordinator. */
-  | { readonly type: 'elected' }
+  /** The roster names it as the coordinator, under a ballot that no other roster had before. */
+  | { readonly type: 'elected'; readonly ballot: Ballot }
   /** The swarm goes on without it. */
   | { readonly type: 'dropped'; readonly reason: string }
   | ({ readonly type: 'finished' } & Finished)
@@ -71,6 +71,8 @@ export interface Coordination {
   admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> | void
   leave(from: PeerId, reason: string, patient: boolean): Promise<void>
   report(from: PeerId, question: steps.ReportQuestion): void
+  /** This peer knows of a roster under another ballot, or is in none any more. */
+  depose(reason: string): void
 }
 
 export class Member {
@@ -267,10 +269,21 @@ export class Member {
     this.#coordination = coordination
   }
 
-  /** The swarm listens to another, or will: from now on this peer follows, once it knows whom. */
-  stepDown(toldBy: PeerId): void {
-    this.#deposed = true
-    void this.#catchUp(toldBy)
+  /**
+   * This peer does not coordinate under this ballot any more. If the roster does not name another yet, the swarm will.
+   * @param toldBy who knows more; null if this peer found out by itself
+   */
+  stepDown(ballot: Ballot, toldBy: PeerId | null): void {
+    const { roster } = this
+    if (roster !== null && compareBallots(roster.ballot, ballot) === 0) this.#deposed = true
+    if (toldBy !== null) void this.#catchUp(toldBy)
+  }
+
+  /** True if this peer is to coordinate under this ballot: the roster may be another since it was elected. */
+  isElected(ballot: Ballot): boolean {
+    const { roster, own } = this
+    if (roster === null || roster.coordinator !== own?.id) return false
+    return compareBallots(roster.ballot, ballot) === 0
   }
 
   /** Writes down how the run ended for this peer, whichever way, and keeps the weights that it holds. */
@@ -458,11 +471,12 @@ export class Member {
     this.#building?.abort(new ProtocolError('STALE', 'another coordinates now'))
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
+    this.#coordination?.depose(`epoch ${roster.epoch} names ${peer}`)
     if (before !== null) {
       const reason = `epoch ${roster.epoch} names it`
       this.#options.journal.write({ type: 'elected', coordinator: peer, reason })
     }
-    if (roster.coordinator === own.id) this.#turn({ type: 'elected' })
+    if (roster.coordinator === own.id) this.#turn({ type: 'elected', ballot: roster.ballot })
   }
 
   /** Does with the stage what the roster says: applies a step, gives the stage up, empties the sums. */
@@ -549,6 +563,7 @@ export class Member {
     this.#session = Math.max(this.#session + 1, Math.floor(this.#options.clock.now()))
     this.#options.journal.write({ type: 'dropped', reason })
     this.#building?.abort(new ProtocolError('STALE', reason))
+    this.#coordination?.depose(reason)
     await this.#giveUpStage()
     this.#turn({ type: 'dropped', reason })
   }

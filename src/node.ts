@@ -62,7 +62,7 @@ async function live(member: Member, options: NodeOptions): Promise<Finished> {
           turn = await next()
           break
         case 'elected': {
-          const outcome = await lead(member, options)
+          const outcome = member.isElected(turn.ballot) ? await lead(member, options) : null
           if (outcome !== null) return outcome
           turn = await next()
           break
@@ -100,7 +100,7 @@ async function enterRun(
   if (coordinator === null && mayFound) {
     member.found()
     journal.write({ type: 'founded' })
-    return { type: 'elected' }
+    return { type: 'elected', ballot: member.roster!.ballot }
   }
   const turned = Promise.race([member.next(), stopped])
   let begun = clock.now()
@@ -195,7 +195,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
     if (error instanceof Deposed) {
       journal.write({ type: 'notice', message: `coordinates no more: ${error.message}` })
       swarm.stop()
-      member.stepDown(error.by)
+      member.stepDown(swarm.term, error.by)
       return null
     }
     if (error instanceof HandedOver || signal.aborted) {

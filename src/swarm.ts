@@ -5,12 +5,12 @@
 import type { Change } from '../protocols/agreement.ts'
 import { JOINS_MAX } from '../protocols/agreement.ts'
 import { ProtocolError } from '../protocols/errors.ts'
-import type { Member as Entry, Roster } from '../protocols/membership.ts'
+import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { ask, type Procedure } from '../protocols/procedure.ts'
 import { hold, type ReportQuestion } from '../protocols/step.ts'
-import { type AgreementOptions, choose, type Proposal } from './agreement.ts'
+import { type AgreementOptions, choose, Deposed, type Proposal } from './agreement.ts'
 import { deviating } from './digests.ts'
 import { installAll, spread } from './install.ts'
 import { FINISH_ATTEMPTS, HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
@@ -43,6 +43,8 @@ export class HandedOver extends Error {
 type Newcomer = Omit<Entry, 'id' | 'stage'>
 
 export class Swarm implements Coordination {
+  /** The ballot under which this peer coordinates; under another it would be another's, or a later Swarm's, to do so. */
+  readonly term: Ballot
   readonly speeds = new Speeds()
   /** What the last step took; null before the first. */
   stepMs: number | null = null
@@ -50,7 +52,7 @@ export class Swarm implements Coordination {
   readonly #member: Member
   readonly #agreement: AgreementOptions
   readonly #stopping = new AbortController()
-  readonly #joining: Newcomer[] = []
+  #joining: Newcomer[] = []
   /** The stage that a peer insists on holding. */
   readonly #wishes = new Map<PeerId, number | null>()
   readonly #liveness: Liveness
@@ -75,6 +77,7 @@ export class Swarm implements Coordination {
     this.#member = member
     this.#agreement = member.agreement(this.#stopping.signal)
     const { network } = this.#agreement
+    this.term = this.roster.ballot
     this.#wishes.set(network.self, wish)
     for (const { stage } of this.roster.members) if (stage !== null) this.#everHeld.add(stage)
     this.#liveness = new Liveness({
@@ -253,11 +256,21 @@ export class Swarm implements Coordination {
 
   /** Ends what is under way; the roster stays as it is. */
   stop(): void {
+    this.#end(new ProtocolError('REFUSED', 'this peer does not coordinate any more'))
+  }
+
+  #end(reason: Error): void {
     this.#member.coordinate(null)
-    this.#stopping.abort(new ProtocolError('REFUSED', 'this peer does not coordinate any more'))
+    this.#stopping.abort(reason)
     this.#round.abort(this.#stopping.signal.reason)
     this.#changed.resolve()
-    for (const { gone } of this.#leaving.values()) gone.reject(this.#stopping.signal.reason)
+    const elsewhere = new ProtocolError('STALE', 'this peer does not coordinate any more')
+    for (const { gone } of this.#leaving.values()) gone.reject(elsewhere)
+  }
+
+  /** What is under way ends with Deposed. */
+  depose(reason: string): void {
+    this.#end(new Deposed(null, reason))
   }
 
   async admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> {
@@ -343,9 +356,11 @@ export class Swarm implements Coordination {
     readonly leave?: readonly number[]
   }): Promise<void> {
     const { reason, restart, assign = [], leave = [] } = more
+    // They stay among those who wait until they are in: whoever asks again meanwhile must not be let in twice.
+    const join = this.#joining.slice(0, JOINS_MAX)
     await this.#agree({
       type: 'members',
-      join: this.#joining.splice(0, JOINS_MAX),
+      join,
       leave: [...this.#lost.keys(), ...leave],
       assign: [...assign],
       restart,
@@ -358,11 +373,14 @@ export class Swarm implements Coordination {
   async #agree(proposal: Proposal): Promise<void> {
     const { journal, network } = this.#agreement
     const before = this.roster
-    const { coordinator, ballot } = before
+    this.#stopping.signal.throwIfAborted()
+    const { coordinator } = before
+    const ballot = this.term
     const change: Change = { ...proposal, coordinator, ballot }
     const after = await choose(this.#agreement, ballot, change)
     if (change.type === 'members') {
       for (const id of change.leave) this.#forget(id)
+      this.#joining = this.#joining.filter((each) => !change.join.some((it) => isSame(it, each)))
       journal.write({ type: 'roster', roster: after, reason: change.reason })
     }
     const installed = await installAll(this.#agreement, before, after, change)
@@ -489,6 +507,11 @@ export class Swarm implements Coordination {
     this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
     await this.#changed.promise
   }
+}
+
+/** The same process, not only the same name. */
+function isSame(a: Newcomer, b: Newcomer): boolean {
+  return a.peer === b.peer && a.session === b.session
 }
 
 /** It may not have heard, and may be alive. */
