@@ -323,7 +323,7 @@ export class Member {
 
   #member(): Acceptor {
     if (this.#acceptor !== null) return this.#acceptor
-    throw new ProtocolError('REFUSED', 'this peer is not in a roster')
+    throw new ProtocolError('STALE', 'this peer knows of no roster that it is in')
   }
 
   #coordinates(): Coordination {

@@ -356,8 +356,10 @@ export class Swarm implements Coordination {
     readonly leave?: readonly number[]
   }): Promise<void> {
     const { reason, restart, assign = [], leave = [] } = more
-    // They stay among those who wait until they are in: whoever asks again meanwhile must not be let in twice.
-    const join = this.#joining.slice(0, JOINS_MAX)
+    // They stay among those who wait until they are in: whoever asks again meanwhile must not be let in twice. Never
+    // more than there are members left: should none of them ever hear of it, those are still a quorum.
+    const left = this.roster.members.length - this.#lost.size - leave.length
+    const join = this.#joining.slice(0, Math.min(JOINS_MAX, left))
     await this.#agree({
       type: 'members',
       join,
