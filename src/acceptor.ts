@@ -4,9 +4,10 @@
  * was started again) is another member.
  *
  * One value an epoch is chosen by single-decree Paxos (Lamport, "Paxos made simple") among the members of the roster
- * before it. Two rules make that hold while members change:
+ * before it. Three rules make that hold while members change:
  * - Without asking for promises, only the coordinator that a roster names may propose its next epoch, under the ballot
  *   that the roster names; anyone else needs promises of a quorum of that very roster, under a higher ballot.
+ * - A ballot has one value an epoch. Whoever asks for another one under it has forgotten the first, and is refused.
  * - A value that was found accepted is proposed again as it is, its author's ballot included; whoever does so asks for
  *   promises again in the epoch that it makes.
  */
@@ -62,9 +63,16 @@ export class Acceptor {
     // Of an epoch that is decided, or that does not follow what is known here: the answer says which.
     if (epoch !== this.#roster.epoch + 1) return answer(false)
     if (compareBallots(ballot, this.#promised) < 0) return answer(false)
+    if (this.#contradicts(ballot, epoch, change)) return answer(false)
     this.#promised = ballot
     this.#accepted = { ballot, epoch, change }
     return answer(true)
+  }
+
+  #contradicts(ballot: Ballot, epoch: number, change: Change): boolean {
+    const known = this.#accepted
+    if (known?.epoch !== epoch || compareBallots(known.ballot, ballot) !== 0) return false
+    return JSON.stringify(known.change) !== JSON.stringify(change)
   }
 
   /** @param objection why this member wants no other coordinator; null if it would like one */

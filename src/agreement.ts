@@ -16,10 +16,10 @@ import { applyChange, compareBallots, isQuorum } from './roster.ts'
 /** Another member coordinates now, or will: what this one proposes is not chosen any more. */
 export class Deposed extends Error {
   override readonly name = 'Deposed'
-  /** Who said so: it knows more. */
-  readonly by: PeerId
+  /** Who said so and knows more; null if this peer found out by itself. */
+  readonly by: PeerId | null
 
-  constructor(by: PeerId, message: string) {
+  constructor(by: PeerId | null, message: string) {
     super(message)
     this.by = by
   }
@@ -94,28 +94,29 @@ function offer(
           acceptor.see(answer.ballot)
           reject(new Deposed(member.peer, `${member.peer} has promised another coordinator`))
         } else if (answer.epoch < roster.epoch) {
-          await tell(options, member, roster, change)
+          await tell(options, member, roster)
+        } else {
+          reject(new Deposed(null, `${member.peer} has accepted another change under this ballot`))
         }
       } catch (error) {
         if (signal.aborted) reject(signal.reason)
-        // It knows of a roster without this member.
-        if (error instanceof ProtocolError && error.code === 'NOT_MEMBER') {
-          reject(new Deposed(member.peer, error.message))
-        }
+        if (!(error instanceof ProtocolError)) return
+        // It knows of a roster without this member; or of none yet, though it was let in.
+        if (error.code === 'NOT_MEMBER') reject(new Deposed(member.peer, error.message))
+        else if (error.code === 'STALE') await tell(options, member, roster)
       }
     })
   void Promise.all(asked).then(() => resolve())
   return promise
 }
 
-/** Brings a member that has missed epochs up to `roster`. */
+/** Brings a member that has missed epochs, or has never heard that it was let in, up to `roster`. */
 async function tell(
   { network, runId, signal }: AgreementOptions,
   { peer }: Member,
   roster: Roster,
-  change: Change,
 ): Promise<void> {
-  const question = { run: runId, epoch: roster.epoch, change }
+  const question = { run: runId, epoch: roster.epoch, change: null }
   const body = membership.encodeRoster(roster)
   const timeoutMs = TIMEOUTS.rosterMs
   await ask(network, peer, agreement.install, question, { timeoutMs, signal, body }).catch(() => {})
@@ -140,7 +141,8 @@ export async function campaign(options: AgreementOptions, own: Member): Promise<
   let pending: { ballot: Ballot; change: Change } | null = null
   let ahead: PeerId | null = null
   const { promise, resolve } = Promise.withResolvers<void>()
-  const asked = roster.members.map(async ({ id, peer }) => {
+  const asked = roster.members.map(async (member) => {
+    const { id, peer } = member
     try {
       const timeoutMs = TIMEOUTS.rosterMs
       const answer = await ask(network, peer, agreement.promise, question, { timeoutMs, signal })
@@ -169,6 +171,10 @@ export async function campaign(options: AgreementOptions, own: Member): Promise<
         resolve()
       }
       reasons.push((error as Error).message)
+      // It was let in and has never heard of it: it can promise the next time.
+      if (error instanceof ProtocolError && error.code === 'STALE') {
+        await tell(options, member, roster)
+      }
     }
   })
   void Promise.all(asked).then(() => resolve())

@@ -9,8 +9,8 @@ export const TIMEOUTS = {
   discoveryMs: 1_500,
   /** The founder on this machine to publish its address. */
   founderMs: 20_000,
-  /** A welcomed newcomer to appear in a roster: it is let in between two steps. */
-  admissionMs: 300_000,
+  /** A welcomed newcomer, which is let in between two steps, asks again after so long whether it is still waited for. */
+  admissionMs: 10_000,
   /** A member to accept a change of the roster, to promise, or to carry a change out. */
   rosterMs: 5_000,
   /** A member to build its stage's sessions and, if lost, to fetch and average its donors' weights. */
@@ -44,6 +44,8 @@ export const TIMEOUTS = {
   staggerMs: 1_000,
   /** Between two attempts of a member to take over, when it finds no majority. */
   campaignMs: 2_000,
+  /** Nobody of the run to be found who coordinates it, nor a majority that could: then this peer gives up. */
+  strandedMs: 900_000,
   /** A leaving member's stage to be in other hands. */
   drainMs: 60_000,
 } as const
@@ -77,6 +79,9 @@ export const LEARNER_BYTES_MAX = 2 * 1024 ** 3
 
 /** Steps between two comparisons of replicas' weights. */
 export const DIGEST_STEPS = 10
+
+/** How often a member that does not answer is told that the run is over. */
+export const FINISH_ATTEMPTS = 3
 
 /** How often a step is tried before the run is given up. */
 export const STEP_ATTEMPTS = 3

@@ -5,7 +5,7 @@ import * as agreement from '../protocols/agreement.ts'
 import { type Announcement, announce, listen } from '../protocols/announcement.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
-import type { Member as Entry, Roster } from '../protocols/membership.ts'
+import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
@@ -60,9 +60,9 @@ export interface Finished {
 /** What becomes of a member. */
 export type Turn =
   /** Named in a roster for the first time. */
-  | { readonly type: 'admitted' }
-  /** The roster names it as the coordinator. */
-  | { readonly type: 'elected' }
+  | { readonly type: 'admitted'; readonly coordinator: PeerId }
+  /** The roster names it as the coordinator, under a ballot that no other roster had before. */
+  | { readonly type: 'elected'; readonly ballot: Ballot }
   /** The swarm goes on without it. */
   | { readonly type: 'dropped'; readonly reason: string }
   | ({ readonly type: 'finished' } & Finished)
@@ -73,6 +73,8 @@ export interface Coordination {
   leave(from: PeerId, reason: string, patient: boolean): Promise<void>
   report(from: PeerId, question: steps.ReportQuestion): void
   learnt(from: PeerId, question: steps.LearntQuestion): void
+  /** This peer knows of a roster under another ballot, or is in none any more. */
+  depose(reason: string): void
 }
 
 export class Member {
@@ -105,7 +107,7 @@ export class Member {
       own: () => this.own,
       deposed: () => this.#deposed,
       dropped: (reason) => void this.#drop(reason),
-      standIn: (reason) => this.#standIn(reason),
+      standIn: (...how) => this.#standIn(...how),
     })
     void this.#watch.run()
     this.#custody = new Custody({
@@ -289,10 +291,21 @@ export class Member {
     this.#coordination = coordination
   }
 
-  /** The swarm listens to another, or will: from now on this peer follows, once it knows whom. */
-  stepDown(toldBy: PeerId): void {
-    this.#deposed = true
-    void this.#catchUp(toldBy)
+  /**
+   * This peer does not coordinate under this ballot any more. If the roster does not name another yet, the swarm will.
+   * @param toldBy who knows more; null if this peer found out by itself
+   */
+  stepDown(ballot: Ballot, toldBy: PeerId | null): void {
+    const { roster } = this
+    if (roster !== null && compareBallots(roster.ballot, ballot) === 0) this.#deposed = true
+    if (toldBy !== null) void this.#catchUp(toldBy)
+  }
+
+  /** True if this peer is to coordinate under this ballot: the roster may be another since it was elected. */
+  isElected(ballot: Ballot): boolean {
+    const { roster, own } = this
+    if (roster === null || roster.coordinator !== own?.id) return false
+    return compareBallots(roster.ballot, ballot) === 0
   }
 
   /** Writes down how the run ended for this peer, whichever way, and keeps the weights that it holds. */
@@ -333,7 +346,7 @@ export class Member {
 
   #member(): Acceptor {
     if (this.#acceptor !== null) return this.#acceptor
-    throw new ProtocolError('REFUSED', 'this peer is not in a roster')
+    throw new ProtocolError('STALE', 'this peer knows of no roster that it is in')
   }
 
   #coordinates(): Coordination {
@@ -444,7 +457,9 @@ export class Member {
       await this.#drop(`epoch ${roster.epoch} does not name this peer: ${reasonOf(change)}`)
       throw new ProtocolError('NOT_MEMBER', 'this peer is not in that roster')
     }
-    if (before === null) this.#turn({ type: 'admitted' })
+    if (before === null) {
+      this.#turn({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
+    }
     this.#watch.heard()
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
@@ -466,11 +481,12 @@ export class Member {
     this.#custody.stopBuilding('another coordinates now')
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
+    this.#coordination?.depose(`epoch ${roster.epoch} names ${peer}`)
     if (before !== null) {
       const reason = `epoch ${roster.epoch} names it`
       this.#options.journal.write({ type: 'elected', coordinator: peer, reason })
     }
-    if (roster.coordinator === own.id) this.#turn({ type: 'elected' })
+    if (roster.coordinator === own.id) this.#turn({ type: 'elected', ballot: roster.ballot })
   }
 
   /** The swarm goes on without this peer: everything that it knows of it is of the past. */
@@ -481,13 +497,14 @@ export class Member {
     this.#session = Math.max(this.#session + 1, Math.floor(this.#options.clock.now()))
     this.#options.journal.write({ type: 'dropped', reason })
     this.#custody.stopBuilding(reason)
+    this.#coordination?.depose(reason)
     await this.#custody.giveUp()
     this.#turn({ type: 'dropped', reason })
   }
 
   /** Asks for the place of a lost coordinator. */
-  async #standIn(reason: string): Promise<void> {
-    const { journal, clock } = this.#options
+  async #standIn(reason: string, lostMs: number): Promise<void> {
+    const { run, journal, clock } = this.#options
     const { signal } = this.#stopping
     const own = this.own
     if (own === undefined) return
@@ -503,6 +520,12 @@ export class Member {
           journal.write({ type: 'waiting', stages: [], reason: message.slice(0, 2000) })
         }
         this.#complaint = message
+        // Who has missed the word that the run is over finds nobody any more.
+        const { committed } = this
+        if (committed === run.steps) this.#turn({ type: 'finished', committed, failure: null })
+        else if (lostMs > TIMEOUTS.strandedMs) {
+          this.#turn({ type: 'finished', committed, failure: message })
+        }
         return clock.sleep(TIMEOUTS.campaignMs, signal)
       }
     }

@@ -1,5 +1,5 @@
 /** A node: one member of a run, and its coordinator whenever the roster names it. The same in a real and a simulated world. */
-import { type Clock, withDeadline } from '../protocols/clock.ts'
+import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import { withLoopback } from '../protocols/loopback.ts'
 import { hello, leave } from '../protocols/membership.ts'
@@ -54,21 +54,21 @@ async function live(member: Member, options: NodeOptions): Promise<Finished> {
   if (signal.aborted) stop()
   const next = () => Promise.race([member.next(), stopped.promise])
   try {
-    let turn: Turn = await enterRun(member, options, stopped.promise)
+    let turn: Turn = await enterRun(member, options, stopped.promise, true)
     for (;;) {
       switch (turn.type) {
         case 'admitted':
-          journal.write({ type: 'joined', coordinator: coordinatorOf(member.roster!).peer })
+          journal.write({ type: 'joined', coordinator: turn.coordinator })
           turn = await next()
           break
         case 'elected': {
-          const outcome = await lead(member, options)
+          const outcome = member.isElected(turn.ballot) ? await lead(member, options) : null
           if (outcome !== null) return outcome
           turn = await next()
           break
         }
         case 'dropped':
-          turn = await enterRun(member, options, stopped.promise)
+          turn = await enterRun(member, options, stopped.promise, false)
           break
         case 'finished': {
           if (signal.aborted && (await sayFarewell(member, options))) return leftBehind(member)
@@ -84,37 +84,91 @@ async function live(member: Member, options: NodeOptions): Promise<Finished> {
 
 const STOPPED = 'stopped by its user'
 
-/** Founds the run, or is let in by who coordinates it. */
+/**
+ * Founds the run, or is let in by who coordinates it. Whoever was in the run before never founds it: the swarm is
+ * elsewhere, and a second beginning would split it.
+ */
 async function enterRun(
   member: Member,
   options: NodeOptions,
   stopped: Promise<Turn>,
+  mayFound: boolean,
 ): Promise<Turn> {
-  const { clock, journal, network } = options
-  const coordinator = await options.discover((peer) => enter(member, options, peer))
-  if (coordinator === null) {
+  const { clock, journal } = options
+  const discover = () => options.discover((peer) => enter(member, options, peer))
+  let coordinator = mayFound ? await discover() : null
+  if (coordinator === null && mayFound) {
     member.found()
     journal.write({ type: 'founded' })
-    return { type: 'elected' }
+    return { type: 'elected', ballot: member.roster!.ballot }
   }
-  const gone = Promise.withResolvers<never>()
-  gone.promise.catch(() => {})
-  const waiting = new AbortController()
+  const turned = Promise.race([member.next(), stopped])
+  let begun = clock.now()
+  for (;;) {
+    if (coordinator !== null) {
+      const turn = await admission(member, options, turned, coordinator)
+      if (turn !== null) return turn
+      begun = clock.now()
+    }
+    const found = await Promise.race([turned, discover().catch(laterIfNobody)])
+    if (typeof found !== 'string' && found !== null) return found
+    coordinator = found
+    if (coordinator !== null) continue
+    const ms = clock.now() - begun
+    if (ms > TIMEOUTS.strandedMs) {
+      const failure = `nobody of the run has let this peer in for ${ms} ms`
+      return { type: 'finished', committed: 0, failure }
+    }
+    const turn = await Promise.race([turned, clock.sleep(TIMEOUTS.retryMs)])
+    if (turn !== undefined) return turn
+  }
+}
+
+/** For who was in the run before: those who answered then may answer again. */
+function laterIfNobody(error: unknown): null {
+  if (error instanceof InputError) return null
+  throw error
+}
+
+/**
+ * Waits to be named in a roster, which happens between two steps. As long as that takes, asks again from time to time:
+ * who coordinates may have changed and not know of this peer. Null if nobody lets it in any more.
+ */
+async function admission(
+  member: Member,
+  options: NodeOptions,
+  turned: Promise<Turn>,
+  welcomedBy: PeerId,
+): Promise<Turn | null> {
+  const { clock, journal, network } = options
+  const over = new AbortController()
+  let coordinator = welcomedBy
+  let gone = Promise.withResolvers<void>()
   const removeLost = network.onLost((peer) => {
-    if (peer !== coordinator) return
-    gone.reject(new Error(`the coordinator ${peer} went away before it let this peer in`))
+    if (peer === coordinator) gone.resolve()
   })
   try {
-    return await withDeadline(
-      { clock, timeoutMs: TIMEOUTS.admissionMs, signal: waiting.signal },
-      `${coordinator} to name this peer in a roster`,
-      () => Promise.race([member.next(), stopped, gone.promise]),
-    )
+    for (;;) {
+      const again = clock.sleep(TIMEOUTS.admissionMs, over.signal).then(
+        () => null,
+        () => null,
+      )
+      const turn = await Promise.race([turned, gone.promise.then(() => null), again])
+      if (turn !== null) return turn
+      gone = Promise.withResolvers()
+      const answer = await Promise.race([turned, enter(member, options, coordinator)])
+      if (answer === null) return null
+      if (typeof answer !== 'string') return answer
+      coordinator = answer
+    }
   } catch (error) {
-    return { type: 'finished', committed: 0, failure: messageOf(error) }
+    if (!(error instanceof ProtocolError)) throw error
+    const message = `${coordinator} went away before it let this peer in: ${error.message}`
+    journal.write({ type: 'notice', message })
+    return null
   } finally {
     removeLost()
-    waiting.abort(new ProtocolError('REFUSED', 'this peer stops'))
+    over.abort()
   }
 }
 
@@ -141,7 +195,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
     if (error instanceof Deposed) {
       journal.write({ type: 'notice', message: `coordinates no more: ${error.message}` })
       swarm.stop()
-      member.stepDown(error.by)
+      member.stepDown(swarm.term, error.by)
       return null
     }
     if (error instanceof HandedOver || signal.aborted) {

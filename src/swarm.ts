@@ -4,16 +4,16 @@
  */
 import { type Assignment, type Change, JOINS_MAX } from '../protocols/agreement.ts'
 import { ProtocolError } from '../protocols/errors.ts'
-import type { Member as Entry, Roster } from '../protocols/membership.ts'
+import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { ask, type Procedure } from '../protocols/procedure.ts'
 import { hold, type LearntQuestion, type ReportQuestion } from '../protocols/step.ts'
-import { type AgreementOptions, choose, type Proposal } from './agreement.ts'
+import { type AgreementOptions, choose, Deposed, type Proposal } from './agreement.ts'
 import { deviating } from './digests.ts'
 import { installAll, spread } from './install.ts'
 import { Learners } from './learners.ts'
-import { HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
+import { FINISH_ATTEMPTS, HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
 import { isLearnt, type Match, place, planFor, type Situation } from './placement.ts'
@@ -44,6 +44,8 @@ export class HandedOver extends Error {
 type Newcomer = Omit<Entry, 'id' | 'stage' | 'ready'>
 
 export class Swarm implements Coordination {
+  /** The ballot under which this peer coordinates; under another it would be another's, or a later Swarm's, to do so. */
+  readonly term: Ballot
   readonly speeds = new Speeds()
   /** What the last step took; null before the first. */
   stepMs: number | null = null
@@ -51,7 +53,7 @@ export class Swarm implements Coordination {
   readonly #member: Member
   readonly #agreement: AgreementOptions
   readonly #stopping = new AbortController()
-  readonly #joining: Newcomer[] = []
+  #joining: Newcomer[] = []
   /** The stage that a peer insists on holding. */
   readonly #wishes = new Map<PeerId, number | null>()
   readonly #liveness: Liveness
@@ -78,6 +80,7 @@ export class Swarm implements Coordination {
     this.#member = member
     this.#agreement = member.agreement(this.#stopping.signal)
     const { network } = this.#agreement
+    this.term = this.roster.ballot
     this.#wishes.set(network.self, wish)
     this.#liveness = new Liveness({
       ...this.#agreement,
@@ -247,26 +250,40 @@ export class Swarm implements Coordination {
     }
   }
 
-  /** Tells everyone that the run is over. Who cannot be told is gone already. */
+  /** Tells everyone that the run is over. Who cannot be told in a few attempts finds out when nobody answers it. */
   async finish(failure: string | null): Promise<void> {
     // From here on nobody is let in, and who goes away does as it was told.
     this.stop()
-    const { network, runId } = this.#agreement
+    const { network, clock, runId } = this.#agreement
     const question = { run: runId, committed: this.roster.committed, failure }
     const options = { timeoutMs: TIMEOUTS.rosterMs }
-    const others = this.roster.members.filter(({ peer }) => peer !== network.self)
-    await Promise.allSettled(
-      others.map(({ peer }) => ask(network, peer, membership.finish, question, options)),
-    )
+    let untold = this.roster.members.filter(({ peer }) => peer !== network.self)
+    for (let attempt = 1; untold.length > 0 && attempt <= FINISH_ATTEMPTS; attempt++) {
+      if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs)
+      const told = await Promise.allSettled(
+        untold.map(({ peer }) => ask(network, peer, membership.finish, question, options)),
+      )
+      untold = untold.filter((_, i) => isUnsure(told[i]!))
+    }
   }
 
   /** Ends what is under way; the roster stays as it is. */
   stop(): void {
+    this.#end(new ProtocolError('REFUSED', 'this peer does not coordinate any more'))
+  }
+
+  #end(reason: Error): void {
     this.#member.coordinate(null)
-    this.#stopping.abort(new ProtocolError('REFUSED', 'this peer does not coordinate any more'))
+    this.#stopping.abort(reason)
     this.#round.abort(this.#stopping.signal.reason)
     this.#changed.resolve()
-    for (const { gone } of this.#leaving.values()) gone.reject(this.#stopping.signal.reason)
+    const elsewhere = new ProtocolError('STALE', 'this peer does not coordinate any more')
+    for (const { gone } of this.#leaving.values()) gone.reject(elsewhere)
+  }
+
+  /** What is under way ends with Deposed. */
+  depose(reason: string): void {
+    this.#end(new Deposed(null, reason))
   }
 
   async admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> {
@@ -362,9 +379,13 @@ export class Swarm implements Coordination {
     readonly leave?: readonly number[]
   }): Promise<void> {
     const { reason, restart, assign = [], leave = [] } = more
+    // They stay among those who wait until they are in: whoever asks again meanwhile must not be let in twice. Never
+    // more than there are members left: should none of them ever hear of it, those are still a quorum.
+    const left = this.roster.members.length - this.#lost.size - leave.length
+    const join = this.#joining.slice(0, Math.min(JOINS_MAX, left))
     await this.#agree({
       type: 'members',
-      join: this.#joining.splice(0, JOINS_MAX),
+      join,
       leave: [...this.#lost.keys(), ...leave],
       assign: [...assign],
       restart,
@@ -377,11 +398,14 @@ export class Swarm implements Coordination {
   async #agree(proposal: Proposal): Promise<void> {
     const { journal, network } = this.#agreement
     const before = this.roster
-    const { coordinator, ballot } = before
+    this.#stopping.signal.throwIfAborted()
+    const { coordinator } = before
+    const ballot = this.term
     const change: Change = { ...proposal, coordinator, ballot }
     const after = await choose(this.#agreement, ballot, change)
     if (change.type === 'members') {
       for (const id of change.leave) this.#forget(id)
+      this.#joining = this.#joining.filter((each) => !change.join.some((it) => isSame(it, each)))
       journal.write({ type: 'roster', roster: after, reason: change.reason })
     }
     const lost = ({ id }: Entry) => this.#lossOf(id)
@@ -537,6 +561,16 @@ export class Swarm implements Coordination {
     this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
     await this.#changed.promise
   }
+}
+
+/** The same process, not only the same name. */
+function isSame(a: Newcomer, b: Newcomer): boolean {
+  return a.peer === b.peer && a.session === b.session
+}
+
+/** It may not have heard, and may be alive. */
+function isUnsure(told: PromiseSettledResult<unknown>): boolean {
+  return told.status === 'rejected' && isSuspicious(told.reason)
 }
 
 /** A failure that may mean that the peer is gone. */

@@ -23,14 +23,19 @@ export interface WatchOptions {
   deposed(): boolean
   /** The coordinator knows of a roster without this peer. */
   dropped(reason: string): void
-  /** The coordinator is lost, and it is this member's turn. Resolves when it has tried. */
-  standIn(reason: string): Promise<void>
+  /**
+   * The coordinator is lost, and it is this member's turn. Resolves when it has tried.
+   * @param lostMs for how long nobody has coordinated, as far as this member knows
+   */
+  standIn(reason: string, lostMs: number): Promise<void>
 }
 
 export class Watch {
   readonly #options: WatchOptions
   #heardAt: number
   #suspect = false
+  /** When this member first found the coordinator lost; null while it is not. */
+  #lostSince: number | null = null
 
   constructor(options: WatchOptions) {
     this.#options = options
@@ -41,6 +46,7 @@ export class Watch {
   heard(): void {
     this.#heardAt = this.#options.clock.now()
     this.#suspect = false
+    this.#lostSince = null
   }
 
   /** Nothing speaks against the coordinator: it was heard of lately. */
@@ -81,7 +87,9 @@ export class Watch {
     const self = own()
     if (known === null || self === undefined) return
     if (self.id === known.coordinator) {
-      if (deposed()) await standIn('others have promised not to listen to this peer any more')
+      if (deposed()) {
+        await standIn('others have promised not to listen to this peer any more', this.#lostMs())
+      }
       return
     }
     if (this.content) return
@@ -94,7 +102,13 @@ export class Watch {
     // Somebody else has taken over meanwhile, or the coordinator has come back.
     if (roster()?.epoch !== known.epoch || !this.#suspect) return
     const { peer } = coordinatorOf(known)
-    await standIn(`the coordinator ${peer} is lost (${failure})`)
+    await standIn(`the coordinator ${peer} is lost (${failure})`, this.#lostMs())
+  }
+
+  #lostMs(): number {
+    const now = this.#options.clock.now()
+    this.#lostSince ??= now
+    return now - this.#lostSince
   }
 
   /** Null if it answers. */

@@ -1,0 +1,95 @@
+/** What one seed stands for: a swarm, its machines and links, and what is to befall it. */
+
+import { type Run, runSchema } from '../../src/run-schema.ts'
+import { Random } from '../../stages/random.ts'
+import { drawFaults, type FaultName } from '../faults.ts'
+import type { StageMethod } from '../stage.ts'
+
+export interface Case {
+  readonly seed: number
+  readonly run: Run
+  /** That are there from the start. */
+  readonly peers: number
+  /** One way, between the nearest peers and between the farthest. */
+  readonly latencyMs: { readonly least: number; readonly most: number }
+  readonly costMs: (method: StageMethod) => number
+  readonly buildMs: number
+  readonly faults: readonly FaultName[]
+  readonly gapMs: number
+  readonly lengthMs: number
+  readonly calmAtMs: number
+  /** A step's, roughly, of a swarm that is left alone. */
+  readonly stepMs: number
+}
+
+const PEERS = [10, 40] as const
+const STAGES = [2, 6] as const
+const STEPS = [6, 12] as const
+const MICROBATCHES = [2, 8] as const
+
+export function drawCase(seed: number): Case {
+  const random = new Random(`fuzz/${seed}`)
+  const within = ([least, most]: readonly [number, number]) =>
+    least + random.integer(most - least + 1)
+  /** So that small and large are as likely. */
+  const spread = (least: number, most: number) => least * (most / least) ** random.float()
+  const peers = within(PEERS)
+  // Enough for two holders a stage, so that most losses are of replicas.
+  const stages = Math.min(within(STAGES), Math.floor(peers / 2) - 1)
+  const microbatches = within(MICROBATCHES)
+  const least = spread(1, 30)
+  const latencyMs = { least, most: least * spread(1, 4) }
+  const forwardMs = spread(2, 60)
+  const hops = 2 * (stages + 1)
+  const stepMs =
+    hops * (latencyMs.most + forwardMs) + microbatches * 3 * forwardMs + 8 * latencyMs.most
+  const steps = within(STEPS)
+  return {
+    seed,
+    run: runOf({ seed, stages, microbatches, steps, spares: random.integer(3) }),
+    peers,
+    latencyMs,
+    costMs: (method) => COSTS[method] * forwardMs,
+    buildMs: spread(10, 2_000),
+    faults: drawFaults(random),
+    gapMs: stepMs * spread(0.2, 3),
+    lengthMs: Math.max(500, stepMs * spread(0.2, 8)),
+    calmAtMs: stepMs * steps * spread(0.5, 3),
+    stepMs,
+  }
+}
+
+/** In forward passes of a body stage. */
+const COSTS: Readonly<Record<StageMethod, number>> = {
+  forward: 1,
+  forwardKeeping: 1,
+  backward: 2,
+  embed: 0.1,
+  embedBackward: 0.1,
+  lossAndGradient: 1,
+  loss: 0.5,
+  gradientNorm: 0.1,
+  update: 0.5,
+  zeroGradients: 0.1,
+  load: 0.5,
+  optimizerState: 0.1,
+  close: 0,
+}
+
+function runOf(settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' | 'spares'>): Run {
+  return runSchema.parse({
+    format: 'gensyn-run',
+    version: 1,
+    ...settings,
+    wire: 'float32',
+    model: { layers: settings.stages, hiddenSize: 4, heads: 1, keyValueHeads: 1 },
+    microbatch: { batch: 1, context: 2 },
+    data: { source: 'file:none', sha256: '0'.repeat(64), bytes: 1 },
+    evaluation: { everySteps: 4, microbatches: 2 },
+  })
+}
+
+/** Elements of an activation. */
+export function elementsOf({ microbatch, model }: Run): number {
+  return microbatch.batch * microbatch.context * model.hiddenSize
+}

@@ -1,0 +1,250 @@
+/**
+ * What must always hold (the design's I1 to I9), each checked by a small machine of its own, on what peers say, write
+ * and compute. None of them asks the node's code what is right.
+ */
+import type { Change } from '../../protocols/agreement.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { Ballot, Roster } from '../../protocols/membership.ts'
+import type { Json, PeerId } from '../../protocols/network.ts'
+import type { Entry } from '../../src/journal.ts'
+import type { Finished } from '../../src/member.ts'
+import type { Run } from '../../src/run.ts'
+import { initialWeights, sumsOf, updatedWeights } from '../cost-stage.ts'
+import type { Served } from './tap.ts'
+
+/** Says that an invariant is broken, and how. */
+export type Violate = (what: string) => void
+
+/** An update that a peer has made. */
+export interface Updated {
+  readonly peer: PeerId
+  readonly stage: number
+  readonly before: readonly number[]
+  readonly sums: readonly number[]
+}
+
+export interface Checker {
+  served?(served: Served): void
+  /** A peer knows this roster. */
+  roster?(peer: PeerId, roster: Roster): void
+  updated?(update: Updated): void
+  /** The weights of a stage that a peer has just taken. */
+  built?(peer: PeerId, stage: number, strategy: string, weights: readonly number[]): void
+  /** The weights that a peer held when the run was over for it. */
+  kept?(peer: PeerId, stage: number, weights: readonly number[], finished: Finished): void
+  read?(peer: PeerId, step: number, index: number): void
+  wrote?(entry: Entry): void
+  end?(entries: readonly Entry[], committed: number): void
+}
+
+type Invariant = (run: Run, violate: Violate) => Checker
+
+export const INVARIANTS = {
+  /** Exactly once: each update is made of every microbatch of its step, once. */
+  I1: ({ microbatches }, violate) => ({
+    updated({ peer, stage, sums }) {
+      const step = sums[1]! / sums[0]!
+      const expected = sumsOf(step, Array(microbatches).keys())
+      if (same(sums, expected)) return
+      violate(`${peer} updates stage ${stage} with sums ${sums}; step ${step} has ${expected}`)
+    },
+  }),
+
+  /** Same bits: what a stage's holders have is what the sequence of steps makes of what it began with. */
+  I2: (run, violate) => {
+    /** By stage and step: the weights after it; and those that it was rebuilt with, before anyone made a step of them. */
+    const made = new Map<string, readonly number[]>()
+    const rebuilt = new Map<string, (readonly number[])[]>()
+    const committed = new Map<PeerId, number>()
+    for (let stage = 0; stage <= run.stages; stage++) made.set(`${stage}/0`, initialWeights(stage))
+    const known = (stage: number, step: number, weights: readonly number[]) => {
+      const key = `${stage}/${step}`
+      const before = made.get(key)
+      if (before !== undefined && same(before, weights)) return true
+      return rebuilt.get(key)?.some((each) => same(each, weights)) ?? false
+    }
+    return {
+      roster: (peer, roster) => committed.set(peer, roster.committed),
+      updated({ peer, stage, before, sums }) {
+        const step = sums[1]! / sums[0]!
+        if (!known(stage, step - 1, before)) {
+          violate(`${peer} makes step ${step} of other weights of stage ${stage}: ${before}`)
+        }
+        const after = [...updatedWeights(before, sums)]
+        const key = `${stage}/${step}`
+        const others = made.get(key)
+        if (others === undefined) made.set(key, after)
+        else if (!same(others, after)) {
+          violate(`after step ${step} ${peer} has ${after} for stage ${stage}, others ${others}`)
+        }
+      },
+      built(peer, stage, strategy, weights) {
+        const step = committed.get(peer) ?? 0
+        if (strategy !== 'replica' && strategy !== 'seed') {
+          const key = `${stage}/${step}`
+          rebuilt.set(key, [...(rebuilt.get(key) ?? []), weights])
+        } else if (!known(stage, step, weights)) {
+          violate(`${peer} takes stage ${stage} after step ${step} with other weights: ${weights}`)
+        }
+      },
+      kept(peer, stage, weights, finished) {
+        if (known(stage, finished.committed, weights)) return
+        violate(`${peer} ends after step ${finished.committed} with ${weights} for stage ${stage}`)
+      },
+    }
+  },
+
+  /** No fork: one roster an epoch, accepted by a quorum of the one before, and one outcome a step. */
+  I3: (_, violate) => {
+    const rosters = new Map<number, { readonly text: string; readonly roster: Roster }>()
+    const steps = new Map<number, string>()
+    /** By epoch and ballot: what was accepted, and by whom. */
+    const accepted = new Map<
+      string,
+      Map<string, { ballot: Ballot; change: string; by: Set<PeerId> }>
+    >()
+    const chosen = ({ epoch }: Roster): boolean => {
+      const before = rosters.get(epoch - 1)?.roster
+      if (before === undefined) return true
+      for (const { by } of accepted.get(`${epoch}`)?.values() ?? []) {
+        const present = before.members.filter(({ peer }) => by.has(peer))
+        if (2 * present.length > before.members.length) return true
+        const half = 2 * present.length === before.members.length
+        if (half && present.some(({ id }) => id === before.coordinator)) return true
+      }
+      return false
+    }
+    return {
+      served({ protocol, peer, question, outcome }) {
+        if (protocol !== '/gensyn-node/propose/1.0.0' || !('answer' in outcome)) return
+        if (!(outcome.answer as { accepted: boolean }).accepted) return
+        const { epoch, ballot, change } = question as {
+          epoch: number
+          ballot: Ballot
+          change: Change
+        }
+        const text = canonical(change as Json)
+        const key = `${ballot.round}/${ballot.id}`
+        const ballots = accepted.get(`${epoch}`) ?? new Map()
+        accepted.set(`${epoch}`, ballots)
+        const known = ballots.get(key) ?? { ballot, change: text, by: new Set<PeerId>() }
+        ballots.set(key, known)
+        if (known.change !== text) {
+          violate(`two changes for epoch ${epoch} under ballot ${key}: ${known.change} and ${text}`)
+        }
+        known.by.add(peer)
+      },
+      roster(peer, roster) {
+        const text = canonical(roster as Json)
+        const known = rosters.get(roster.epoch)
+        if (known !== undefined) {
+          if (known.text === text) return
+          violate(`epoch ${roster.epoch} is ${text} to ${peer}, and ${known.text} to another`)
+        }
+        if (!chosen(roster)) {
+          violate(`epoch ${roster.epoch} was not accepted by a quorum, and ${peer} knows it`)
+        }
+        rosters.set(roster.epoch, { text, roster })
+        const { committed, learningRate, loss } = roster
+        const outcome = `learning rate ${learningRate}, loss ${loss}`
+        const others = steps.get(committed)
+        steps.set(committed, outcome)
+        if (others === undefined || others === outcome) return
+        violate(`step ${committed} is decided twice: ${outcome}, and ${others}`)
+      },
+    }
+  },
+
+  /** Bounds: a peer's inbox has a limit, and no message is too large to be sent. */
+  I5: ({ microbatches, evaluation }, violate) => {
+    const most = 6 * Math.max(microbatches, evaluation.microbatches) + 1
+    return {
+      served({ protocol, peer, outcome }) {
+        if (protocol !== '/gensyn-node/heartbeat/2.0.0' || !('answer' in outcome)) return
+        const { ready } = outcome.answer as { ready: number }
+        if (ready > most) violate(`${ready} microbatches lie before ${peer}`)
+      },
+      wrote(entry) {
+        if (entry.type === 'refused' && entry.code === 'TOO_LARGE') violate(entry.reason)
+      },
+    }
+  },
+
+  /** Data: what a step trains on is a function of the step, and always as much. */
+  I7: ({ steps, microbatches, microbatch }, violate) => {
+    const tokens = microbatches * microbatch.batch * microbatch.context
+    return {
+      read(peer, step, index) {
+        if (step >= 1 && step <= steps && index >= 0 && index < microbatches) return
+        violate(`${peer} reads microbatch ${index} of step ${step}`)
+      },
+      wrote(entry) {
+        if (entry.type !== 'step' || entry.tokens === tokens) return
+        violate(`step ${entry.step} has ${entry.tokens} tokens, not ${tokens}`)
+      },
+    }
+  },
+
+  /** Nothing unchecked: whatever a peer turns away it turns away with a code, and writes down. */
+  I8: (_, violate) => {
+    const unwritten = new Map<string, number>()
+    const count = (key: string, by: number) => unwritten.set(key, (unwritten.get(key) ?? 0) + by)
+    return {
+      served({ peer, from, protocol, outcome }) {
+        if (!('error' in outcome)) return
+        const { error } = outcome
+        if (!(error instanceof ProtocolError)) {
+          violate(`${peer} fails on ${protocol} with ${(error as Error).stack ?? error}`)
+        } else if (error.definite) {
+          const key = `${peer} ${from} ${protocol} ${error.code}`
+          count(key, -1)
+          if (unwritten.get(key)! < 0) violate(`not in the journal: ${key} ${error.message}`)
+        }
+      },
+      wrote(entry) {
+        if (entry.type !== 'refused') return
+        const { peer, from, protocol, code } = entry
+        count(`${peer} ${from} ${protocol} ${code}`, 1)
+      },
+    }
+  },
+
+  /** One record: every entry can be read again, and every step that is decided has one. */
+  I9: (_, violate) => {
+    const decided = new Set<number>()
+    return {
+      roster: (_, { committed }) => decided.add(committed),
+      wrote(entry) {
+        const text = JSON.stringify(entry)
+        if (canonical(JSON.parse(text)) !== canonical(entry as unknown as Json)) {
+          violate(`does not survive being written: ${text}`)
+        }
+      },
+      end(entries) {
+        const written = new Set(
+          entries.flatMap((entry) => (entry.type === 'committed' ? entry.step : [])),
+        )
+        for (const step of decided) {
+          if (step > 0 && !written.has(step)) violate(`no journal has step ${step}`)
+        }
+      },
+    }
+  },
+} satisfies Record<string, Invariant>
+
+export type InvariantName = keyof typeof INVARIANTS
+
+function same(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((value, i) => Object.is(value, b[i]))
+}
+
+/** JSON with the keys in order; what is undefined is left out, as in JSON. */
+export function canonical(value: Json): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'undefined'
+  const keys = Object.keys(value).filter((key) => value[key] !== undefined)
+  return `{${keys
+    .sort()
+    .map((key) => `${key}:${canonical(value[key]!)}`)
+    .join()}}`
+}

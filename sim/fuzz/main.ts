@@ -1,0 +1,94 @@
+/** `npm run sim:fuzz`: histories of many seeds, on several cores; or the story of one. */
+import { Worker } from 'node:worker_threads'
+import { Command } from 'commander'
+import { systemClock } from '../../protocols/clock.ts'
+import { createTerminal } from '../../src/terminal.ts'
+import { drawCase } from './case.ts'
+import { Play } from './play.ts'
+import { storyOf } from './story.ts'
+import type { Result } from './worker.ts'
+
+interface Options {
+  readonly seeds: string
+  readonly from: string
+  readonly seed?: string
+  readonly workers: string
+  /** Ends with the first seed that fails. */
+  readonly first?: true
+}
+
+/** Seeds that a worker is given at a time. */
+const BATCH = 4
+const PROGRESS_SEEDS = 100
+
+const terminal = createTerminal({ json: false })
+
+const { seeds, from, seed, workers, first } = new Command('sim:fuzz')
+  .option('--seeds <n>', 'how many histories', '100')
+  .option('--from <seed>', 'the first seed', '1')
+  .option('--seed <seed>', 'plays one seed and tells its story')
+  .option('--workers <n>', 'histories at a time', '2')
+  .option('--first', 'stops at the first seed that fails')
+  .parse()
+  .opts<Options>()
+
+if (seed === undefined) await playMany()
+else await tell(Number(seed))
+
+async function tell(one: number): Promise<void> {
+  const outcome = await new Play(drawCase(one)).run()
+  for (const line of storyOf(drawCase(one), outcome)) terminal.line(line)
+  if (outcome.violation !== null) process.exitCode = 1
+}
+
+async function playMany(): Promise<void> {
+  const begun = systemClock.now()
+  const last = Number(from) + Number(seeds) - 1
+  let next = Number(from)
+  const total = { played: 0, violations: 0, stalls: 0, endsLost: 0 }
+  const hear = ({ seed, violation, endsLost }: Result) => {
+    total.played++
+    if (endsLost) total.endsLost++
+    if (violation !== null) {
+      if (violation.invariant === 'I4') total.stalls++
+      else total.violations++
+      const [what] = violation.what.split('\n')
+      terminal.line(
+        `${violation.invariant}: ${what!.slice(0, 400)}\n  npm run sim:fuzz -- --seed ${seed}`,
+      )
+      if (first === true) next = last + 1
+    }
+    if (total.played % PROGRESS_SEEDS === 0) terminal.line(`${total.played} of ${seeds} seeds`)
+  }
+  const batch = () => {
+    const given = []
+    while (given.length < BATCH && next <= last) given.push(next++)
+    return given
+  }
+  await Promise.all(Array.from({ length: Number(workers) }, () => employ(batch, hear)))
+  const seconds = Math.round((systemClock.now() - begun) / 1000)
+  const { played, violations, stalls, endsLost } = total
+  terminal.line(
+    `${played} seeds, ${violations} violations, ${stalls} stalls, ${seconds} s (${endsLost} lost every holder of the ends)`,
+  )
+  if (violations + stalls > 0) process.exitCode = 1
+}
+
+/** Has one worker play batch after batch until there are none. */
+function employ(batch: () => number[], hear: (result: Result) => void): Promise<void> {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url))
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const give = () => {
+    const given = batch()
+    if (given.length > 0) return worker.postMessage(given)
+    void worker.terminate()
+    resolve()
+  }
+  worker.on('error', reject)
+  worker.on('message', (results: Result[]) => {
+    for (const result of results) hear(result)
+    give()
+  })
+  give()
+  return promise
+}

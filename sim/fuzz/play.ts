@@ -1,0 +1,345 @@
+/** Plays the history of one seed with the node's own code, and holds it to the invariants all along. */
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { Roster } from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
+import { createJournal, type Entry } from '../../src/journal.ts'
+import type { Finished } from '../../src/member.ts'
+import { runNode } from '../../src/node.ts'
+import { type Run, runId } from '../../src/run.ts'
+import { Random } from '../../stages/random.ts'
+import type { AnyStage } from '../../stages/stage.ts'
+import { costTokens, createCostStage } from '../cost-stage.ts'
+import { type Theatre, unleash } from '../faults.ts'
+import { VirtualNetwork } from '../network.ts'
+import type { LinkTable } from '../wire.ts'
+import { World, WorldError } from '../world.ts'
+import { type Case, elementsOf } from './case.ts'
+import { type Checker, INVARIANTS, type InvariantName } from './invariants.ts'
+import { type Served, type Tap, tap } from './tap.ts'
+
+export interface Violation {
+  readonly invariant: InvariantName | 'I4' | 'I6'
+  readonly what: string
+}
+
+export interface Outcome {
+  readonly violation: Violation | null
+  /** The ends, which nothing but a copy brings back, had no holder left: the run had to end. */
+  readonly endsLost: boolean
+  /** What struck, and what all peers journaled, in order. */
+  readonly story: readonly (Entry | { readonly at: number; readonly fault: string })[]
+  readonly events: number
+  readonly virtualMs: number
+}
+
+/** From calm until the run must be over: the longest deadlines that may have begun before it, one after another. */
+const PROGRESS_MS = 30 * 60_000
+/** From the first peer's end until all others that are in the run must have ended. */
+const PARTING_MS = 20 * 60_000
+const EVENTS_MAX = 3_000_000
+const PEERS_MAX = 64
+const CONTACT_MS = 1_000
+/** Who looks on asks in this name. */
+const ONLOOKER = 'onlooker'
+const FOUNDER = 'peer-0'
+
+interface Life {
+  readonly tap: Tap
+  ended: Finished | Error | null
+  readonly bornAt: number
+}
+
+export class Play {
+  readonly #case: Case
+  readonly #run: Run
+  readonly #runId: string
+  readonly #world: World
+  readonly #network: VirtualNetwork
+  readonly #random: Random
+  readonly #checkers: readonly Checker[]
+  readonly #lives = new Map<PeerId, Life>()
+  readonly #story: (Entry | { at: number; fault: string })[] = []
+  readonly #entries: Entry[] = []
+  readonly #over = Promise.withResolvers<void>()
+  #violation: Violation | null = null
+  #endsLost = false
+  #newest: Roster | null = null
+  #founded = false
+  /** When a peer first ended with all steps made; null before. */
+  #doneAt: number | null = null
+
+  constructor(given: Case) {
+    this.#case = given
+    this.#run = given.run
+    this.#runId = runId(given.run)
+    this.#world = new World({ seed: given.seed, eventsMax: EVENTS_MAX })
+    this.#random = this.#world.random.stream('play')
+    this.#network = new VirtualNetwork({ world: this.#world, links: linksOf(given), gossip: false })
+    this.#checkers = Object.entries(INVARIANTS).map(([name, invariant]) =>
+      invariant(given.run, (what: string) => this.#violate(name as InvariantName, what)),
+    )
+  }
+
+  async run(): Promise<Outcome> {
+    const { peers, stepMs, faults, gapMs, lengthMs, calmAtMs } = this.#case
+    const world = this.#world
+    this.#start(FOUNDER)
+    for (let i = 1; i < peers; i++) {
+      world.schedule(stepMs * this.#random.float(), 'a peer joins', () => this.#start(`peer-${i}`))
+    }
+    const tell = (fault: string) => this.#story.push({ at: world.clock.now(), fault })
+    const random = world.random.stream('storm')
+    unleash(this.#theatre(), { faults, gapMs, lengthMs, calmAtMs, random, tell })
+    world.schedule(calmAtMs, 'calm', () => {
+      tell('calm')
+      // So many that no stage need wait for somebody to take it.
+      for (let i = 0; this.#network.living.length < this.#run.stages + 3; i++) {
+        if (this.#doneAt === null) this.#start(`late-${i}`)
+        else break
+      }
+    })
+    try {
+      const waitingFor = 'all peers to end'
+      await world.run(this.#over.promise, { waitingFor, untilMs: calmAtMs + PROGRESS_MS })
+    } catch (error) {
+      if (!(error instanceof WorldError)) throw error
+      this.#violate('I4', `${this.#unended()} go on for ever: ${error.message}`)
+    }
+    if (this.#violation === null) {
+      for (const checker of this.#checkers) checker.end?.(this.#entries, this.#run.steps)
+    }
+    return {
+      violation: this.#violation,
+      endsLost: this.#endsLost,
+      story: this.#story,
+      events: world.fired,
+      virtualMs: world.clock.now(),
+    }
+  }
+
+  #theatre(): Theatre {
+    return {
+      world: this.#world,
+      network: this.#network,
+      expendable: () => this.#expendable(),
+      crash: (peer) => {
+        this.#lives.delete(peer)
+        this.#network.crash(peer)
+        this.#look()
+      },
+      start: (peer) => {
+        const { living } = this.#network
+        if (this.#doneAt !== null || living.includes(peer) || living.length >= PEERS_MAX) return
+        this.#start(peer)
+      },
+    }
+  }
+
+  /** Who may crash so that a majority of the roster and a holder of the ends are left. */
+  #expendable(): PeerId[] {
+    const roster = this.#newest
+    if (roster === null) return []
+    const present = roster.members.filter(({ peer, session }) => {
+      const life = this.#lives.get(peer)
+      return life !== undefined && life.ended === null && life.bornAt <= session
+    })
+    const ends = present.filter(({ stage }) => stage === 0)
+    // One blow may take several.
+    const spare = Math.floor(0.3 * this.#network.living.length)
+    if (ends.length === 0 || 2 * (present.length - Math.max(1, spare)) <= roster.members.length)
+      return []
+    const sacred = new Set(ends.slice(0, 2).map(({ peer }) => peer))
+    return this.#network.living.filter((peer) => !sacred.has(peer))
+  }
+
+  #start(name: PeerId): void {
+    const run = this.#run
+    const world = this.#world
+    const own = this.#network.join(name)
+    const { machine } = own
+    const { clock } = machine
+    const look = tap(own, (served) => this.#served(served))
+    const life: Life = { tap: look, ended: null, bornAt: Math.floor(clock.now()) }
+    this.#lives.set(name, life)
+    const held = new Map<number, AnyStage>()
+    const built = (entry: Entry) => {
+      if (entry.type !== 'holding') return
+      const weights = [...held.get(entry.stage)!.weights]
+      for (const checker of this.#checkers) {
+        checker.built?.(name, entry.stage, entry.strategy, weights)
+      }
+    }
+    const record = (entry: Entry) => {
+      if (entry.type === 'refused' && entry.from === ONLOOKER) return
+      this.#story.push(entry)
+      this.#entries.push(entry)
+      built(entry)
+      for (const checker of this.#checkers) checker.wrote?.(entry)
+      if (entry.type === 'elected') this.#readRoster(name)
+    }
+    let kept: { stage: number; weights: number[] } | null = null
+    const finished = runNode({
+      run,
+      runId: this.#runId,
+      network: own,
+      clock,
+      journal: createJournal(name, () => world.clock.now(), [record]),
+      wish: null,
+      lastStep: run.steps,
+      signal: new AbortController().signal,
+      domain: `host-${this.#random.integer(8)}`,
+      discover: async (enter) => {
+        if (name === FOUNDER && !this.#founded) {
+          this.#founded = true
+          return null
+        }
+        for (;;) {
+          if (this.#doneAt !== null) throw new Error('the run is over')
+          const contact = this.#contactFor(name)
+          const entered = contact === undefined ? null : await entering(contact)
+          if (entered !== null) return entered
+          await clock.sleep(CONTACT_MS)
+        }
+        async function entering(contact: PeerId): Promise<PeerId | null> {
+          try {
+            return await enter(await own.connect(`sim://${contact}`, { timeoutMs: 5_000 }))
+          } catch (error) {
+            if (error instanceof ProtocolError) return null
+            throw error
+          }
+        }
+      },
+      createStage: async (index) => {
+        await new Promise<void>((resolve) => {
+          machine.schedule(this.#case.buildMs * machine.slowness, 'building', resolve)
+        })
+        const stage: AnyStage = createCostStage(index, {
+          machine,
+          costMs: this.#case.costMs,
+          stages: run.stages,
+          elements: elementsOf(run),
+          violated: (what) => this.#violate('I6', `${name}: ${what}`),
+          updated: (sums) => {
+            const before = [...stage.weights]
+            for (const checker of this.#checkers) {
+              checker.updated?.({ peer: name, stage: index, before, sums })
+            }
+          },
+        })
+        held.set(index, stage)
+        return stage
+      },
+      loadData: async () => ({
+        training: (step, index) => {
+          for (const checker of this.#checkers) checker.read?.(name, step, index)
+          const tokens = costTokens(step, index, 2)
+          return { tokens, targets: tokens }
+        },
+        heldOut: (index) => {
+          const tokens = costTokens(0, index, 2)
+          return { tokens, targets: tokens }
+        },
+      }),
+      save: async ({ weights }, stage) => {
+        kept = { stage, weights: [...weights] }
+        return name
+      },
+    })
+    finished.then(
+      (outcome) => {
+        if (kept !== null) {
+          for (const checker of this.#checkers) {
+            checker.kept?.(name, kept.stage, kept.weights, outcome)
+          }
+        }
+        this.#end(name, life, outcome)
+        void own.stop()
+      },
+      (error) => {
+        this.#end(name, life, error)
+        void own.stop()
+      },
+    )
+  }
+
+  /** Somebody alive, who may be in the run or not. */
+  #contactFor(name: PeerId): PeerId | undefined {
+    const others = this.#network.living.filter((peer) => peer !== name)
+    return others[this.#random.integer(others.length)]
+  }
+
+  #served(served: Served): void {
+    if (served.from === ONLOOKER) return
+    for (const checker of this.#checkers) checker.served?.(served)
+    if (served.protocol === '/gensyn-node/install/1.0.0') this.#readRoster(served.peer)
+  }
+
+  /** What a peer knows of the roster, at this moment. */
+  #readRoster(peer: PeerId): void {
+    const life = this.#lives.get(peer)
+    if (life === undefined || life.ended !== null) return
+    life.tap.ask(ONLOOKER, '/gensyn-node/roster/2.0.0', { run: this.#runId }).then(
+      ({ body }) => {
+        const roster = JSON.parse(new TextDecoder().decode(body)) as Roster
+        if (roster.epoch > (this.#newest?.epoch ?? -1)) this.#newest = roster
+        for (const checker of this.#checkers) checker.roster?.(peer, roster)
+      },
+      () => {},
+    )
+  }
+
+  #end(name: PeerId, life: Life, outcome: Finished | Error): void {
+    life.ended = outcome
+    if (this.#lives.get(name) !== life) return
+    const done = !(outcome instanceof Error) && outcome.failure === null
+    if (done) {
+      if (outcome.committed !== this.#run.steps) {
+        this.#violate('I4', `${name} is content with ${outcome.committed} steps`)
+      }
+      if (this.#doneAt === null) {
+        this.#doneAt = this.#world.clock.now()
+        this.#world.schedule(PARTING_MS, 'the end of parting', () => {
+          const rest = this.#unended()
+          if (rest !== '') this.#violate('I4', `the run is over, but ${rest} wait on`)
+        })
+      }
+    } else if (this.#doneAt === null) {
+      const why = outcome instanceof Error ? (outcome.stack ?? outcome.message) : outcome.failure!
+      if (why.includes('stage 0 is lost and no strategy')) this.#endsLost = true
+      else if (!this.#endsLost) this.#violate('I4', `${name} gives up: ${why}`)
+    }
+    if (this.#endsLost) this.#over.resolve()
+    this.#look()
+  }
+
+  #look(): void {
+    for (const { ended } of this.#lives.values()) if (ended === null) return
+    this.#over.resolve()
+  }
+
+  #unended(): string {
+    return [...this.#lives].flatMap(([peer, { ended }]) => (ended === null ? peer : [])).join(', ')
+  }
+
+  #violate(invariant: Violation['invariant'], what: string): void {
+    this.#violation ??= { invariant, what }
+    this.#over.resolve()
+  }
+}
+
+/** Peers lie on a ring; the farther apart, the longer the way. */
+function linksOf({ latencyMs: { least, most }, seed }: Case): LinkTable {
+  const places = new Map<PeerId, number>()
+  const placeOf = (peer: PeerId) => {
+    const known = places.get(peer)
+    if (known !== undefined) return known
+    const place = new Random(`${seed}/place/${peer}`).float()
+    places.set(peer, place)
+    return place
+  }
+  return (from, to) => {
+    const apart = Math.abs(placeOf(from) - placeOf(to))
+    const far = 2 * Math.min(apart, 1 - apart)
+    return { latencyMs: least + (most - least) * far, bytesPerMs: 10_000 }
+  }
+}
