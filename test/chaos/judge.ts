@@ -128,7 +128,11 @@ function faultVerdict(
   const { fault, victims, at, step } = hit
   const later = entries.filter((entry) => entry.at >= at)
   const noticed = victims.map(({ peer, coordinated }) => {
-    const sign = later.find((entry) =>
+    const again = hits.find(
+      (other) => other.at > at && other.victims.some((victim) => victim.peer === peer),
+    )
+    const before = later.filter((entry) => again === undefined || entry.at < again.at)
+    const sign = before.find((entry) =>
       coordinated
         ? entry.type === 'elected' && entry.coordinator !== peer
         : entry.type === 'lost' && entry.lost === peer,

@@ -8,13 +8,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { createSingleProcess } from '../../bench/single-process.ts'
-import { splitText } from '../../src/corpus.ts'
 import { newRun } from '../../src/init.ts'
+import type { Run } from '../../src/run.ts'
 import { sampleText } from '../fixtures/text.ts'
 import { drainAll } from './drains.ts'
 import { faultNamed } from './faults.ts'
 import { type FaultVerdict, judge } from './judge.ts'
+import { undisturbed } from './reference.ts'
 import { playRound } from './round.ts'
 import { type Swarm, settingsFor } from './swarm.ts'
 
@@ -37,18 +37,14 @@ const [rounds, steps, seed] = [Number(values.rounds), Number(values.steps), Numb
 const drainCount = Number(values.drains)
 const only = values.fault === undefined ? undefined : faultNamed(values.fault)
 
-/** The losses that nobody disturbs, of one process. */
-async function undisturbed(steps: number): Promise<number[]> {
+/** The run of all rounds. */
+async function runOf(): Promise<Run> {
   const folder = mkdtempSync(join(tmpdir(), 'gensyn-chaos-'))
   const text = join(folder, 'text.txt')
   writeFileSync(text, sampleText())
   const run = await newRun(settingsFor(steps), text, folder)
-  const single = await createSingleProcess(run, splitText(run, Buffer.from(sampleText())), 1)
-  const losses: number[] = []
-  for (let step = 1; step <= steps; step++) losses.push(await single.step(step))
-  await single.close()
   rmSync(folder, { recursive: true })
-  return losses
+  return run
 }
 
 function keepJournals(name: string, swarm: Swarm): string {
@@ -72,7 +68,7 @@ function worst(faults: readonly FaultVerdict[], key: 'noticedMs' | 'onMs', signa
 async function drains(count: number): Promise<boolean> {
   const { drained, problems, steps, entries, swarm } = await drainAll(count, log)
   const run = { ...swarm.run, steps }
-  const reference = await undisturbed(steps)
+  const reference = await undisturbed(run, steps)
   const verdict = judge({ entries, run, hits: [], exits: [], reference })
   const all = [...problems, ...verdict.problems]
   for (const problem of all) log(`FAILED: ${problem}`)
@@ -83,7 +79,7 @@ async function drains(count: number): Promise<boolean> {
 }
 
 async function chaos(): Promise<boolean> {
-  const reference = await undisturbed(steps)
+  const reference = await undisturbed(await runOf(), steps)
   const rows: string[] = []
   let passed = 0
   for (let i = 0; i < rounds; i++) {

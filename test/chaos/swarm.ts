@@ -41,6 +41,8 @@ export interface SwarmSettings {
   /** Processes. */
   readonly size: number
   readonly steps: number
+  /** Of the run, where they differ from those of a round. */
+  readonly run?: Partial<typeof SETTINGS>
   /** More arguments of a process. */
   argsOf?(number: number): readonly string[]
 }
@@ -73,12 +75,17 @@ export class Swarm {
   }
 
   static async start(settings: SwarmSettings): Promise<Swarm> {
-    const { size, steps } = settings
+    const { size, steps, run } = settings
     const swarm = new Swarm(mkdtempSync(join(tmpdir(), 'gensyn-chaos-')), settings)
     const data = join(swarm.#folder, 'text.txt')
     writeFileSync(data, sampleText())
     const out = swarm.runPath
-    swarm.run = await initRun({ out, data, force: false, settings: settingsFor(steps) })
+    swarm.run = await initRun({
+      out,
+      data,
+      force: false,
+      settings: { ...settingsFor(steps), ...run },
+    })
     swarm.launch()
     await swarm.until('the first process to found the run', () => swarm.coordinator !== '')
     for (let i = 1; i < size; i++) swarm.launch()
