@@ -23,6 +23,8 @@ export const memberSchema = z.strictObject({
   domain,
   /** 0 is the ends, 1..S the body, null a spare. */
   stage: count.nullable(),
+  /** False for one that still learns its stage's state from those that hold it: it has no part in any step yet. */
+  ready: z.boolean(),
 })
 export type Member = z.infer<typeof memberSchema>
 
@@ -31,7 +33,7 @@ export const ballotSchema = z.strictObject({ round: count, id: count })
 export type Ballot = z.infer<typeof ballotSchema>
 
 /** What the swarm has agreed on, as of one epoch. Members stand in the order of their joining. */
-export const rosterSchema = z.strictObject({
+const rosterSchema = z.strictObject({
   epoch: count,
   /** The epoch that last emptied the gradient sums: with the step it fences all work. */
   since: count,

@@ -2,33 +2,26 @@
 import { decodeTensor, wireBuffer, wireBytes } from '../protocols/codec.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { MicrobatchHeader } from '../protocols/microbatch.ts'
-import { ask } from '../protocols/procedure.ts'
-import {
-  type EvaluateQuestion,
-  type GradientsQuestion,
-  gradients,
-  type PrepareAnswer,
-  type PrepareQuestion,
-  type ReduceQuestion,
+import type {
+  EvaluateQuestion,
+  GradientsQuestion,
+  PrepareAnswer,
+  PrepareQuestion,
+  ReduceQuestion,
 } from '../protocols/step.ts'
-import {
-  bytesOf,
-  checkHash,
-  intoChunk,
-  type StatePart,
-  sha256,
-  type WeightsAnswer,
-} from '../protocols/weights.ts'
+import { bytesOf, type StatePart, sha256, type WeightsAnswer } from '../protocols/weights.ts'
 import type { AnyStage, OptimizerState, Update } from '../stages/stage.ts'
+import { fetchGradients } from './fetch-gradients.ts'
 import { allFinite } from './finite.ts'
-import { TIMEOUTS } from './limits.ts'
 import { type Fence, Pipeline, type PipelineOptions } from './pipeline.ts'
 import { normOf, reduceSums } from './reduce.ts'
 import type { Run } from './run.ts'
+import { updateOf } from './update.ts'
 
 export interface HoldingOptions
   extends Omit<PipelineOptions, 'shape' | 'wire' | 'inFlight' | 'microbatches'> {
   readonly run: Run
+  readonly runId: string
   /** Of this member. */
   readonly ownId: number
   /** Multiplies the learning rate; above 1 for a stage that was rebuilt. */
@@ -42,7 +35,7 @@ export interface HoldingOptions
 /** The sums of all replicas, as far as they are brought together. */
 interface Total {
   readonly fence: Fence
-  /** Of several replicas: it lies in a buffer of its own, not in the stage's sums. */
+  /** With others: it lies in a buffer of its own, not in the stage's sums. */
   readonly shared: boolean
   /** Of the mean gradient, before clipping; null until all is there. */
   norm: number | null
@@ -59,6 +52,12 @@ interface Prepared {
   readonly owned: PromiseWithResolvers<Float32Array | null>
 }
 
+/** A stage's state after some step. */
+interface Frozen extends OptimizerState {
+  readonly weights: Float32Array
+  readonly norm: number | null
+}
+
 export class Holding {
   readonly index: number
   readonly stage: AnyStage
@@ -71,6 +70,8 @@ export class Holding {
   #total: Total | null = null
   /** Totals of replicas; a stage with one holder needs none. */
   #totals: Float32Array | null = null
+  /** States after earlier steps, for those that learn the stage: they take longer than a step to fetch it. */
+  readonly #frozen = new Map<number, Frozen>()
   /** A copy of the moments after the last step, made for whoever asks for them. */
   #moments: Promise<OptimizerState> | null = null
 
@@ -147,10 +148,9 @@ export class Holding {
   }
 
   /** Brings the sums of all replicas together; gives the norm of the mean gradient. */
-  async reduce({ version, holders, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
+  async reduce({ version, holders, shared, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
     const { owned } = this.#current(fence, version)
     const { run, ownId: own } = this.#options
-    const shared = holders.length > 1
     const total: Total = { fence, shared, norm: null }
     this.#total = total
     let norm: number
@@ -165,8 +165,7 @@ export class Holding {
         own,
         sums,
         totals,
-        fetch: (from, kind, offset, into) =>
-          this.#fetch({ ...fence, version }, from, kind, offset, into),
+        fetch: fetchGradients(this.#options, this.index, { ...fence, version }),
         owned: () => owned.resolve(totals),
       })
       norm = normOf(totals)
@@ -214,12 +213,8 @@ export class Holding {
     if (norm == null || !this.canCommit(step)) {
       throw new ProtocolError('STALE', `step ${step} is not prepared here`)
     }
-    const { clipNorm } = this.#options.run.optimizer
-    const clip = Math.min(1, clipNorm / (norm + 1e-6))
-    const update = {
-      learningRate: learningRate * this.#options.learningRateScale,
-      gradientScale: clip / this.#options.run.microbatches,
-    }
+    const { run, learningRateScale } = this.#options
+    const update = updateOf(run, norm, learningRate * learningRateScale)
     if (this.#total!.shared) this.stage.sums.set(this.#totals!)
     this.#forget()
     this.#moments = null
@@ -233,8 +228,27 @@ export class Holding {
     return this.#pipeline.evaluate(question)
   }
 
+  /** Keeps a copy of the state as it is after `step`, until `thaw`. */
+  async freeze(step: number): Promise<void> {
+    if (this.#frozen.has(step)) return
+    const weights = new Float32Array(this.stage.weights)
+    const optimizer = await this.stage.optimizerState()
+    this.#frozen.set(step, { weights, ...optimizer, norm: this.#norm })
+  }
+
+  /** Nobody learns this stage any more. */
+  thaw(): void {
+    this.#frozen.clear()
+  }
+
+  /** The state after that step is kept, though it has been updated since. */
+  hasFrozen(step: number): boolean {
+    return this.#frozen.has(step)
+  }
+
   /** A chunk of the stage's state for another peer's recovery, or for one more replica. */
   async donate(
+    step: number,
     part: StatePart,
     offset: number,
     length: number,
@@ -243,21 +257,25 @@ export class Holding {
     if (offset + length > weights.length) {
       throw new ProtocolError('WRONG_SHAPE', `stage ${this.index} has ${weights.length} weights`)
     }
-    let source: Float32Array = weights
-    if (part !== 'weights') {
-      this.#moments ??= this.stage.optimizerState()
-      source = (await this.#moments)[part]
-    }
+    const frozen = this.#frozen.get(step)
+    const state = frozen ?? { norm: this.#norm, updates: this.#updates }
+    const source = frozen?.[part] ?? (await this.#live(part))
     // A copy, since the next update writes to the weights while the chunk may still be on its way.
     const body = bytesOf(source.slice(offset, offset + length))
     const answer = {
       sha256: sha256(body),
       total: weights.length,
-      norm: this.#norm,
-      updates: this.#updates,
+      norm: state.norm,
+      updates: state.updates,
       learningRateScale: this.#options.learningRateScale,
     }
     return { answer, body }
+  }
+
+  async #live(part: StatePart): Promise<Float32Array> {
+    if (part === 'weights') return this.stage.weights
+    this.#moments ??= this.stage.optimizerState()
+    return (await this.#moments)[part]
   }
 
   async close(): Promise<void> {
@@ -277,25 +295,6 @@ export class Holding {
     this.#prepared?.owned.resolve(null)
     this.#prepared = null
     this.#total = null
-  }
-
-  async #fetch(
-    fence: Fence & { version: number },
-    from: number,
-    kind: 'sum' | 'total',
-    offset: number,
-    into: Float32Array,
-  ): Promise<void> {
-    const { network, peerOf } = this.#options
-    const peer = peerOf(from)
-    if (peer === undefined) throw new ProtocolError('NOT_MEMBER', `member ${from} is gone`)
-    const what = `${kind} of stage ${this.index} from ${peer}, elements from ${offset}`
-    const question = { ...fence, stage: this.index, kind, offset, length: into.length }
-    const accept = intoChunk(what, into)
-    const options = { timeoutMs: TIMEOUTS.gradientsMs, accept }
-    const { sha256 } = await ask(network, peer, gradients, question, options)
-    checkHash(what, into, sha256)
-    if (!allFinite(into)) throw new ProtocolError('NON_FINITE', `${what}: not finite`)
   }
 }
 

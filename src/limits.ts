@@ -72,6 +72,9 @@ export const JOURNEY_ATTEMPTS = 4
 /** Holders of a stage that a new replica fetches its state from at once. */
 export const DONORS_MAX = 4
 
+/** Gradients that a member keeps while it fetches the state of the stage that they belong to. */
+export const LEARNER_BYTES_MAX = 2 * 1024 ** 3
+
 /** Steps between two comparisons of replicas' weights. */
 export const DIGEST_STEPS = 10
 

@@ -20,7 +20,7 @@ const DRIVER = 10
 const PEERS: Record<number, string> = { 10: 'd', 11: 'a', 12: 'me', 13: 'twin' }
 /** The plan of a step of two microbatches, as this holder gets it. */
 const plan = { ...fence, version: 0, expected: [0, 1], drives: [] }
-const alone = { ...fence, version: 0, holders: [{ id: 12, counted: 2 }] }
+const alone = { ...fence, version: 0, shared: false, holders: [{ id: 12, counted: 2 }] }
 
 /** A stage whose gradient sum is a number: the sum of all output gradients that it was given. */
 class CountingStage {
@@ -104,6 +104,7 @@ beforeEach(async () => {
     stage: stage as BodyStage,
     stageIndex: 2,
     ownId: 12,
+    runId: 'r',
     norm: null,
     updates: 0,
     peerOf: (id) => PEERS[id],
@@ -141,7 +142,7 @@ test('counts each microbatch once, whatever arrives twice, and applies the mean,
   // Norm 4 clipped to 1, over 2 microbatches; learning rate times the stage's own 1.1.
   expect(stage.updates[0]!.gradientScale).toBeCloseTo(1 / 4 / 2, 6)
   expect(stage.updates[0]!.learningRate).toBeCloseTo(0.11, 12)
-  const { answer: facts } = await holding.donate('weights', 0, 4)
+  const { answer: facts } = await holding.donate(8, 'weights', 0, 4)
   expect(facts).toMatchObject({ norm: 4, total: 4, updates: 1, learningRateScale: 1.1 })
 })
 
@@ -245,6 +246,6 @@ test('a replica that is told late to add up lets the one that asks already wait 
   const early = holding.gradients(range)
   // The twin does not answer, so that this one never has its half of the total.
   answer = () => new Promise(() => {})
-  void holding.reduce({ ...fence, version: 0, holders })
+  void holding.reduce({ ...fence, version: 0, shared: true, holders })
   expect((await early).body).toEqual(bytesOf(new Float32Array([1, 2])))
 })
