@@ -142,8 +142,8 @@ export class Swarm {
 
   /** Running holders, in the order of the roster. */
   get holders(): Process[] {
-    return this.#members.flatMap(({ peer, stage }) =>
-      stage === null ? [] : (this.processOf(peer) ?? []),
+    return this.#members.flatMap(({ peer, stage, ready }) =>
+      stage === null || !ready ? [] : (this.processOf(peer) ?? []),
     )
   }
 
