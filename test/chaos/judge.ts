@@ -128,10 +128,9 @@ function faultVerdict(
   const { fault, victims, at, step } = hit
   const later = entries.filter((entry) => entry.at >= at)
   const noticed = victims.map(({ peer, coordinated }) => {
-    const again = hits.find(
-      (other) => other.at > at && other.victims.some((victim) => victim.peer === peer),
-    )
-    const before = later.filter((entry) => again === undefined || entry.at < again.at)
+    // What befalls the victim later is another fault's.
+    const next = hits.find((other) => other.at > at && other.step > step)
+    const before = later.filter((entry) => next === undefined || entry.at < next.at)
     const sign = before.find((entry) =>
       coordinated
         ? entry.type === 'elected' && entry.coordinator !== peer
