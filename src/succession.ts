@@ -1,5 +1,6 @@
 /** How a member takes the place of a coordinator that is lost. */
 import type { Change } from '../protocols/agreement.ts'
+import { ProtocolError } from '../protocols/errors.ts'
 import type { Member } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { type AgreementOptions, campaign, choose, Deposed } from './agreement.ts'
@@ -39,7 +40,13 @@ export async function takeOver(
     const before = acceptor.roster
     try {
       const after = await choose(options, ballot, change)
-      await installAll(options, before, after, change)
+      // What was pending may still name the lost one, which would be waited for until the deadline.
+      const never = new Promise<never>(() => {})
+      const givenUp = ({ id }: Member) =>
+        id === lost && id !== own.id
+          ? Promise.reject(new ProtocolError('PEER_LOST', reason))
+          : never
+      await installAll(options, before, after, change, givenUp)
     } catch (error) {
       if (error instanceof Deposed) return { result: 'refused', reason: error.message }
       throw error

@@ -5,7 +5,7 @@
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import { heartbeat, type Member, type Roster } from '../protocols/membership.ts'
-import type { Network } from '../protocols/network.ts'
+import type { Network, PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
 import { TIMEOUTS } from './limits.ts'
 import { coordinatorOf } from './roster.ts'
@@ -33,7 +33,11 @@ export interface WatchOptions {
 export class Watch {
   readonly #options: WatchOptions
   #heardAt: number
-  #suspect = false
+  /**
+   * The coordinator whose connection broke, or who did not answer, until it answers. What comes of it unasked is no sign of
+   * life: a dead one's last words may be read after its connection was seen to break.
+   */
+  #suspect: PeerId | null = null
   /** When this member first found the coordinator lost; null while it is not. */
   #lostSince: number | null = null
 
@@ -45,13 +49,13 @@ export class Watch {
   /** The coordinator has just said something. */
   heard(): void {
     this.#heardAt = this.#options.clock.now()
-    this.#suspect = false
-    this.#lostSince = null
   }
 
   /** Nothing speaks against the coordinator: it was heard of lately. */
   get content(): boolean {
-    return !this.#suspect && this.#silentMs < TIMEOUTS.silenceMs
+    const known = this.#options.roster()
+    const suspected = known !== null && this.#suspect === coordinatorOf(known).peer
+    return !suspected && this.#silentMs < TIMEOUTS.silenceMs
   }
 
   get #silentMs(): number {
@@ -65,7 +69,7 @@ export class Watch {
     const removeLost = network.onLost((peer) => {
       const known = roster()
       if (known === null || peer !== coordinatorOf(known).peer) return
-      this.#suspect = true
+      this.#suspect = peer
       broken.resolve()
       broken = Promise.withResolvers()
     })
@@ -92,17 +96,28 @@ export class Watch {
       }
       return
     }
-    if (this.content) return
+    if (this.content) {
+      this.#lostSince = null
+      return
+    }
     const failure = await this.#failureOf(known)
-    if (failure === null) return this.heard()
-    this.#suspect = true
+    if (failure === null) return this.#answered()
+    const { peer } = coordinatorOf(known)
+    this.#suspect = peer
+    const since = clock.now()
     const others = known.members.filter(({ id }) => id !== known.coordinator)
     const rank = others.findIndex(({ id }) => id === self.id)
     await clock.sleep(rank * TIMEOUTS.staggerMs, signal)
     // Somebody else has taken over meanwhile, or the coordinator has come back.
-    if (roster()?.epoch !== known.epoch || !this.#suspect) return
-    const { peer } = coordinatorOf(known)
+    if (roster()?.epoch !== known.epoch) return
+    if (this.#heardAt > since && (await this.#failureOf(known)) === null) return this.#answered()
     await standIn(`the coordinator ${peer} is lost (${failure})`, this.#lostMs())
+  }
+
+  #answered(): void {
+    this.#suspect = null
+    this.#lostSince = null
+    this.heard()
   }
 
   #lostMs(): number {

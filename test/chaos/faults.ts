@@ -69,7 +69,7 @@ const FAULTS = {
   'kill a whole stage': { victims: 'whole stage', signal: 'SIGKILL', returns: 'missed' },
 } as const satisfies Record<string, Fault>
 
-export type FaultName = keyof typeof FAULTS
+type FaultName = keyof typeof FAULTS
 
 /** When a fault comes, by what the swarm has just done. */
 const MOMENTS = {
@@ -113,8 +113,9 @@ export interface PlanOptions {
   readonly only: FaultName | undefined
 }
 
-export function isFault(name: string): name is FaultName {
-  return Object.hasOwn(FAULTS, name)
+export function faultNamed(name: string): FaultName {
+  if (Object.hasOwn(FAULTS, name)) return name as FaultName
+  throw new Error(`no fault is named "${name}"; there are ${Object.keys(FAULTS).join(', ')}`)
 }
 
 /** The faults of a round. */

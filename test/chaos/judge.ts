@@ -128,7 +128,10 @@ function faultVerdict(
   const { fault, victims, at, step } = hit
   const later = entries.filter((entry) => entry.at >= at)
   const noticed = victims.map(({ peer, coordinated }) => {
-    const sign = later.find((entry) =>
+    // What befalls the victim later is another fault's.
+    const next = hits.find((other) => other.at > at && other.step > step)
+    const before = later.filter((entry) => next === undefined || entry.at < next.at)
+    const sign = before.find((entry) =>
       coordinated
         ? entry.type === 'elected' && entry.coordinator !== peer
         : entry.type === 'lost' && entry.lost === peer,

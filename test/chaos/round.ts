@@ -33,7 +33,7 @@ const PRELUDE = {
 export async function playRound(options: RoundOptions): Promise<Verdict & { swarm: Swarm }> {
   const { seed, size, steps, reference, log } = options
   const random = new Random('chaos').stream(seed)
-  const swarm = await Swarm.start(size, steps)
+  const swarm = await Swarm.start({ size, steps })
   const hits: Hit[] = []
   const problems: string[] = []
   try {

@@ -14,6 +14,8 @@ import type { Run } from '../../src/run.ts'
 import { sampleText } from '../fixtures/text.ts'
 
 export interface Process {
+  /** In the order of starting, from 0. */
+  readonly number: number
   readonly pid: number
   /** '' until it has said its name. */
   peer: string
@@ -35,6 +37,16 @@ const SETTINGS = {
   evaluateEvery: '1000',
 }
 
+export interface SwarmSettings {
+  /** Processes. */
+  readonly size: number
+  readonly steps: number
+  /** Of the run, where they differ from those of a round. */
+  readonly run?: Partial<typeof SETTINGS>
+  /** More arguments of a process. */
+  argsOf?(number: number): readonly string[]
+}
+
 export function settingsFor(steps: number) {
   return { ...SETTINGS, steps: String(steps) }
 }
@@ -47,6 +59,7 @@ export class Swarm {
   readonly complaints: string[] = []
   readonly processes: Process[] = []
   readonly #folder: string
+  readonly #settings: SwarmSettings
   readonly #children = new Children()
   readonly #watchers = new Set<(entry: Entry | null) => void>()
   #members: readonly Member[] = []
@@ -56,17 +69,23 @@ export class Swarm {
   coordinator = ''
   run!: Run
 
-  private constructor(folder: string) {
+  private constructor(folder: string, settings: SwarmSettings) {
     this.#folder = folder
+    this.#settings = settings
   }
 
-  /** @param size processes */
-  static async start(size: number, steps: number): Promise<Swarm> {
-    const swarm = new Swarm(mkdtempSync(join(tmpdir(), 'gensyn-chaos-')))
+  static async start(settings: SwarmSettings): Promise<Swarm> {
+    const { size, steps, run } = settings
+    const swarm = new Swarm(mkdtempSync(join(tmpdir(), 'gensyn-chaos-')), settings)
     const data = join(swarm.#folder, 'text.txt')
     writeFileSync(data, sampleText())
-    const settings = settingsFor(steps)
-    swarm.run = await initRun({ out: swarm.runPath, data, force: false, settings })
+    const out = swarm.runPath
+    swarm.run = await initRun({
+      out,
+      data,
+      force: false,
+      settings: { ...settingsFor(steps), ...run },
+    })
     swarm.launch()
     await swarm.until('the first process to found the run', () => swarm.coordinator !== '')
     for (let i = 1; i < size; i++) swarm.launch()
@@ -78,7 +97,9 @@ export class Swarm {
   }
 
   /** Starts a process in the first data directory slot that is free: that of one that was killed, if there is any. */
-  launch(...more: string[]): Process {
+  launch(): Process {
+    const number = this.processes.length
+    const more = this.#settings.argsOf?.(number) ?? []
     const files = ['--run', this.runPath, '--data-dir', join(this.#folder, 'state')]
     const args = ['join', ...files, '--threads', '1', '--no-mdns', '--provider', 'cpu', ...more]
     const child = this.#children.start(
@@ -87,7 +108,7 @@ export class Swarm {
       (complaint) => this.complaints.push(`[${child.pid}] ${complaint}`),
     )
     const { pid, exited } = child
-    const started: Process = { pid, exited, peer: '', state: 'running', joined: false }
+    const started: Process = { number, pid, exited, peer: '', state: 'running', joined: false }
     this.processes.push(started)
     void exited.then(() => {
       started.state = 'ended'
@@ -121,8 +142,8 @@ export class Swarm {
 
   /** Running holders, in the order of the roster. */
   get holders(): Process[] {
-    return this.#members.flatMap(({ peer, stage }) =>
-      stage === null ? [] : (this.processOf(peer) ?? []),
+    return this.#members.flatMap(({ peer, stage, ready }) =>
+      stage === null || !ready ? [] : (this.processOf(peer) ?? []),
     )
   }
 

@@ -72,6 +72,16 @@ const CASES: readonly Case[] = [
     says: [/\/ip4\/127\.0\.0\.1\/tcp\/1/, /correct --bootstrap/],
   },
   {
+    name: 'a spot notice where there is no cloud',
+    args: [...JOIN, '--no-mdns', '--spot', 'gcp', '--spot-url', 'http://127.0.0.1:1'],
+    says: [/--spot gcp/, /127\.0\.0\.1:1/, /--spot off/],
+  },
+  {
+    name: 'a failure domain that is a story',
+    args: [...JOIN, '--domain', 'x'.repeat(65)],
+    says: [/--domain/, /64 characters/],
+  },
+  {
     name: 'an address that is none',
     args: [...JOIN, '--listen', 'localhost:4001'],
     says: [/localhost:4001/],

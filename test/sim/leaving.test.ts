@@ -48,6 +48,7 @@ describe('ten notices at ten moments of a step', () => {
       const [handed] = entriesOf(swarm.entries, 'held').filter(({ cause }) => cause === 'replica')
       expect(handed!.at).toBeLessThanOrEqual(gone.at)
       expect(gone.committed).toBeLessThan(STEPS)
+      expect(gone).toMatchObject({ left: true, failure: null })
       const steps = entriesOf(swarm.entries, 'step').map(({ step }) => step)
       expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
       for (const { counted } of entriesOf(swarm.entries, 'step')) {

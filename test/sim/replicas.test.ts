@@ -46,6 +46,8 @@ let undisturbed: Map<number, Float32Array>
 /** When the step that is to be disturbed begins and ends, in virtual ms. */
 let from: number
 let to: number
+/** When the first holder has applied it. */
+let applied: number
 let holders: { peer: string; stage: number }[]
 
 beforeAll(async () => {
@@ -57,6 +59,8 @@ beforeAll(async () => {
   const steps = entriesOf(swarm.entries, 'step')
   from = steps[DISTURBED - 2]!.at
   to = steps[DISTURBED - 1]!.at
+  const committed = entriesOf(swarm.entries, 'committed')
+  applied = committed.find(({ step }) => step === DISTURBED)!.at
   const { members } = entriesOf(swarm.entries, 'roster').at(-1)!.roster
   holders = members.map(({ peer, stage }) => ({ peer, stage: stage! }))
 })
@@ -89,4 +93,26 @@ describe('a replica is killed in the middle of a step', () => {
       expect(noticed.length).toBeGreaterThan(0)
     },
   )
+})
+
+test('a replica that freezes while a step is applied is waited for only until it is missed', async () => {
+  const swarm = await started()
+  const victim = holders.find(({ peer }) => peer !== 'peer-1')!.peer
+  // All have agreed that the step is made, and are being told so.
+  const frozenAt = applied - 30
+  swarm.world.schedule(frozenAt, 'a replica freezes', () => {
+    swarm.network.machineOf(victim).freeze()
+  })
+  let made: number | null = null
+  swarm.onEntry((entry) => {
+    if (made !== null || entry.type !== 'step' || entry.step !== DISTURBED) return
+    made = entry.at
+    swarm.kill(victim)
+  })
+  await swarm.end()
+  // A heartbeat, silence after it, one question more; the connection stands all the time.
+  expect(made! - frozenAt).toBeLessThan(10_000)
+  expect(made! - frozenAt).toBeGreaterThan(5_000)
+  const steps = entriesOf(swarm.entries, 'step').map(({ step }) => step)
+  expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
 })

@@ -1,0 +1,46 @@
+/** Replicas in real processes: whoever is killed or stands still, the run goes on as if nothing had been. */
+import { expect, onTestFinished, test } from 'vitest'
+import { judge } from '../chaos/judge.ts'
+import { undisturbed } from '../chaos/reference.ts'
+import { Swarm } from '../chaos/swarm.ts'
+
+/** Two stages: the ends with a twin, the body, and a spare. */
+async function started(): Promise<Swarm> {
+  const swarm = await Swarm.start({ size: 4, steps: 100_000, run: { stages: '1', layers: '1' } })
+  onTestFinished(() => swarm.close())
+  await swarm.until('a whole swarm at work', () => swarm.whole && swarm.holdersOf(0).length === 2)
+  await swarm.next('a step', ({ type }) => type === 'step')
+  return swarm
+}
+
+/** Every step once, with the losses of one process. */
+async function expectUndisturbed({ entries, run: whole, step: steps }: Swarm): Promise<void> {
+  const run = { ...whole, steps }
+  const reference = await undisturbed(run, steps)
+  const { problems } = judge({ entries, run, hits: [], exits: [], reference })
+  expect(problems).toEqual([])
+}
+
+test('the founder is killed: another coordinates, and no step is lost or made twice', async () => {
+  const swarm = await started()
+  const founder = swarm.processOf(swarm.coordinator)!
+  expect(swarm.stageOf(founder)).toBe(0)
+  swarm.signal(founder, 'SIGKILL')
+  await swarm.until('another to coordinate', () => swarm.coordinator !== founder.peer)
+  const { step } = swarm
+  await swarm.until('the run to go on', () => swarm.step >= step + 5)
+  await expectUndisturbed(swarm)
+})
+
+test('a holder stands still: the swarm goes on without it, and takes it in again when it wakes', async () => {
+  const swarm = await started()
+  const frozen = swarm.holdersOf(0).find(({ peer }) => peer !== swarm.coordinator)!
+  swarm.signal(frozen, 'SIGSTOP')
+  const sign = await swarm.next('it to be missed', (entry) => entry.type === 'lost')
+  expect(sign).toMatchObject({ lost: frozen.peer, stage: 0 })
+  const { step } = swarm
+  await swarm.until('the run to go on', () => swarm.step >= step + 5)
+  swarm.signal(frozen, 'SIGCONT')
+  await swarm.next('it to join again', (entry) => entry.type === 'joined')
+  await expectUndisturbed(swarm)
+})
