@@ -8,6 +8,7 @@ import type { AnyStage, Update } from '../stages/stage.ts'
 import { allFinite } from './finite.ts'
 import { type Fence, Pipeline, type PipelineOptions } from './pipeline.ts'
 import type { Run } from './run.ts'
+import { TensorBuffers } from './tensor-buffers.ts'
 
 export interface HoldingOptions
   extends Pick<PipelineOptions, 'network' | 'clock' | 'stage' | 'stageIndex' | 'data'> {
@@ -21,6 +22,7 @@ export class Holding {
   readonly stage: AnyStage
   readonly #options: HoldingOptions
   readonly #pipeline: Pipeline
+  readonly #buffers: TensorBuffers
   /** Norm of the last committed mean gradient before clipping. */
   #norm: number | null = null
   /** The gradient that waits for its commit. */
@@ -32,11 +34,16 @@ export class Holding {
     this.index = options.stageIndex
     this.stage = options.stage
     this.#options = options
+    const { batch, context } = run.microbatch
+    const inFlight = Math.min(run.microbatches, run.stages + 2)
+    // An input each, and a gradient for the ones that come back.
+    this.#buffers = new TensorBuffers(batch * context * run.model.hiddenSize, 2 * inFlight)
     this.#pipeline = new Pipeline({
       ...options,
-      shape: [run.microbatch.batch, run.microbatch.context, run.model.hiddenSize],
+      buffers: this.#buffers,
+      shape: [batch, context, run.model.hiddenSize],
       wire: run.wire,
-      inFlight: Math.min(run.microbatches, run.stages + 2),
+      inFlight,
       microbatches: Math.max(run.microbatches, run.evaluation.microbatches),
     })
   }
@@ -58,7 +65,9 @@ export class Holding {
         `microbatch ${header.index}: ${length} bytes, ${header.dtype} [${header.shape}] takes ${expected}`,
       )
     }
-    return wireBuffer(header.dtype, elementsOf(header))
+    return header.dtype === 'float32'
+      ? this.#buffers.take()
+      : wireBuffer(header.dtype, elementsOf(header))
   }
 
   receive(header: MicrobatchHeader, body: Uint8Array | undefined): void {

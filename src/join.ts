@@ -11,6 +11,7 @@ import { type NamedTensor, writeSafetensors } from '../stages/safetensors.ts'
 import type { Parameter } from '../stages/stage.ts'
 import { createWorkerStage } from '../stages/worker-stage.ts'
 import { replaceFile } from './atomic-file.ts'
+import { tuneCollector } from './collector.ts'
 import { heldOutMicrobatch, loadCorpus, microbatch } from './corpus.ts'
 import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
 import { discover } from './discovery.ts'
@@ -45,6 +46,7 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
   const { clock, signal } = io
   const run = readRun(options.run)
   const id = runId(run)
+  tuneCollector(run)
   if (options.stage !== null && options.stage > run.stages) {
     throw new InputError(
       `--stage ${options.stage}: this run has ${run.stages + 1} stages, 0 (the ends) to ${run.stages}.`,

@@ -14,6 +14,7 @@ import type { Route } from '../protocols/step.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Inbox, type Work } from './inbox.ts'
 import { TIMEOUTS } from './limits.ts'
+import type { TensorBuffers } from './tensor-buffers.ts'
 import { type Data, type InFlight, type Outcome, type Worker, workerOf } from './work.ts'
 
 /** Names a step, and the roster under which it is made. */
@@ -29,6 +30,8 @@ export interface PipelineOptions {
   readonly stage: AnyStage
   readonly stageIndex: number
   readonly data: Data
+  /** What tensors arrive in. */
+  readonly buffers: TensorBuffers
   /** [batch, context, hidden] */
   readonly shape: readonly [number, number, number]
   /** How activations and their gradients travel. */
@@ -79,7 +82,7 @@ export class Pipeline {
     this.#options = options
     // At most one forward, one backward and one start of each microbatch can wait.
     this.#inbox = new Inbox(3 * options.microbatches)
-    this.#worker = workerOf(options.stage, options.data, this.#kept)
+    this.#worker = workerOf(options.stage, options.data, this.#kept, options.buffers)
     void this.#run()
   }
 

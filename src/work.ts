@@ -3,6 +3,7 @@ import { ProtocolError } from '../protocols/errors.ts'
 import type { MicrobatchHeader } from '../protocols/microbatch.ts'
 import type { AnyStage, BodyStage, EndsStage, Kept } from '../stages/stage.ts'
 import type { Work } from './inbox.ts'
+import type { TensorBuffers } from './tensor-buffers.ts'
 
 /** The tokens of every microbatch, as pure functions: nothing to lose in a crash. */
 export interface Data {
@@ -38,7 +39,11 @@ export interface InFlight {
 }
 
 /** A body stage keeps the input of each microbatch between its forward and its backward, and what the policy says. */
-function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
+function bodyWorker(
+  stage: BodyStage,
+  inFlight: Map<number, InFlight>,
+  buffers: TensorBuffers,
+): Worker {
   return async ({ header, tensor }) => {
     const { index, position, purpose, direction } = header
     if (direction === 'forward') {
@@ -46,7 +51,11 @@ function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
       const onward = (output: Float32Array) => ({
         onward: { header: moved(header, 'forward', position + 1), tensor: output },
       })
-      if (purpose === 'evaluate') return onward(await stage.forward(input))
+      if (purpose === 'evaluate') {
+        const output = await stage.forward(input)
+        buffers.give(input)
+        return onward(output)
+      }
       // Known before it is computed: who gives the step up meanwhile clears it with the others.
       const own: InFlight = { input, kept: {} }
       inFlight.set(index, own)
@@ -60,6 +69,8 @@ function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
     }
     inFlight.delete(index)
     const gradient = await stage.backward(own.input, tensor!, own.kept)
+    buffers.give(own.input)
+    buffers.give(tensor!)
     return {
       counted: true,
       onward: { header: moved(header, 'backward', position - 1), tensor: gradient },
@@ -68,7 +79,7 @@ function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
 }
 
 /** The ends start a microbatch, turn it round at the loss, and take its gradient in at the embedding. */
-function endsWorker(stage: EndsStage, data: Data): Worker {
+function endsWorker(stage: EndsStage, data: Data, buffers: TensorBuffers): Worker {
   return async ({ header, tensor }) => {
     const { index, step, route, purpose, direction } = header
     const { tokens, targets } =
@@ -79,10 +90,16 @@ function endsWorker(stage: EndsStage, data: Data): Worker {
     }
     if (direction === 'backward') {
       await stage.embedBackward(tokens, tensor)
+      buffers.give(tensor)
       return { counted: true }
     }
-    if (purpose === 'evaluate') return { loss: await stage.loss(tensor, targets) }
+    if (purpose === 'evaluate') {
+      const loss = await stage.loss(tensor, targets)
+      buffers.give(tensor)
+      return { loss }
+    }
     const { loss, inputGradient } = await stage.lossAndGradient(tensor, targets)
+    buffers.give(tensor)
     return {
       loss,
       onward: { header: moved(header, 'backward', route.length - 1), tensor: inputGradient },
@@ -90,11 +107,16 @@ function endsWorker(stage: EndsStage, data: Data): Worker {
   }
 }
 
-export function workerOf(stage: AnyStage, data: Data, inFlight: Map<number, InFlight>): Worker {
+export function workerOf(
+  stage: AnyStage,
+  data: Data,
+  inFlight: Map<number, InFlight>,
+  buffers: TensorBuffers,
+): Worker {
   switch (stage.kind) {
     case 'body':
-      return bodyWorker(stage, inFlight)
+      return bodyWorker(stage, inFlight, buffers)
     case 'ends':
-      return endsWorker(stage, data)
+      return endsWorker(stage, data, buffers)
   }
 }
