@@ -142,7 +142,7 @@ const azure: Provider = {
 const PROVIDERS: Readonly<Record<SpotProvider, Provider>> = { aws, gcp, azure }
 
 /** What `--spot` may name besides `auto`, and `off`, with which nobody calls this. */
-export const SPOT_PROVIDERS = Object.keys(PROVIDERS) as SpotProvider[]
+const SPOT_PROVIDERS = Object.keys(PROVIDERS) as SpotProvider[]
 
 /**
  * Resolves with the first notice. A question that fails once the service was found is asked again: a busy service is
