@@ -14,6 +14,6 @@ const result = {
   machine: { cores: threads, processor: cpus()[0]?.model.trim(), node: process.versions.node },
   stage: await benchStage(stageConfig(run), threads),
   link: await benchLink(),
-  swarm: await benchSwarm(threads),
+  swarm: await benchSwarm({ processes: run.stages + 1, hidden: run.model.hiddenSize }, threads),
 }
 console.log(JSON.stringify(result, null, 2))

@@ -40,13 +40,17 @@ export async function createSingleProcess(
       let loss = 0
       for (let index = 0; index < run.microbatches; index++) {
         const { tokens, targets } = microbatch(run, corpus, step, index)
-        const inputs = [await ends.embed(tokens)]
-        for (const stage of body) inputs.push(await stage.forward(inputs.at(-1)!))
-        const turned = await ends.lossAndGradient(inputs.pop()!, targets)
-        let gradient = turned.inputGradient
-        for (const stage of [...body].reverse()) {
-          gradient = await stage.backward(inputs.pop()!, gradient)
+        let hidden = await ends.embed(tokens)
+        const backwards: ((gradient: Float32Array) => Promise<Float32Array>)[] = []
+        for (const stage of body) {
+          const input = hidden
+          const { output, kept } = await stage.forwardKeeping(input)
+          backwards.push((gradient) => stage.backward(input, gradient, kept))
+          hidden = output
         }
+        const turned = await ends.lossAndGradient(hidden, targets)
+        let gradient = turned.inputGradient
+        for (const backward of backwards.reverse()) gradient = await backward(gradient)
         await ends.embedBackward(tokens, gradient)
         loss += turned.loss / run.microbatches
       }

@@ -34,6 +34,12 @@ export const CHUNK_BYTES = 4 * 65_519 - 12
 /** Up to here a copy costs less than a packet of its own. */
 const SMALL_BODY_BYTES = 16 * 1024
 
+/**
+ * What is left after the last whole chunk goes with it up to here. Yamux answers each chunk with a window update, and a
+ * body of 256 KiB, as small models have them, is 80 bytes longer than a chunk.
+ */
+const TAIL_BYTES = 16 * 1024
+
 const MAGIC = 0x01_6e_73_67
 
 type FrameKind = 'request' | 'answer' | 'error'
@@ -83,7 +89,10 @@ export function tooLong(part: 'header' | 'body', length: number, limit: number):
   return `a ${part} of ${length} bytes is over the limit of ${limit} bytes`
 }
 
-/** The frame in chunks of at most CHUNK_BYTES. Those of the body are views of it, unless the body is small. */
+/**
+ * The frame in chunks of CHUNK_BYTES, the first with prefix and header, the last up to TAIL_BYTES longer. Those of the
+ * body are views of it, unless the body is small.
+ */
 export function* encodeFrame(
   head: FrameHead,
   header: Uint8Array,
@@ -106,8 +115,11 @@ export function* encodeFrame(
   if (small) first.set(body, bodyStart)
   yield first
   if (body === undefined || small) return
-  for (let offset = 0; offset < body.length; offset += CHUNK_BYTES) {
-    yield body.subarray(offset, offset + CHUNK_BYTES)
+  for (let offset = 0; offset < body.length; ) {
+    const end = offset + CHUNK_BYTES
+    const last = body.length - end <= TAIL_BYTES
+    yield body.subarray(offset, last ? body.length : end)
+    offset = last ? body.length : end
   }
 }
 

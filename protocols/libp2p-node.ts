@@ -7,10 +7,10 @@ import { type Identify, identify } from '@libp2p/identify'
 import type { Libp2p, PeerInfo } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
 import { type Ping, ping } from '@libp2p/ping'
-import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import { localDiscovery } from './libp2p-mdns.ts'
+import { corkedTcp } from './libp2p-tcp.ts'
 import { ListenError } from './listen-error.ts'
 import { noiseCrypto } from './noise-crypto.ts'
 import { unreachable } from './unreachable.ts'
@@ -69,7 +69,7 @@ export async function createNode(init: NodeInit): Promise<Node> {
     start: false,
     ...(init.identity && { privateKey: privateKeyFromProtobuf(init.identity) }),
     addresses: { listen: [...listen] },
-    transports: [tcp()],
+    transports: [corkedTcp()],
     connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [
       yamux({

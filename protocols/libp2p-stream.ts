@@ -5,6 +5,7 @@
  */
 import type { Stream, StreamMessageEvent } from '@libp2p/interface'
 import { pipe } from 'it-pipe'
+import { Uint8ArrayList } from 'uint8arraylist'
 import { type Clock, withDeadline } from './clock.ts'
 import { ProtocolError } from './errors.ts'
 import { CHUNK_BYTES } from './frame.ts'
@@ -108,7 +109,7 @@ export class FrameStream {
 
   async #paced(chunks: Iterable<Uint8Array>, signal: AbortSignal | undefined): Promise<void> {
     try {
-      for (const chunk of chunks) {
+      for (const chunk of withHead(chunks)) {
         if (!this.open) throw lost()
         this.#stream.send(chunk)
         if (this.#stream.writeBufferLength > HIGH_WATER_BYTES) await this.#drained(signal)
@@ -159,6 +160,16 @@ export class FrameStream {
     this.#decoder.end()
     this.#owner.closed()
   }
+}
+
+/** The first chunk, which is short, leaves with the second: each send is a frame of Yamux, and answered by one. */
+function* withHead(chunks: Iterable<Uint8Array>): Generator<Uint8Array | Uint8ArrayList> {
+  const rest = chunks[Symbol.iterator]()
+  const head = rest.next()
+  if (head.done) return
+  const first = rest.next()
+  yield first.done ? head.value : new Uint8ArrayList(head.value, first.value)
+  for (let next = rest.next(); !next.done; next = rest.next()) yield next.value
 }
 
 /** A killed process looks like a clean end of the stream, so every end is a loss to whoever still waits. */

@@ -16,10 +16,11 @@ import { allFinite } from './finite.ts'
 import { type Fence, Pipeline, type PipelineOptions } from './pipeline.ts'
 import { normOf, reduceSums } from './reduce.ts'
 import type { Run } from './run.ts'
+import { TensorBuffers } from './tensor-buffers.ts'
 import { type Decision, updateOf } from './update.ts'
 
 export interface HoldingOptions
-  extends Omit<PipelineOptions, 'shape' | 'wire' | 'inFlight' | 'microbatches'> {
+  extends Omit<PipelineOptions, 'buffers' | 'shape' | 'wire' | 'inFlight' | 'microbatches'> {
   readonly run: Run
   readonly runId: string
   /** Of this member. */
@@ -63,6 +64,7 @@ export class Holding {
   readonly stage: AnyStage
   readonly #options: HoldingOptions
   readonly #pipeline: Pipeline
+  readonly #buffers: TensorBuffers
   #norm: number | null
   #updates: number
   #busySeconds = 0
@@ -82,11 +84,16 @@ export class Holding {
     this.#options = options
     this.#norm = options.norm
     this.#updates = options.updates
+    const { batch, context } = run.microbatch
+    const inFlight = Math.min(run.microbatches, run.stages + 2)
+    // An input each, and a gradient for the ones that come back.
+    this.#buffers = new TensorBuffers(batch * context * run.model.hiddenSize, 2 * inFlight)
     this.#pipeline = new Pipeline({
       ...options,
-      shape: [run.microbatch.batch, run.microbatch.context, run.model.hiddenSize],
+      buffers: this.#buffers,
+      shape: [batch, context, run.model.hiddenSize],
       wire: run.wire,
-      inFlight: Math.min(run.microbatches, run.stages + 2),
+      inFlight,
       microbatches: Math.max(run.microbatches, run.evaluation.microbatches),
     })
   }
@@ -115,7 +122,9 @@ export class Holding {
         `microbatch ${header.index}: ${length} bytes, ${header.dtype} [${header.shape}] takes ${expected}`,
       )
     }
-    return wireBuffer(header.dtype, elementsOf(header))
+    return header.dtype === 'float32'
+      ? this.#buffers.take()
+      : wireBuffer(header.dtype, elementsOf(header))
   }
 
   /** Takes in a microbatch whose body was accepted. @throws ProtocolError */

@@ -8,6 +8,7 @@ import { createLibp2pNetwork } from '../protocols/libp2p.ts'
 import { chooseProvider, type Provider } from '../stages/provider.ts'
 import { Random } from '../stages/random.ts'
 import { createWorkerStage } from '../stages/worker-stage.ts'
+import { tuneCollector } from './collector.ts'
 import { openRunData } from './data/run-data.ts'
 import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
 import { discover } from './discovery.ts'
@@ -62,6 +63,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
   const { clock, signal } = io
   const run = readRun(options.run)
   const id = runId(run)
+  tuneCollector(run)
   if (options.stage !== null && options.stage > run.stages) {
     throw new InputError(
       `--stage ${options.stage}: this run has ${run.stages + 1} stages, 0 (the ends) to ${run.stages}.`,

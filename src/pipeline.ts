@@ -21,6 +21,7 @@ import type {
 import type { AnyStage } from '../stages/stage.ts'
 import { Inbox, type Work } from './inbox.ts'
 import { TIMEOUTS } from './limits.ts'
+import type { TensorBuffers } from './tensor-buffers.ts'
 import {
   type Counted,
   type Data,
@@ -51,6 +52,8 @@ export interface PipelineOptions {
   readonly stage: AnyStage
   readonly stageIndex: number
   readonly data: Data
+  /** What tensors arrive in. */
+  readonly buffers: TensorBuffers
   /** [batch, context, hidden] */
   readonly shape: readonly [number, number, number]
   /** How activations and their gradients travel. */
@@ -104,7 +107,7 @@ export class Pipeline {
   constructor(options: PipelineOptions) {
     this.#options = options
     this.#inbox = new Inbox(ENTRIES * options.microbatches)
-    this.#worker = workerOf(options.stage, options.data, this.#kept)
+    this.#worker = workerOf(options.stage, options.data, this.#kept, options.buffers)
     void this.#run()
   }
 

@@ -4,6 +4,7 @@ import type { MicrobatchHeader } from '../protocols/microbatch.ts'
 import type { AnyStage, BodyStage, EndsStage, Kept } from '../stages/stage.ts'
 import type { Tokens } from './data/prepared-corpus.ts'
 import type { Work } from './inbox.ts'
+import type { TensorBuffers } from './tensor-buffers.ts'
 
 /** The tokens of every microbatch, as pure functions: nothing to lose in a crash. What is not here yet takes its time. */
 export interface Data {
@@ -46,7 +47,11 @@ export interface InFlight {
 }
 
 /** A body stage keeps the input of each microbatch between its forward and its backward, and what the policy says. */
-function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
+function bodyWorker(
+  stage: BodyStage,
+  inFlight: Map<number, InFlight>,
+  buffers: TensorBuffers,
+): Worker {
   return async ({ header, tensor }, { counted }) => {
     const { index, attempt, position, purpose, direction } = header
     if (direction === 'forward') {
@@ -54,7 +59,11 @@ function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
       const onward = (output: Float32Array) => ({
         onward: { header: moved(header, 'forward', position + 1), tensor: output },
       })
-      if (purpose === 'evaluate') return onward(await stage.forward(input))
+      if (purpose === 'evaluate') {
+        const output = await stage.forward(input)
+        buffers.give(input)
+        return onward(output)
+      }
       // Known before it is computed: who gives the step up meanwhile clears it with the others.
       const own: InFlight = { attempt, input, kept: {} }
       inFlight.set(index, own)
@@ -70,12 +79,14 @@ function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
     const count = !counted.has(index)
     const gradient = await stage.backward(own.input, tensor!, own.kept, count)
     counted.add(index)
+    buffers.give(own.input)
+    buffers.give(tensor!)
     return { onward: { header: moved(header, 'backward', position - 1), tensor: gradient } }
   }
 }
 
 /** The ends start a microbatch, turn it round at the loss, and take its gradient in at the embedding. */
-function endsWorker(stage: EndsStage, data: Data): Worker {
+function endsWorker(stage: EndsStage, data: Data, buffers: TensorBuffers): Worker {
   return async ({ header, tensor }, { counted, turned }) => {
     const { index, step, route, purpose, direction } = header
     const { tokens, targets } = await (purpose === 'train'
@@ -88,12 +99,18 @@ function endsWorker(stage: EndsStage, data: Data): Worker {
     if (direction === 'backward') {
       if (!counted.has(index)) await stage.embedBackward(tokens, tensor)
       counted.add(index)
+      buffers.give(tensor)
       return {}
     }
-    if (purpose === 'evaluate') return { loss: await stage.loss(tensor, targets) }
+    if (purpose === 'evaluate') {
+      const loss = await stage.loss(tensor, targets)
+      buffers.give(tensor)
+      return { loss }
+    }
     const count = !turned.has(index)
     const { loss, inputGradient } = await stage.lossAndGradient(tensor, targets, count)
     turned.add(index)
+    buffers.give(tensor)
     return {
       loss,
       onward: { header: moved(header, 'backward', route.length - 1), tensor: inputGradient },
@@ -101,11 +118,16 @@ function endsWorker(stage: EndsStage, data: Data): Worker {
   }
 }
 
-export function workerOf(stage: AnyStage, data: Data, inFlight: Map<number, InFlight>): Worker {
+export function workerOf(
+  stage: AnyStage,
+  data: Data,
+  inFlight: Map<number, InFlight>,
+  buffers: TensorBuffers,
+): Worker {
   switch (stage.kind) {
     case 'body':
-      return bodyWorker(stage, inFlight)
+      return bodyWorker(stage, inFlight, buffers)
     case 'ends':
-      return endsWorker(stage, data)
+      return endsWorker(stage, data, buffers)
   }
 }

@@ -109,7 +109,7 @@ describe('a frame', () => {
   test('does not copy its body, and takes it from and to shared memory', () => {
     const body = new Uint8Array(new SharedArrayBuffer(2 * CHUNK_BYTES + 1)).fill(3)
     const [first, ...chunks] = chunksOf(a('header', body))
-    expect(chunks.map((chunk) => chunk.length)).toEqual([CHUNK_BYTES, CHUNK_BYTES, 1])
+    expect(chunks.map((chunk) => chunk.length)).toEqual([CHUNK_BYTES, CHUNK_BYTES + 1])
     expect(chunks.every((chunk) => chunk.buffer === body.buffer)).toBe(true)
 
     const into = new Uint8Array(new SharedArrayBuffer(body.length))
@@ -117,6 +117,15 @@ describe('a frame', () => {
     for (const chunk of [first!, ...chunks]) decoder.push(chunk)
     expect(received[0]!.message.body).toBe(into)
     expect(Buffer.compare(into, body)).toBe(0)
+  })
+
+  test('has a short rest of its body in the last chunk, a longer one in a chunk of its own', () => {
+    const lengths = (length: number) =>
+      [...chunksOf(a('header', new Uint8Array(length)))].slice(1).map((chunk) => chunk.length)
+    const most = 16 * 1024
+    expect(lengths(CHUNK_BYTES)).toEqual([CHUNK_BYTES])
+    expect(lengths(CHUNK_BYTES + most)).toEqual([CHUNK_BYTES + most])
+    expect(lengths(CHUNK_BYTES + most + 1)).toEqual([CHUNK_BYTES, most + 1])
   })
 
   test('whose body is overwritten while it is sent arrives as CORRUPT', () => {

@@ -83,7 +83,9 @@ describe('a peer that stops reading', () => {
   test('costs the caller little memory, and no more time than its deadline', async () => {
     const before = process.memoryUsage().arrayBuffers
     await failsWith(ask({ header: null, body }, { timeoutMs: 200 }), 'TIMEOUT')
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4 * DEFAULT_WINDOW_BYTES)
+    // Both ends are in this process: a window's worth is there encrypted, as it was read, and decrypted, and the
+    // collector need not have come. The whole body would be 20 MB each time.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 * DEFAULT_WINDOW_BYTES)
   })
 
   test('takes the stream with it when a frame is given up half-sent; the next call has a new one', async () => {

@@ -1,0 +1,110 @@
+/** A swarm of separate processes on loopback, started as `demo` starts them, and what each step took from the machine. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock, withDeadline } from '../protocols/clock.ts'
+import { Children } from '../src/children.ts'
+import type { Entry } from '../src/journal.ts'
+import { type Run, writeRun } from '../src/run.ts'
+import { COUNTS_FOLDER } from './count-sockets.ts'
+import { type CpuSeconds, cpuSeconds } from './cpu-time.ts'
+import { median } from './statistics.ts'
+
+/** The first steps fill caches, arenas and connections, and V8 still compiles: they do not count. */
+export const WARM_UP_STEPS = 60
+/** For all steps of a run. */
+const RUN_MS = 300_000
+
+export interface SwarmFigures {
+  readonly processes: number
+  readonly tokensPerSecond: number
+  /** A step's, over all processes. */
+  readonly cpuSeconds: CpuSeconds
+  /** What all processes wrote to their sockets, a microbatch: all that passes between them is in it. */
+  readonly bytesPerMicrobatch: number
+}
+
+type Step = Extract<Entry, { type: 'step' }>
+
+/** Makes all steps of a run, with one process a stage. @throws Error if it fails */
+export async function localSwarm(run: Run): Promise<SwarmFigures> {
+  const folder = mkdtempSync(join(tmpdir(), 'gensyn-bench-'))
+  process.env[COUNTS_FOLDER] = folder
+  const counter = new URL('count-sockets.ts', import.meta.url)
+  const before = process.env.NODE_OPTIONS
+  process.env.NODE_OPTIONS = `${before ?? ''} --import=${counter}`
+  const children = new Children()
+  try {
+    return await runSwarm(run, folder, children)
+  } finally {
+    await children.stop(systemClock)
+    if (before === undefined) delete process.env.NODE_OPTIONS
+    else process.env.NODE_OPTIONS = before
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function runSwarm(run: Run, folder: string, children: Children): Promise<SwarmFigures> {
+  const runPath = join(folder, 'run.json')
+  writeRun(runPath, run, { force: false })
+  const pids: number[] = []
+  const steps: Step[] = []
+  const cpu: CpuSeconds[] = []
+  const founded = Promise.withResolvers<string>()
+  const over = Promise.withResolvers<string | null>()
+  const sample = () => {
+    cpu.push(pids.map(cpuSeconds).reduce(sum))
+    for (const pid of pids) children.signal(pid, 'SIGUSR2')
+  }
+  let address = ''
+  const follow = (entry: Entry) => {
+    if (entry.type === 'started') address = entry.addresses[0]!
+    if (entry.type === 'founded') founded.resolve(address)
+    if (entry.type === 'finished') over.resolve(entry.failure)
+    if (entry.type !== 'step') return
+    steps.push(entry)
+    // Not after the last, when the processes end.
+    if (entry.step === WARM_UP_STEPS || entry.step === run.steps - 1) sample()
+  }
+  const start = (args: readonly string[], onEntry: (entry: Entry) => void) => {
+    const common = ['--run', runPath, '--data-dir', join(folder, 'state'), '--threads', '1']
+    const all = ['join', ...common, '--no-mdns', '--provider', 'cpu', ...args]
+    pids.push(children.start(all, onEntry, (text) => over.resolve(text)).pid)
+  }
+  start([], follow)
+  const failed = over.promise.then((failure) => {
+    throw new Error(failure ?? 'the swarm ended before it began')
+  })
+  const bootstrap = await Promise.race([founded.promise, failed])
+  failed.catch(() => {})
+  for (let stage = 1; stage <= run.stages; stage++) start(['--bootstrap', bootstrap], () => {})
+  const failure = await withDeadline(
+    { clock: systemClock, timeoutMs: RUN_MS },
+    'the swarm to make its steps',
+    () => over.promise,
+  )
+  if (failure !== null) throw new Error(failure)
+
+  const counted = pids.map((pid) =>
+    readFileSync(join(folder, String(pid)), 'utf8')
+      .trim()
+      .split('\n')
+      .map(Number),
+  )
+  const bytes = counted.reduce((total, counts) => total + counts[1]! - counts[0]!, 0)
+  const between = run.steps - 1 - WARM_UP_STEPS
+  const perStep = (name: keyof CpuSeconds) => (cpu[1]![name] - cpu[0]![name]) / between
+  const measured = steps.slice(WARM_UP_STEPS)
+  // From one step's entry to the next: what lies between the steps counts too.
+  const seconds = measured.slice(1).map(({ at }, i) => (at - measured[i]!.at) / 1000)
+  return {
+    processes: pids.length,
+    tokensPerSecond: measured[0]!.tokens / median(seconds),
+    cpuSeconds: { main: perStep('main'), stage: perStep('stage'), helpers: perStep('helpers') },
+    bytesPerMicrobatch: bytes / between / run.microbatches,
+  }
+}
+
+function sum(a: CpuSeconds, b: CpuSeconds): CpuSeconds {
+  return { main: a.main + b.main, stage: a.stage + b.stage, helpers: a.helpers + b.helpers }
+}
