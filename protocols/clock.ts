@@ -31,6 +31,9 @@ export interface Deadline {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Made once: an error of its own a call, with its stack, would cost more than the rest of a deadline. */
+const OVER = new Error('what was waited for is over')
+
 /**
  * Runs `work` under a deadline. The signal that it gets aborts at the deadline, when the outer signal does, and when
  * the work is over, so that whatever hangs on it is freed.
@@ -61,6 +64,6 @@ export async function withDeadline<T>(
     return await Promise.race([work(over.signal), expired, aborted.promise])
   } finally {
     signal?.removeEventListener('abort', stop)
-    over.abort()
+    over.abort(OVER)
   }
 }

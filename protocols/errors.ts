@@ -19,6 +19,8 @@ export type ProtocolErrorCode =
   | 'NON_FINITE'
   /** A peer of another run. */
   | 'WRONG_RUN'
+  /** Of two peers, one is not in the roster that the other knows. */
+  | 'NOT_MEMBER'
   /** Of an epoch or step that has passed. */
   | 'STALE'
   /** A bounded queue is full. */

@@ -65,13 +65,18 @@ export interface FramePrefix extends FrameHead {
  */
 export function encodeHeader({ header, body }: Message): Uint8Array {
   const bytes = fromString(JSON.stringify(header))
-  if (bytes.length > LIMITS.header) {
-    throw new ProtocolError('TOO_LARGE', tooLong('header', bytes.length, LIMITS.header))
-  }
-  if (body !== undefined && body.length > LIMITS.body) {
-    throw new ProtocolError('TOO_LARGE', tooLong('body', body.length, LIMITS.body))
-  }
+  checkLimits(bytes.length, body?.length)
   return bytes
+}
+
+/** @throws ProtocolError TOO_LARGE if a message with so many bytes of header and body is over the limits of the wire */
+export function checkLimits(headerBytes: number, bodyBytes = 0): void {
+  if (headerBytes > LIMITS.header) {
+    throw new ProtocolError('TOO_LARGE', tooLong('header', headerBytes, LIMITS.header))
+  }
+  if (bodyBytes > LIMITS.body) {
+    throw new ProtocolError('TOO_LARGE', tooLong('body', bodyBytes, LIMITS.body))
+  }
 }
 
 export function tooLong(part: 'header' | 'body', length: number, limit: number): string {

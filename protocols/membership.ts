@@ -1,36 +1,61 @@
 /** Who is in the swarm, and who holds which stage. */
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
+import type { PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
 
 const peerId = z.string().min(1).max(128)
-const address = z.string().max(512)
+const addresses = z.array(z.string().max(512)).max(16)
 const run = z.string().max(64)
 const count = z.int().nonnegative()
+/** Tells the processes apart that bear one peer's name one after another: when it started, in ms. */
+const session = z.int()
+/** What fails together: a host, a subnet, a provider's zone. '' if nothing is known. */
+const domain = z.string().max(64)
 
-const memberSchema = z.strictObject({
+export const memberSchema = z.strictObject({
+  /** Given when it is let in, never again to anyone: a process that comes back gets another. */
+  id: count,
   peer: peerId,
-  addresses: z.array(address).max(16),
+  session,
+  addresses,
+  domain,
   /** 0 is the ends, 1..S the body, null a spare. */
   stage: count.nullable(),
 })
 export type Member = z.infer<typeof memberSchema>
 
-/** The agreed membership. Members stand in order of their joining; the first one coordinates. */
-const rosterSchema = z.strictObject({
+/** Orders proposals: by round, then by the id of whoever proposes. */
+export const ballotSchema = z.strictObject({ round: count, id: count })
+export type Ballot = z.infer<typeof ballotSchema>
+
+/** What the swarm has agreed on, as of one epoch. Members stand in the order of their joining. */
+export const rosterSchema = z.strictObject({
   epoch: count,
-  /** The last step that every holder has applied; 0 before the first. */
+  /** The epoch that last emptied the gradient sums: with the step it fences all work. */
+  since: count,
+  /** The last step that is decided; 0 before the first. */
   committed: count,
+  /** Of that step. */
+  learningRate: z.number().nonnegative(),
+  /** Training loss of that step, nats a token. */
+  loss: z.number().nullable(),
+  /** The member that may propose the next epoch without asking first, and its ballot. */
+  coordinator: count,
+  ballot: ballotSchema,
+  nextId: count,
   members: z.array(memberSchema).min(1).max(10_000),
 })
 export type Roster = z.infer<typeof rosterSchema>
 
 /** A newcomer's request to be let in. Any member answers; one that does not coordinate names who does. */
 export const hello = procedure(
-  '/gensyn-node/hello/1.0.0',
+  '/gensyn-node/hello/2.0.0',
   z.strictObject({
     run,
-    addresses: z.array(address).max(16),
+    addresses,
+    session,
+    domain,
     /** The stage that it insists on, or null for whichever needs a holder most. */
     stage: count.nullable(),
   }),
@@ -38,32 +63,38 @@ export const hello = procedure(
     z.strictObject({ result: z.literal('welcome') }),
     /** The one asked is not in the run itself yet. */
     z.strictObject({ result: z.literal('later') }),
-    z.strictObject({
-      result: z.literal('ask'),
-      coordinator: peerId,
-      addresses: z.array(address).max(16),
-    }),
+    z.strictObject({ result: z.literal('ask'), coordinator: peerId, addresses }),
   ]),
 )
 
-/** The coordinator's new roster: whoever hears it drops the step in hand and its gradient sums. */
-export const adopt = procedure(
-  '/gensyn-node/roster/1.0.0',
-  z.strictObject({ run, roster: rosterSchema }),
-  z.strictObject({ committed: count }),
-)
-
-/** A sign of life, and of progress. */
-export const heartbeat = procedure(
-  '/gensyn-node/heartbeat/1.0.0',
-  z.strictObject({ run, epoch: count }),
+/** The roster as the one asked knows it, as JSON in the body: headers are too small for thousands of members. */
+export const roster = procedure(
+  '/gensyn-node/roster/2.0.0',
+  z.strictObject({ run }),
   z.strictObject({ epoch: count }),
 )
 
-/** A member says goodbye to the coordinator. */
+/** A sign of life, and of what there is to do. */
+export const heartbeat = procedure(
+  '/gensyn-node/heartbeat/2.0.0',
+  z.strictObject({ run, epoch: count }),
+  z.strictObject({
+    epoch: count,
+    session,
+    /** Microbatches that it could work on now: who has none waits for others. */
+    ready: count,
+  }),
+)
+
+/** A member is about to go. The answer comes when its stage is in other hands and it is out of the roster. */
 export const leave = procedure(
-  '/gensyn-node/leave/1.0.0',
-  z.strictObject({ run }),
+  '/gensyn-node/leave/2.0.0',
+  z.strictObject({
+    run,
+    reason: z.string().max(256),
+    /** It has time: if nobody can take its stage now, it waits for a joiner. */
+    patient: z.boolean(),
+  }),
   z.strictObject({}),
 )
 
@@ -73,6 +104,22 @@ export const finish = procedure(
   z.strictObject({ run, committed: count, failure: z.string().nullable() }),
   z.strictObject({}),
 )
+
+/** The most that a roster's JSON may take: 10,000 members with two addresses each. */
+export const ROSTER_BYTES = 8 * 1024 * 1024
+
+export function encodeRoster(value: Roster): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value))
+}
+
+/** @throws ProtocolError BAD_MESSAGE */
+export function decodeRoster(from: PeerId, body: Uint8Array | undefined): Roster {
+  try {
+    return rosterSchema.parse(JSON.parse(new TextDecoder().decode(body)))
+  } catch (cause) {
+    throw new ProtocolError('BAD_MESSAGE', `the roster that ${from} sent is none`, { cause })
+  }
+}
 
 /** @throws ProtocolError WRONG_RUN, in words for the one who asked */
 export function checkRun(mine: string, asked: string): void {

@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { WIRE_DTYPES } from './codec.ts'
 import { procedure } from './procedure.ts'
-import { routeSchema } from './step.ts'
+import { journeySchema } from './step.ts'
 
 const count = z.int().nonnegative()
 
@@ -13,14 +13,11 @@ const microbatchSchema = z.strictObject({
   run: z.string().max(64),
   epoch: count,
   step: count,
-  /** Its number within the step. */
-  index: count,
+  ...journeySchema.shape,
   purpose: z.enum(['train', 'evaluate']),
   direction: z.enum(['forward', 'backward']),
-  route: routeSchema,
   /** Whose turn it is: an index into the route, or its length (forward) or -1 (backward) for the driver. */
   position: z.int().min(-1),
-  driver: z.string().min(1).max(128),
   /** How the elements travel. */
   dtype: z.enum(WIRE_DTYPES),
   /** [batch, context, hidden] of the body. */
@@ -29,14 +26,14 @@ const microbatchSchema = z.strictObject({
 export type MicrobatchHeader = z.infer<typeof microbatchSchema>
 
 export const microbatch = procedure(
-  '/gensyn-node/microbatch/1.0.0',
+  '/gensyn-node/microbatch/2.0.0',
   microbatchSchema,
   z.strictObject({}),
 )
 
-/** Who is to work on a microbatch at its position. */
-export function peerAt({ route, position, driver }: MicrobatchHeader): string {
-  return route[position]?.peer ?? driver
+/** The id of the member that is to work on a microbatch at its position. */
+export function workerAt({ route, position, driver }: MicrobatchHeader): number {
+  return route[position]?.id ?? driver
 }
 
 /** The stage that works on a microbatch at its position. */
@@ -44,7 +41,7 @@ export function stageAt({ route, position }: MicrobatchHeader): number {
   return route[position]?.stage ?? 0
 }
 
-/** Who hands on a microbatch that is at its position: the hop before it, in its direction. */
-export function senderOf({ route, position, direction, driver }: MicrobatchHeader): string {
-  return route[direction === 'forward' ? position - 1 : position + 1]?.peer ?? driver
+/** The id of the member that hands on a microbatch which is at its position: the hop before it, in its direction. */
+export function senderOf({ route, position, direction, driver }: MicrobatchHeader): number {
+  return route[direction === 'forward' ? position - 1 : position + 1]?.id ?? driver
 }

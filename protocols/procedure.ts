@@ -66,11 +66,15 @@ export function serve<Question, Answer>(
     if (error instanceof ProtocolError && error.definite) refused(from, protocol, error)
     throw error
   }
+  // What a body was accepted with is checked already when the body is in: a long route takes longer to check than to send.
+  const accepted = new WeakMap<object, Question>()
   return network.handle(protocol, {
     ...(service.accept && {
       accept(from, header, length) {
         try {
-          return service.accept!(from, parse(question, header, protocol), length)
+          const parsed = parse(question, header, protocol)
+          if (typeof header === 'object' && header !== null) accepted.set(header, parsed)
+          return service.accept!(from, parsed, length)
         } catch (error) {
           return tell(from, error)
         }
@@ -78,7 +82,8 @@ export function serve<Question, Answer>(
     }),
     async handle(from, message) {
       try {
-        const parsed = parse(question, message.header, protocol)
+        const parsed =
+          accepted.get(message.header as object) ?? parse(question, message.header, protocol)
         const { answer, body } = await service.serve(from, parsed, message.body)
         return { header: answer as Json, body }
       } catch (error) {

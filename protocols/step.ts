@@ -1,24 +1,44 @@
-/** The coordinator's side of a step: hold a stage, make the gradients, commit, measure. */
+/** The coordinator's side of a step: hold a stage, make the gradients, bring replicas' sums together, measure. */
 import { z } from 'zod'
 import { procedure } from './procedure.ts'
 
-const peerId = z.string().min(1).max(128)
 const count = z.int().nonnegative()
+/** A step, and the epoch since which its sums have been growing. */
 const fence = { run: z.string().max(64), epoch: count, step: count }
 
-const hopSchema = z.strictObject({ stage: count, peer: peerId })
-/** The body stages that a microbatch visits, in order, each with the peer that holds it. */
-export const routeSchema = z.array(hopSchema).min(1).max(1024)
+const hopSchema = z.strictObject({
+  stage: count,
+  /** Of the member that works there. */
+  id: count,
+})
+
+/** The body stages that a microbatch visits, in order. */
+const routeSchema = z.array(hopSchema).min(1).max(1024)
 export type Route = z.infer<typeof routeSchema>
+
+/** A microbatch's journey. Driven again, after a holder on its way was lost, it goes under a higher attempt. */
+export const journeySchema = z.strictObject({
+  index: count,
+  attempt: count,
+  /** Id of the member that makes its tokens and its loss. */
+  driver: count,
+  route: routeSchema,
+})
+export type Journey = z.infer<typeof journeySchema>
+
+const donorSchema = z.strictObject({ stage: count, peer: z.string().min(1).max(128) })
 
 /** Take a stage, with weights from a strategy. `seed` makes the initial weights; any other needs its donors. */
 export const hold = procedure(
-  '/gensyn-node/hold/1.0.0',
+  '/gensyn-node/hold/2.0.0',
   z.strictObject({
-    ...fence,
+    run: z.string().max(64),
+    epoch: count,
+    /** The last committed step. */
+    step: count,
     stage: count,
     strategy: z.string().max(32),
-    donors: z.array(hopSchema).max(64),
+    donors: z.array(donorSchema).max(64),
   }),
   z.strictObject({
     /** Bytes fetched from the donors. */
@@ -32,41 +52,98 @@ export const hold = procedure(
 )
 
 /**
- * Make the gradients of step `step`: the answer comes when this stage has counted each of the microbatches once.
- * The driver (holder of the ends) starts them along their routes.
+ * Make this holder's part of the gradients of a step: the answer comes when it has counted each of the microbatches
+ * that are `expected` of it once, and handed each on. A later version of the plan takes the place of an earlier one.
  */
 export const prepare = procedure(
-  '/gensyn-node/prepare/1.0.0',
-  z.strictObject({ ...fence, routes: z.array(routeSchema).min(1).max(4096) }),
+  '/gensyn-node/prepare/2.0.0',
   z.strictObject({
-    /** Microbatches counted in the gradient sum. */
-    counted: count,
-    /** L2 norm of the stage's mean gradient, before clipping. */
-    norm: z.number().nonnegative(),
-    /** Mean cross-entropy in nats a token, a microbatch each; from the driver only. */
-    losses: z.array(z.number()).nullable(),
-    /** Seconds that the stage spent computing. */
+    ...fence,
+    version: count,
+    /** Indices of microbatches. */
+    expected: z.array(count).max(4096),
+    /** The microbatches that it is to drive: those of a higher attempt than before start anew. */
+    drives: z.array(journeySchema).max(4096),
+  }),
+  z.strictObject({
+    /** Indices of the microbatches in its gradient sum. */
+    counted: z.array(count).max(4096),
+    /** Mean cross-entropy in nats a token of each that it drove. */
+    losses: z.array(z.strictObject({ index: count, loss: z.number() })).max(4096),
+    /** Seconds spent computing, since the step began. */
     busySeconds: z.number().nonnegative(),
   }),
 )
 
-/** Every stage has its sum: apply it. */
-export const commit = procedure(
-  '/gensyn-node/commit/1.0.0',
-  z.strictObject({ ...fence, learningRate: z.number().nonnegative(), loss: z.number() }),
-  z.strictObject({ committed: count }),
+/**
+ * All holders have counted: bring the sums of a stage's replicas together. `holders` are all of the stage, in the order
+ * in which their sums are added; the answer comes when this one has the total.
+ */
+export const reduce = procedure(
+  '/gensyn-node/reduce/1.0.0',
+  z.strictObject({
+    ...fence,
+    version: count,
+    holders: z
+      .array(z.strictObject({ id: count, counted: count }))
+      .min(1)
+      .max(4096),
+  }),
+  z.strictObject({
+    /** L2 norm of the stage's mean gradient, before clipping. */
+    norm: z.number().nonnegative(),
+  }),
 )
 
-/** Pass the held-out microbatches on along their routes: the answer comes when this stage has done so with each. */
-export const evaluate = procedure(
-  '/gensyn-node/evaluate/1.0.0',
-  z.strictObject({ ...fence, routes: z.array(routeSchema).min(1).max(4096) }),
+/** A piece of a replica's own sum, or of the total of all, as float32 in the body. */
+export const gradients = procedure(
+  '/gensyn-node/gradients/1.0.0',
   z.strictObject({
-    /** Their mean loss, nats a token; from the driver only. */
-    loss: z.number().nullable(),
+    ...fence,
+    version: count,
+    stage: count,
+    kind: z.enum(['sum', 'total']),
+    /** In elements of the flat buffer. */
+    offset: count,
+    length: count.min(1),
+  }),
+  z.strictObject({ sha256: z.string().length(64) }),
+)
+
+/** A holder could not hand a microbatch on, or not work on it. */
+export const report = procedure(
+  '/gensyn-node/report/1.0.0',
+  z.strictObject({
+    ...fence,
+    index: count,
+    attempt: count,
+    /** Id of the member that it could not be handed to; null if the work itself failed. */
+    to: count.nullable(),
+    code: z.string().max(32),
+    reason: z.string().max(2000),
+  }),
+  z.strictObject({}),
+)
+
+/** Pass the held-out microbatches on along their routes: the answer comes when this holder has done so with each. */
+export const evaluate = procedure(
+  '/gensyn-node/evaluate/2.0.0',
+  z.strictObject({
+    ...fence,
+    expected: z.array(count).max(4096),
+    drives: z.array(journeySchema).max(4096),
+  }),
+  z.strictObject({
+    /** Of those that it drove, nats a token. */
+    losses: z.array(z.strictObject({ index: count, loss: z.number() })).max(4096),
   }),
 )
 
 export type HoldQuestion = z.infer<typeof hold.question>
 export type HoldAnswer = z.infer<typeof hold.answer>
-export type CommitQuestion = z.infer<typeof commit.question>
+export type PrepareQuestion = z.infer<typeof prepare.question>
+export type PrepareAnswer = z.infer<typeof prepare.answer>
+export type ReduceQuestion = z.infer<typeof reduce.question>
+export type GradientsQuestion = z.infer<typeof gradients.question>
+export type EvaluateQuestion = z.infer<typeof evaluate.question>
+export type ReportQuestion = z.infer<typeof report.question>

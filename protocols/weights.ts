@@ -1,4 +1,4 @@
-/** A stage's weights, fetched in checked chunks, with the gradient norm that recovery weighs them by. */
+/** A stage's state, fetched in checked chunks from one or several donors. */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
@@ -7,15 +7,19 @@ import { ask, procedure } from './procedure.ts'
 
 const count = z.int().nonnegative()
 
+/** The flat buffers of a stage that another may ask for. */
+const PARTS = ['weights', 'firstMoment', 'secondMoment'] as const
+export type StatePart = (typeof PARTS)[number]
+
 export const weights = procedure(
-  '/gensyn-node/weights/1.0.0',
+  '/gensyn-node/weights/2.0.0',
   z.strictObject({
     run: z.string().max(64),
-    epoch: count,
-    /** The step after which the weights are wanted: what the roster says is committed. */
+    /** The step after which the state is wanted: what the roster says is committed. */
     step: count,
     stage: count,
-    /** In elements of the flat weights. */
+    part: z.enum(PARTS),
+    /** In elements of the flat buffer. */
     offset: count,
     length: count.min(1),
   }),
@@ -26,8 +30,13 @@ export const weights = procedure(
     total: count,
     /** The stage's last gradient norm before clipping; null before its first update. */
     norm: z.number().nonnegative().nullable(),
+    /** Updates that its optimizer has made. */
+    updates: count,
+    /** What its learning rate is multiplied with. */
+    learningRateScale: z.number().positive(),
   }),
 )
+export type WeightsAnswer = z.infer<typeof weights.answer>
 
 /** Elements a chunk: 1 MiB, small enough that a slow uplink shows progress, large enough to hide the round trip. */
 const CHUNK_ELEMENTS = 256 * 1024
@@ -40,11 +49,42 @@ export function bytesOf(floats: Float32Array): Uint8Array {
   return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength)
 }
 
-export interface WeightsQuestion {
+export interface ChunkQuestion {
+  readonly offset: number
+  readonly length: number
+}
+
+/** Receives the float32 body of an answer into `chunk`. @throws ProtocolError WRONG_SHAPE */
+export function intoChunk(what: string, chunk: Float32Array) {
+  return (_: unknown, length: number): Uint8Array => {
+    if (length === chunk.byteLength) return bytesOf(chunk)
+    throw new ProtocolError(
+      'WRONG_SHAPE',
+      `${what}: ${length} bytes instead of ${chunk.byteLength}`,
+    )
+  }
+}
+
+/** @throws ProtocolError CORRUPT */
+export function checkHash(what: string, chunk: Float32Array, expected: string): void {
+  if (sha256(bytesOf(chunk)) === expected) return
+  throw new ProtocolError('CORRUPT', `${what}: the hash differs`)
+}
+
+/** The chunks of a flat buffer, in order. */
+export function chunksOf(buffer: Float32Array, from = 0, to = buffer.length) {
+  const chunks: { offset: number; chunk: Float32Array }[] = []
+  for (let offset = from; offset < to; offset += CHUNK_ELEMENTS) {
+    chunks.push({ offset, chunk: buffer.subarray(offset, Math.min(to, offset + CHUNK_ELEMENTS)) })
+  }
+  return chunks
+}
+
+export interface StateQuestion {
   readonly run: string
-  readonly epoch: number
   readonly step: number
   readonly stage: number
+  readonly part: StatePart
 }
 
 export interface FetchOptions {
@@ -53,50 +93,50 @@ export interface FetchOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What a donor says of its stage beside the numbers. */
+export type StateFacts = Pick<WeightsAnswer, 'norm' | 'updates' | 'learningRateScale'>
+
 /**
- * Fetches all `into.length` weights of a stage from one donor.
- * @throws ProtocolError WRONG_SHAPE if the donor's stage has another size, CORRUPT if a chunk's hash differs
+ * Fetches one flat buffer of a stage. Every donor sends chunks at once; what one of them fails at, the next one is asked
+ * for, and the one that failed is asked no more.
+ * @throws the last donor's failure; ProtocolError WRONG_SHAPE if its stage has another size, CORRUPT if a hash differs
  */
-export async function fetchWeights(
+export async function fetchState(
   network: Network,
-  donor: PeerId,
-  question: WeightsQuestion,
+  donors: readonly PeerId[],
+  question: StateQuestion,
   into: Float32Array,
   { chunkTimeoutMs, signal }: FetchOptions,
-): Promise<{ norm: number | null; bytes: number }> {
-  let norm: number | null = null
-  for (let offset = 0; offset < into.length; offset += CHUNK_ELEMENTS) {
-    const chunk = into.subarray(offset, offset + CHUNK_ELEMENTS)
-    const what = `weights of stage ${question.stage} from ${donor}, elements from ${offset}`
-    const answer = await ask(
-      network,
-      donor,
-      weights,
-      { ...question, offset, length: chunk.length },
-      {
-        timeoutMs: chunkTimeoutMs,
-        signal,
-        accept: (_, length) => {
-          if (length !== chunk.byteLength) {
-            throw new ProtocolError(
-              'WRONG_SHAPE',
-              `${what}: ${length} bytes instead of ${chunk.byteLength}`,
-            )
-          }
-          return bytesOf(chunk)
-        },
-      },
-    )
-    if (answer.total !== into.length) {
-      throw new ProtocolError(
-        'WRONG_SHAPE',
-        `${what}: the stage has ${answer.total} elements there, ${into.length} here`,
-      )
+): Promise<StateFacts> {
+  const chunks = chunksOf(into)
+  let facts: StateFacts | undefined
+  let failure: unknown
+  const fetchFrom = async (donor: PeerId) => {
+    for (let next = chunks.shift(); next !== undefined; next = chunks.shift()) {
+      const { offset, chunk } = next
+      const what = `${question.part} of stage ${question.stage} from ${donor}, elements from ${offset}`
+      try {
+        const asked = { ...question, offset, length: chunk.length }
+        const accept = intoChunk(what, chunk)
+        const options = { timeoutMs: chunkTimeoutMs, signal, accept }
+        const answer = await ask(network, donor, weights, asked, options)
+        if (answer.total !== into.length) {
+          const sizes = `${answer.total} elements there, ${into.length} here`
+          throw new ProtocolError('WRONG_SHAPE', `${what}: the stage has ${sizes}`)
+        }
+        checkHash(what, chunk, answer.sha256)
+        facts = answer
+      } catch (error) {
+        chunks.unshift(next)
+        failure = error
+        return
+      }
     }
-    if (answer.sha256 !== sha256(bytesOf(chunk))) {
-      throw new ProtocolError('CORRUPT', `${what}: the hash differs`)
-    }
-    norm = answer.norm
   }
-  return { norm, bytes: into.byteLength }
+  await Promise.all(donors.map(fetchFrom))
+  // One that had nothing left to do may have ended before another gave its last chunk back.
+  for (const donor of donors) if (chunks.length > 0) await fetchFrom(donor)
+  signal?.throwIfAborted()
+  if (chunks.length > 0 || facts === undefined) throw failure
+  return facts
 }

@@ -16,6 +16,7 @@ const CODES: Readonly<Record<ProtocolErrorCode, true>> = {
   WRONG_SHAPE: true,
   NON_FINITE: true,
   WRONG_RUN: true,
+  NOT_MEMBER: true,
   STALE: true,
   BUSY: true,
   REFUSED: true,

@@ -1,9 +1,8 @@
 /** One peer of a virtual network: whom it knows, whom it is connected to, and its calls that have not ended. */
-import { type Clock, withDeadline } from '../protocols/clock.ts'
+import { withDeadline } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import { PREFIX_BYTES } from '../protocols/frame.ts'
 import type {
-  AcceptBody,
   CallOptions,
   Handler,
   Json,
@@ -14,23 +13,23 @@ import type {
 } from '../protocols/network.ts'
 import { unreachable } from '../protocols/unreachable.ts'
 import { encodeError } from '../protocols/wire-error.ts'
+import type { Machine } from './machine.ts'
 import { type Parcel, pack, unpack } from './parcel.ts'
+import { Passage } from './passage.ts'
+import { PendingCall } from './pending-call.ts'
 import type { Load } from './wire.ts'
 
 /** What a peer needs of the network around it. */
 export interface Medium {
-  readonly clock: Clock
-  find(name: PeerId): VirtualPeer | undefined
-  handshake(from: PeerId, to: PeerId, signal: AbortSignal): Promise<void>
-  /** `arrive` is not called if either side dies before. */
-  send(from: VirtualPeer, to: VirtualPeer, what: string, load: Load, arrive: () => void): void
+  /** Hands headers over as they are, not by way of JSON. */
+  readonly shareHeaders: boolean
+  /** Once there and back; `done` gets whoever answered, and is never called if nobody can. */
+  handshake(from: VirtualPeer, to: PeerId, done: (other: VirtualPeer | undefined) => void): void
+  send(passage: Passage, load: Load): void
+  /** Tells `peer` that the other side knows nothing of the connection that it sent on. */
+  refuse(peer: VirtualPeer, by: VirtualPeer): void
   announce(from: VirtualPeer, topic: string, header: Json): void
   end(peer: VirtualPeer): void
-}
-
-interface PendingCall {
-  readonly to: VirtualPeer
-  readonly fail: (why: ProtocolError) => void
 }
 
 type Reply = { readonly parcel: Parcel } | { readonly error: ProtocolError }
@@ -39,8 +38,13 @@ type Listener = (from: PeerId, header: unknown) => void
 
 const SCHEME = 'sim://'
 
+/** As over libp2p: a peer that does not answer for so long cannot be reached. */
+const DIAL_MS = 10_000
+
 export class VirtualPeer implements Network {
   readonly self: PeerId
+  /** What its code runs on. */
+  readonly machine: Machine
   readonly addresses: readonly string[]
   readonly #medium: Medium
   readonly #handlers = new Map<string, Handler>()
@@ -50,11 +54,14 @@ export class VirtualPeer implements Network {
   /** Peers whose address is known. */
   readonly #known = new Set<PeerId>()
   readonly #connections = new Map<PeerId, VirtualPeer>()
+  readonly #dialing = new Map<PeerId, Promise<VirtualPeer>>()
   readonly #calls = new Set<PendingCall>()
+  readonly #callOver = (call: PendingCall) => this.#calls.delete(call)
   #alive = true
 
-  constructor(name: PeerId, medium: Medium) {
+  constructor(name: PeerId, machine: Machine, medium: Medium) {
     this.self = name
+    this.machine = machine
     this.addresses = [SCHEME + name]
     this.#medium = medium
   }
@@ -77,25 +84,29 @@ export class VirtualPeer implements Network {
     peer: PeerId,
     protocol: string,
     message: Message,
-    { timeoutMs, signal, accept }: CallOptions,
+    options: CallOptions,
   ): Promise<Received> {
-    const question = pack(message)
-    return withDeadline(
-      { clock: this.#medium.clock, timeoutMs, signal },
-      `peer ${peer} to answer ${protocol}`,
-      async (over) => {
-        const other = this.#connections.get(peer) ?? (await this.#dial(peer, over))
-        return await this.#ask(other, protocol, question, accept, over)
-      },
-    )
+    const question = pack(message, this.#medium.shareHeaders)
+    options.signal?.throwIfAborted()
+    const call = new PendingCall(this.machine, peer, protocol, options, this.#callOver)
+    this.#calls.add(call)
+    const other = this.#connections.get(peer)
+    if (other !== undefined) this.#ask(other, protocol, question, call)
+    else {
+      this.#dial(peer).then(
+        (found) => this.#ask(found, protocol, question, call),
+        (error) => call.fail(error),
+      )
+    }
+    return call.answer
   }
 
   async connect(address: string, { timeoutMs, signal }: CallOptions): Promise<PeerId> {
     const peer = address.slice(SCHEME.length)
     this.learn(peer, [address])
     try {
-      const deadline = { clock: this.#medium.clock, timeoutMs, signal }
-      await withDeadline(deadline, 'a connection', (over) => this.#dial(peer, over))
+      const deadline = { clock: this.machine.clock, timeoutMs, signal }
+      await withDeadline(deadline, 'a connection', () => this.#dial(peer))
       return peer
     } catch (error) {
       if (signal?.aborted) throw signal.reason
@@ -162,7 +173,20 @@ export class VirtualPeer implements Network {
     for (const listener of this.#topics.get(topic) ?? []) listener(from, JSON.parse(text))
   }
 
-  async #dial(peer: PeerId, signal: AbortSignal): Promise<VirtualPeer> {
+  isConnectedTo(other: VirtualPeer): boolean {
+    return this.#connections.get(other.self) === other
+  }
+
+  /** Whoever wants the same connection while it is being made waits for it. */
+  #dial(peer: PeerId): Promise<VirtualPeer> {
+    const dialing = this.#dialing.get(peer)
+    if (dialing !== undefined) return dialing
+    const connecting = this.#connect(peer).finally(() => this.#dialing.delete(peer))
+    this.#dialing.set(peer, connecting)
+    return connecting
+  }
+
+  async #connect(peer: PeerId): Promise<VirtualPeer> {
     const connected = this.#connections.get(peer)
     if (connected !== undefined) return connected
     const cannot = (why: string) => unreachable(`peer ${peer}`, why)
@@ -170,8 +194,15 @@ export class VirtualPeer implements Network {
     if (!this.#alive) throw cannot(ended)
     if (peer === this.self) throw cannot('it is this peer')
     if (!this.#known.has(peer)) throw cannot('no address of it is known')
-    await this.#medium.handshake(this.self, peer, signal)
-    const other = this.#medium.find(peer)
+    const other = await new Promise<VirtualPeer | undefined>((resolve, reject) => {
+      const cancel = this.machine.schedule(DIAL_MS, 'dial', () =>
+        reject(cannot(`it did not answer for ${DIAL_MS} ms`)),
+      )
+      this.#medium.handshake(this, peer, (found) => {
+        cancel()
+        resolve(found)
+      })
+    })
     if (other === undefined) throw cannot('nobody answers at its address')
     if (!this.#alive) throw cannot(ended)
     this.#connected(other)
@@ -184,32 +215,21 @@ export class VirtualPeer implements Network {
     this.#known.add(other.self)
   }
 
-  #ask(
-    other: VirtualPeer,
-    protocol: string,
-    question: Parcel,
-    accept: AcceptBody | undefined,
-    over: AbortSignal,
-  ): Promise<Received> {
-    const answer = Promise.withResolvers<Received>()
-    const call: PendingCall = { to: other, fail: answer.reject }
-    this.#calls.add(call)
-    over.addEventListener('abort', () => this.#calls.delete(call), { once: true })
-    const replied = (reply: Reply) => {
-      // The caller has gone: where an answer's body would go may be in use again.
-      if (over.aborted) return
-      try {
-        if ('error' in reply) throw reply.error
-        answer.resolve(unpack(reply.parcel, accept))
-      } catch (error) {
-        answer.reject(error)
-      }
-    }
-    this.#medium.send(this, other, protocol, loadOf(question), async () => {
+  #ask(other: VirtualPeer, protocol: string, question: Parcel, call: PendingCall): void {
+    if (call.settled) return
+    call.to = other
+    const corrupt = () =>
+      call.fail(new ProtocolError('CORRUPT', `the checksum of ${protocol} does not match`))
+    const asking = new Passage(this, other, 'question', protocol, corrupt, async () => {
+      if (!other.isConnectedTo(this)) return this.#medium.refuse(this, other)
       const reply = await other.#answer(this.self, protocol, question)
-      this.#medium.send(other, this, `answer ${protocol}`, loadOfReply(reply), () => replied(reply))
+      if (asking.unanswered || !other.isConnectedTo(this)) return
+      this.#medium.send(
+        new Passage(other, this, 'answer', protocol, corrupt, () => settle(call, reply)),
+        loadOfReply(reply),
+      )
     })
-    return answer.promise
+    this.#medium.send(asking, loadOf(question))
   }
 
   /** Never rejects: what goes wrong is the reply. */
@@ -228,11 +248,22 @@ export class VirtualPeer implements Network {
       return internal(error)
     }
     try {
-      return { parcel: pack(answer) }
+      return { parcel: pack(answer, this.#medium.shareHeaders) }
     } catch (error) {
       // The handler ran, so that an answer over the limits must not look like a definite TOO_LARGE.
       return internal(error)
     }
+  }
+}
+
+function settle(call: PendingCall, reply: Reply): void {
+  // The caller has gone: where an answer's body would go may be in use again.
+  if (call.settled) return
+  try {
+    if ('error' in reply) throw reply.error
+    call.succeed(unpack(reply.parcel, call.options.accept))
+  } catch (error) {
+    call.fail(error)
   }
 }
 
@@ -250,11 +281,11 @@ function internal(error: unknown): Reply {
   return { error: new ProtocolError('INTERNAL', message) }
 }
 
-function loadOf({ bytes, body }: Parcel): Load {
-  return { bytes, queues: body !== undefined }
+function loadOf({ headBytes, body }: Parcel): Load {
+  return { headBytes, bodyBytes: body?.length }
 }
 
 function loadOfReply(reply: Reply): Load {
   if ('parcel' in reply) return loadOf(reply.parcel)
-  return { bytes: PREFIX_BYTES + encodeError(reply.error).length, queues: false }
+  return { headBytes: PREFIX_BYTES + encodeError(reply.error).length, bodyBytes: undefined }
 }

@@ -15,12 +15,13 @@ export interface Link {
 export type LinkTable = (from: PeerId, to: PeerId) => Link
 
 export interface Load {
-  readonly bytes: number
+  /** Of prefix and header. */
+  readonly headBytes: number
   /**
-   * Whether it waits its turn on the sender's uplink. Bodies do, one after another. Headers alone slip in between the
-   * chunks of a body, as they do on Yamux, and are too small to be counted against it.
+   * Undefined without a body. Bodies wait their turn on the sender's uplink, one after another. Headers alone slip in
+   * between the chunks of a body, as they do on Yamux, and are too small to be counted against it.
    */
-  readonly queues: boolean
+  readonly bodyBytes: number | undefined
 }
 
 /** TCP, Noise and the agreement on Yamux take one each. */
@@ -28,10 +29,13 @@ const HANDSHAKE_ROUND_TRIPS = 3
 
 export class Wire {
   readonly #links: LinkTable
+  readonly #bodyScale: number
   readonly #uplinkFreeAt = new Map<PeerId, number>()
 
-  constructor(links: LinkTable) {
+  /** @param bodyScale what a byte of a body counts, where bodies stand for larger ones */
+  constructor(links: LinkTable, bodyScale = 1) {
     this.#links = links
+    this.#bodyScale = bodyScale
   }
 
   latencyMs(from: PeerId, to: PeerId): number {
@@ -46,10 +50,10 @@ export class Wire {
    * Puts a load on the way at `now`, and says how long it takes. The receiver's downlink is not modelled: where it is
    * the narrow place, give the links to it less.
    */
-  transitMs(now: number, from: PeerId, to: PeerId, { bytes, queues }: Load): number {
+  transitMs(now: number, from: PeerId, to: PeerId, { headBytes, bodyBytes }: Load): number {
     const { latencyMs, bytesPerMs } = this.#links(from, to)
-    const sendingMs = bytes / bytesPerMs
-    if (!queues) return sendingMs + latencyMs
+    const sendingMs = (headBytes + (bodyBytes ?? 0) * this.#bodyScale) / bytesPerMs
+    if (bodyBytes === undefined) return sendingMs + latencyMs
     const sentAt = Math.max(now, this.#uplinkFreeAt.get(from) ?? 0) + sendingMs
     this.#uplinkFreeAt.set(from, sentAt)
     return sentAt - now + latencyMs

@@ -23,7 +23,7 @@ export interface RunOptions {
   readonly untilMs?: number
 }
 
-/** About a minute of real time, if nothing but events happens. */
+/** About ten seconds of real time, if nothing but events happens. */
 const EVENTS_MAX = 10_000_000
 
 /** Events that a WorldError tells of: enough to see the last exchange between two peers. */
@@ -32,11 +32,40 @@ const RECENT_EVENTS = 12
 /** Lines about pending events in a WorldError; there may be thousands of events. */
 const PENDING_LINES = 12
 
-interface WorldEvent extends QueuedEvent {
-  readonly label: string
+/** Events between two turns of Node's event loop, which cost more than the events themselves. */
+const BATCH_EVENTS = 64
+
+/** What an event is, for whoever reads a WorldError: made into text only then. */
+export type Label = string | { toString(): string }
+
+/** Whose code an event runs. It may keep an event that is due, and put it back later. */
+export interface Owner {
+  /** True if it has taken the event, which then does not happen now. */
+  holds(event: HeldEvent): boolean
+}
+
+export interface HeldEvent {
+  readonly cancelled: boolean
+}
+
+class WorldEvent implements QueuedEvent, HeldEvent {
+  time: number
+  sequence: number
+  place = -1
+  cancelled = false
+  readonly label: Label
   readonly fire: () => void
+  readonly owner: Owner | undefined
   /** Real work that must be over before the event; it never rejects. */
-  work?: Promise<void>
+  work: Promise<void> | undefined = undefined
+
+  constructor(time: number, sequence: number, label: Label, fire: () => void, owner?: Owner) {
+    this.time = time
+    this.sequence = sequence
+    this.label = label
+    this.fire = fire
+    this.owner = owner
+  }
 }
 
 /** What is awaited cannot happen any more, or not within a bound. The message lists what is pending. */
@@ -60,7 +89,8 @@ export class World {
   readonly #eventsMax: number
   readonly #queue = new EventQueue<WorldEvent>()
   readonly #working = new Set<Promise<void>>()
-  readonly #recent: string[] = []
+  /** A ring: the event that happened as number n lies at n modulo its length. */
+  readonly #recent: WorldEvent[] = []
   #now = 0
   #scheduled = 0
   #fired = 0
@@ -69,7 +99,10 @@ export class World {
   constructor({ seed, eventsMax = EVENTS_MAX }: WorldOptions) {
     this.#eventsMax = eventsMax
     this.random = new Random(seed)
-    this.clock = { now: () => this.#now, sleep: (ms, signal) => this.#sleep(ms, signal) }
+    this.clock = {
+      now: () => this.#now,
+      sleep: sleepBy((ms, fire) => this.schedule(ms, 'sleep', fire)),
+    }
   }
 
   /** Events that have happened. */
@@ -84,12 +117,23 @@ export class World {
 
   /**
    * Makes something happen after `ms`; events of the same time happen in the order in which they were scheduled.
-   * @param label what it is, for whoever reads a WorldError
    * @returns cancels it
    */
-  schedule(ms: number, label: string, fire: () => void): () => void {
-    const event = this.#enqueue(ms, label, fire)
-    return () => this.#queue.remove(event)
+  schedule(ms: number, label: Label, fire: () => void, owner?: Owner): () => void {
+    const event = this.#enqueue(ms, label, fire, owner)
+    return () => {
+      event.cancelled = true
+      this.#queue.remove(event)
+    }
+  }
+
+  /** Lets an event that its owner held happen now, after all that is due already. */
+  release(held: HeldEvent): void {
+    const event = held as WorldEvent
+    if (event.cancelled) return
+    event.time = this.#now
+    event.sequence = this.#scheduled++
+    this.#queue.push(event)
   }
 
   /**
@@ -97,9 +141,14 @@ export class World {
    * events is taken before the work starts: afterwards, events of equal time would happen in the order in which real
    * work ends, and the same seed would give different histories.
    */
-  async compute<T>(ms: number, label: string, work: () => T | Promise<T>): Promise<T> {
+  async compute<T>(
+    ms: number,
+    label: Label,
+    work: () => T | Promise<T>,
+    owner?: Owner,
+  ): Promise<T> {
     const due = Promise.withResolvers<void>()
-    const event = this.#enqueue(ms, label, due.resolve)
+    const event = this.#enqueue(ms, label, due.resolve, owner)
     const outcome = (async () => work())()
     const over = outcome.then(
       () => {},
@@ -124,81 +173,120 @@ export class World {
       settled = true
     }
     outcome.then(settle, settle)
+    const next = () => (settled ? null : this.#step(waitingFor, untilMs))
     try {
-      for (;;) {
-        await everyMicrotask()
-        if (settled) return await outcome
-        await this.#step(waitingFor, untilMs)
-      }
+      while (!settled) await batch(next)
+      return await outcome
     } finally {
       this.#running = false
     }
   }
 
-  /** One event, or none if real work had to end first: what comes next is then to be looked at again. */
-  async #step(waitingFor: string, untilMs: number): Promise<void> {
+  /** One event; or none, if real work has to end first: what comes next is then to be looked at again. */
+  #step(waitingFor: string, untilMs: number): Promise<unknown> | undefined {
     const next = this.#queue.first()
-    if (next === undefined) throw this.#error('nothing is left to happen', waitingFor)
-    if (next.time > this.#now && this.#working.size > 0) {
-      await Promise.all(this.#working)
-      this.#working.clear()
-      return
+    if (next === undefined) {
+      if (this.#working.size > 0) return this.#workOver()
+      throw this.#error('nothing is left to happen', waitingFor)
     }
-    if (next.work !== undefined) await next.work
+    if (next.time > this.#now && this.#working.size > 0) return this.#workOver()
+    if (next.work !== undefined) {
+      const { work } = next
+      next.work = undefined
+      return work
+    }
     if (next.time > untilMs) throw this.#error(`it is past ${untilMs} ms`, waitingFor)
-    if (this.#fired === this.#eventsMax) {
+    if (this.#fired >= this.#eventsMax) {
       throw this.#error(`${this.#eventsMax} events have happened`, waitingFor)
     }
     this.#queue.remove(next)
     this.#now = next.time
-    this.#fired++
-    if (this.#recent.push(`${next.time} ms ${next.label}`) > RECENT_EVENTS) this.#recent.shift()
+    if (next.owner?.holds(next)) return
+    this.#recent[this.#fired++ % RECENT_EVENTS] = next
     next.fire()
+    return
   }
 
-  #enqueue(ms: number, label: string, fire: () => void): WorldEvent {
+  async #workOver(): Promise<void> {
+    await Promise.all(this.#working)
+    this.#working.clear()
+  }
+
+  #enqueue(ms: number, label: Label, fire: () => void, owner?: Owner): WorldEvent {
     if (!(ms >= 0 && ms < Infinity)) throw new RangeError(`${label}: cannot happen in ${ms} ms`)
-    const event = { time: this.#now + ms, sequence: this.#scheduled++, place: -1, label, fire }
+    const event = new WorldEvent(this.#now + ms, this.#scheduled++, label, fire, owner)
     this.#queue.push(event)
     return event
   }
 
-  #sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason)
-      const cancel = this.schedule(ms, 'sleep', () => {
-        signal?.removeEventListener('abort', stop)
-        resolve()
-      })
-      const stop = () => {
-        cancel()
-        reject(signal!.reason)
-      }
-      signal?.addEventListener('abort', stop, { once: true })
-    })
-  }
-
   #error(why: string, waitingFor: string): WorldError {
+    const oldest = Math.max(0, this.#fired - RECENT_EVENTS)
+    const recent = Array.from({ length: this.#fired - oldest }, (_, i) => {
+      const { time, label } = this.#recent[(oldest + i) % RECENT_EVENTS]!
+      return `${time} ms ${label}`
+    })
     return new WorldError(
       [
         `at ${this.#now} ms ${why}, waiting for ${waitingFor}`,
         'pending:',
         ...countByLabel(this.#queue.values()),
         'most recent:',
-        ...this.#recent,
+        ...recent,
       ].join('\n  '),
     )
   }
 }
 
-/** Resolves when nothing can run any more: the event loop comes to immediates only with no microtask left. */
-function everyMicrotask(): Promise<void> {
-  return new Promise(setImmediate)
+/** A clock's `sleep`, made of what calls back after so many milliseconds unless it is cancelled. */
+export function sleepBy(
+  schedule: (ms: number, fire: () => void) => () => void,
+): (ms: number, signal?: AbortSignal) => Promise<void> {
+  return (ms, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal === undefined) {
+        schedule(ms, resolve)
+        return
+      }
+      if (signal.aborted) return reject(signal.reason)
+      const cancel = schedule(ms, () => {
+        signal.removeEventListener('abort', stop)
+        resolve()
+      })
+      const stop = () => {
+        cancel()
+        reject(signal.reason)
+      }
+      signal.addEventListener('abort', stop, { once: true })
+    })
+}
+
+/**
+ * Calls `next` a number of times, each when nothing else can run: between two immediates Node runs every microtask.
+ * Ends early if it gives null, and waits for the promise if it gives one.
+ */
+function batch(next: () => Promise<unknown> | null | undefined): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    let left = BATCH_EVENTS
+    const turn = () => {
+      if (left === 0) return
+      left--
+      try {
+        const awaited = next()
+        if (awaited === undefined && left > 0) return
+        left = 0
+        resolve(awaited)
+      } catch (error) {
+        left = 0
+        reject(error)
+      }
+    }
+    for (let i = 0; i < BATCH_EVENTS; i++) setImmediate(turn)
+  })
 }
 
 function countByLabel(events: Iterable<WorldEvent>): string[] {
   const counts = new Map<string, number>()
-  for (const { label } of events) counts.set(label, (counts.get(label) ?? 0) + 1)
+  for (const { label } of events) counts.set(`${label}`, (counts.get(`${label}`) ?? 0) + 1)
   const lines = [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
   const shown = lines.slice(0, PENDING_LINES).map(([label, count]) => `${count} × ${label}`)
   const hidden = lines.length - shown.length

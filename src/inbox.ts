@@ -26,6 +26,10 @@ export class Inbox {
     this.#capacity = capacity
   }
 
+  get size(): number {
+    return this.#waiting.length
+  }
+
   /** @throws ProtocolError BUSY when full */
   put(work: Work): void {
     if (this.#taker !== null) {

@@ -17,6 +17,10 @@ type Event =
   | { type: 'notice'; message: string }
   | { type: 'founded' }
   | { type: 'joined'; coordinator: string }
+  /** Another takes over the coordination. */
+  | { type: 'elected'; coordinator: string; reason: string }
+  /** Not in the roster any more: joins again. */
+  | { type: 'dropped'; reason: string }
   | { type: 'roster'; roster: Roster; reason: string }
   | { type: 'waiting'; stages: readonly number[]; reason: string }
   | { type: 'lost'; lost: string; stage: number | null; reason: string }
@@ -25,8 +29,8 @@ type Event =
       stage: number
       /** The peer that now holds it. */
       by: string
-      /** `lost`: it had a holder before. `empty`: it never had. */
-      cause: 'lost' | 'empty'
+      /** `lost`: it had a holder before. `empty`: it never had. `replica`: it has others. */
+      cause: 'lost' | 'empty' | 'replica'
       strategy: string
       donors: readonly { stage: number; peer: string }[]
       /** Gradient norm of each donor, as it weighed in. */
@@ -56,8 +60,17 @@ type Event =
       peers: number
     }
   | { type: 'holding'; stage: number; strategy: string; bytes: number; seconds: number }
-  | { type: 'committed'; step: number; loss: number; learningRate: number; gradientScale: number }
+  | {
+      type: 'committed'
+      step: number
+      stage: number
+      loss: number
+      learningRate: number
+      gradientScale: number
+    }
   | { type: 'evaluation'; step: number; loss: number }
+  /** A holder was lost in the middle of a step that goes on: its microbatches are driven again. */
+  | { type: 'amended'; step: number; epoch: number; driven: readonly number[]; reason: string }
   | { type: 'aborted'; step: number; epoch: number; code: string; reason: string }
   | { type: 'refused'; from: string; protocol: string; code: string; reason: string }
   | { type: 'saved'; stage: number; path: string }

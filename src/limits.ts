@@ -11,8 +11,8 @@ export const TIMEOUTS = {
   founderMs: 20_000,
   /** A welcomed newcomer to appear in a roster: it is let in between two steps. */
   admissionMs: 300_000,
-  /** A member to adopt a roster. */
-  rosterMs: 10_000,
+  /** A member to accept a change of the roster, to promise, or to carry a change out. */
+  rosterMs: 5_000,
   /** A member to build its stage's sessions and, if lost, to fetch and average its donors' weights. */
   holdMs: 300_000,
   /** One chunk (1 MiB) of weights. */
@@ -21,20 +21,31 @@ export const TIMEOUTS = {
   handOverMs: 60_000,
   /** All microbatches of a step to be counted by every stage. */
   stepMs: 600_000,
+  /** The least that a step may take before those who hold it up are looked for. */
+  stragglerMs: 20_000,
   /** The update of one stage. */
   commitMs: 120_000,
+  /** A chunk of a replica's gradients, from when it is asked for until it is added up and there. */
+  gradientsMs: 60_000,
+  /** All holders of a stage to have the total of their gradients. */
+  reduceMs: 300_000,
+  /** The coordinator to hear that a microbatch does not get on. */
+  reportMs: 5_000,
   evaluateMs: 600_000,
   /** Before a stage that nobody took is offered again. */
   retryMs: 500,
   /** Between two heartbeats. */
-  heartbeatMs: 2_000,
-  /** Without an answer for so long a member counts as lost, though its connection stands. */
-  silenceMs: 10_000,
+  heartbeatMs: 1_000,
+  /** Without an answer for so long a member is suspect, though its connection stands. */
+  silenceMs: 5_000,
   /** A peer whose connection broke to answer on a new one, before it counts as lost. */
   reconnectMs: 2_000,
-  /** A member to hear of the coordinator again before it gives up. */
-  coordinatorMs: 15_000,
-  farewellMs: 2_000,
+  /** Each member waits so much longer than the one before it to ask for the place of a lost coordinator. */
+  staggerMs: 1_000,
+  /** Between two attempts of a member to take over, when it finds no majority. */
+  campaignMs: 2_000,
+  /** A leaving member's stage to be in other hands. */
+  drainMs: 60_000,
 } as const
 
 /** Between two announcements of one holder. */
@@ -45,6 +56,18 @@ export const HOLD_ATTEMPTS = 3
 
 /** Peers that wait to be let in between two steps. */
 export const NEWCOMERS_MAX = 1_024
+
+/** A step that takes so many times as long as the one before is held up by somebody. */
+export const STRAGGLER_FACTOR = 4
+
+/** How often a microbatch is driven before its step starts over. */
+export const JOURNEY_ATTEMPTS = 4
+
+/** Holders of a stage that a new replica fetches its state from at once. */
+export const DONORS_MAX = 4
+
+/** Steps between two comparisons of replicas' weights. */
+export const DIGEST_STEPS = 10
 
 /** How often a step is tried before the run is given up. */
 export const STEP_ATTEMPTS = 3

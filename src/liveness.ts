@@ -1,9 +1,10 @@
 /**
  * Who is alive, as the coordinator sees it. A broken connection is the fast sign, a missed heartbeat the slow one (a
- * frozen peer keeps its connection); either is only a suspicion until the peer has failed to answer once more.
+ * frozen peer keeps its connection), a neighbour's report a third; each is only a suspicion until the peer has failed to
+ * answer once more.
  */
 import type { Clock } from '../protocols/clock.ts'
-import { heartbeat, type Roster } from '../protocols/membership.ts'
+import { heartbeat, type Member, type Roster } from '../protocols/membership.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
 import { TIMEOUTS } from './limits.ts'
@@ -22,6 +23,7 @@ export interface LivenessOptions {
 export class Liveness {
   readonly #options: LivenessOptions
   readonly #confirming = new Map<PeerId, Promise<void>>()
+  readonly #heardAt = new Map<PeerId, number>()
 
   constructor(options: LivenessOptions) {
     this.#options = options
@@ -31,13 +33,19 @@ export class Liveness {
     void this.#beat()
   }
 
+  /** A member has just answered something: it need not be asked whether it is there. */
+  heard(peer: PeerId): void {
+    this.#heardAt.set(peer, this.#options.clock.now())
+  }
+
   /** Asks a member for a sign of life; without one it is lost. Suspicions of one peer at one time are one. */
   suspect(peer: PeerId, reason: string): Promise<void> {
-    const { roster, signal, lose } = this.#options
-    if (signal.aborted || memberOf(roster(), peer) === undefined) return Promise.resolve()
+    const { network, roster, signal, lose } = this.#options
+    const member = memberOf(roster(), peer)
+    if (signal.aborted || member === undefined || peer === network.self) return Promise.resolve()
     const known = this.#confirming.get(peer)
     if (known !== undefined) return known
-    const confirming = this.#ask(peer, TIMEOUTS.reconnectMs)
+    const confirming = this.#ask(member, TIMEOUTS.reconnectMs)
       .then(
         () => {},
         (error: Error) => {
@@ -49,25 +57,38 @@ export class Liveness {
     return confirming
   }
 
+  /** Microbatches that a member could work on now; null if it does not answer. */
+  async readyOf(member: Member): Promise<number | null> {
+    return this.#ask(member, TIMEOUTS.reconnectMs).catch(() => null)
+  }
+
   /** Every suspicion of this moment has become certainty. */
   async settled(): Promise<void> {
     await Promise.all(this.#confirming.values())
   }
 
-  #ask(peer: PeerId, timeoutMs: number): Promise<unknown> {
+  async #ask({ peer, session }: Member, timeoutMs: number): Promise<number> {
     const { network, runId, roster, signal } = this.#options
     const question = { run: runId, epoch: roster().epoch }
-    return ask(network, peer, heartbeat, question, { timeoutMs, signal })
+    const answer = await ask(network, peer, heartbeat, question, { timeoutMs, signal })
+    if (answer.session !== session) throw new Error('another process has taken its name')
+    this.heard(peer)
+    return answer.ready
   }
 
   async #beat(): Promise<void> {
     const { clock, network, roster, signal } = this.#options
     const asked = new Set<PeerId>()
     while (!signal.aborted) {
-      for (const { peer } of roster().members) {
-        if (peer === network.self || asked.has(peer)) continue
+      const { members } = roster()
+      const present = new Set(members.map(({ peer }) => peer))
+      for (const peer of this.#heardAt.keys()) if (!present.has(peer)) this.#heardAt.delete(peer)
+      for (const member of members) {
+        const { peer } = member
+        const silentMs = clock.now() - (this.#heardAt.get(peer) ?? Number.NEGATIVE_INFINITY)
+        if (peer === network.self || asked.has(peer) || silentMs < TIMEOUTS.heartbeatMs) continue
         asked.add(peer)
-        void this.#ask(peer, TIMEOUTS.silenceMs)
+        void this.#ask(member, TIMEOUTS.silenceMs)
           .catch((error: Error) => this.suspect(peer, error.message))
           .finally(() => asked.delete(peer))
       }

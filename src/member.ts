@@ -1,23 +1,37 @@
 /** A peer's side of the run: follows the roster, holds at most one stage, and does what the coordinator asks. */
+
+import type { Change } from '../protocols/agreement.ts'
+import * as agreement from '../protocols/agreement.ts'
 import { type Announcement, announce, listen } from '../protocols/announcement.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
-import type { Roster } from '../protocols/membership.ts'
+import type { Member as Entry, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
-import type { Procedure, Service } from '../protocols/procedure.ts'
+import { ask, type Procedure, type Service } from '../protocols/procedure.ts'
 import * as steps from '../protocols/step.ts'
-import { type WeightsQuestion, weights } from '../protocols/weights.ts'
+import { bytesOf, sha256, weights } from '../protocols/weights.ts'
 import type { AnyStage, Parameter } from '../stages/stage.ts'
-import { CoordinatorWatch } from './coordinator-watch.ts'
-import { gatherStage } from './gather.ts'
-import { Holding } from './holding.ts'
+import { Acceptor } from './acceptor.ts'
+import { type AgreementOptions, fetchRoster } from './agreement.ts'
+import { build } from './build.ts'
+import type { Holding } from './holding.ts'
 import type { Journal } from './journal.ts'
-import { ANNOUNCEMENT_INTERVAL_MS } from './limits.ts'
-import { coordinatorOf, memberOf } from './roster.ts'
+import { ANNOUNCEMENT_INTERVAL_MS, DIGEST_STEPS, TIMEOUTS } from './limits.ts'
+import type { Trouble } from './pipeline.ts'
+import {
+  compareBallots,
+  coordinatorOf,
+  foundingRoster,
+  holdersOf,
+  memberById,
+  memberOf,
+} from './roster.ts'
 import type { Run } from './run.ts'
 import { serveRun } from './serve-run.ts'
+import { takeOver } from './succession.ts'
+import { Watch } from './watch.ts'
 import type { Data } from './work.ts'
 
 export interface MemberOptions {
@@ -26,6 +40,8 @@ export interface MemberOptions {
   readonly network: Network
   readonly clock: Clock
   readonly journal: Journal
+  /** What this peer is likely to be lost together with. */
+  readonly domain?: string
   /** Builds a stage with the run's initial weights. */
   createStage(stage: number): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
@@ -40,60 +56,108 @@ export interface Finished {
   readonly failure: string | null
 }
 
-const IDLE_DATA: Data = {
-  training: () => {
-    throw new Error('only the driver reads tokens')
-  },
-  heldOut: () => {
-    throw new Error('only the driver reads tokens')
-  },
+/** What becomes of a member. */
+export type Turn =
+  /** Named in a roster for the first time. */
+  | { readonly type: 'admitted' }
+  /** The roster names it as the coordinator. */
+  | { readonly type: 'elected' }
+  /** The swarm goes on without it. */
+  | { readonly type: 'dropped'; readonly reason: string }
+  | ({ readonly type: 'finished' } & Finished)
+
+/** What a coordinator does for others, beside being a member. */
+export interface Coordination {
+  admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> | void
+  leave(from: PeerId, reason: string, patient: boolean): Promise<void>
+  report(from: PeerId, question: steps.ReportQuestion): void
 }
 
 export class Member {
   readonly #options: MemberOptions
   readonly #stopping = new AbortController()
-  readonly #finished = Promise.withResolvers<Finished>()
-  readonly #admitted = Promise.withResolvers<void>()
   readonly #handlers: readonly (() => void)[]
-  #roster: Roster | null = null
-  #stopReferring: (() => void) | null = null
-  #committed = 0
+  readonly #watch: Watch
+  #session: number
+  #acceptor: Acceptor | null = null
+  #coordination: Coordination | null = null
+  /** The roster names this peer, but it has stepped down. */
+  #deposed = false
   #held: Holding | null = null
   /** A stage is being built or fetched. */
   #building: AbortController | null = null
-  readonly #watch: CoordinatorWatch
+  /** Changes are carried out one after another. */
+  #carrying: Promise<unknown> = Promise.resolve()
+  #turns: Turn[] = []
+  #turned = Promise.withResolvers<void>()
+  /** The last that was journaled of a coordinator that nobody can replace: said once, not every time it is tried. */
+  #complaint = ''
   #announcedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MemberOptions) {
     this.#options = options
-    this.#watch = new CoordinatorWatch({
+    this.#session = Math.floor(options.clock.now())
+    const { network } = options
+    this.#watch = new Watch({
       ...options,
       signal: this.#stopping.signal,
-      roster: () => this.#roster,
+      roster: () => this.roster,
+      own: () => this.own,
+      deposed: () => this.#deposed,
+      dropped: (reason) => void this.#drop(reason),
+      standIn: (reason) => this.#standIn(reason),
     })
+    void this.#watch.run()
     this.#handlers = [
       // Members need no announcements themselves, but pass on only what they listen to.
-      listen(options.network, options.runId, () => {}),
-      this.#serve(membership.adopt, {
-        serve: async (from, { roster }) => ({ answer: await this.#adopt(from, roster) }),
+      listen(network, options.runId, () => {}),
+      this.#serve(membership.hello, { serve: async (from, it) => this.#hello(from, it) }),
+      this.#serve(membership.roster, {
+        serve: async () => {
+          const { roster } = this.#member()
+          return { answer: { epoch: roster.epoch }, body: membership.encodeRoster(roster) }
+        },
       }),
       this.#serve(membership.heartbeat, {
-        serve: async (from) => {
-          if (this.#roster !== null) {
-            if (memberOf(this.#roster, from) === undefined) {
-              // Who was dropped while it was silent must learn of it: it would wait for ever.
-              throw new ProtocolError('REFUSED', `${from} is not in the roster any more`)
-            }
-            if (from === coordinatorOf(this.#roster).peer) this.#watch.heard()
-          }
-          return { answer: { epoch: this.#roster?.epoch ?? 0 } }
+        serve: async (from, { epoch }) => ({ answer: this.#heartbeat(from, epoch) }),
+      }),
+      this.#serve(membership.leave, {
+        serve: async (from, { reason, patient }) => {
+          await this.#coordinates().leave(from, reason, patient)
+          return { answer: {} }
         },
       }),
       this.#serve(membership.finish, {
         serve: async (from, { committed, failure }) => {
           this.#fromCoordinator(from)
-          this.#finished.resolve({ committed, failure })
+          this.#turn({ type: 'finished', committed, failure })
           return { answer: {} }
+        },
+      }),
+      this.#serve(agreement.propose, {
+        serve: async (from, question) => {
+          const acceptor = this.#member()
+          this.#fromMember(from, question.epoch - 1)
+          const answer = acceptor.propose(question)
+          if (answer.accepted) this.#watch.heard()
+          return { answer }
+        },
+      }),
+      this.#serve(agreement.promise, {
+        serve: async (from, question) => {
+          const acceptor = this.#member()
+          this.#fromMember(from, question.epoch)
+          return { answer: acceptor.promise(question, this.#objection(from)) }
+        },
+      }),
+      this.#serve(agreement.install, {
+        accept: (_, __, length) => {
+          if (length <= membership.ROSTER_BYTES) return new Uint8Array(length)
+          throw new ProtocolError('TOO_LARGE', `a roster of ${length} bytes`)
+        },
+        serve: async (from, { epoch, change }, body) => {
+          const whole = body && membership.decodeRoster(from, body)
+          return { answer: await this.#install(epoch, change, whole) }
         },
       }),
       this.#serve(steps.hold, {
@@ -103,21 +167,37 @@ export class Member {
         },
       }),
       this.#serve(steps.prepare, {
-        serve: async (from, { routes, ...fence }) => {
-          this.#fromCoordinator(from)
-          return { answer: await this.#holding().prepare(fence, routes) }
-        },
-      }),
-      this.#serve(steps.commit, {
         serve: async (from, question) => {
           this.#fromCoordinator(from)
-          return { answer: await this.#commit(question) }
+          return { answer: await this.#holding().prepare(question) }
+        },
+      }),
+      this.#serve(steps.reduce, {
+        serve: async (from, question) => {
+          this.#fromCoordinator(from)
+          return { answer: await this.#holding().reduce(question) }
+        },
+      }),
+      this.#serve(steps.gradients, {
+        serve: async (from, question) => {
+          const held = this.#holding()
+          const replicas = holdersOf(this.#member().roster, question.stage)
+          if (held.index !== question.stage || !replicas.some(({ peer }) => peer === from)) {
+            throw new ProtocolError('REFUSED', `stage ${question.stage} is not held by both of us`)
+          }
+          return held.gradients(question)
         },
       }),
       this.#serve(steps.evaluate, {
-        serve: async (from, { routes, ...fence }) => {
+        serve: async (from, question) => {
           this.#fromCoordinator(from)
-          return { answer: { loss: await this.#holding().evaluate(fence, routes) } }
+          return { answer: { losses: await this.#holding().evaluate(question) } }
+        },
+      }),
+      this.#serve(steps.report, {
+        serve: async (from, question) => {
+          this.#coordinates().report(from, question)
+          return { answer: {} }
         },
       }),
       this.#serve(microbatch, {
@@ -132,46 +212,71 @@ export class Member {
         },
       }),
       this.#serve(weights, {
-        serve: async (from, question) =>
-          this.#donor(from, question).donate(question.offset, question.length),
+        serve: async (from, { step, stage, part, offset, length }) =>
+          this.#donor(from, step, stage).donate(part, offset, length),
       }),
     ]
   }
 
-  /** Resolves when this peer is first named in a roster. */
-  get admitted(): Promise<void> {
-    return this.#admitted.promise
+  /** Tells this process, and what it remembers of the agreement, from others that bear its name. */
+  get session(): number {
+    return this.#session
   }
 
-  /** Answers newcomers who ask this peer with the name of the one that lets them in. */
-  referNewcomers(): void {
-    this.#stopReferring = this.#serve(membership.hello, {
-      serve: async () => {
-        if (this.#roster === null) return { answer: { result: 'later' as const } }
-        const { peer, addresses } = coordinatorOf(this.#roster)
-        return { answer: { result: 'ask' as const, coordinator: peer, addresses } }
-      },
-    })
+  /** What the swarm has agreed on, as far as this peer knows; null while it is in no roster. */
+  get roster(): Roster | null {
+    return this.#acceptor?.roster ?? null
   }
 
-  /** From now on somebody else answers newcomers: the coordinator's swarm. */
-  stopReferring(): void {
-    this.#stopReferring?.()
-    this.#stopReferring = null
-  }
-
-  /** Resolves when the run is over for this peer, one way or the other. */
-  get finished(): Promise<Finished> {
-    return this.#finished.promise
+  /** This process in the roster. */
+  get own(): Entry | undefined {
+    const { network } = this.#options
+    const member = this.roster === null ? undefined : memberOf(this.roster, network.self)
+    return member?.session === this.session ? member : undefined
   }
 
   get committed(): number {
-    return this.#committed
+    return this.roster?.committed ?? 0
+  }
+
+  /** What happened that changes what this peer does, in order. */
+  async next(): Promise<Turn> {
+    for (;;) {
+      const turn = this.#turns.shift()
+      if (turn !== undefined) return turn
+      this.#turned = Promise.withResolvers()
+      await this.#turned.promise
+    }
+  }
+
+  /** Begins the run: a roster of this peer alone, which coordinates it. */
+  found(): void {
+    const { network, domain = '' } = this.#options
+    const addresses = [...network.addresses]
+    const founder = { peer: network.self, session: this.session, addresses, domain }
+    this.#acceptor = new Acceptor(foundingRoster(founder))
+  }
+
+  /** For whoever coordinates in this peer's name. */
+  agreement(signal: AbortSignal): AgreementOptions {
+    return { ...this.#options, acceptor: this.#member(), signal }
+  }
+
+  /** From now on this peer does the coordinator's part, too; null ends that. */
+  coordinate(coordination: Coordination | null): void {
+    this.#coordination = coordination
+  }
+
+  /** The swarm listens to another, or will: from now on this peer follows, once it knows whom. */
+  stepDown(toldBy: PeerId): void {
+    this.#deposed = true
+    void this.#catchUp(toldBy)
   }
 
   /** Writes down how the run ended for this peer, whichever way, and keeps the weights that it holds. */
   async conclude(outcome: Finished): Promise<void> {
     const { save, journal } = this.#options
+    await this.#carrying
     if (save && this.#held !== null) {
       const { index, stage } = this.#held
       const path = await save(index, stage.parameters, stage.weights)
@@ -187,14 +292,8 @@ export class Member {
     this.#stopping.abort(reason)
     this.#building?.abort(reason)
     for (const remove of this.#handlers) remove()
-    this.stopReferring()
-    await this.#held?.close()
-  }
-
-  /** Gives up when the coordinator is lost. Another taking over comes with replicas. */
-  async watchCoordinator(): Promise<void> {
-    const failure = await this.#watch.lost()
-    if (failure !== null) this.#finished.resolve({ committed: this.#committed, failure })
+    await this.#carrying
+    await this.#giveUpStage()
   }
 
   #serve<Question extends { run: string }, Answer>(
@@ -204,29 +303,85 @@ export class Member {
     return serveRun(this.#options, procedure, service)
   }
 
+  #turn(turn: Turn): void {
+    this.#turns.push(turn)
+    this.#turned.resolve()
+  }
+
+  #member(): Acceptor {
+    if (this.#acceptor !== null) return this.#acceptor
+    throw new ProtocolError('REFUSED', 'this peer is not in a roster')
+  }
+
+  #coordinates(): Coordination {
+    if (this.#coordination !== null) return this.#coordination
+    throw new ProtocolError('REFUSED', 'this peer does not coordinate the run')
+  }
+
+  /** @param known the epoch that the asker knows: it may be in a roster that has not come here yet */
+  #fromMember(from: PeerId, known: number): void {
+    const { roster } = this.#member()
+    if (known > roster.epoch || memberOf(roster, from) !== undefined) return
+    throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster of epoch ${roster.epoch}`)
+  }
+
   #fromCoordinator(from: PeerId): void {
-    if (this.#roster === null || from !== coordinatorOf(this.#roster).peer) {
-      throw new ProtocolError('REFUSED', `${from} does not coordinate this run`)
+    const { roster } = this.#member()
+    if (from !== coordinatorOf(roster).peer) {
+      throw new ProtocolError('STALE', `${from} does not coordinate epoch ${roster.epoch}`)
     }
     this.#watch.heard()
   }
 
-  /** A microbatch comes from the peer before this one on its route, and its route is the roster's. */
+  async #hello(from: PeerId, question: typeof membership.hello.question._output) {
+    if (this.#coordination !== null) {
+      await this.#coordination.admit(from, question)
+      return { answer: { result: 'welcome' as const } }
+    }
+    if (this.roster === null) return { answer: { result: 'later' as const } }
+    const { peer, addresses } = coordinatorOf(this.roster)
+    // Named, but not at work yet; or it was this peer that was asked for itself.
+    if (peer === this.#options.network.self) return { answer: { result: 'later' as const } }
+    return { answer: { result: 'ask' as const, coordinator: peer, addresses } }
+  }
+
+  #heartbeat(from: PeerId, epoch: number) {
+    const { roster } = this
+    if (roster !== null) {
+      if (memberOf(roster, from) === undefined && epoch <= roster.epoch) {
+        // Who was dropped while it was silent must learn of it: it would wait for ever.
+        throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster any more`)
+      }
+      if (from === coordinatorOf(roster).peer) this.#watch.heard()
+    }
+    const ready = this.#held?.ready ?? 0
+    return { epoch: roster?.epoch ?? 0, session: this.session, ready }
+  }
+
+  /** Why another should not coordinate; null if one is needed. */
+  #objection(from: PeerId): string | null {
+    const { roster } = this.#member()
+    if (from === coordinatorOf(roster).peer) return null
+    if (this.#coordination !== null) return 'the coordinator is here, and at work'
+    return this.#watch.content ? 'the coordinator is heard of here' : null
+  }
+
+  /** A microbatch comes from the one before this one on its route, and its route is the roster's. */
   #checkRoute(from: PeerId, header: MicrobatchHeader): void {
-    const roster = this.#roster
-    if (roster === null) throw new ProtocolError('REFUSED', 'this peer is not in a roster')
-    if (from !== senderOf(header)) {
+    const { roster } = this.#member()
+    const sender = senderOf(header)
+    if (memberById(roster, sender)?.peer !== from) {
       throw new ProtocolError(
         'REFUSED',
-        `microbatch ${header.index} should come from ${senderOf(header)}`,
+        `microbatch ${header.index} should come from member ${sender}`,
       )
     }
-    const ends = { stage: 0, peer: header.driver }
-    for (const { stage, peer } of [ends, ...header.route]) {
-      if (memberOf(roster, peer)?.stage === stage) continue
+    const ends = { stage: 0, id: header.driver }
+    for (const { stage, id } of [ends, ...header.route]) {
+      if (memberById(roster, id)?.stage === stage) continue
       throw new ProtocolError(
-        'REFUSED',
-        `${peer} does not hold stage ${stage} in epoch ${roster.epoch}`,
+        'STALE',
+        `member ${id} does not hold stage ${stage} in epoch ${roster.epoch}`,
       )
     }
   }
@@ -236,42 +391,110 @@ export class Member {
     return this.#held
   }
 
-  async #adopt(from: PeerId, roster: Roster): Promise<{ committed: number }> {
-    const { network, runId } = this.#options
-    const known = this.#roster
-    if (from !== coordinatorOf(roster).peer || (known && coordinatorOf(known).peer !== from)) {
-      throw new ProtocolError('REFUSED', `${from} does not coordinate this run`)
+  /** The stage, if it is as the asker believes: weights of another step must not be averaged. */
+  #donor(from: PeerId, step: number, stage: number): Holding {
+    const { roster } = this.#member()
+    if (memberOf(roster, from) === undefined) {
+      throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster`)
     }
-    if (known && roster.epoch <= known.epoch) {
-      throw new ProtocolError('STALE', `epoch ${roster.epoch}; this peer is at ${known.epoch}`)
-    }
-    const stage = memberOf(roster, network.self)?.stage
-    if (stage === undefined) throw new ProtocolError('REFUSED', 'this peer is not in the roster')
-    this.#building?.abort(new ProtocolError('STALE', 'a new roster came'))
-    // A stage that was built too late for whoever asked for it.
-    if (stage === null) await this.#drop()
-    const held = this.#held
-    if (stage !== (held?.index ?? null)) {
+    const held = this.#holding()
+    if (step !== roster.committed || stage !== held.index) {
       throw new ProtocolError(
-        'REFUSED',
-        `the roster gives this peer stage ${stage}, it holds ${held?.index ?? 'none'}`,
+        'STALE',
+        `asked for stage ${stage} after step ${step}; this peer holds stage ${held.index} after step ${roster.committed}`,
       )
     }
-    if (held === null) this.#committed = roster.committed
-    if (this.#committed !== roster.committed) {
-      throw new ProtocolError(
-        'REFUSED',
-        `the roster is at step ${roster.committed}, this peer at ${this.#committed}`,
-      )
+    return held
+  }
+
+  /** Carries out a change that was chosen, after those that came before. */
+  #install(epoch: number, change: Change | null, whole: Roster | undefined) {
+    const work = this.#carrying.then(() => this.#carryOut(epoch, change, whole))
+    this.#carrying = work.catch(() => {})
+    return work
+  }
+
+  async #carryOut(epoch: number, change: Change | null, whole: Roster | undefined) {
+    this.#stopping.signal.throwIfAborted()
+    const before = this.roster
+    if (before === null) {
+      if (whole === undefined) throw new ProtocolError('STALE', 'this peer is not in a roster')
+      this.#enter(whole)
+    } else if (whole !== undefined) {
+      this.#acceptor!.adopt(whole)
+    } else if (change !== null) {
+      this.#acceptor!.install(epoch, change)
     }
+    const roster = this.roster!
+    if (before !== null && roster.epoch === before.epoch)
+      return { epoch: roster.epoch, digest: null }
+    for (const { peer, addresses } of roster.members) this.#options.network.learn(peer, addresses)
+    const own = this.own
+    if (own === undefined) {
+      await this.#drop(`epoch ${roster.epoch} does not name this peer: ${reasonOf(change)}`)
+      throw new ProtocolError('NOT_MEMBER', 'this peer is not in that roster')
+    }
+    if (before === null) this.#turn({ type: 'admitted' })
     this.#watch.heard()
-    this.#roster = roster
-    this.#admitted.resolve()
-    for (const { peer, addresses } of roster.members) {
-      if (peer !== network.self) network.learn(peer, addresses)
+    if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
+      this.#newCoordinator(before, roster, own)
     }
-    await held?.open({ run: runId, epoch: roster.epoch, step: this.#committed + 1 })
-    return { committed: this.#committed }
+    const digest = await this.#follow(before, roster, own)
+    return { epoch: roster.epoch, digest }
+  }
+
+  /** The first roster that names this process. */
+  #enter(roster: Roster): void {
+    const { network } = this.#options
+    if (memberOf(roster, network.self)?.session !== this.session) {
+      throw new ProtocolError('NOT_MEMBER', 'that roster names another process of this peer')
+    }
+    this.#acceptor = new Acceptor(roster)
+  }
+
+  #newCoordinator(before: Roster | null, roster: Roster, own: Entry): void {
+    this.#building?.abort(new ProtocolError('STALE', 'another coordinates now'))
+    this.#deposed = false
+    const { peer } = coordinatorOf(roster)
+    if (before !== null) {
+      const reason = `epoch ${roster.epoch} names it`
+      this.#options.journal.write({ type: 'elected', coordinator: peer, reason })
+    }
+    if (roster.coordinator === own.id) this.#turn({ type: 'elected' })
+  }
+
+  /** Does with the stage what the roster says: applies a step, gives the stage up, empties the sums. */
+  async #follow(before: Roster | null, roster: Roster, own: Entry): Promise<string | null> {
+    const { runId } = this.#options
+    if (own.stage === null) await this.#giveUpStage()
+    const held = this.#held
+    if (own.stage !== (held?.index ?? null)) {
+      throw new ProtocolError(
+        'REFUSED',
+        `the roster gives this peer stage ${own.stage}, it holds ${held?.index ?? 'none'}`,
+      )
+    }
+    if (held === null) return null
+    let digest: string | null = null
+    if (before !== null && roster.committed > before.committed) {
+      if (roster.committed > before.committed + 1 || !held.canCommit(roster.committed)) {
+        await this.#giveUpStage()
+        throw new ProtocolError('REFUSED', `step ${roster.committed} is not prepared here`)
+      }
+      digest = await this.#commit(held, roster, own)
+    }
+    await held.open({ run: runId, epoch: roster.since, step: roster.committed + 1 })
+    return digest
+  }
+
+  async #commit(held: Holding, roster: Roster, own: Entry): Promise<string | null> {
+    const { committed: step, learningRate, loss } = roster
+    const { update, busySeconds } = await held.commit(step, learningRate)
+    this.#announce({ step, loss: loss!, busySeconds, stage: held.index })
+    const record = { type: 'committed', step, stage: held.index, loss: loss!, ...update } as const
+    this.#options.journal.write(record)
+    const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, own.stage!).length > 1
+    return compared ? sha256(bytesOf(held.stage.weights)) : null
   }
 
   async #hold(question: steps.HoldQuestion): Promise<steps.HoldAnswer> {
@@ -284,87 +507,109 @@ export class Member {
     const building = new AbortController()
     this.#building = building
     const begun = clock.now()
-    const stage = await createStage(question.stage)
     try {
-      building.signal.throwIfAborted()
-      const gathered = await gatherStage({
-        network,
-        stage,
-        question,
-        settings: run.recovery,
-        signal: building.signal,
-      })
-      const data = stage.kind === 'ends' ? await loadData() : IDLE_DATA
-      building.signal.throwIfAborted()
-      this.#building = null
-      this.#held = new Holding({
+      const { holding, gathered } = await build(question, {
         run,
         network,
         clock,
-        stage,
-        stageIndex: question.stage,
-        data,
-        learningRateScale: gathered.learningRateScale,
+        createStage,
+        loadData,
+        ownId: this.own!.id,
+        peerOf: (id) => (this.roster === null ? undefined : memberById(this.roster, id)?.peer),
+        onTrouble: (trouble) => void this.#report(trouble),
+        signal: building.signal,
       })
-      this.#committed = question.step
+      this.#building = null
+      this.#held = holding
+      const { stage, strategy } = question
+      const { bytes, learningRateScale, norms } = gathered
       const seconds = (clock.now() - begun) / 1000
-      const { strategy } = question
-      journal.write({
-        type: 'holding',
-        stage: question.stage,
-        strategy,
-        bytes: gathered.bytes,
-        seconds,
-      })
-      return { ...gathered, seconds }
+      journal.write({ type: 'holding', stage, strategy, bytes, seconds })
+      return { bytes, learningRateScale, norms, seconds }
     } catch (error) {
-      await stage.close()
       const message = `could not take stage ${question.stage}: ${(error as Error).message}`
       if (!building.signal.aborted) journal.write({ type: 'notice', message })
       throw error
     }
   }
 
-  async #drop(): Promise<void> {
+  async #giveUpStage(): Promise<void> {
     const held = this.#held
     this.#held = null
     await held?.close()
   }
 
-  async #commit(question: steps.CommitQuestion) {
-    const { epoch, step, loss } = question
-    if (epoch !== this.#roster?.epoch) {
-      throw new ProtocolError('STALE', `epoch ${epoch}; this peer is at ${this.#roster?.epoch}`)
+  /** The swarm goes on without this peer: everything that it knows of it is of the past. */
+  async #drop(reason: string): Promise<void> {
+    if (this.#acceptor === null) return
+    this.#acceptor = null
+    // What it has promised is forgotten with it: whoever joins again is another.
+    this.#session = Math.max(this.#session + 1, Math.floor(this.#options.clock.now()))
+    this.#options.journal.write({ type: 'dropped', reason })
+    this.#building?.abort(new ProtocolError('STALE', reason))
+    await this.#giveUpStage()
+    this.#turn({ type: 'dropped', reason })
+  }
+
+  /** Asks for the place of a lost coordinator. */
+  async #standIn(reason: string): Promise<void> {
+    const { journal, clock } = this.#options
+    const { signal } = this.#stopping
+    const own = this.own
+    if (own === undefined) return
+    const outcome = await takeOver(this.agreement(signal), own, reason)
+    switch (outcome.result) {
+      case 'elected':
+        return
+      case 'behind':
+        return this.#catchUp(outcome.peer)
+      case 'refused': {
+        const message = `${reason}; nobody can take over: ${outcome.reason}. Without a majority this peer neither commits nor recovers anything`
+        if (message !== this.#complaint) {
+          journal.write({ type: 'waiting', stages: [], reason: message.slice(0, 2000) })
+        }
+        this.#complaint = message
+        return clock.sleep(TIMEOUTS.campaignMs, signal)
+      }
     }
-    const { update, busySeconds } = await this.#holding().commit(question)
-    this.#committed = step
-    this.#announce({ step, loss, busySeconds })
-    this.#options.journal.write({ type: 'committed', step, loss, ...update })
-    return { committed: step }
+  }
+
+  /** Somebody knows of a later epoch. */
+  async #catchUp(peer: PeerId): Promise<void> {
+    try {
+      const roster = await fetchRoster(this.agreement(this.#stopping.signal), peer)
+      await this.#install(roster.epoch, null, roster)
+    } catch (error) {
+      this.#stopping.signal.throwIfAborted()
+      const message = `could not learn the roster from ${peer}: ${(error as Error).message}`
+      this.#options.journal.write({ type: 'notice', message })
+    }
+  }
+
+  /** Tells the coordinator that a microbatch does not get on. If it does not hear of it, the step's deadline does. */
+  async #report({ header, to, error }: Trouble): Promise<void> {
+    const { network, runId } = this.#options
+    const { roster } = this
+    if (roster === null) return
+    const { epoch, step, index, attempt } = header
+    const { code, message } = error
+    const reason = message.slice(0, 2000)
+    const question = { run: runId, epoch, step, index, attempt, to, code, reason }
+    const options = { timeoutMs: TIMEOUTS.reportMs, signal: this.#stopping.signal }
+    await ask(network, coordinatorOf(roster).peer, steps.report, question, options).catch(() => {})
   }
 
   /** Every announcement costs each member a signature's check, so that a fast swarm must not make one a step. */
-  #announce(step: Pick<Announcement, 'step' | 'loss' | 'busySeconds'>): void {
+  #announce(step: Pick<Announcement, 'step' | 'loss' | 'busySeconds' | 'stage'>): void {
     const { network, clock, runId } = this.#options
     if (clock.now() - this.#announcedAt < ANNOUNCEMENT_INTERVAL_MS) return
     this.#announcedAt = clock.now()
-    const { epoch, members } = this.#roster!
-    const { index: stage } = this.#holding()
-    announce(network, runId, { ...step, stage, epoch, members: members.length })
+    const { epoch, members } = this.roster!
+    announce(network, runId, { ...step, epoch, members: members.length })
   }
+}
 
-  /** The stage, if it is as the asker believes: weights of another step must not be averaged. */
-  #donor(from: PeerId, { epoch, step, stage }: WeightsQuestion): Holding {
-    if (this.#roster === null || memberOf(this.#roster, from) === undefined) {
-      throw new ProtocolError('REFUSED', `${from} is not in the roster`)
-    }
-    const held = this.#holding()
-    if (epoch !== this.#roster?.epoch || step !== this.#committed || stage !== held.index) {
-      throw new ProtocolError(
-        'STALE',
-        `asked for stage ${stage} after step ${step} in epoch ${epoch}; this peer holds stage ${held.index} after step ${this.#committed} in epoch ${this.#roster?.epoch}`,
-      )
-    }
-    return held
-  }
+function reasonOf(change: Change | null): string {
+  if (change === null) return 'it was learnt of late'
+  return change.type === 'members' ? change.reason : `step ${change.step}`
 }

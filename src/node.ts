@@ -1,16 +1,25 @@
-/** A node: one member of a run, and its coordinator too if it founded it. The same in a real and a simulated world. */
-import { withDeadline } from '../protocols/clock.ts'
+/** A node: one member of a run, and its coordinator whenever the roster names it. The same in a real and a simulated world. */
+import { type Clock, withDeadline } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import { withLoopback } from '../protocols/loopback.ts'
 import { hello, leave } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
+import { Deposed } from './agreement.ts'
 import type { Enter } from './discovery.ts'
 import { InputError } from './errors.ts'
 import { TIMEOUTS } from './limits.ts'
-import { type Finished, Member, type MemberOptions } from './member.ts'
-import { Swarm } from './swarm.ts'
+import { type Finished, Member, type MemberOptions, type Turn } from './member.ts'
+import { coordinatorOf } from './roster.ts'
+import { HandedOver, Swarm } from './swarm.ts'
 import { train } from './train.ts'
+
+/** Why a node is to go, and how much time it has. */
+export interface Farewell {
+  readonly reason: string
+  /** Until when its stage must be in other hands; null goes as soon as it is clear that nobody can take it. */
+  readonly withinMs: number | null
+}
 
 export interface NodeOptions extends MemberOptions {
   /** The stage that this peer insists on; null takes the one that needs a holder most. */
@@ -19,7 +28,7 @@ export interface NodeOptions extends MemberOptions {
   discover(enter: Enter): Promise<PeerId | null>
   /** Where the run ends, if this peer coordinates it. */
   readonly lastStep: number
-  /** Aborts when the user wants the node to stop. */
+  /** Aborts when the node is to stop: its reason may be a {@link Farewell}. */
   readonly signal: AbortSignal
 }
 
@@ -28,12 +37,7 @@ export async function runNode(given: NodeOptions): Promise<Finished> {
   const options = { ...given, network: withLoopback(given.network, given.clock) }
   const member = new Member(options)
   try {
-    member.referNewcomers()
-    const coordinator = await options.discover((peer) => enter(options, peer))
-    const outcome =
-      coordinator === null
-        ? await found(member, options)
-        : await follow(member, coordinator, options)
+    const outcome = await live(member, options)
     await member.conclude(outcome)
     return outcome
   } finally {
@@ -41,82 +45,151 @@ export async function runNode(given: NodeOptions): Promise<Finished> {
   }
 }
 
-async function found(member: Member, options: NodeOptions): Promise<Finished> {
-  const { signal } = options
-  member.stopReferring()
-  const swarm = new Swarm(options)
-  options.journal.write({ type: 'founded' })
-  const stop = () => swarm.stop()
-  signal.addEventListener('abort', stop, { once: true })
-  let failure: string | null = null
-  try {
-    signal.throwIfAborted()
-    await train(swarm, options)
-  } catch (error) {
-    failure = signal.aborted ? 'the coordinator was stopped by its user' : messageOf(error)
-    // What the user can mend is told as such here; the others hear it as the reason of the end.
-    if (error instanceof InputError) {
-      await swarm.finish(failure)
-      throw error
-    }
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
-  await swarm.finish(failure)
-  return { committed: swarm.roster.committed, failure }
-}
-
-async function follow(
-  member: Member,
-  coordinator: PeerId,
-  options: NodeOptions,
-): Promise<Finished> {
-  const { network, clock, runId, journal, signal } = options
-  journal.write({ type: 'joined', coordinator })
-  const stopped = Promise.withResolvers<Finished>()
+async function live(member: Member, options: NodeOptions): Promise<Finished> {
+  const { signal, journal } = options
+  const stopped = Promise.withResolvers<Turn>()
   const stop = () =>
-    stopped.resolve({ committed: member.committed, failure: 'stopped by its user' })
+    stopped.resolve({ type: 'finished', committed: member.committed, failure: STOPPED })
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()
-  let admitted = false
-  const removeLost = network.onLost((peer) => {
-    if (peer !== coordinator || admitted) return
-    const failure = `the coordinator ${peer} went away before it let this peer in`
-    stopped.resolve({ committed: 0, failure })
-  })
-  const watching = member.watchCoordinator()
-  const waiting = new AbortController()
+  const next = () => Promise.race([member.next(), stopped.promise])
   try {
-    const admission = withDeadline(
-      { clock, timeoutMs: TIMEOUTS.admissionMs, signal: waiting.signal },
-      `${coordinator} to name this peer in a roster`,
-      () => Promise.race([member.admitted, member.finished]),
-    )
-    admission.catch(() => {})
-    const first = await Promise.race([admission, stopped.promise])
-    admitted = true
-    const finished = first ?? (await Promise.race([member.finished, stopped.promise]))
-    if (signal.aborted) {
-      const options = { timeoutMs: TIMEOUTS.farewellMs }
-      await ask(network, coordinator, leave, { run: runId }, options).catch(() => {})
+    let turn: Turn = await enterRun(member, options, stopped.promise)
+    for (;;) {
+      switch (turn.type) {
+        case 'admitted':
+          journal.write({ type: 'joined', coordinator: coordinatorOf(member.roster!).peer })
+          turn = await next()
+          break
+        case 'elected': {
+          const outcome = await lead(member, options)
+          if (outcome !== null) return outcome
+          turn = await next()
+          break
+        }
+        case 'dropped':
+          turn = await enterRun(member, options, stopped.promise)
+          break
+        case 'finished': {
+          if (signal.aborted) await sayFarewell(member, options)
+          const { committed, failure } = turn
+          return { committed, failure }
+        }
+      }
     }
-    return finished
   } finally {
     signal.removeEventListener('abort', stop)
+  }
+}
+
+const STOPPED = 'stopped by its user'
+
+/** Founds the run, or is let in by who coordinates it. */
+async function enterRun(
+  member: Member,
+  options: NodeOptions,
+  stopped: Promise<Turn>,
+): Promise<Turn> {
+  const { clock, journal, network } = options
+  const coordinator = await options.discover((peer) => enter(member, options, peer))
+  if (coordinator === null) {
+    member.found()
+    journal.write({ type: 'founded' })
+    return { type: 'elected' }
+  }
+  const gone = Promise.withResolvers<never>()
+  gone.promise.catch(() => {})
+  const waiting = new AbortController()
+  const removeLost = network.onLost((peer) => {
+    if (peer !== coordinator) return
+    gone.reject(new Error(`the coordinator ${peer} went away before it let this peer in`))
+  })
+  try {
+    return await withDeadline(
+      { clock, timeoutMs: TIMEOUTS.admissionMs, signal: waiting.signal },
+      `${coordinator} to name this peer in a roster`,
+      () => Promise.race([member.next(), stopped, gone.promise]),
+    )
+  } catch (error) {
+    return { type: 'finished', committed: 0, failure: messageOf(error) }
+  } finally {
     removeLost()
     waiting.abort(new ProtocolError('REFUSED', 'this peer stops'))
-    await member.close()
-    await watching
   }
+}
+
+/** Coordinates the run until it is over, or another does; then null. */
+async function lead(member: Member, options: NodeOptions): Promise<Finished | null> {
+  const { signal, network, journal } = options
+  const swarm = new Swarm({ ...options, member })
+  const stop = () => {
+    const { reason, withinMs } = farewellOf(signal)
+    void swarm.leave(network.self, reason, withinMs !== null).catch(() => {})
+    const limit = withinMs ?? TIMEOUTS.drainMs
+    void options.clock.sleep(limit, swarm.signal).then(
+      () => swarm.stop(),
+      () => {},
+    )
+  }
+  signal.addEventListener('abort', stop, { once: true })
+  if (signal.aborted) stop()
+  try {
+    await swarm.begin()
+    await train(swarm, options)
+  } catch (error) {
+    const { committed } = swarm.roster
+    if (error instanceof Deposed) {
+      journal.write({ type: 'notice', message: `coordinates no more: ${error.message}` })
+      swarm.stop()
+      member.stepDown(error.by)
+      return null
+    }
+    if (error instanceof HandedOver || signal.aborted) {
+      swarm.stop()
+      return { committed, failure: STOPPED }
+    }
+    const failure = messageOf(error)
+    await swarm.finish(failure)
+    // What the user can mend is told as such here; the others hear it as the reason of the end.
+    if (error instanceof InputError) throw error
+    return { committed, failure }
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+  await swarm.finish(null)
+  return { committed: swarm.roster.committed, failure: null }
+}
+
+/** Has the stage taken over before this peer goes, as far as there is time and somebody to take it. */
+async function sayFarewell(member: Member, options: NodeOptions): Promise<void> {
+  const { network, runId, signal } = options
+  if (member.own === undefined) return
+  const { reason, withinMs } = farewellOf(signal)
+  const patient = withinMs !== null
+  const question = { run: runId, reason, patient }
+  const timeoutMs = withinMs ?? TIMEOUTS.drainMs
+  await ask(network, coordinatorOf(member.roster!).peer, leave, question, { timeoutMs }).catch(
+    () => {},
+  )
+}
+
+function farewellOf({ reason }: AbortSignal): Farewell {
+  const given = Object(reason) as Partial<Farewell>
+  return { reason: given.reason ?? STOPPED, withinMs: given.withinMs ?? null }
 }
 
 /** Asks to be let in, by way of whoever is known. Gives the coordinator; null if that one is not in the run yet. */
-async function enter(options: NodeOptions, contact: PeerId): Promise<PeerId | null> {
-  const { network, runId, wish } = options
+async function enter(
+  member: Member,
+  { network, clock, runId, wish, domain = '' }: NodeOptions & { clock: Clock },
+  contact: PeerId,
+): Promise<PeerId | null> {
   let asked = contact
-  // One referral leads to the coordinator; a second one can come while it changes.
-  for (let referrals = 0; referrals < 3; referrals++) {
-    const question = { run: runId, addresses: [...network.addresses], stage: wish }
+  // One referral leads to the coordinator; more can come while it changes.
+  for (let referrals = 0; referrals < 4; referrals++) {
+    const { session } = member
+    const addresses = [...network.addresses]
+    const question = { run: runId, addresses, session, domain, stage: wish }
     const answer = await ask(network, asked, hello, question, { timeoutMs: TIMEOUTS.helloMs })
     switch (answer.result) {
       case 'welcome':
@@ -131,7 +204,8 @@ async function enter(options: NodeOptions, contact: PeerId): Promise<PeerId | nu
         answer satisfies never
     }
   }
-  throw new ProtocolError('REFUSED', `${contact} and those it named all referred to another peer`)
+  await clock.sleep(TIMEOUTS.retryMs)
+  return null
 }
 
 function messageOf(error: unknown): string {

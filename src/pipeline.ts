@@ -1,26 +1,48 @@
 /**
  * The part of a member that computes: takes work from the inbox, runs the stage, hands the result on, and counts each
  * microbatch once. It knows one step at a time, named by its fence; a new fence drops everything of the old one.
+ *
+ * A microbatch may come again under a higher attempt, after a holder on its way was lost: it is worked on again, and
+ * counted only if it was not before. What is under way of lower attempts is dropped wherever it is met.
  */
-
 import type { Clock } from '../protocols/clock.ts'
 import { encodeTensor, type WireDtype } from '../protocols/codec.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import { checkRun } from '../protocols/membership.ts'
-import { type MicrobatchHeader, microbatch, peerAt, stageAt } from '../protocols/microbatch.ts'
-import type { Network } from '../protocols/network.ts'
+import { type MicrobatchHeader, microbatch, stageAt, workerAt } from '../protocols/microbatch.ts'
+import type { Network, PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
-import type { Route } from '../protocols/step.ts'
+import type {
+  EvaluateQuestion,
+  Journey,
+  PrepareAnswer,
+  PrepareQuestion,
+} from '../protocols/step.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Inbox, type Work } from './inbox.ts'
 import { TIMEOUTS } from './limits.ts'
-import { type Data, type InFlight, type Outcome, type Worker, workerOf } from './work.ts'
+import {
+  type Counted,
+  type Data,
+  type InFlight,
+  type Outcome,
+  type Worker,
+  workerOf,
+} from './work.ts'
 
-/** Names a step, and the roster under which it is made. */
+/** Names a step, and the epoch since which its sums grow. */
 export interface Fence {
   readonly run: string
   readonly epoch: number
   readonly step: number
+}
+
+/** A microbatch that does not get on from here. */
+export interface Trouble {
+  readonly header: MicrobatchHeader
+  /** Id of the member that it could not be handed to; null if the work itself failed. */
+  readonly to: number | null
+  readonly error: ProtocolError
 }
 
 export interface PipelineOptions {
@@ -37,29 +59,29 @@ export interface PipelineOptions {
   readonly inFlight: number
   /** The most microbatches that a step or an evaluation has. */
   readonly microbatches: number
-}
-
-export interface Gradients {
-  readonly counted: number
-  readonly losses: number[] | null
-  readonly busySeconds: number
+  /** The peer behind a member's id; undefined if it is not in the roster. */
+  peerOf(id: number): PeerId | undefined
+  /** Tells the coordinator. Must not wait. */
+  onTrouble(trouble: Trouble): void
 }
 
 /** What happened under one fence. */
-interface Progress {
+interface Progress extends Counted {
   readonly fence: Fence
-  /** Microbatches whose gradient is in the sum. */
-  readonly counted: Set<number>
-  /** `purpose/direction/index` of all that came in: a second copy is answered and dropped. */
+  /** The latest attempt that is known of each microbatch, by purpose and index. */
+  readonly attempts: Map<string, number>
+  /** All that came in, with its attempt and direction: a second copy is answered and dropped. */
   readonly seen: Set<string>
-  /** Of the microbatches trained on; in the driver only. */
+  /** Of the microbatches trained on; in a driver only. */
   readonly losses: Map<number, number>
-  /** Held-out microbatches that this stage is done with: their losses in the driver, null elsewhere. */
+  /** Held-out microbatches that this stage is done with: their losses in their driver, null elsewhere. */
   readonly measured: Map<number, number | null>
   /** Microbatches that the driver has yet to start, in order. */
-  unstarted: Work[]
-  /** Results on their way to the next stage, not yet taken in there. */
-  handing: number
+  readonly unstarted: Work[]
+  /** Those that it has started and that have not come home, by purpose and index. */
+  readonly driving: Set<string>
+  /** Of the plan that is carried out. */
+  version: number
   /** Spent computing on what is trained. */
   busyMs: number
   failure: ProtocolError | null
@@ -67,20 +89,32 @@ interface Progress {
   readonly waiters: Set<() => void>
 }
 
+/** Entries of the inbox a microbatch: a forward, a backward and a start, of its attempt and of one before. */
+const ENTRIES = 6
+
 export class Pipeline {
   readonly #options: PipelineOptions
   readonly #inbox: Inbox
   readonly #kept = new Map<number, InFlight>()
   readonly #worker: Worker
   #progress: Progress | null = null
+  #working = false
   #closed = false
 
   constructor(options: PipelineOptions) {
     this.#options = options
-    // At most one forward, one backward and one start of each microbatch can wait.
-    this.#inbox = new Inbox(3 * options.microbatches)
+    this.#inbox = new Inbox(ENTRIES * options.microbatches)
     this.#worker = workerOf(options.stage, options.data, this.#kept)
     void this.#run()
+  }
+
+  get fence(): Fence | null {
+    return this.#progress?.fence ?? null
+  }
+
+  /** Microbatches that wait to be worked on, and the one that is. */
+  get ready(): number {
+    return this.#inbox.size + Number(this.#working)
   }
 
   /** Drops the step in hand; from now on only work of `fence` is taken. The caller sees to the gradient sums. */
@@ -90,12 +124,15 @@ export class Pipeline {
     this.#kept.clear()
     this.#progress = {
       fence,
+      attempts: new Map(),
       counted: new Set(),
+      turned: new Set(),
       seen: new Set(),
       losses: new Map(),
       measured: new Map(),
       unstarted: [],
-      handing: 0,
+      driving: new Set(),
+      version: -1,
       busyMs: 0,
       failure: null,
       waiters: new Set(),
@@ -115,7 +152,7 @@ export class Pipeline {
 
   /** Refuses a header that does not belong to the step in hand or to this stage. @throws ProtocolError */
   check(header: MicrobatchHeader): Progress {
-    const progress = this.#current(header)
+    const progress = this.current(header)
     const { stageIndex, microbatches, shape, wire } = this.#options
     if (stageAt(header) !== stageIndex || header.position > header.route.length) {
       throw new ProtocolError('REFUSED', `stage ${stageAt(header)} is not held here`)
@@ -135,48 +172,56 @@ export class Pipeline {
     return progress
   }
 
-  /** Takes a microbatch in. A copy of one that is already in changes nothing. @throws ProtocolError */
+  /** Takes a microbatch in. A copy of one that is already in, or of an attempt given up, changes nothing. */
   receive(header: MicrobatchHeader, tensor: Float32Array): void {
     const progress = this.check(header)
-    const key = `${header.purpose}/${header.direction}/${header.index}`
+    if (!isLatest(progress, header)) return
+    const key = `${header.attempt}/${header.direction}/${keyOf(header)}`
     if (progress.seen.has(key)) return
     this.#inbox.put({ header, tensor })
     progress.seen.add(key)
   }
 
-  /**
-   * Resolves when this stage has counted every microbatch of the step and handed each on; the driver starts them. A
-   * result that the next stage refuses is this stage's failure: nobody else hears of it.
-   */
-  async prepare(fence: Fence, routes: readonly Route[]): Promise<Gradients> {
-    const progress = this.#current(fence)
-    if (this.#options.stage.kind === 'ends') this.#start(progress, 'train', routes)
+  /** Resolves when this stage has counted each microbatch that is expected of it; starts those that it drives. */
+  async prepare(question: PrepareQuestion): Promise<PrepareAnswer> {
+    const progress = this.current(question)
+    const { version, expected, drives } = question
+    if (version <= progress.version) {
+      throw new ProtocolError(
+        'STALE',
+        `version ${version} of the plan; ${progress.version} is here`,
+      )
+    }
+    progress.version = version
+    const superseded = () => progress.version !== version
+    this.#start(progress, 'train', drives)
+    for (const look of [...progress.waiters]) look()
     await this.#until(
       progress,
-      () => progress.counted.size === routes.length && progress.handing === 0,
+      () => expected.every((index) => progress.counted.has(index)),
+      superseded,
     )
-    const losses = routes.map((_, index) => progress.losses.get(index)!)
     return {
-      counted: progress.counted.size,
-      losses: this.#options.stage.kind === 'ends' ? losses : null,
+      counted: [...progress.counted].sort((a, b) => a - b),
+      losses: drives.map(({ index }) => ({ index, loss: progress.losses.get(index)! })),
       busySeconds: progress.busyMs / 1000,
     }
   }
 
   /**
-   * Resolves when this stage has passed on every held-out microbatch, with their mean loss in the driver, which starts
-   * them. Every stage is asked, since each alone knows of its failures.
+   * Resolves when this stage has passed on each held-out microbatch that is expected of it, with those it drove. Once a
+   * fence: who asks again after it failed has given the step up.
    */
-  async evaluate(fence: Fence, routes: readonly Route[]): Promise<number | null> {
-    const progress = this.#current(fence)
+  async evaluate(question: EvaluateQuestion): Promise<{ index: number; loss: number }[]> {
+    const progress = this.current(question)
     const { measured } = progress
-    const drives = this.#options.stage.kind === 'ends'
-    if (drives) this.#start(progress, 'evaluate', routes)
-    await this.#until(progress, () => measured.size === routes.length && progress.handing === 0)
-    return drives ? routes.reduce((sum, _, i) => sum + measured.get(i)!, 0) / routes.length : null
+    this.#start(progress, 'evaluate', question.drives)
+    await this.#until(progress, () => question.expected.every((index) => measured.has(index)))
+    return question.drives.map(({ index }) => ({ index, loss: measured.get(index)! }))
   }
 
-  #current({ run, epoch, step }: Fence): Progress {
+  /** What is known under the fence. @throws ProtocolError if another is open */
+  current({ run, epoch, step }: Fence): Progress {
     const progress = this.#progress
     if (progress === null) throw new ProtocolError('REFUSED', 'no step is open here')
     const { fence } = progress
@@ -190,49 +235,77 @@ export class Pipeline {
     return progress
   }
 
-  #start(progress: Progress, purpose: 'train' | 'evaluate', routes: readonly Route[]): void {
-    const { network, shape, wire, inFlight } = this.#options
-    progress.unstarted = routes.map((route, index) => ({
-      tensor: null,
-      header: {
-        ...progress.fence,
-        index,
-        purpose,
-        direction: 'forward',
-        route,
-        position: -1,
-        driver: network.self,
-        dtype: wire,
-        shape: [...shape],
-      },
-    }))
-    for (const work of progress.unstarted.splice(0, inFlight)) this.#inbox.put(work)
+  #start(progress: Progress, purpose: 'train' | 'evaluate', drives: readonly Journey[]): void {
+    const { shape, wire, inFlight } = this.#options
+    const { run, epoch, step } = progress.fence
+    const fresh = drives
+      .map(
+        (journey): MicrobatchHeader => ({
+          run,
+          epoch,
+          step,
+          ...journey,
+          purpose,
+          direction: 'forward',
+          position: -1,
+          dtype: wire,
+          shape: [...shape],
+        }),
+      )
+      .filter((header) => header.attempt > (progress.attempts.get(keyOf(header)) ?? -1))
+    for (const header of fresh) {
+      // What comes of an earlier attempt is dropped from now on.
+      isLatest(progress, header)
+      const waiting = progress.unstarted.findIndex((work) => keyOf(work.header) === keyOf(header))
+      if (waiting >= 0) progress.unstarted.splice(waiting, 1)
+      const work = { header, tensor: null }
+      // One that is driven again keeps its place among those under way.
+      if (progress.driving.has(keyOf(header))) this.#inbox.put(work)
+      else progress.unstarted.push(work)
+    }
+    this.#drive(progress, inFlight)
+  }
+
+  #drive(progress: Progress, inFlight: number): void {
+    while (progress.driving.size < inFlight) {
+      const work = progress.unstarted.shift()
+      if (work === undefined) return
+      progress.driving.add(keyOf(work.header))
+      this.#inbox.put(work)
+    }
   }
 
   async #run(): Promise<void> {
     while (!this.#closed) {
       try {
-        await this.#workOn(await this.#inbox.take())
+        const work = await this.#inbox.take()
+        this.#working = true
+        await this.#workOn(work)
       } catch {
-        // Only `close` ends a take; what goes wrong in the work itself is kept as the step's failure.
+        // Only `close` ends a take; what goes wrong in the work itself is told as trouble.
+      } finally {
+        this.#working = false
       }
     }
   }
 
   async #workOn(work: Work): Promise<void> {
     const progress = this.#progress
+    const { header } = work
     // Taken before, but opened again since: between the take and this line another fence may have come.
-    if (progress === null || work.header.epoch !== progress.fence.epoch) return
-    if (work.header.step !== progress.fence.step || progress.failure !== null) return
+    if (progress === null || header.epoch !== progress.fence.epoch) return
+    if (header.step !== progress.fence.step || !isLatest(progress, header)) return
     const { clock } = this.#options
     const before = clock.now()
     try {
-      const outcome = await this.#worker(work)
+      const outcome = await this.#worker(work, progress)
       if (progress !== this.#progress) return
-      if (work.header.purpose === 'train') progress.busyMs += clock.now() - before
-      this.#settle(progress, work.header, outcome)
+      if (header.purpose === 'train') progress.busyMs += clock.now() - before
+      this.#settle(progress, header, outcome)
     } catch (error) {
-      this.#fail(progress, asProtocolError(error, `stage ${this.#options.stageIndex}`))
+      if (progress !== this.#progress || !isLatest(progress, header)) return
+      const { stageIndex, onTrouble } = this.#options
+      onTrouble({ header, to: null, error: asProtocolError(error, `stage ${stageIndex}`) })
     }
   }
 
@@ -240,43 +313,47 @@ export class Pipeline {
     const { index, purpose } = header
     if (purpose === 'train') {
       if (outcome.loss !== undefined) progress.losses.set(index, outcome.loss)
-      if (outcome.counted) progress.counted.add(index)
     } else if (outcome.loss !== undefined || this.#options.stage.kind === 'body') {
       progress.measured.set(index, outcome.loss ?? null)
     }
     if (outcome.onward) void this.#handOver(progress, outcome.onward.header, outcome.onward.tensor)
-    else {
-      const next = progress.unstarted.shift()
-      if (next !== undefined) this.#inbox.put(next)
+    else if (progress.driving.delete(keyOf(header))) {
+      this.#drive(progress, this.#options.inFlight)
     }
-    for (const look of progress.waiters) look()
+    for (const look of [...progress.waiters]) look()
   }
 
   async #handOver(progress: Progress, header: MicrobatchHeader, tensor: Float32Array) {
-    const { network, stageIndex } = this.#options
-    progress.handing++
+    const { network, stageIndex, peerOf, onTrouble } = this.#options
+    const to = workerAt(header)
+    const peer = peerOf(to)
+    const what = `stage ${stageIndex} could not hand microbatch ${header.index} ${header.direction} to stage ${stageAt(header)} (${peer ?? `member ${to}`})`
     try {
-      await ask(network, peerAt(header), microbatch, header, {
+      if (peer === undefined) throw new ProtocolError('NOT_MEMBER', 'it is not in the roster')
+      await ask(network, peer, microbatch, header, {
         body: encodeTensor(header.dtype, tensor),
         timeoutMs: TIMEOUTS.handOverMs,
       })
     } catch (error) {
-      const what = `stage ${stageIndex} could not hand microbatch ${header.index} ${header.direction} to stage ${stageAt(header)} (${peerAt(header)})`
-      this.#fail(progress, asProtocolError(error, what))
+      if (progress !== this.#progress || !isLatest(progress, header)) return
+      onTrouble({ header, to, error: asProtocolError(error, what) })
     }
-    progress.handing--
-    for (const look of progress.waiters) look()
   }
 
   #fail(progress: Progress, failure: ProtocolError): void {
     progress.failure ??= failure
-    for (const look of progress.waiters) look()
+    for (const look of [...progress.waiters]) look()
   }
 
-  #until(progress: Progress, done: () => boolean): Promise<void> {
+  #until(
+    progress: Progress,
+    done: () => boolean,
+    superseded: () => boolean = () => false,
+  ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const look = () => {
       if (progress.failure !== null) reject(progress.failure)
+      else if (superseded()) reject(new ProtocolError('STALE', 'another plan took its place'))
       else if (done()) resolve()
       else return
       progress.waiters.delete(look)
@@ -285,6 +362,18 @@ export class Pipeline {
     look()
     return promise
   }
+}
+
+function keyOf({ purpose, index }: MicrobatchHeader): string {
+  return `${purpose}/${index}`
+}
+
+/** Of all attempts at this microbatch that are known here; notes it if it is. */
+function isLatest(progress: Progress, header: MicrobatchHeader): boolean {
+  const key = keyOf(header)
+  if (header.attempt < (progress.attempts.get(key) ?? 0)) return false
+  progress.attempts.set(key, header.attempt)
+  return true
 }
 
 function asProtocolError(error: unknown, what: string): ProtocolError {

@@ -1,40 +1,121 @@
-/** Which spare takes which empty stage, and how the stage is to come back: decisions, without any of the asking. */
+/** Who takes which stage, and how the stage is to come back: decisions, without any of the asking. */
 import { ProtocolError } from '../protocols/errors.ts'
-import type { Roster } from '../protocols/membership.ts'
+import type { Member, Roster } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import type { Skipped } from './journal.ts'
+import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
-import { holderOf, sparesOf } from './roster.ts'
+import { emptyStages, holdersOf, sparesOf } from './roster.ts'
 import type { Run } from './run.ts'
 
-/** A spare, and the stage that it is to take. */
+/** A member, and the stage that it is to take. */
 export interface Match {
   readonly stage: number
-  readonly peer: PeerId
+  readonly member: Member
 }
 
-/**
- * Lost stages come first, since others wait for their weights.
- * @param wishes the stage that a peer insists on, or null
- */
-export function matchSpares(
-  roster: Roster,
-  empty: readonly number[],
-  lost: (stage: number) => boolean,
-  wishes: ReadonlyMap<PeerId, number | null>,
-): Match[] {
-  const byNeed = [...empty].sort((a, b) => Number(lost(b)) - Number(lost(a)) || a - b)
-  const spares = sparesOf(roster)
+export interface Situation {
+  readonly roster: Roster
+  readonly bodyStages: number
+  /** Members that are kept without a stage, for one that is lost. */
+  readonly spares: number
+  /** The stage that a peer insists on, or null. */
+  readonly wishes: ReadonlyMap<PeerId, number | null>
+  /** Members that are about to leave: they take nothing any more. */
+  readonly leaving: ReadonlySet<number>
+  /** Microbatches a second of a member; undefined before it has made a step. */
+  speedOf(id: number): number | undefined
+}
+
+export interface Placement {
+  /** Spares that take a stage: empty ones first, then the weakest. */
+  readonly matches: readonly Match[]
+  /** A holder that gives its stage up for one that has nobody; it becomes a spare first. */
+  readonly release: Member | null
+}
+
+/** What is to be done now so that every stage has holders; nothing if both are empty. */
+export function place(situation: Situation): Placement {
+  const { roster, bodyStages, leaving } = situation
+  const spares = sparesOf(roster).filter(({ id }) => !leaving.has(id))
   const matches: Match[] = []
-  for (const stage of byNeed) {
-    const chosen =
-      spares.find(({ peer }) => wishes.get(peer) === stage) ??
-      spares.find(({ peer }) => (wishes.get(peer) ?? null) === null)
-    if (chosen === undefined) continue
-    spares.splice(spares.indexOf(chosen), 1)
-    matches.push({ stage, peer: chosen.peer })
+  const take = (stage: number, needed: boolean) => {
+    const member = bestSpare(situation, spares, stage, needed)
+    if (member === undefined) return false
+    spares.splice(spares.indexOf(member), 1)
+    matches.push({ stage, member })
+    return true
   }
-  return matches
+  const empty = emptyStages(roster, bodyStages)
+  const unfilled = empty.filter((stage) => !take(stage, true))
+  // A peer that insists on a stage holds it as one more replica.
+  for (const { peer } of [...spares]) {
+    const wish = situation.wishes.get(peer) ?? null
+    if (wish !== null && !empty.includes(wish)) take(wish, true)
+  }
+  // Whoever leaves has its stage taken over while it is still there.
+  for (const id of leaving) {
+    const stage = roster.members.find((member) => member.id === id)?.stage ?? null
+    if (stage === null || empty.includes(stage)) continue
+    const staying = holdersOf(roster, stage).filter((holder) => !leaving.has(holder.id))
+    if (staying.length === 0 && !matches.some((match) => match.stage === stage)) take(stage, true)
+  }
+  while (spares.length > situation.spares && empty.length === 0) {
+    const weakest = weakestStage(situation, matches)
+    if (!take(weakest, false)) break
+  }
+  const release = unfilled.length > 0 && matches.length === 0 ? releasable(situation) : null
+  return { matches, release }
+}
+
+/** One that insists on the stage, else one that insists on nothing; from another failure domain if there is one. */
+function bestSpare(
+  { roster, wishes }: Situation,
+  spares: readonly Member[],
+  stage: number,
+  needed: boolean,
+): Member | undefined {
+  const wishing = spares.find(({ peer }) => wishes.get(peer) === stage)
+  if (wishing !== undefined && needed) return wishing
+  const free = spares.filter(({ peer }) => (wishes.get(peer) ?? null) === null)
+  // What is lost together must not be what is needed to bring it back: replicas, and neighbours.
+  const near = new Set(
+    roster.members
+      .filter((member) => member.stage !== null && Math.abs(member.stage - stage) <= 1)
+      .map(({ domain }) => domain),
+  )
+  return free.find(({ domain }) => !near.has(domain)) ?? free[0]
+}
+
+/** The stage with the least total speed; of equals the ends first, which nothing but a copy brings back. */
+function weakestStage(
+  { roster, bodyStages, speedOf }: Situation,
+  matches: readonly Match[],
+): number {
+  let weakest = 0
+  let least = Number.POSITIVE_INFINITY
+  for (let stage = 0; stage <= bodyStages; stage++) {
+    const holders = [
+      ...holdersOf(roster, stage),
+      ...matches.filter((match) => match.stage === stage).map(({ member }) => member),
+    ]
+    const known = holders.flatMap(({ id }) => speedOf(id) ?? [])
+    // Who has not been measured counts as one of its fellows; a stage that nobody has been measured in, by its heads.
+    const typical = known.length === 0 ? 1 : known.reduce((a, b) => a + b, 0) / known.length
+    const total = typical * holders.length
+    if (total < least) [weakest, least] = [stage, total]
+  }
+  return weakest
+}
+
+/** The youngest holder of the stage with the most; never the last one of its stage. */
+function releasable({ roster, bodyStages, leaving, wishes }: Situation): Member | null {
+  let crowded: Member[] = []
+  for (let stage = 0; stage <= bodyStages; stage++) {
+    const holders = holdersOf(roster, stage).filter(({ id }) => !leaving.has(id))
+    if (holders.length >= 2 && holders.length > crowded.length) crowded = holders
+  }
+  return crowded.findLast(({ peer }) => (wishes.get(peer) ?? null) === null) ?? null
 }
 
 export interface Plan {
@@ -44,14 +125,17 @@ export interface Plan {
 }
 
 /**
- * How an empty stage gets its weights.
- * @param lost it had a holder once
+ * How a stage gets its weights on a new holder: from those that hold it, else by the run's policy.
  * @throws ProtocolError REFUSED if no strategy of the run's policy can work
  */
-export function planFor(run: Run, roster: Roster, stage: number, lost: boolean): Plan {
+export function planFor(run: Run, roster: Roster, stage: number): Plan {
   const live = new Set(roster.members.flatMap((member) => member.stage ?? []))
   // Before the first step a lost stage has learnt nothing: the seed makes it again as it was.
-  const policy = lost && roster.committed > 0 ? run.recovery.policy : ['seed']
+  const policy = live.has(stage)
+    ? ['replica']
+    : roster.committed > 0
+      ? run.recovery.policy
+      : ['seed']
   const { chosen, skipped } = choose(policy, { stage, bodyStages: run.stages, live })
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
@@ -60,9 +144,10 @@ export function planFor(run: Run, roster: Roster, stage: number, lost: boolean):
       `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
     )
   }
-  const donors = chosen.donors.map((donor) => ({
-    stage: donor,
-    peer: holderOf(roster, donor)!.peer,
-  }))
+  const donors = chosen.donors.flatMap((donor) =>
+    holdersOf(roster, donor)
+      .slice(0, DONORS_MAX)
+      .map(({ peer }) => ({ stage: donor, peer })),
+  )
   return { strategy: chosen.strategy.name, donors, skipped }
 }

@@ -1,18 +1,38 @@
-/** The agreed membership, as a value: who is in, who holds what. Only the coordinator makes a new one. */
-import type { Member, Roster } from '../protocols/membership.ts'
-import type { Route } from '../protocols/step.ts'
+/** The agreed membership, as a value: who is in, who holds what, and how a change makes the next epoch of it. */
+import type { Change } from '../protocols/agreement.ts'
+import type { Ballot, Member, Roster } from '../protocols/membership.ts'
 
-/** The longest-standing member. */
+/** The roster of a run that nobody has joined but its founder. */
+export function foundingRoster(founder: Omit<Member, 'id' | 'stage'>): Roster {
+  return {
+    epoch: 0,
+    since: 0,
+    committed: 0,
+    learningRate: 0,
+    loss: null,
+    coordinator: 0,
+    ballot: { round: 0, id: 0 },
+    nextId: 1,
+    members: [{ ...founder, id: 0, stage: null }],
+  }
+}
+
 export function coordinatorOf(roster: Roster): Member {
-  return roster.members[0]!
+  // A roster whose coordinator has left on its own names its successor, who is in it.
+  return roster.members.find(({ id }) => id === roster.coordinator) ?? roster.members[0]!
 }
 
 export function memberOf(roster: Roster, peer: string): Member | undefined {
   return roster.members.find((member) => member.peer === peer)
 }
 
-export function holderOf(roster: Roster, stage: number): Member | undefined {
-  return roster.members.find((member) => member.stage === stage)
+export function memberById(roster: Roster, id: number): Member | undefined {
+  return roster.members.find((member) => member.id === id)
+}
+
+/** In the order of the roster: the order in which their sums are added. */
+export function holdersOf(roster: Roster, stage: number): Member[] {
+  return roster.members.filter((member) => member.stage === stage)
 }
 
 export function sparesOf(roster: Roster): Member[] {
@@ -21,35 +41,52 @@ export function sparesOf(roster: Roster): Member[] {
 
 /** The stages of 0..bodyStages without a holder, in ascending order. */
 export function emptyStages(roster: Roster, bodyStages: number): number[] {
+  const held = new Set(roster.members.map(({ stage }) => stage))
   const stages = Array.from({ length: bodyStages + 1 }, (_, stage) => stage)
-  return stages.filter((stage) => holderOf(roster, stage) === undefined)
+  return stages.filter((stage) => !held.has(stage))
 }
 
-export interface Change {
-  readonly joining?: readonly Member[]
-  readonly leaving?: ReadonlySet<string>
-  /** Peer to the stage that it is to hold from now on. */
-  readonly assigned?: ReadonlyMap<string, number>
-  readonly committed?: number
+/**
+ * More than half of the members; or exactly half with the coordinator among them. Any two such sets have a member in
+ * common: two halves both have the coordinator.
+ */
+export function isQuorum(roster: Roster, ids: ReadonlySet<number>): boolean {
+  const present = roster.members.filter(({ id }) => ids.has(id)).length
+  if (2 * present === roster.members.length) return ids.has(roster.coordinator)
+  return 2 * present > roster.members.length
+}
+
+export function compareBallots(a: Ballot, b: Ballot): number {
+  return a.round - b.round || a.id - b.id
 }
 
 /** The roster of the next epoch. */
-export function nextRoster(roster: Roster, change: Change): Roster {
-  const staying = roster.members.filter((member) => !change.leaving?.has(member.peer))
-  return {
-    epoch: roster.epoch + 1,
-    committed: change.committed ?? roster.committed,
-    members: [...staying, ...(change.joining ?? [])].map((member) => ({
-      ...member,
-      stage: change.assigned?.get(member.peer) ?? member.stage,
-    })),
+export function applyChange(roster: Roster, change: Change): Roster {
+  const { coordinator, ballot } = change
+  const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }
+  switch (change.type) {
+    case 'commit': {
+      const { step, learningRate, loss } = change
+      return { ...next, committed: step, learningRate, loss }
+    }
+    case 'members': {
+      const leaving = new Set(change.leave)
+      const assigned = new Map(change.assign.map(({ id, stage }) => [id, stage]))
+      const staying = roster.members.filter(({ id }) => !leaving.has(id))
+      const joining = change.join.map((newcomer, i) => ({
+        ...newcomer,
+        id: roster.nextId + i,
+        stage: null,
+      }))
+      return {
+        ...next,
+        since: change.restart ? next.epoch : roster.since,
+        nextId: roster.nextId + joining.length,
+        members: [...staying, ...joining].map((member) => {
+          const stage = assigned.get(member.id)
+          return stage === undefined ? member : { ...member, stage }
+        }),
+      }
+    }
   }
-}
-
-/** The body stages in their normal order 1..S, each with its holder. Every stage must have one. */
-export function normalRoute(roster: Roster, bodyStages: number): Route {
-  return Array.from({ length: bodyStages }, (_, i) => ({
-    stage: i + 1,
-    peer: holderOf(roster, i + 1)!.peer,
-  }))
 }

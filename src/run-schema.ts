@@ -165,6 +165,12 @@ export const runSchema = z
       'stages',
       'Body stages. With the ends, stage 0, a run needs one peer more.',
     ),
+    spares: setting(
+      z.int().min(0).max(1024),
+      1,
+      'peers',
+      'Peers that are kept without a stage, to take one that is lost; all beyond them become replicas.',
+    ),
     microbatches: setting(upTo(4096), 4, 'microbatches', 'Microbatches of a step.'),
     wire: setting(
       z.enum(WIRE_DTYPES),

@@ -1,190 +1,236 @@
 /**
- * The coordinator's hold on the swarm: the roster, who is suspected, who waits to be let in, and the questions that go
- * to all holders at once. It knows nothing of what a step means; `train.ts` does.
+ * The coordinator's hold on the swarm: the roster, who is suspected, who waits to be let in or out, and the questions
+ * that go to holders. It knows nothing of what a step means; `step.ts` and `train.ts` do.
  */
-import type { Clock } from '../protocols/clock.ts'
+import type { Change } from '../protocols/agreement.ts'
+import { JOINS_MAX } from '../protocols/agreement.ts'
 import { ProtocolError } from '../protocols/errors.ts'
-import type { Member, Roster } from '../protocols/membership.ts'
+import type { Member as Entry, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
-import type { Network, PeerId } from '../protocols/network.ts'
+import type { PeerId } from '../protocols/network.ts'
 import { ask, type Procedure } from '../protocols/procedure.ts'
-import { type CommitQuestion, commit, hold, type Route } from '../protocols/step.ts'
-import type { Journal } from './journal.ts'
+import { hold, type ReportQuestion } from '../protocols/step.ts'
+import { type AgreementOptions, choose, type Proposal } from './agreement.ts'
+import { deviating } from './digests.ts'
+import { installAll, spread } from './install.ts'
 import { HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
-import { type Match, matchSpares, planFor } from './placement.ts'
-import { emptyStages, holderOf, memberOf, nextRoster, normalRoute } from './roster.ts'
+import type { Coordination, Member } from './member.ts'
+import { type Match, place, planFor } from './placement.ts'
+import { emptyStages, holdersOf, memberById, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
-import { serveRun } from './serve-run.ts'
+import { Speeds } from './speeds.ts'
 
 export interface SwarmOptions {
   readonly run: Run
-  readonly runId: string
-  readonly network: Network
-  readonly clock: Clock
-  readonly journal: Journal
-  /** The stage that the founder insists on, or null. */
+  /** This peer, which the roster names as the coordinator. */
+  readonly member: Member
+  /** The stage that this peer insists on, or null. */
   readonly wish: number | null
 }
 
-export class Swarm {
-  readonly #options: SwarmOptions
+interface Leaving {
+  /** Waits for a joiner if nobody can take its stage. */
+  readonly patient: boolean
+  readonly gone: PromiseWithResolvers<void>
+}
+
+/** The coordinator has left in order, and another has its place. */
+export class HandedOver extends Error {
+  override readonly name = 'HandedOver'
+}
+
+type Newcomer = Omit<Entry, 'id' | 'stage'>
+
+export class Swarm implements Coordination {
+  readonly speeds = new Speeds()
+  /** What the last step took; null before the first. */
+  stepMs: number | null = null
+  readonly #run: Run
+  readonly #member: Member
+  readonly #agreement: AgreementOptions
   readonly #stopping = new AbortController()
-  readonly #joining: Member[] = []
+  readonly #joining: Newcomer[] = []
   /** The stage that a peer insists on holding. */
   readonly #wishes = new Map<PeerId, number | null>()
   readonly #liveness: Liveness
-  readonly #lost = new Map<PeerId, string>()
-  /** How often a peer did not take a stage that it was asked to take. */
-  readonly #holdFailures = new Map<PeerId, number>()
-  /** Ends the commit of a peer that is lost while it is asked. */
-  readonly #committing = new Map<PeerId, AbortController>()
-  /** Stages that had a holder once, with when the last one was lost (null while it is held). */
-  readonly #everHeld = new Map<number, number | null>()
-  readonly #removers: (() => void)[]
-  #roster: Roster
-  /** Aborts when a member is lost: what is being asked of the swarm then has no use. */
-  #attempt = new AbortController()
-  /** The step in hand was given up: its sums must be emptied by a new epoch. */
-  #stale = true
+  readonly #lost = new Map<number, string>()
+  /** Members that want to go, by id. */
+  readonly #leaving = new Map<number, Leaving>()
+  /** How often a member did not take a stage that it was asked to take. */
+  readonly #holdFailures = new Map<number, number>()
+  /** Stages whose last holder was lost, with when. */
+  readonly #lostAt = new Map<number, number>()
+  /** Stages that had a holder under this coordinator. */
+  readonly #everHeld = new Set<number>()
+  /** Aborts when a holder is lost: what is being asked of the swarm then must be looked at again. */
+  #round = new AbortController()
+  /** The step in hand was given up: its sums must be emptied. */
+  #stale = false
   #changed = Promise.withResolvers<void>()
-  #lastLoss: number | null = null
+  #onReport: ((from: PeerId, report: ReportQuestion) => void) | null = null
 
-  constructor(options: SwarmOptions) {
-    this.#options = options
-    const { network } = options
-    this.#roster = {
-      epoch: 0,
-      committed: 0,
-      members: [{ peer: network.self, addresses: [...network.addresses], stage: null }],
-    }
-    this.#wishes.set(network.self, options.wish)
-    this.#removers = [
-      serveRun(options, membership.hello, {
-        serve: async (from, question) => ({ answer: this.#admit(from, question) }),
-      }),
-      serveRun(options, membership.leave, {
-        serve: async (from) => {
-          this.#lose(from, 'it left')
-          return { answer: {} }
-        },
-      }),
-    ]
+  constructor({ run, member, wish }: SwarmOptions) {
+    this.#run = run
+    this.#member = member
+    this.#agreement = member.agreement(this.#stopping.signal)
+    const { network } = this.#agreement
+    this.#wishes.set(network.self, wish)
+    for (const { stage } of this.roster.members) if (stage !== null) this.#everHeld.add(stage)
     this.#liveness = new Liveness({
-      ...options,
-      signal: this.#stopping.signal,
-      roster: () => this.#roster,
-      lose: (peer, reason) => this.#lose(peer, reason),
+      ...this.#agreement,
+      roster: () => this.roster,
+      lose: (peer, reason) => this.lose(peer, reason),
     })
+    member.coordinate(this)
+  }
+
+  /** Before anything else: a member that has not heard of this coordinator would refuse what it asks. */
+  async begin(): Promise<void> {
+    for (const { member, failure } of await spread(this.#agreement, this.roster)) {
+      this.lose(member.peer, `it does not know epoch ${this.roster.epoch}: ${failure!.message}`)
+    }
   }
 
   get roster(): Roster {
-    return this.#roster
+    return this.#agreement.acceptor.roster
   }
 
-  /** The concrete holders that each of `count` microbatches visits. */
-  routes(count: number): Route[] {
-    const route = normalRoute(this.#roster, this.#options.run.stages)
-    return Array.from({ length: count }, () => route)
+  get ownId(): number {
+    return this.roster.coordinator
   }
 
+  /** Names the next step, and the epoch since which its sums grow. */
   get fence(): { run: string; epoch: number; step: number } {
-    return {
-      run: this.#options.runId,
-      epoch: this.#roster.epoch,
-      step: this.#roster.committed + 1,
+    const { since, committed } = this.roster
+    return { run: this.#agreement.runId, epoch: since, step: committed + 1 }
+  }
+
+  get holders(): Entry[] {
+    return this.roster.members.filter(({ stage }) => stage !== null)
+  }
+
+  get signal(): AbortSignal {
+    return this.#stopping.signal
+  }
+
+  /** Questions asked from now on are given up when a holder is lost or trouble is reported. */
+  beginRound(onReport: (from: PeerId, report: ReportQuestion) => void): void {
+    this.#round = new AbortController()
+    this.#onReport = onReport
+    // What happened before counts, too.
+    for (const id of this.#lost.keys()) {
+      if (memberById(this.roster, id)?.stage != null) this.interrupt('a holder was lost')
     }
   }
 
-  get stageCount(): number {
-    return this.#options.run.stages + 1
+  /** Ends the round: what is asked must be looked at again. */
+  interrupt(reason: string): void {
+    this.#round.abort(new ProtocolError('PEER_LOST', reason))
   }
 
-  /** Asks the holder of one stage. */
-  askHolder<Question, Answer>(
-    stage: number,
+  /** Asks a member within the round. One that may be gone is looked at before the failure is told. */
+  async ask<Question, Answer>(
+    peer: PeerId,
     what: Procedure<Question, Answer>,
     question: Question,
     timeoutMs: number,
   ): Promise<Answer> {
-    const { peer } = holderOf(this.#roster, stage)!
-    return this.#ask(peer, what, question, timeoutMs)
+    try {
+      const options = { timeoutMs, signal: this.#round.signal }
+      const answer = await ask(this.#agreement.network, peer, what, question, options)
+      this.#liveness.heard(peer)
+      return answer
+    } catch (error) {
+      if (error instanceof ProtocolError && isSuspicious(error) && !this.#round.signal.aborted) {
+        await this.#liveness.suspect(peer, error.message)
+      }
+      throw error
+    }
   }
 
-  /** Asks the holders of all stages the same; answers in the order of the stages, or the first failure. */
-  askAll<Question, Answer>(
-    what: Procedure<Question, Answer>,
-    question: Question,
-    timeoutMs: number,
-  ): Promise<Answer[]> {
-    const stages = Array.from({ length: this.stageCount }, (_, stage) => stage)
-    return Promise.all(stages.map((stage) => this.askHolder(stage, what, question, timeoutMs)))
+  suspect(peer: PeerId, reason: string): Promise<void> {
+    return this.#liveness.suspect(peer, reason)
   }
 
   /**
-   * Has every holder apply the step. Nothing stops it half-way: a holder that does not answer may or may not have
-   * applied, so it counts as lost, and its stage is rebuilt as of this step.
+   * Of holders that a step waits for, lets those go that have work before them while others wait, if their stage has
+   * another holder: what they had a part in goes over to it, and they may join again.
    */
-  async commit(decision: CommitQuestion): Promise<void> {
-    const { network } = this.#options
-    const { signal } = this.#stopping
-    await Promise.all(
-      this.#roster.members.map(async ({ peer, stage }) => {
-        if (stage === null) return
-        const lost = new AbortController()
-        this.#committing.set(peer, lost)
-        const options = {
-          timeoutMs: TIMEOUTS.commitMs,
-          signal: AbortSignal.any([signal, lost.signal]),
-        }
-        try {
-          await ask(network, peer, commit, decision, options)
-        } catch (error) {
-          signal.throwIfAborted()
-          const reason = `it did not commit step ${decision.step}: ${(error as Error).message}`
-          // The others have applied the step; without this peer itself nobody can tell them to go on from there.
-          if (peer === network.self) throw new Error(`the coordinator itself: ${reason}`)
-          this.#lose(peer, reason)
-        } finally {
-          this.#committing.delete(peer)
-        }
-      }),
-    )
-    this.#roster = { ...this.#roster, committed: decision.step }
-    this.#lastLoss = decision.loss
+  async dropStragglers(waitedFor: readonly Entry[], afterMs: number): Promise<void> {
+    for (const member of waitedFor) {
+      const others = holdersOf(this.roster, member.stage!).filter(
+        ({ id }) => id !== member.id && !this.#lost.has(id),
+      )
+      if (others.length === 0 || member.id === this.ownId) continue
+      const ready = await this.#liveness.readyOf(member)
+      if (ready === null || ready === 0) continue
+      this.lose(
+        member.peer,
+        `it holds the step up: ${ready} microbatches before it after ${afterMs} ms`,
+      )
+      return
+    }
   }
 
-  /** Gives up the step in hand; whoever is named in the failure is looked at again before the next attempt. */
+  /** Members that are known to be lost and still in the roster. Waits for what is suspected to be known. */
+  async losses(): Promise<Entry[]> {
+    await this.#liveness.settled()
+    return [...this.#lost.keys()].flatMap((id) => memberById(this.roster, id) ?? [])
+  }
+
+  /** Takes lost members out of the roster in the middle of a step that goes on. */
+  async amend(reason: string): Promise<void> {
+    await this.#changeMembers({ restart: false, reason })
+  }
+
+  /** Has the step decided: from then on it is made, and everyone applies it. */
+  async commit(decision: { step: number; learningRate: number; loss: number }): Promise<void> {
+    await this.#agree({ type: 'commit', ...decision })
+  }
+
+  /** Gives up the step in hand. */
   abandon(): void {
     this.#stale = true
-    this.#attempt.abort(new ProtocolError('STALE', 'the step was given up'))
+    this.#onReport = null
   }
 
   /**
-   * Brings the swarm to where every stage has a live holder under one roster: lets in who waits, lets go who is lost,
-   * gives empty stages to spares, rebuilds lost ones. Waits for a joiner when there is no spare.
+   * Brings the swarm to where every stage has a live holder under one roster: lets in who waits, lets go who is lost or
+   * leaves, fills empty stages, makes replicas. Waits for a joiner when there is nobody to take a stage.
    */
   async settle(): Promise<void> {
     for (;;) {
       this.#stopping.signal.throwIfAborted()
       await this.#liveness.settled()
       this.#changed = Promise.withResolvers()
+      this.#round = new AbortController()
       if (this.#stale || this.#joining.length > 0 || this.#lost.size > 0) {
-        await this.#renew(new Map(), 'members changed')
+        await this.#changeMembers({ restart: this.#stale, reason: 'members changed' })
         continue
       }
-      const empty = emptyStages(this.#roster, this.#options.run.stages)
+      const placement = place({
+        roster: this.roster,
+        bodyStages: this.#run.stages,
+        spares: this.#run.spares,
+        wishes: this.#wishes,
+        leaving: new Set(this.#leaving.keys()),
+        speedOf: (id) => this.speeds.of(id),
+      })
+      const { matches, release } = placement
+      if (matches.length > 0) {
+        await this.#fill(matches)
+        continue
+      }
+      if (release !== null) {
+        const assign = [{ id: release.id, stage: null }]
+        await this.#changeMembers({ assign, restart: false, reason: 'a stage needs a holder more' })
+        continue
+      }
+      if (await this.#letGo()) continue
+      const empty = emptyStages(this.roster, this.#run.stages)
       if (empty.length === 0) return
-      const lost = (stage: number) => this.#everHeld.has(stage)
-      const taken = matchSpares(this.#roster, empty, lost, this.#wishes)
-      if (taken.length === 0) {
-        await this.#wait(empty)
-        continue
-      }
-      const assigned = await this.#fill(taken)
-      if (assigned.size > 0) await this.#renew(assigned, 'stages were filled')
-      // A donor or a link that failed once may do better in a moment; who fails too often is lost.
-      else await this.#options.clock.sleep(TIMEOUTS.retryMs, this.#stopping.signal)
+      await this.#wait(empty)
     }
   }
 
@@ -192,10 +238,10 @@ export class Swarm {
   async finish(failure: string | null): Promise<void> {
     // From here on nobody is let in, and who goes away does as it was told.
     this.stop()
-    const { network, runId } = this.#options
-    const question = { run: runId, committed: this.#roster.committed, failure }
-    const options = { timeoutMs: TIMEOUTS.commitMs }
-    const others = this.#roster.members.filter(({ peer }) => peer !== network.self)
+    const { network, runId } = this.#agreement
+    const question = { run: runId, committed: this.roster.committed, failure }
+    const options = { timeoutMs: TIMEOUTS.rosterMs }
+    const others = this.roster.members.filter(({ peer }) => peer !== network.self)
     await Promise.allSettled(
       others.map(({ peer }) => ask(network, peer, membership.finish, question, options)),
     )
@@ -203,145 +249,245 @@ export class Swarm {
 
   /** Ends what is under way; the roster stays as it is. */
   stop(): void {
-    this.#stopping.abort(new ProtocolError('REFUSED', 'the run is over'))
-    this.#attempt.abort(this.#stopping.signal.reason)
+    this.#member.coordinate(null)
+    this.#stopping.abort(new ProtocolError('REFUSED', 'this peer does not coordinate any more'))
+    this.#round.abort(this.#stopping.signal.reason)
     this.#changed.resolve()
-    for (const remove of this.#removers) remove()
+    for (const { gone } of this.#leaving.values()) gone.reject(this.#stopping.signal.reason)
   }
 
-  async #ask<Question, Answer>(
-    peer: PeerId,
-    what: Procedure<Question, Answer>,
-    question: Question,
-    timeoutMs: number,
-  ): Promise<Answer> {
-    try {
-      const options = { timeoutMs, signal: this.#attempt.signal }
-      return await ask(this.#options.network, peer, what, question, options)
-    } catch (error) {
-      if (error instanceof ProtocolError && !error.definite) {
-        await this.#liveness.suspect(peer, error.message)
-      }
-      throw error
+  async admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> {
+    const { addresses, session, domain, stage } = question
+    if (stage !== null && stage > this.#run.stages) {
+      const count = this.#run.stages + 1
+      const which = `stages are 0..${this.#run.stages}`
+      throw new ProtocolError('REFUSED', `stage ${stage} of ${count}: ${which}`)
     }
-  }
-
-  #admit(from: PeerId, { addresses, stage }: typeof membership.hello.question._output) {
-    const { run: manifest } = this.#options
-    if (stage !== null && stage > manifest.stages) {
-      throw new ProtocolError(
-        'REFUSED',
-        `stage ${stage} of ${manifest.stages + 1}: stages are 0..${manifest.stages}`,
-      )
-    }
-    // Its question was asked again, since the answer came too late: it waits already.
-    if (this.#joining.some(({ peer }) => peer === from)) return { result: 'welcome' as const }
+    // Its question was asked again, since the answer came too late: it waits already, or is in.
+    if (this.#joining.some((each) => each.peer === from && each.session === session)) return
+    const known = memberOf(this.roster, from)
+    if (known?.session === session) return
     if (this.#joining.length >= NEWCOMERS_MAX) {
       throw new ProtocolError('BUSY', `${NEWCOMERS_MAX} newcomers wait to be let in already`)
     }
-    // Same name, no stage: the process that was a member is gone, and this one came in its place.
-    this.#lose(from, 'it was started again')
+    if (known !== undefined) await this.#replace(known)
+    const earlier = this.#joining.findIndex(({ peer }) => peer === from)
+    if (earlier >= 0) this.#joining.splice(earlier, 1)
     this.#wishes.set(from, stage)
-    this.#joining.push({ peer: from, addresses, stage: null })
-    this.#options.network.learn(from, addresses)
+    this.#joining.push({ peer: from, session, addresses, domain })
+    this.#agreement.network.learn(from, addresses)
     this.#changed.resolve()
-    return { result: 'welcome' as const }
   }
 
-  #lose(peer: PeerId, reason: string): void {
-    const member = memberOf(this.#roster, peer)
-    if (member === undefined || this.#lost.has(peer)) return
-    this.#lost.set(peer, reason)
-    this.#committing.get(peer)?.abort(new ProtocolError('PEER_LOST', reason))
-    if (member.stage !== null) this.#everHeld.set(member.stage, this.#options.clock.now())
-    this.#options.journal.write({ type: 'lost', lost: peer, stage: member.stage, reason })
-    // A lost spare disturbs no step; the roster is renewed at the next one.
-    if (member.stage !== null) {
-      this.#attempt.abort(new ProtocolError('PEER_LOST', `stage ${member.stage} lost ${peer}`))
+  /** Resolves when the member is out of the roster, and its stage in other hands if somebody can take it. */
+  async leave(from: PeerId, reason: string, patient: boolean): Promise<void> {
+    const known = memberOf(this.roster, from)
+    if (known === undefined) return
+    const leaving = this.#leaving.get(known.id) ?? { patient, gone: Promise.withResolvers<void>() }
+    this.#leaving.set(known.id, leaving)
+    leaving.gone.promise.catch(() => {})
+    const message = `${from} is about to leave: ${reason}`
+    this.#agreement.journal.write({ type: 'notice', message })
+    this.#changed.resolve()
+    await leaving.gone.promise
+  }
+
+  report(from: PeerId, report: ReportQuestion): void {
+    const { epoch, step } = this.fence
+    if (report.epoch !== epoch || report.step !== step) return
+    this.#onReport?.(from, report)
+  }
+
+  lose(peer: PeerId, reason: string): void {
+    const member = memberOf(this.roster, peer)
+    if (member === undefined || this.#lost.has(member.id)) return
+    const { id, stage } = member
+    this.#lost.set(id, reason)
+    const { journal, clock } = this.#agreement
+    journal.write({ type: 'lost', lost: peer, stage, reason })
+    if (stage !== null) {
+      const left = holdersOf(this.roster, stage).filter((holder) => !this.#lost.has(holder.id))
+      if (left.length === 0) this.#lostAt.set(stage, clock.now())
+      // A lost spare disturbs no step; the roster is renewed at the next one.
+      this.interrupt(`stage ${stage} lost ${peer}`)
     }
     this.#changed.resolve()
   }
 
-  /** Makes the roster of the next epoch and has every member adopt it; who does not is lost. */
-  async #renew(assigned: ReadonlyMap<PeerId, number>, reason: string): Promise<void> {
-    const { network, runId, journal } = this.#options
-    const leaving = new Set(this.#lost.keys())
-    this.#roster = nextRoster(this.#roster, {
-      joining: this.#joining.splice(0),
-      leaving,
-      assigned,
-    })
-    for (const peer of leaving) this.#lost.delete(peer)
-    this.#stale = false
-    this.#attempt = new AbortController()
-    journal.write({ type: 'roster', roster: this.#roster, reason })
-    const question = { run: runId, roster: this.#roster }
-    const options = { timeoutMs: TIMEOUTS.rosterMs, signal: this.#stopping.signal }
-    await Promise.all(
-      this.#roster.members.map(async ({ peer }) => {
-        try {
-          await ask(network, peer, membership.adopt, question, options)
-        } catch (error) {
-          this.#stopping.signal.throwIfAborted()
-          if (peer === network.self)
-            throw new Error(`the coordinator itself: ${(error as Error).message}`)
-          this.#lose(
-            peer,
-            `it did not adopt epoch ${this.#roster.epoch}: ${(error as Error).message}`,
-          )
-        }
-      }),
+  /** A process that bears the name of a member: either that one is gone, or there are two with one key. */
+  async #replace({ peer, session }: Entry): Promise<void> {
+    const { network, runId } = this.#agreement
+    const question = { run: runId, epoch: this.roster.epoch }
+    const options = { timeoutMs: TIMEOUTS.reconnectMs, signal: this.signal }
+    const answer = await ask(network, peer, membership.heartbeat, question, options).catch(
+      () => null,
     )
+    if (answer?.session === session) {
+      throw new ProtocolError(
+        'REFUSED',
+        `another process with the identity ${peer} is in the run: give each its own --data-dir`,
+      )
+    }
+    this.lose(peer, 'it was started again')
   }
 
-  /** Has spares take the stages that they are matched with; gives those that did. */
-  async #fill(matches: readonly Match[]): Promise<Map<PeerId, number>> {
-    const held = await Promise.all(matches.map(({ stage, peer }) => this.#give(stage, peer)))
-    return new Map(matches.filter((_, i) => held[i]).map(({ stage, peer }) => [peer, stage]))
+  /** Lets those in and out who wait for it. */
+  async #changeMembers(more: {
+    readonly restart: boolean
+    readonly reason: string
+    readonly assign?: readonly { id: number; stage: number | null }[]
+    readonly leave?: readonly number[]
+  }): Promise<void> {
+    const { reason, restart, assign = [], leave = [] } = more
+    await this.#agree({
+      type: 'members',
+      join: this.#joining.splice(0, JOINS_MAX),
+      leave: [...this.#lost.keys(), ...leave],
+      assign: [...assign],
+      restart,
+      reason,
+    })
+    if (restart) this.#stale = false
+  }
+
+  /** Has a change chosen and carried out. Who does not carry it out is lost. */
+  async #agree(proposal: Proposal): Promise<void> {
+    const { journal, network } = this.#agreement
+    const before = this.roster
+    const { coordinator, ballot } = before
+    const change: Change = { ...proposal, coordinator, ballot }
+    const after = await choose(this.#agreement, ballot, change)
+    if (change.type === 'members') {
+      for (const id of change.leave) this.#forget(id)
+      journal.write({ type: 'roster', roster: after, reason: change.reason })
+    }
+    const installed = await installAll(this.#agreement, before, after, change)
+    for (const { member, failure } of installed) {
+      if (failure === null) this.#liveness.heard(member.peer)
+      else if (member.peer === network.self) throw failure
+      else this.lose(member.peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
+    }
+    for (const { member, reason } of deviating(installed)) this.lose(member.peer, reason)
+  }
+
+  #forget(id: number): void {
+    this.#lost.delete(id)
+    this.#holdFailures.delete(id)
+    this.speeds.forget(id)
+    this.#leaving.get(id)?.gone.resolve()
+    this.#leaving.delete(id)
+  }
+
+  /** Has members take the stages that they are matched with. */
+  async #fill(matches: readonly Match[]): Promise<void> {
+    const held = await Promise.all(matches.map((match) => this.#give(match)))
+    const assign = matches
+      .filter((_, i) => held[i])
+      .map(({ stage, member }) => ({ id: member.id, stage }))
+    if (assign.length > 0) {
+      return this.#changeMembers({ assign, restart: false, reason: 'stages were filled' })
+    }
+    // A donor or a link that failed once may do better in a moment; who fails too often is lost.
+    await this.#agreement.clock.sleep(TIMEOUTS.retryMs, this.signal)
   }
 
   /** Has one spare build one stage. True if it now holds it. */
-  async #give(stage: number, peer: PeerId): Promise<boolean> {
-    const { run, clock, journal } = this.#options
-    const lostAt = this.#everHeld.get(stage)
-    const plan = planFor(run, this.#roster, stage, lostAt !== undefined)
+  async #give({ stage, member }: Match): Promise<boolean> {
+    const { clock, journal, runId, network } = this.#agreement
+    const { peer, id } = member
+    const { committed, loss, epoch } = this.roster
+    const replica = holdersOf(this.roster, stage).length > 0
+    const plan = planFor(this.#run, this.roster, stage)
     const { strategy, donors } = plan
+    const lostAt = this.#lostAt.get(stage)
     try {
-      const question = { ...this.fence, step: this.#roster.committed, stage, strategy, donors }
-      const answer = await this.#ask(peer, hold, question, TIMEOUTS.holdMs)
+      const question = { run: runId, epoch, step: committed, stage, strategy, donors }
+      const answer = await this.ask(peer, hold, question, TIMEOUTS.holdMs)
+      const lost = lostAt !== undefined || this.#everHeld.has(stage) || committed > 0
       journal.write({
         type: 'held',
         stage,
         by: peer,
-        cause: lostAt === undefined ? 'empty' : 'lost',
+        cause: replica ? 'replica' : lost ? 'lost' : 'empty',
         ...plan,
         ...answer,
-        secondsSinceLoss: lostAt == null ? null : (clock.now() - lostAt) / 1000,
-        lossBefore: this.#lastLoss,
+        secondsSinceLoss: lostAt === undefined ? null : (clock.now() - lostAt) / 1000,
+        lossBefore: loss,
       })
-      this.#everHeld.set(stage, null)
+      this.#everHeld.add(stage)
+      this.#lostAt.delete(stage)
       return true
     } catch (error) {
+      this.#stopping.signal.throwIfAborted()
       const code = error instanceof ProtocolError ? error.code : 'INTERNAL'
       const reason = `${peer} did not take stage ${stage}: ${(error as Error).message}`
       journal.write({ type: 'notice', message: reason })
-      this.#stopping.signal.throwIfAborted()
       // Somebody else was lost meanwhile, and with it this attempt: nobody's fault here.
       if (code === 'PEER_LOST' || code === 'STALE') return false
-      const failures = (this.#holdFailures.get(peer) ?? 0) + 1
-      this.#holdFailures.set(peer, failures)
+      const failures = (this.#holdFailures.get(id) ?? 0) + 1
+      this.#holdFailures.set(id, failures)
       // Its own fault, or one too many: it would be asked again for ever.
       if (code === 'INTERNAL' || code === 'REFUSED' || failures >= HOLD_ATTEMPTS) {
-        if (peer === this.#options.network.self) throw error
-        this.#lose(peer, reason)
+        if (peer === network.self) throw error
+        this.lose(peer, reason)
       }
       return false
     }
   }
 
+  /**
+   * Takes out of the roster whoever wants to leave and has its stage in other hands, or has no time to wait for any. True
+   * if somebody went. @throws HandedOver if it was this peer
+   */
+  async #letGo(): Promise<boolean> {
+    const free = [...this.#leaving].flatMap(([id, { patient }]) => {
+      const stage = memberById(this.roster, id)?.stage ?? null
+      const needed = stage !== null && this.#staying(holdersOf(this.roster, stage)).length === 0
+      return needed && patient ? [] : [id]
+    })
+    const others = free.filter((id) => id !== this.ownId)
+    if (others.length > 0) {
+      await this.#changeMembers({ leave: others, restart: false, reason: 'members leave' })
+      return true
+    }
+    if (!free.includes(this.ownId)) return false
+    await this.#handOver()
+    throw new HandedOver('this peer has left, and another coordinates')
+  }
+
+  #staying(members: readonly Entry[]): Entry[] {
+    return members.filter(({ id }) => !this.#leaving.has(id))
+  }
+
+  /** The last change of a coordinator that leaves: it names the next one, which goes on from there. */
+  async #handOver(): Promise<void> {
+    const before = this.roster
+    const successor = this.#staying(before.members)[0]
+    if (successor === undefined) return
+    const change: Change = {
+      type: 'members',
+      coordinator: successor.id,
+      ballot: { round: before.ballot.round + 1, id: successor.id },
+      join: [],
+      leave: [this.ownId],
+      assign: [],
+      restart: true,
+      reason: 'the coordinator leaves',
+    }
+    const after = await choose(this.#agreement, before.ballot, change)
+    await installAll(this.#agreement, before, after, change)
+  }
+
   async #wait(empty: readonly number[]): Promise<void> {
+    // Nobody who comes could bring back what no strategy can.
+    for (const stage of empty) planFor(this.#run, this.roster, stage)
     const reason = 'for a spare or a joiner to take them'
-    this.#options.journal.write({ type: 'waiting', stages: [...empty], reason })
+    this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
     await this.#changed.promise
   }
+}
+
+/** A failure that may mean that the peer is gone. */
+function isSuspicious(error: ProtocolError): boolean {
+  return !error.definite || error.code === 'UNREACHABLE'
 }

@@ -2,16 +2,19 @@
  * The step loop, as the coordinator runs it. Read this first.
  *
  * A step is synchronous: M microbatches go forward through the body stages and back, each stage adds each of them to
- * its gradient sum once; when every stage has all M, everyone applies its update. When a peer is lost, the step starts
- * over with empty sums; when its stage is lost with it, the stage is rebuilt first (CheckFree, arXiv 2506.15461).
+ * its gradient sum once; when every stage has all M, a quorum of the members agrees that the step is made, and everyone
+ * applies its update. A holder that is lost in the middle costs nothing but what it had a part in (step.ts), as long as
+ * its stage has another; when a stage is lost, it is rebuilt (CheckFree, arXiv 2506.15461) and the step starts over.
  */
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
-import { evaluate, prepare } from '../protocols/step.ts'
+import { evaluate } from '../protocols/step.ts'
 import type { Journal } from './journal.ts'
+import { planJourneys } from './journeys.ts'
 import { STEP_ATTEMPTS, TIMEOUTS } from './limits.ts'
 import type { Run } from './run.ts'
 import { learningRateAt } from './schedule.ts'
+import { Step } from './step.ts'
 import type { Swarm } from './swarm.ts'
 
 export interface TrainOptions {
@@ -24,7 +27,7 @@ export interface TrainOptions {
 
 /** Trains until the last step. @throws ProtocolError when the run cannot go on */
 export async function train(swarm: Swarm, options: TrainOptions): Promise<void> {
-  const { run, journal, lastStep } = options
+  const { run, clock, journal, lastStep } = options
   let evaluated = 0
   let failures = 0
   for (;;) {
@@ -44,10 +47,15 @@ export async function train(swarm: Swarm, options: TrainOptions): Promise<void> 
       failures = 0
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
+      swarm.signal.throwIfAborted()
       swarm.abandon()
       journal.write({ type: 'aborted', step, epoch, code: error.code, reason: error.message })
-      // A lost peer is what we are here for, however often; anything else that keeps coming back is not.
-      if (error.code !== 'PEER_LOST') failures++
+      // Peers and links that fail are what we are here for, however often; anything else that keeps coming back is not.
+      if (isOfThePath(error)) {
+        await clock.sleep(TIMEOUTS.retryMs, swarm.signal)
+        continue
+      }
+      failures++
       if (failures >= STEP_ATTEMPTS) {
         const reason = `step ${step} failed ${failures} times, the last time because ${error.message}`
         throw new ProtocolError(error.code, reason)
@@ -56,22 +64,19 @@ export async function train(swarm: Swarm, options: TrainOptions): Promise<void> 
   }
 }
 
-async function makeStep(swarm: Swarm, { run, clock, journal }: TrainOptions): Promise<void> {
+async function makeStep(swarm: Swarm, options: TrainOptions): Promise<void> {
+  const { run, clock, journal } = options
   const begun = clock.now()
   const { fence } = swarm
 
-  // Forward and backward: every stage then holds the sum of M microbatches' gradients, and knows its norm.
-  const routes = swarm.routes(run.microbatches)
-  const prepared = await swarm.askAll(prepare, { ...fence, routes }, TIMEOUTS.stepMs)
-  for (const [stage, { counted }] of prepared.entries()) {
-    if (counted === run.microbatches) continue
-    throw new ProtocolError('INTERNAL', `stage ${stage} counted ${counted} microbatches`)
-  }
-  const loss = mean(prepared[0]!.losses!)
+  // Forward and backward: every holder then has its stage's gradient, summed over M microbatches and all replicas.
+  const { loss, ...gradients } = await new Step(swarm, options).gradients()
 
-  // All are prepared, so the step is decided: who cannot apply it any more is lost, the step is not.
+  // All are prepared. With a quorum the step is decided: who cannot apply it any more is lost, the step is not.
   const learningRate = learningRateAt(run.optimizer, fence.step, run.steps)
-  await swarm.commit({ ...fence, learningRate, loss })
+  await swarm.commit({ step: fence.step, learningRate, loss })
+
+  swarm.stepMs = clock.now() - begun
 
   const { batch, context } = run.microbatch
   journal.write({
@@ -81,21 +86,39 @@ async function makeStep(swarm: Swarm, { run, clock, journal }: TrainOptions): Pr
     loss,
     learningRate,
     tokens: run.microbatches * batch * context,
-    seconds: (clock.now() - begun) / 1000,
-    counted: prepared.map(({ counted }) => counted),
-    norms: prepared.map(({ norm }) => norm),
-    busySeconds: prepared.map(({ busySeconds }) => busySeconds),
+    seconds: swarm.stepMs / 1000,
+    ...gradients,
     peers: swarm.roster.members.length,
   })
 }
 
 /** The loss on held-out text, with the weights as committed. */
 async function measure(swarm: Swarm, { run, journal }: TrainOptions): Promise<void> {
-  const question = { ...swarm.fence, routes: swarm.routes(run.evaluation.microbatches) }
-  const [ends] = await swarm.askAll(evaluate, question, TIMEOUTS.evaluateMs)
-  journal.write({ type: 'evaluation', step: swarm.roster.committed, loss: ends!.loss! })
+  const { microbatches } = run.evaluation
+  const failed = Promise.withResolvers<never>()
+  failed.promise.catch(() => {})
+  swarm.beginRound((from, { code, reason }) => {
+    failed.reject(new ProtocolError(code as ProtocolError['code'], `${from}: ${reason}`))
+  })
+  const journeys = planJourneys(swarm.roster, run.stages, microbatches, (id) => swarm.speeds.of(id))
+  const answers = swarm.holders.map(async ({ id, stage, peer }) => {
+    const drives = journeys.filter(({ driver }) => stage === 0 && driver === id)
+    const visiting = journeys.filter(({ driver, route }) =>
+      stage === 0 ? driver === id : route[stage! - 1]!.id === id,
+    )
+    const expected = visiting.map(({ index }) => index)
+    const question = { ...swarm.fence, expected, drives }
+    return swarm.ask(peer, evaluate, question, TIMEOUTS.evaluateMs)
+  })
+  const answered = await Promise.race([Promise.all(answers), failed.promise])
+  const losses = answered.flatMap((answer) => answer.losses)
+  const loss = losses.reduce((sum, each) => sum + each.loss, 0) / losses.length
+  journal.write({ type: 'evaluation', step: swarm.roster.committed, loss })
 }
 
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length
+/** A peer or a link failed, not the work. */
+function isOfThePath({ code }: ProtocolError): boolean {
+  return ['PEER_LOST', 'UNREACHABLE', 'TIMEOUT', 'CORRUPT', 'STALE', 'NOT_MEMBER', 'BUSY'].includes(
+    code,
+  )
 }

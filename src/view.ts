@@ -35,10 +35,11 @@ export class RunView {
   show(entry: Entry): string[] {
     switch (entry.type) {
       case 'roster': {
-        const held = new Set(entry.roster.members.map(({ stage }) => stage))
-        const digits = Array.from({ length: this.#stageCount }, (_, stage) =>
-          held.has(stage) ? String(stage % 10) : '·',
-        )
+        const digits = Array.from({ length: this.#stageCount }, (_, stage) => {
+          const holders = entry.roster.members.filter((member) => member.stage === stage).length
+          if (holders === 0) return '·'
+          return holders === 1 ? String(stage % 10) : `${stage % 10}(${holders})`
+        })
         const spares = entry.roster.members.filter(({ stage }) => stage === null).length
         this.#stages = digits.join('') + (spares > 0 ? ` +${spares}` : '')
         return []
@@ -55,6 +56,9 @@ export class RunView {
         return [`  lost ${what} (${short(entry.lost)}): ${entry.reason}`]
       }
       case 'held': {
+        if (entry.cause === 'replica') {
+          return [`  stage ${entry.stage} held by ${short(entry.by)} too`]
+        }
         if (entry.cause === 'empty') return [`  stage ${entry.stage} held by ${short(entry.by)}`]
         const donors = entry.donors.map(({ stage }) => stage).join(' and ')
         const kib = Math.round(entry.bytes / 1024)
@@ -65,7 +69,19 @@ export class RunView {
         ]
       }
       case 'waiting':
-        return [`  waiting for stages ${entry.stages.join(', ')}: ${entry.reason}`]
+        return entry.stages.length === 0
+          ? [`  waiting: ${entry.reason}`]
+          : [`  waiting for stages ${entry.stages.join(', ')}: ${entry.reason}`]
+      case 'amended': {
+        const { step, driven, reason } = entry
+        return [`  step ${step} goes on, ${driven.length} microbatches driven again: ${reason}`]
+      }
+      case 'elected':
+        this.#coordinates = entry.coordinator === entry.peer
+        return [`  ${short(entry.coordinator)} coordinates now: ${entry.reason}`]
+      case 'dropped':
+        this.#coordinates = false
+        return [`  not in the roster any more (${entry.reason}): joining again`]
       case 'aborted':
         return [`  step ${entry.step} starts over: ${entry.reason}`]
       case 'refused':

@@ -10,17 +10,23 @@ export interface Data {
   heldOut(index: number): { tokens: Int32Array; targets: Int32Array }
 }
 
+/** The microbatches of a step whose gradients are in this stage's sums. Each is there once. */
+export interface Counted {
+  readonly counted: Set<number>
+  /** In the ends: those whose share of the head is in. They are counted when the embedding's is, too. */
+  readonly turned: Set<number>
+}
+
 /** What came of a piece of work. */
 export interface Outcome {
   /** The tensor that travels on, with the header that it travels under. */
   readonly onward?: { readonly header: MicrobatchHeader; readonly tensor: Float32Array }
-  /** The gradient of this microbatch is now in this stage's sum. */
-  readonly counted?: true
   /** Mean cross-entropy of the microbatch, nats a token. */
   readonly loss?: number
 }
 
-export type Worker = (work: Work) => Promise<Outcome>
+/** Counts what it adds to the sums. */
+export type Worker = (work: Work, counted: Counted) => Promise<Outcome>
 
 function moved(
   header: MicrobatchHeader,
@@ -32,6 +38,7 @@ function moved(
 
 /** A microbatch between its forward and its backward. */
 export interface InFlight {
+  readonly attempt: number
   readonly input: Float32Array
   /** By the run's policy; most keep nothing. */
   kept: Kept
@@ -39,8 +46,8 @@ export interface InFlight {
 
 /** A body stage keeps the input of each microbatch between its forward and its backward, and what the policy says. */
 function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
-  return async ({ header, tensor }) => {
-    const { index, position, purpose, direction } = header
+  return async ({ header, tensor }, { counted }) => {
+    const { index, attempt, position, purpose, direction } = header
     if (direction === 'forward') {
       const input = tensor!
       const onward = (output: Float32Array) => ({
@@ -48,28 +55,27 @@ function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
       })
       if (purpose === 'evaluate') return onward(await stage.forward(input))
       // Known before it is computed: who gives the step up meanwhile clears it with the others.
-      const own: InFlight = { input, kept: {} }
+      const own: InFlight = { attempt, input, kept: {} }
       inFlight.set(index, own)
       const { output, kept } = await stage.forwardKeeping(input)
       own.kept = kept
       return onward(output)
     }
     const own = inFlight.get(index)
-    if (own === undefined) {
+    if (own?.attempt !== attempt) {
       throw new ProtocolError('REFUSED', `microbatch ${index} comes back but never came forward`)
     }
     inFlight.delete(index)
-    const gradient = await stage.backward(own.input, tensor!, own.kept)
-    return {
-      counted: true,
-      onward: { header: moved(header, 'backward', position - 1), tensor: gradient },
-    }
+    const count = !counted.has(index)
+    const gradient = await stage.backward(own.input, tensor!, own.kept, count)
+    counted.add(index)
+    return { onward: { header: moved(header, 'backward', position - 1), tensor: gradient } }
   }
 }
 
 /** The ends start a microbatch, turn it round at the loss, and take its gradient in at the embedding. */
 function endsWorker(stage: EndsStage, data: Data): Worker {
-  return async ({ header, tensor }) => {
+  return async ({ header, tensor }, { counted, turned }) => {
     const { index, step, route, purpose, direction } = header
     const { tokens, targets } =
       purpose === 'train' ? data.training(step, index) : data.heldOut(index)
@@ -78,11 +84,14 @@ function endsWorker(stage: EndsStage, data: Data): Worker {
       return { onward: { header: moved(header, 'forward', 0), tensor: embedded } }
     }
     if (direction === 'backward') {
-      await stage.embedBackward(tokens, tensor)
-      return { counted: true }
+      if (!counted.has(index)) await stage.embedBackward(tokens, tensor)
+      counted.add(index)
+      return {}
     }
     if (purpose === 'evaluate') return { loss: await stage.loss(tensor, targets) }
-    const { loss, inputGradient } = await stage.lossAndGradient(tensor, targets)
+    const count = !turned.has(index)
+    const { loss, inputGradient } = await stage.lossAndGradient(tensor, targets, count)
+    turned.add(index)
     return {
       loss,
       onward: { header: moved(header, 'backward', route.length - 1), tensor: inputGradient },

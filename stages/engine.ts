@@ -36,6 +36,8 @@ export class Engine<Program extends string> {
   readonly #sessions: Readonly<Record<Program | StateProgram, Session>>
   /** Weights and gradient sums by the names of the graphs' inputs. */
   readonly #own = new Map<string, Tensors[string]>()
+  /** Sums that nobody reads, by the same names: for a gradient that is in the real ones already. */
+  #scratch: ReadonlyMap<string, Tensors[string]> | undefined
 
   private constructor(
     config: StageConfig,
@@ -79,8 +81,12 @@ export class Engine<Program extends string> {
     return (batch * context) / fed.shape[0]!
   }
 
-  /** Runs a program over a microbatch. Weights and gradient sums are bound by name. */
-  async run(program: Program, feeds: Arrays, outputs: Arrays): Promise<void> {
+  /**
+   * Runs a program over a microbatch. Weights and gradient sums are bound by name.
+   * @param count false keeps the gradient sums as they are
+   */
+  async run(program: Program, feeds: Arrays, outputs: Arrays, count = true): Promise<void> {
+    const own = count ? this.#own : this.#uncounted()
     const graph = this.#graphs[program]
     const session = this.#sessions[program]
     const runs = this.runsOf(program)
@@ -91,16 +97,27 @@ export class Engine<Program extends string> {
       }
       const inputTensors: [string, Tensors[string]][] = graph.inputs.map(({ name, shape }) => [
         name,
-        this.#own.get(name) ?? part(feeds[name]!, shape),
+        own.get(name) ?? part(feeds[name]!, shape),
       ])
       const outputTensors: [string, Tensors[string]][] = graph.outputs.map(
         ({ name, value, inPlaceOf }) => [
           name,
-          inPlaceOf ? this.#own.get(inPlaceOf.name)! : part(outputs[name]!, value.shape),
+          inPlaceOf ? own.get(inPlaceOf.name)! : part(outputs[name]!, value.shape),
         ],
       )
       await session.runInto(Object.fromEntries(inputTensors), Object.fromEntries(outputTensors))
     }
+  }
+
+  /** Weights, and sums to be written over. They take memory only once a microbatch had to be driven again. */
+  #uncounted(): ReadonlyMap<string, Tensors[string]> {
+    this.#scratch ??= new Map(
+      [...this.#own].map(([name, own]) => {
+        if (!name.startsWith(SUM)) return [name, own]
+        return [name, tensor(new Float32Array(own.data.length), own.dims)]
+      }),
+    )
+    return this.#scratch
   }
 
   /** Room for all that a program gives out over a microbatch, but for what it writes in place. */

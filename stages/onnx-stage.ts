@@ -42,10 +42,11 @@ async function body(config: StageConfig, stage: number, options: StageOptions): 
       await engine.run('forward', { input }, { output })
       return output
     },
-    async backward(input, outputGradient, given) {
+    async backward(input, outputGradient, given, count = true) {
       const kept = given ?? (keeps ? (await forwardKeeping(input)).kept : {})
       const inputGradient = engine.newActivation()
-      await engine.run('backward', { ...kept, input, outputGradient }, { inputGradient })
+      const feeds = { ...kept, input, outputGradient }
+      await engine.run('backward', feeds, { inputGradient }, count)
       return inputGradient
     },
   })
@@ -64,11 +65,11 @@ async function ends(config: StageConfig, options: StageOptions): Promise<EndsSta
       engine.checkTokens(tokens)
       await engine.run('embedBackward', { tokens, outputGradient }, {})
     },
-    async lossAndGradient(input, targets) {
+    async lossAndGradient(input, targets, count = true) {
       engine.checkTokens(targets)
       const loss = new Float32Array(engine.runsOf('lossAndGradient'))
       const inputGradient = engine.newActivation()
-      await engine.run('lossAndGradient', { input, targets }, { loss, inputGradient })
+      await engine.run('lossAndGradient', { input, targets }, { loss, inputGradient }, count)
       return { loss: sum(loss), inputGradient }
     },
     async loss(input, targets) {
@@ -105,6 +106,7 @@ function local<K extends Kind>(
   return stageOn(kind, config, {
     parameters: layoutOf(config, stage).parameters,
     weights: state.weights,
+    sums: state.sums,
     call: (method, args) => turns.take(() => methods[method]!(...args)),
     close: () => turns.take(() => engine.release()),
   })

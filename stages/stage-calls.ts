@@ -3,7 +3,10 @@ import type { StageConfig } from './model.ts'
 import type { AnyStage, BodyStage, EndsStage, Parameter, SharedFloats } from './stage.ts'
 
 /** What is computed, without who and where. */
-export type Calls<S extends AnyStage> = Omit<S, 'kind' | 'parameters' | 'weights' | 'close'>
+export type Calls<S extends AnyStage> = Omit<
+  S,
+  'kind' | 'parameters' | 'weights' | 'sums' | 'close'
+>
 
 export type Kind = AnyStage['kind']
 
@@ -25,13 +28,13 @@ const METHODS = {
     ...COMMON,
     forward: ['activation'],
     forwardKeeping: ['activation'],
-    backward: ['activation', 'activation', 'plain'],
+    backward: ['activation', 'activation', 'plain', 'plain'],
   } satisfies Record<keyof Calls<BodyStage>, readonly Argument[]>,
   ends: {
     ...COMMON,
     embed: ['tokens'],
     embedBackward: ['tokens', 'activation'],
-    lossAndGradient: ['activation', 'tokens'],
+    lossAndGradient: ['activation', 'tokens', 'plain'],
     loss: ['activation', 'tokens'],
   } satisfies Record<keyof Calls<EndsStage>, readonly Argument[]>,
 }
@@ -40,6 +43,7 @@ const METHODS = {
 export interface Host {
   readonly parameters: readonly Parameter[]
   readonly weights: SharedFloats
+  readonly sums: SharedFloats
   /** Calls are carried out one at a time, in the order they are made. */
   call(method: string, args: readonly unknown[]): Promise<unknown>
   /** Resolves when all calls made before are done and everything is freed. */
@@ -70,8 +74,8 @@ export function stageOn<K extends Kind>(kind: K, config: StageConfig, host: Host
     closing ??= host.close()
     return closing
   }
-  const { parameters, weights } = host
-  return { ...Object.fromEntries(methods), kind, parameters, weights, close } as StageOf<K>
+  const { parameters, weights, sums } = host
+  return { ...Object.fromEntries(methods), kind, parameters, weights, sums, close } as StageOf<K>
 }
 
 function lengthCheck({ model, microbatch }: StageConfig, weights: number) {

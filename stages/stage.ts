@@ -43,6 +43,8 @@ interface Stage {
   readonly parameters: readonly Parameter[]
   /** The live flat weights. Read them between calls only: an update in flight writes to them. */
   readonly weights: SharedFloats
+  /** The live flat gradient sums, in the layout of the weights: the same holds. */
+  readonly sums: SharedFloats
   /** L2 norm of the gradient sums, unscaled and unclipped. NaN or infinite if any element is. */
   gradientNorm(): Promise<number>
   /** One AdamW step from the gradient sums, which it then sets to zero. */
@@ -67,8 +69,14 @@ export interface BodyStage extends Stage {
   /**
    * Adds to the gradient sums, gives the gradient of `input`.
    * @param kept of the same input; computed again if left out, as is all that the policy does not keep
+   * @param count false leaves the sums as they are: the microbatch is in them already
    */
-  backward(input: Float32Array, outputGradient: Float32Array, kept?: Kept): Promise<Float32Array>
+  backward(
+    input: Float32Array,
+    outputGradient: Float32Array,
+    kept?: Kept,
+    count?: boolean,
+  ): Promise<Float32Array>
 }
 
 /** Token embedding, final norm, head and loss: stage 0. */
@@ -77,10 +85,14 @@ export interface EndsStage extends Stage {
   embed(tokens: Int32Array): Promise<Float32Array>
   /** Adds the embedding's share to the gradient sums. */
   embedBackward(tokens: Int32Array, outputGradient: Float32Array): Promise<void>
-  /** Mean cross-entropy in nats a token, its gradient with respect to `input`; adds to the gradient sums. */
+  /**
+   * Mean cross-entropy in nats a token, its gradient with respect to `input`; adds to the gradient sums.
+   * @param count false leaves the sums as they are
+   */
   lossAndGradient(
     input: Float32Array,
     targets: Int32Array,
+    count?: boolean,
   ): Promise<{ loss: number; inputGradient: Float32Array }>
   /** Mean cross-entropy in nats a token; nothing is accumulated. */
   loss(input: Float32Array, targets: Int32Array): Promise<number>

@@ -30,6 +30,7 @@ export const READY = 0
 export interface WorkerReady {
   readonly parameters: readonly Parameter[]
   readonly weights: SharedFloats
+  readonly sums: SharedFloats
 }
 
 /** Unshared buffers of the arrays in a message, to hand over instead of copying. */

@@ -1,17 +1,12 @@
 /** A stage computed in a thread of its own, so that the caller's thread stays free. */
-import { Worker } from 'node:worker_threads'
 import type { StageOptions } from './engine.ts'
 import type { StageConfig } from './model.ts'
 import type { StageAt } from './onnx-stage.ts'
 import { ENDS } from './parameters.ts'
 import { stageOn } from './stage-calls.ts'
 import { StageThread } from './stage-thread.ts'
+import { startThread } from './thread-start.ts'
 import type { WorkerInit } from './worker-messages.ts'
-
-/** Beside this file: in TypeScript when run from source, in JavaScript from dist. */
-const WORKER = import.meta.url.endsWith('.ts')
-  ? new URL('./worker.ts', import.meta.url)
-  : new URL('./worker.js', import.meta.url)
 
 export async function createWorkerStage<N extends number>(
   config: StageConfig,
@@ -19,14 +14,15 @@ export async function createWorkerStage<N extends number>(
   { random, ...options }: StageOptions,
 ): Promise<StageAt<N>> {
   const init: WorkerInit = { config, stage, options, random: random.path }
-  const thread = new StageThread(new Worker(WORKER, { workerData: init }), stage)
-  const { parameters, weights } = await thread.ready.catch(async (error: unknown) => {
+  const thread = new StageThread(startThread(init), stage)
+  const { parameters, weights, sums } = await thread.ready.catch(async (error: unknown) => {
     await thread.ended
     throw error
   })
   return stageOn(stage === ENDS ? 'ends' : 'body', config, {
     parameters,
     weights,
+    sums,
     call: (method, args) => thread.call(method, args.map(owned)),
     close: () => thread.close(),
   }) as StageAt<N>

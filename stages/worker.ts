@@ -1,4 +1,4 @@
-/** The program of a stage's thread: a local stage behind a message port. Started by worker-stage.ts. */
+/** The program of a stage's thread: a local stage behind a message port. Started by thread-start.ts. */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { createLocalStage } from './onnx-stage.ts'
 import { Random } from './random.ts'
@@ -11,7 +11,7 @@ import {
 } from './worker-messages.ts'
 
 const port = parentPort as MessagePort
-const { config, stage, options, random } = workerData as WorkerInit
+const { config, stage, options, random } = (workerData as { init: WorkerInit }).init
 const creation = createLocalStage(config, stage, { ...options, random: new Random(random) })
 
 /** Answers `id` with what `work` comes to. */
@@ -36,7 +36,7 @@ async function carryOut({ id, method, args }: WorkerCall): Promise<void> {
 port.on('message', (call: WorkerCall) => void carryOut(call))
 
 await answer(READY, async (): Promise<WorkerReady> => {
-  const { parameters, weights } = await creation
-  return { parameters, weights }
+  const { parameters, weights, sums } = await creation
+  return { parameters, weights, sums }
 })
 creation.catch(() => port.close())

@@ -3,6 +3,7 @@ import type { Skipped } from '../journal.ts'
 import { checkfree } from './checkfree.ts'
 import { copy } from './copy.ts'
 import { random } from './random.ts'
+import { replica } from './replica.ts'
 import { seed } from './seed.ts'
 import type { Loss, Strategy } from './strategy.ts'
 
@@ -12,7 +13,7 @@ const RECOVERIES = [checkfree, copy, random]
 export const RECOVERY_NAMES: readonly string[] = RECOVERIES.map(({ name }) => name)
 
 export const STRATEGIES: ReadonlyMap<string, Strategy> = new Map(
-  [seed, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
+  [seed, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
 )
 
 export interface Choice {

@@ -66,7 +66,7 @@ test('three peers find each other without being told, lose a stage, and go on wi
   for (const pid of pids.values()) expect(existsSync(`/proc/${pid}`)).toBe(false)
 })
 
-test('when the founder is killed the others say so, keep their weights, and end', async () => {
+test('when the founder and the ends with it are killed, another takes over, says what is lost, and all end', async () => {
   const folder = workFolder()
   await cli(['init', '--stages', '2', '--steps', '100000', ...TINY], folder)
   const children = new Children()
@@ -90,6 +90,7 @@ test('when the founder is killed the others say so, keep their weights, and end'
   expect(exits.toSorted()).toEqual([1, 1, 'SIGKILL'])
   const ends = entries.flatMap((entry) => (entry.type === 'finished' ? [entry.failure] : []))
   expect(ends).toHaveLength(2)
-  for (const failure of ends) expect(failure).toMatch(/the coordinator .* is lost/)
+  expect(entries.filter(({ type }) => type === 'elected')).toHaveLength(2)
+  for (const failure of ends) expect(failure).toMatch(/stage 0 is lost and no strategy/)
   expect(entries.filter(({ type }) => type === 'saved')).toHaveLength(2)
 })

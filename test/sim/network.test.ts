@@ -55,7 +55,7 @@ test('a call takes latency and bytes over bandwidth, both ways, and a handshake 
 
 test('bodies leave one after another through the uplink of their sender alone', async () => {
   const { world, network, run } = setUp()
-  const peers = ['a', 'b', 'c'].map((name) => network.join(name))
+  const peers = ['a', 'b', 'c'].map((name): Network => network.join(name))
   const [a, b, c] = peers as [Network, Network, Network]
   const arrivals: Record<string, number> = {}
   for (const peer of peers) {
@@ -93,7 +93,11 @@ test('bodies leave one after another through the uplink of their sender alone', 
 
 test('a peer that is killed takes with it what is on its way, and is lost after a while', async () => {
   const { world, network, journal, note, run } = setUp({ detectionMs: 15 })
-  const [a, b, c] = ['a', 'b', 'c'].map((name) => network.join(name)) as [Network, Network, Network]
+  const [a, b, c] = ['a', 'b', 'c'].map((name): Network => network.join(name)) as [
+    Network,
+    Network,
+    Network,
+  ]
   serve(a, () => note('a was asked'))
   serve(b, () => note('b was asked'))
   await run(Promise.all([a.connect('sim://b', CALL), c.connect('sim://a', CALL)]))
@@ -152,7 +156,7 @@ test('a name can be used again, and what was asked of its old bearer is lost', a
 test('announcements go from listener to listener', async () => {
   const { world, network, journal, note, run } = setUp()
   const names = ['a', 'b', 'deaf', 'c', 'd']
-  const peers = names.map((name) => network.join(name))
+  const peers = names.map((name): Network => network.join(name))
   // a - b - c in a row; d hangs on one who does not listen.
   const connections = [
     ['a', 'b'],
@@ -238,3 +242,29 @@ async function churn(seed: string): Promise<string> {
   await world.run(Promise.all(names.map(ask)), { waitingFor: 'all to have asked' })
   return history.join('\n')
 }
+
+test('a header arrives as a copy; or as it is, where headers are shared', async () => {
+  const header = { list: [1, 2] }
+  for (const shareHeaders of [false, true]) {
+    const { network, run } = setUp({ shareHeaders })
+    const [a, b] = [network.join('a'), network.join('b')]
+    let arrived: unknown
+    serve(b, (received) => {
+      arrived = received
+    })
+    await run(a.connect('sim://b', CALL))
+    await run(a.call('b', PROTOCOL, { header }, CALL))
+    expect(arrived).toEqual(header)
+    expect(arrived === header).toBe(shareHeaders)
+  }
+})
+
+test('announcements go nowhere without gossip', async () => {
+  const { world, network, journal, note, run } = setUp({ gossip: false })
+  const [a, b] = [network.join('a'), network.join('b')]
+  await run(a.connect('sim://b', CALL))
+  b.subscribe('news', () => note('b heard'))
+  a.publish('news', null)
+  await run(world.clock.sleep(1000))
+  expect(journal).toEqual([])
+})

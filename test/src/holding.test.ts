@@ -4,6 +4,7 @@ import type { MicrobatchHeader } from '../../protocols/microbatch.ts'
 import type { Json, Network } from '../../protocols/network.ts'
 import { bytesOf } from '../../protocols/weights.ts'
 import { Holding } from '../../src/holding.ts'
+import type { Trouble } from '../../src/pipeline.ts'
 import { type BodyStage, sharedFloats, type Update } from '../../stages/stage.ts'
 import { tinyRun } from '../fixtures/swarm.ts'
 
@@ -12,15 +13,21 @@ const SHAPE = [2, 16, 16]
 const ELEMENTS = 2 * 16 * 16
 const fence = { run: 'r', epoch: 3, step: 7 }
 const route = [
-  { stage: 1, peer: 'a' },
-  { stage: 2, peer: 'me' },
+  { stage: 1, id: 11 },
+  { stage: 2, id: 12 },
 ]
+const DRIVER = 10
+const PEERS: Record<number, string> = { 10: 'd', 11: 'a', 12: 'me', 13: 'twin' }
+/** The plan of a step of two microbatches, as this holder gets it. */
+const plan = { ...fence, version: 0, expected: [0, 1], drives: [] }
+const alone = { ...fence, version: 0, holders: [{ id: 12, counted: 2 }] }
 
 /** A stage whose gradient sum is a number: the sum of all output gradients that it was given. */
 class CountingStage {
   readonly kind = 'body' as const
   readonly parameters = []
   readonly weights = sharedFloats(4)
+  readonly sums = sharedFloats(4)
   sum = 0
   updates: Update[] = []
   async forward(input: Float32Array) {
@@ -29,8 +36,8 @@ class CountingStage {
   async forwardKeeping(input: Float32Array) {
     return { output: await this.forward(input), kept: {} }
   }
-  async backward(input: Float32Array, gradient: Float32Array) {
-    this.sum += gradient[0]!
+  async backward(input: Float32Array, gradient: Float32Array, _: unknown, count: boolean) {
+    if (count) this.sum += gradient[0]!
     return sharedFloats(input.length)
   }
   async gradientNorm() {
@@ -58,7 +65,8 @@ function header(overrides: Partial<MicrobatchHeader> = {}): MicrobatchHeader {
     direction: 'forward',
     route,
     position: 1,
-    driver: 'd',
+    attempt: 0,
+    driver: DRIVER,
     dtype: 'float32',
     shape: SHAPE,
     ...overrides,
@@ -71,6 +79,7 @@ function body(value: number): Uint8Array {
 
 let stage: CountingStage
 let holding: Holding
+let troubles: Trouble[]
 let sent: { to: string; header: Json }[]
 /** What the network does with a call. */
 let answer: () => Promise<{ header: Json }>
@@ -78,6 +87,7 @@ let answer: () => Promise<{ header: Json }>
 beforeEach(async () => {
   stage = new CountingStage()
   sent = []
+  troubles = []
   answer = async () => ({ header: {} })
   const network = {
     self: 'me',
@@ -93,6 +103,11 @@ beforeEach(async () => {
     clock,
     stage: stage as BodyStage,
     stageIndex: 2,
+    ownId: 12,
+    norm: null,
+    updates: 0,
+    peerOf: (id) => PEERS[id],
+    onTrouble: (trouble) => troubles.push(trouble),
     data: { training: () => never(), heldOut: () => never() },
     learningRateScale: 1.1,
   })
@@ -118,15 +133,16 @@ test('counts each microbatch once, whatever arrives twice, and applies the mean,
   holding.receive(header(), body(0))
   holding.receive(header({ direction: 'backward' }), body(3))
   holding.receive(header({ index: 1, direction: 'backward' }), body(5))
-  const prepared = await holding.prepare(fence, [route, route])
-  expect(prepared).toMatchObject({ counted: 2, norm: 4, losses: null })
+  expect(await holding.prepare(plan)).toMatchObject({ counted: [0, 1], losses: [] })
+  expect(await holding.reduce(alone)).toEqual({ norm: 4 })
   expect(sent.map(({ to }) => to).toSorted()).toEqual(['a', 'a', 'd', 'd'])
 
-  await holding.commit({ ...fence, learningRate: 0.1, loss: 1 })
+  await holding.commit(7, 0.1)
   // Norm 4 clipped to 1, over 2 microbatches; learning rate times the stage's own 1.1.
   expect(stage.updates[0]!.gradientScale).toBeCloseTo(1 / 4 / 2, 6)
   expect(stage.updates[0]!.learningRate).toBeCloseTo(0.11, 12)
-  expect(holding.donate(0, 4).answer).toMatchObject({ norm: 4, total: 4 })
+  const { answer: facts } = await holding.donate('weights', 0, 4)
+  expect(facts).toMatchObject({ norm: 4, total: 4, updates: 1, learningRateScale: 1.1 })
 })
 
 describe('refuses', () => {
@@ -160,14 +176,13 @@ describe('refuses', () => {
   )
 
   test('to commit what is not prepared', async () => {
-    const decision = { ...fence, learningRate: 0.1, loss: 1 }
-    await expect(holding.commit(decision)).rejects.toMatchObject({ code: 'STALE' })
+    await expect(holding.commit(7, 0.1)).rejects.toMatchObject({ code: 'STALE' })
   })
 })
 
 test('a new fence drops the step in hand: its sums, its work, and who waits for it', async () => {
   await bothWays(0, 3)
-  const prepared = holding.prepare(fence, [route, route])
+  const prepared = holding.prepare(plan)
   const given = expect(prepared).rejects.toMatchObject({ code: 'STALE' })
   await holding.open({ ...fence, epoch: 4 })
   await given
@@ -177,18 +192,42 @@ test('a new fence drops the step in hand: its sums, its work, and who waits for 
   )
 })
 
-test('a result that the next stage refuses fails the step, though every microbatch is counted', async () => {
+test('a result that the next stage refuses is told, with the microbatch and to whom it could not go', async () => {
   await bothWays(0, 1)
-  holding.receive(header({ index: 1 }), body(0))
-  await vi.waitFor(() => expect(sent.length).toBe(3))
   answer = () => Promise.reject(new Error('no'))
-  holding.receive(header({ index: 1, direction: 'backward' }), body(1))
-  await expect(holding.prepare(fence, [route, route])).rejects.toThrow(
-    /stage 2 could not hand microbatch/,
-  )
+  holding.receive(header({ index: 1 }), body(0))
+  await vi.waitFor(() => expect(troubles).toHaveLength(1))
+  expect(troubles[0]).toMatchObject({ to: DRIVER, header: { index: 1, attempt: 0 } })
+  expect(troubles[0]!.error.message).toMatch(/stage 2 could not hand microbatch 1 forward/)
 })
 
-test('what comes back without having come forward fails the step', async () => {
+test('what comes back without having come forward is told, and not counted', async () => {
   holding.receive(header({ direction: 'backward' }), body(1))
-  await expect(holding.prepare(fence, [route, route])).rejects.toThrow(/never came forward/)
+  await vi.waitFor(() => expect(troubles).toHaveLength(1))
+  expect(troubles[0]!.error.message).toMatch(/never came forward/)
+  expect(stage.sum).toBe(0)
+})
+
+test('a microbatch that is driven again is worked on again, and counted once', async () => {
+  await bothWays(0, 3)
+  const again = { attempt: 1 }
+  holding.receive(header(again), body(0))
+  await vi.waitFor(() => expect(sent).toHaveLength(3))
+  // The rest of the attempt before comes late, and goes nowhere.
+  holding.receive(header({ direction: 'backward' }), body(100))
+  holding.receive(header({ ...again, direction: 'backward' }), body(3))
+  await vi.waitFor(() => expect(sent).toHaveLength(4))
+  await bothWays(1, 5)
+  expect(await holding.prepare(plan)).toMatchObject({ counted: [0, 1] })
+  expect(stage.sum).toBe(8)
+})
+
+test('a later version of the plan takes the place of the one that is waited for', async () => {
+  const first = holding.prepare(plan)
+  const given = expect(first).rejects.toMatchObject({ code: 'STALE' })
+  const second = holding.prepare({ ...plan, version: 1, expected: [0] })
+  await given
+  await bothWays(0, 3)
+  expect(await second).toMatchObject({ counted: [0] })
+  await expect(holding.reduce(alone)).rejects.toMatchObject({ code: 'STALE' })
 })

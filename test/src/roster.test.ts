@@ -1,37 +1,92 @@
-import { expect, test } from 'vitest'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Change } from '../../protocols/agreement.ts'
+import type { Roster } from '../../protocols/membership.ts'
 import {
+  applyChange,
   coordinatorOf,
   emptyStages,
-  holderOf,
-  nextRoster,
-  normalRoute,
+  foundingRoster,
+  holdersOf,
+  isQuorum,
   sparesOf,
 } from '../../src/roster.ts'
 
-const founder = { peer: 'a', addresses: [], stage: null }
-const roster = { epoch: 4, committed: 7, members: [founder] }
+const newcomer = (peer: string) => ({ peer, session: 1, addresses: ['/x'], domain: '' })
+const founded = foundingRoster(newcomer('a'))
+const author = { coordinator: 0, ballot: { round: 0, id: 0 } }
 
-test('joining, taking a stage and leaving each make the next epoch; the old roster stays as it was', () => {
-  const joined = nextRoster(roster, {
-    joining: [
-      { peer: 'b', addresses: ['/x'], stage: null },
-      { peer: 'c', addresses: [], stage: null },
-    ],
-    assigned: new Map([
-      ['a', 0],
-      ['b', 1],
-    ]),
-  })
-  expect(joined.epoch).toBe(5)
-  expect(joined.committed).toBe(7)
-  expect(coordinatorOf(joined).peer).toBe('a')
-  expect(holderOf(joined, 1)?.peer).toBe('b')
-  expect(sparesOf(joined).map(({ peer }) => peer)).toEqual(['c'])
-  expect(emptyStages(joined, 3)).toEqual([2, 3])
-  expect(normalRoute(joined, 1)).toEqual([{ stage: 1, peer: 'b' }])
+function members(change: Partial<Extract<Change, { type: 'members' }>>): Change {
+  const none = { join: [], leave: [], assign: [], restart: false, reason: 'test' }
+  return { type: 'members', ...author, ...none, ...change }
+}
 
-  const left = nextRoster(joined, { leaving: new Set(['b']) })
-  expect(left.epoch).toBe(6)
+test('joining, taking a stage and leaving each make the next epoch; ids are given once', () => {
+  const joined = applyChange(founded, members({ join: [newcomer('b'), newcomer('c')] }))
+  expect(joined.members.map(({ id }) => id)).toEqual([0, 1, 2])
+  const placed = applyChange(
+    joined,
+    members({
+      assign: [
+        { id: 0, stage: 0 },
+        { id: 1, stage: 1 },
+      ],
+    }),
+  )
+  expect(placed.epoch).toBe(2)
+  expect(coordinatorOf(placed).peer).toBe('a')
+  expect(holdersOf(placed, 1).map(({ peer }) => peer)).toEqual(['b'])
+  expect(sparesOf(placed).map(({ peer }) => peer)).toEqual(['c'])
+  expect(emptyStages(placed, 3)).toEqual([2, 3])
+
+  const left = applyChange(placed, members({ leave: [1], join: [newcomer('b')] }))
+  expect(left.members.map(({ id, peer }) => `${peer}${id}`)).toEqual(['a0', 'c2', 'b3'])
   expect(emptyStages(left, 1)).toEqual([1])
-  expect(roster).toEqual({ epoch: 4, committed: 7, members: [founder] })
+  expect(founded.members).toHaveLength(1)
+})
+
+test('a commit makes the next epoch of the same members; only a restart moves the fence', () => {
+  const change: Change = { type: 'commit', ...author, step: 1, learningRate: 0.1, loss: 2 }
+  const committed = applyChange(founded, change)
+  expect(committed).toMatchObject({ epoch: 1, since: 0, committed: 1, learningRate: 0.1, loss: 2 })
+  expect(committed.members).toBe(founded.members)
+  expect(applyChange(committed, members({})).since).toBe(0)
+  expect(applyChange(committed, members({ restart: true })).since).toBe(2)
+})
+
+describe('a quorum', () => {
+  const rosterOf = (count: number, coordinator: number): Roster => ({
+    ...founded,
+    coordinator,
+    members: Array.from({ length: count }, (_, id) => ({
+      ...newcomer(`p${id}`),
+      id,
+      stage: null,
+    })),
+  })
+
+  test('any two of one roster have a member in common, and no smaller set is one', () => {
+    const bits = fc.array(fc.boolean(), { minLength: 12, maxLength: 12 })
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 12 }), fc.nat(11), bits, bits, (count, c, a, b) => {
+        const roster = rosterOf(count, c % count)
+        const [first, second] = [a, b].map(
+          (chosen) => new Set(roster.members.filter(({ id }) => chosen[id]).map(({ id }) => id)),
+        ) as [Set<number>, Set<number>]
+        if (isQuorum(roster, first) && isQuorum(roster, second)) {
+          expect([...first].some((id) => second.has(id))).toBe(true)
+        }
+        if (2 * first.size < count) expect(isQuorum(roster, first)).toBe(false)
+        if (2 * first.size > count) expect(isQuorum(roster, first)).toBe(true)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('exactly half counts with the coordinator in it, and strangers never do', () => {
+    const roster = rosterOf(4, 2)
+    expect(isQuorum(roster, new Set([0, 2]))).toBe(true)
+    expect(isQuorum(roster, new Set([0, 1]))).toBe(false)
+    expect(isQuorum(roster, new Set([0, 7, 8, 9]))).toBe(false)
+  })
 })

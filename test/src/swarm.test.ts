@@ -88,9 +88,15 @@ async function disturbed(
       const held = entriesOf(entries, 'held').find((entry) => entry.stage === stage)!
       const victim = networks.find(({ self }) => self === held.by)!
       void victim.stop()
+    },
+  )
+  const joinLate = trigger(
+    (entry) => entry.type === 'waiting' && victimIsGone(),
+    () => {
       for (let i = 0; i < late; i++) joining.push(join(networks[0], options))
     },
   )
+  const victimIsGone = () => entriesOf(entries, 'lost').length > 0
   const options: SwarmOptions = {
     run,
     corpus,
@@ -98,6 +104,7 @@ async function disturbed(
     onEntry: (entry) => {
       entries.push(entry)
       vanish(entry)
+      joinLate(entry)
     },
   }
   const peers = await startSwarm(peersAtStart, options)

@@ -10,8 +10,8 @@ const checkfree = STRATEGIES.get('checkfree')!
 
 function sources(a: number[], b: number[], normA: number | null, normB: number | null): Source[] {
   return [
-    { stage: 1, weights: Float32Array.from(a), norm: normA },
-    { stage: 3, weights: Float32Array.from(b), norm: normB },
+    { stage: 1, weights: Float32Array.from(a), norm: normA, learningRateScale: 1, optimizer: null },
+    { stage: 3, weights: Float32Array.from(b), norm: normB, learningRateScale: 1, optimizer: null },
   ]
 }
 

@@ -1,0 +1,82 @@
+/** The plan of a step: which holders each microbatch visits. Another version follows when one of them is lost. */
+import type { Roster } from '../protocols/membership.ts'
+import type { Journey } from '../protocols/step.ts'
+import { holdersOf } from './roster.ts'
+
+/** How many microbatches each member has been given, in this plan. */
+type Loads = Map<number, number>
+
+/** What is known of a member's speed; undefined before it has made a step. */
+export type SpeedOf = (id: number) => number | undefined
+
+/** Spreads `count` microbatches over the holders of each stage, by their speeds. Every stage must have one. */
+export function planJourneys(
+  roster: Roster,
+  bodyStages: number,
+  count: number,
+  speedOf: SpeedOf,
+): Journey[] {
+  const loads: Loads = new Map()
+  return Array.from({ length: count }, (_, index) => ({
+    index,
+    attempt: 0,
+    driver: pick(roster, 0, loads, speedOf),
+    route: Array.from({ length: bodyStages }, (_, i) => ({
+      stage: i + 1,
+      id: pick(roster, i + 1, loads, speedOf),
+    })),
+  }))
+}
+
+/**
+ * The same plan for a roster without some of its members: a microbatch that visited one of them is driven again, and only
+ * the lost hop is another. Null if a stage has nobody left.
+ */
+export function replan(
+  journeys: readonly Journey[],
+  roster: Roster,
+  speedOf: SpeedOf,
+): Journey[] | null {
+  const present = new Set(roster.members.map(({ id }) => id))
+  const loads: Loads = new Map()
+  for (const { driver, route } of journeys) {
+    for (const id of [driver, ...route.map((hop) => hop.id)]) {
+      if (present.has(id)) loads.set(id, (loads.get(id) ?? 0) + 1)
+    }
+  }
+  const next: Journey[] = []
+  for (const journey of journeys) {
+    const visited = [journey.driver, ...journey.route.map(({ id }) => id)]
+    if (visited.every((id) => present.has(id))) {
+      next.push(journey)
+      continue
+    }
+    const stages = [0, ...journey.route.map(({ stage }) => stage)]
+    if (stages.some((stage) => holdersOf(roster, stage).length === 0)) return null
+    const replace = (stage: number, id: number) =>
+      present.has(id) ? id : pick(roster, stage, loads, speedOf)
+    next.push({
+      index: journey.index,
+      attempt: journey.attempt + 1,
+      driver: replace(0, journey.driver),
+      route: journey.route.map(({ stage, id }) => ({ stage, id: replace(stage, id) })),
+    })
+  }
+  return next
+}
+
+/** The holder that would be done first with one more. */
+function pick(roster: Roster, stage: number, loads: Loads, speedOf: SpeedOf): number {
+  const holders = holdersOf(roster, stage)
+  const known = holders.flatMap(({ id }) => speedOf(id) ?? [])
+  // One that has not been measured counts as its fellows do.
+  const typical = known.length === 0 ? 1 : known.reduce((a, b) => a + b, 0) / known.length
+  let best = holders[0]!.id
+  let soonest = Number.POSITIVE_INFINITY
+  for (const { id } of holders) {
+    const done = ((loads.get(id) ?? 0) + 1) / (speedOf(id) ?? typical)
+    if (done < soonest) [best, soonest] = [id, done]
+  }
+  loads.set(best, (loads.get(best) ?? 0) + 1)
+  return best
+}

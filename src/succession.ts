@@ -1,0 +1,49 @@
+/** How a member takes the place of a coordinator that is lost. */
+import type { Change } from '../protocols/agreement.ts'
+import type { Member } from '../protocols/membership.ts'
+import type { PeerId } from '../protocols/network.ts'
+import { type AgreementOptions, campaign, choose, Deposed } from './agreement.ts'
+import { installAll } from './install.ts'
+
+type Succession =
+  | { readonly result: 'elected' }
+  /** Somebody knows of a later epoch. */
+  | { readonly result: 'behind'; readonly peer: PeerId }
+  | { readonly result: 'refused'; readonly reason: string }
+
+/**
+ * Asks for promises; proposes again what was accepted but perhaps not carried out, epoch by epoch; then a roster without
+ * the lost coordinator, under which the step in hand starts over. Carrying that out makes this member the coordinator.
+ */
+export async function takeOver(
+  options: AgreementOptions,
+  own: Member,
+  reason: string,
+): Promise<Succession> {
+  const { acceptor } = options
+  for (;;) {
+    const asked = await campaign(options, own)
+    if (asked.result !== 'elected') return asked
+    const { ballot, pending } = asked
+    const lost = acceptor.roster.coordinator
+    const change: Change = pending ?? {
+      type: 'members',
+      coordinator: own.id,
+      ballot,
+      join: [],
+      leave: lost === own.id ? [] : [lost],
+      assign: [],
+      restart: true,
+      reason: reason.slice(0, 256),
+    }
+    const before = acceptor.roster
+    try {
+      const after = await choose(options, ballot, change)
+      await installAll(options, before, after, change)
+    } catch (error) {
+      if (error instanceof Deposed) return { result: 'refused', reason: error.message }
+      throw error
+    }
+    if (pending === null) return { result: 'elected' }
+  }
+}

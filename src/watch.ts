@@ -1,0 +1,118 @@
+/**
+ * A member's eye on the coordinator. Who hears nothing for long asks once more; then the longest-standing of the others
+ * asks for its place, and after it the next, each a little later: a quorum decides.
+ */
+import type { Clock } from '../protocols/clock.ts'
+import { ProtocolError } from '../protocols/errors.ts'
+import { heartbeat, type Member, type Roster } from '../protocols/membership.ts'
+import type { Network } from '../protocols/network.ts'
+import { ask } from '../protocols/procedure.ts'
+import { TIMEOUTS } from './limits.ts'
+import { coordinatorOf } from './roster.ts'
+
+export interface WatchOptions {
+  readonly network: Network
+  readonly clock: Clock
+  readonly runId: string
+  readonly signal: AbortSignal
+  /** Null while this peer is in none. */
+  roster(): Roster | null
+  /** This peer in the roster. */
+  own(): Member | undefined
+  /** The roster names this peer as the coordinator, but others have promised not to listen to it. */
+  deposed(): boolean
+  /** The coordinator knows of a roster without this peer. */
+  dropped(reason: string): void
+  /** The coordinator is lost, and it is this member's turn. Resolves when it has tried. */
+  standIn(reason: string): Promise<void>
+}
+
+export class Watch {
+  readonly #options: WatchOptions
+  #heardAt: number
+  #suspect = false
+
+  constructor(options: WatchOptions) {
+    this.#options = options
+    this.#heardAt = options.clock.now()
+  }
+
+  /** The coordinator has just said something. */
+  heard(): void {
+    this.#heardAt = this.#options.clock.now()
+    this.#suspect = false
+  }
+
+  /** Nothing speaks against the coordinator: it was heard of lately. */
+  get content(): boolean {
+    return !this.#suspect && this.#silentMs < TIMEOUTS.silenceMs
+  }
+
+  get #silentMs(): number {
+    return this.#options.clock.now() - this.#heardAt
+  }
+
+  /** Until the signal aborts. */
+  async run(): Promise<void> {
+    const { clock, network, signal, roster } = this.#options
+    let broken = Promise.withResolvers<void>()
+    const removeLost = network.onLost((peer) => {
+      const known = roster()
+      if (known === null || peer !== coordinatorOf(known).peer) return
+      this.#suspect = true
+      broken.resolve()
+      broken = Promise.withResolvers()
+    })
+    try {
+      for (;;) {
+        await Promise.race([clock.sleep(TIMEOUTS.heartbeatMs, signal), broken.promise])
+        await this.#look()
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    } finally {
+      removeLost()
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { clock, signal, roster, own, deposed, standIn } = this.#options
+    const known = roster()
+    const self = own()
+    if (known === null || self === undefined) return
+    if (self.id === known.coordinator) {
+      if (deposed()) await standIn('others have promised not to listen to this peer any more')
+      return
+    }
+    if (this.content) return
+    const failure = await this.#failureOf(known)
+    if (failure === null) return this.heard()
+    this.#suspect = true
+    const others = known.members.filter(({ id }) => id !== known.coordinator)
+    const rank = others.findIndex(({ id }) => id === self.id)
+    await clock.sleep(rank * TIMEOUTS.staggerMs, signal)
+    // Somebody else has taken over meanwhile, or the coordinator has come back.
+    if (roster()?.epoch !== known.epoch || !this.#suspect) return
+    const { peer } = coordinatorOf(known)
+    await standIn(`the coordinator ${peer} is lost (${failure})`)
+  }
+
+  /** Null if it answers. */
+  async #failureOf(roster: Roster): Promise<string | null> {
+    const { network, runId, signal } = this.#options
+    const { peer, session } = coordinatorOf(roster)
+    try {
+      const question = { run: runId, epoch: roster.epoch }
+      const timeoutMs = TIMEOUTS.reconnectMs
+      const answer = await ask(network, peer, heartbeat, question, { timeoutMs, signal })
+      return answer.session === session ? null : 'another process has taken its name'
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof ProtocolError && error.code === 'NOT_MEMBER') {
+        this.#options.dropped(error.message)
+        return null
+      }
+      return (error as Error).message
+    }
+  }
+}

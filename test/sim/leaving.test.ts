@@ -1,0 +1,90 @@
+/** Leaving well: whoever has time to go hands its stage on first, and no microbatch is driven twice for it. */
+import { describe, expect, test } from 'vitest'
+import type { Farewell } from '../../src/node.ts'
+import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
+import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+
+const STEPS = 8
+const run = tinyRun({ steps: STEPS })
+const NOTICE: Farewell = { reason: 'the spot instance is taken back', withinMs: 120_000 }
+
+/** Peers 1..5 take the stages in the order in which they come; those beyond are spares. */
+function started(peers: number, signals: ReadonlyMap<string, AbortSignal>): VirtualSwarm {
+  const swarm = new VirtualSwarm(run)
+  for (let i = 1; i <= peers; i++) {
+    const signal = signals.get(`peer-${i}`)
+    swarm.join(`peer-${i}`, signal ? { signal } : {})
+  }
+  return swarm
+}
+
+/** Runs a swarm whose `leaver` gets a notice at a moment of the third step. */
+async function drained(leaver: string, peers: number, share: number) {
+  const leaving = new AbortController()
+  const swarm = started(peers, new Map([[leaver, leaving.signal]]))
+  const stepsAt: number[] = []
+  swarm.onEntry((entry) => {
+    if (entry.type !== 'step' || entry.peer !== 'peer-1') return
+    stepsAt.push(entry.at)
+    if (stepsAt.length !== 2) return
+    const after = share * (stepsAt[1]! - stepsAt[0]!)
+    swarm.world.schedule(after, 'a notice comes', () => leaving.abort(NOTICE))
+  })
+  await swarm.end()
+  return swarm
+}
+
+describe('ten notices at ten moments of a step', () => {
+  test.each(Array.from({ length: 10 }, (_, i) => i))(
+    'at moment %i: nothing is driven again, and the stage is held before its holder has gone',
+    async (moment) => {
+      // Body stages and the ends, in turn.
+      const leaver = `peer-${2 + (moment % 4)}`
+      const swarm = await drained(leaver, 7, moment / 10)
+      expect(entriesOf(swarm.entries, 'amended')).toEqual([])
+      expect(entriesOf(swarm.entries, 'aborted')).toEqual([])
+      expect(entriesOf(swarm.entries, 'lost')).toEqual([])
+      const gone = entriesOf(swarm.entries, 'finished').find(({ peer }) => peer === leaver)!
+      const [handed] = entriesOf(swarm.entries, 'held').filter(({ cause }) => cause === 'replica')
+      expect(handed!.at).toBeLessThanOrEqual(gone.at)
+      expect(gone.committed).toBeLessThan(STEPS)
+      const steps = entriesOf(swarm.entries, 'step').map(({ step }) => step)
+      expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
+      for (const { counted } of entriesOf(swarm.entries, 'step')) {
+        expect(counted).toEqual([3, 3, 3, 3, 3])
+      }
+    },
+  )
+})
+
+test('a coordinator that leaves hands its stage and its office on; the run goes on under the next', async () => {
+  const swarm = await drained('peer-1', 7, 0.5)
+  expect(entriesOf(swarm.entries, 'lost')).toEqual([])
+  const elected = entriesOf(swarm.entries, 'elected').map(({ coordinator }) => coordinator)
+  expect(new Set(elected)).toEqual(new Set(['peer-2']))
+  const steps = entriesOf(swarm.entries, 'step')
+  expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
+  expect(steps.at(-1)!.peer).toBe('peer-2')
+})
+
+test('a leaver whose stage nobody can take works on, until a joiner comes', async () => {
+  const leaving = new AbortController()
+  const swarm = started(5, new Map([['peer-3', leaving.signal]]))
+  let told = false
+  swarm.onEntry((entry) => {
+    if (told || entry.type !== 'step' || entry.step !== 3) return
+    told = true
+    leaving.abort(NOTICE)
+    swarm.world.schedule(1_000, 'a joiner comes', () => {
+      swarm.join('peer-6')
+    })
+  })
+  // Later joiners are not among those that `end` waits for from the start.
+  await swarm.world.run(swarm.peers.get('peer-1')!.finished, {
+    waitingFor: 'the coordinator to end',
+    untilMs: 600_000,
+  })
+  expect(entriesOf(swarm.entries, 'lost')).toEqual([])
+  const [handed] = entriesOf(swarm.entries, 'held').filter(({ cause }) => cause === 'replica')
+  expect(handed).toMatchObject({ by: 'peer-6', stage: 2 })
+})

@@ -1,0 +1,92 @@
+/** Replicas of every stage: the update is the one that an undisturbed swarm makes, whoever is lost and whenever. */
+import { beforeAll, describe, expect, test } from 'vitest'
+import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
+import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+
+const STAGES = 3
+const PEERS = 2 * (STAGES + 1)
+/** The step that is disturbed, of so many. */
+const DISTURBED = 2
+const STEPS = 4
+
+// A large epsilon keeps AdamW smooth: with a small one the sign of a gradient that is all rounding decides an update.
+const run = tinyRun({
+  stages: STAGES,
+  steps: STEPS,
+  spares: 0,
+  microbatches: 4,
+  model: { ...tinyRun().model, layers: STAGES },
+  optimizer: { ...tinyRun().optimizer, epsilon: 1e-2 },
+})
+
+async function started(): Promise<VirtualSwarm> {
+  const swarm = new VirtualSwarm(run)
+  for (let i = 1; i <= PEERS; i++) swarm.join(`peer-${i}`)
+  return swarm
+}
+
+/** All weights at the end by stage, each stage's holders having the same bits. */
+function weightsOf(swarm: VirtualSwarm): Map<number, Float32Array> {
+  const byStage = new Map<number, Float32Array>()
+  for (const { stage, weights, peer } of swarm.saved) {
+    const others = byStage.get(stage)
+    const same = others?.every((value, i) => Object.is(value, weights[i])) ?? true
+    expect(same, `bits of ${peer} and another of stage ${stage}`).toBe(true)
+    byStage.set(stage, weights)
+  }
+  return byStage
+}
+
+function distance(a: Float32Array, b: Float32Array): number {
+  const norm = (values: Float32Array) => Math.hypot(...values)
+  return norm(a.map((value, i) => value - b[i]!)) / norm(b)
+}
+
+let undisturbed: Map<number, Float32Array>
+/** When the step that is to be disturbed begins and ends, in virtual ms. */
+let from: number
+let to: number
+let holders: { peer: string; stage: number }[]
+
+beforeAll(async () => {
+  const swarm = await started()
+  await swarm.end()
+  undisturbed = weightsOf(swarm)
+  expect(undisturbed.size).toBe(STAGES + 1)
+  expect(swarm.saved).toHaveLength(PEERS)
+  const steps = entriesOf(swarm.entries, 'step')
+  from = steps[DISTURBED - 2]!.at
+  to = steps[DISTURBED - 1]!.at
+  const { members } = entriesOf(swarm.entries, 'roster').at(-1)!.roster
+  holders = members.map(({ peer, stage }) => ({ peer, stage: stage! }))
+})
+
+describe('a replica is killed in the middle of a step', () => {
+  const POINTS = 30
+
+  test.each(Array.from({ length: POINTS }, (_, i) => i))(
+    'at point %i: each step is made once, and the weights are those of an undisturbed run',
+    async (point) => {
+      const swarm = await started()
+      // Every holder has its turn, the coordinator and the drivers among them.
+      const victim = holders[point % holders.length]!
+      const at = from + ((to - from) * (point + 0.5)) / POINTS
+      swarm.world.schedule(at, 'a replica is killed', () => swarm.kill(victim.peer))
+      await swarm.end()
+      const weights = weightsOf(swarm)
+      expect(swarm.saved).toHaveLength(PEERS - 1)
+      for (const [stage, expected] of undisturbed) {
+        expect(distance(weights.get(stage)!, expected), `stage ${stage}`).toBeLessThan(1e-6)
+      }
+      const committed = entriesOf(swarm.entries, 'committed')
+      for (let step = 1; step <= STEPS; step++) {
+        const stages = committed.filter((entry) => entry.step === step).map(({ peer }) => peer)
+        expect(new Set(stages).size, `step ${step}`).toBe(stages.length)
+        expect(stages.length).toBeGreaterThanOrEqual(PEERS - 1)
+      }
+      // It was noticed: without it, or by who took its place as the coordinator.
+      const noticed = entriesOf(swarm.entries, victim.peer === 'peer-1' ? 'elected' : 'lost')
+      expect(noticed.length).toBeGreaterThan(0)
+    },
+  )
+})
