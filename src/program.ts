@@ -9,6 +9,7 @@ import {
   wholeNumber,
   withSettings,
 } from './command-options.ts'
+import { reshardCommand } from './commands/reshard.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
@@ -77,6 +78,7 @@ function program(terminal: Terminal, interrupt: Interrupt): Command {
   simCommand(all, terminal)
   statusCommand(all, terminal, interrupt)
   doctorCommand(all, terminal)
+  reshardCommand(all, terminal)
   return all
 }
 

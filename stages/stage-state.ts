@@ -4,7 +4,13 @@ import { adamwProgram, adamwScalars, sumOfSquaresProgram } from './optimizer.ts'
 import type { Layout } from './parameters.ts'
 import { type Programs, WRITTEN } from './programs.ts'
 import { type Session, type Tensors, tensor } from './session.ts'
-import { type OptimizerState, type SharedFloats, sharedFloats, type Update } from './stage.ts'
+import {
+  type Moments,
+  type OptimizerState,
+  type SharedFloats,
+  sharedFloats,
+  type Update,
+} from './stage.ts'
 
 export type StateProgram = 'adamw' | 'sumOfSquares'
 
@@ -19,8 +25,7 @@ type Chunk = Readonly<Record<'weight' | 'gradient' | 'first' | 'second', Tensors
 export class StageState {
   readonly weights: SharedFloats
   readonly sums: SharedFloats
-  readonly #first: SharedFloats
-  readonly #second: SharedFloats
+  readonly moments: Moments
   #updates = 0
   readonly #optimizer: OptimizerConfig
   readonly #chunks: readonly Chunk[]
@@ -33,15 +38,14 @@ export class StageState {
   ) {
     this.weights = sharedFloats(length)
     this.sums = sharedFloats(length)
-    this.#first = sharedFloats(length)
-    this.#second = sharedFloats(length)
+    this.moments = { firstMoment: sharedFloats(length), secondMoment: sharedFloats(length) }
     const part = (buffer: SharedFloats, i: number) =>
       tensor(buffer.subarray(i * chunk, (i + 1) * chunk), [chunk])
     this.#chunks = Array.from({ length: length / chunk }, (_, i) => ({
       weight: part(this.weights, i),
       gradient: part(this.sums, i),
-      first: part(this.#first, i),
-      second: part(this.#second, i),
+      first: part(this.moments.firstMoment, i),
+      second: part(this.moments.secondMoment, i),
     }))
     this.#optimizer = optimizer
     this.#sessions = sessions
@@ -85,8 +89,8 @@ export class StageState {
     this.weights.set(weights)
     this.#updates = optimizer?.updates ?? 0
     for (const [own, given] of [
-      [this.#first, optimizer?.firstMoment],
-      [this.#second, optimizer?.secondMoment],
+      [this.moments.firstMoment, optimizer?.firstMoment],
+      [this.moments.secondMoment, optimizer?.secondMoment],
     ] as const) {
       if (given === undefined) own.fill(0)
       else own.set(given)
@@ -96,8 +100,8 @@ export class StageState {
 
   optimizerState(): OptimizerState {
     return {
-      firstMoment: new Float32Array(this.#first),
-      secondMoment: new Float32Array(this.#second),
+      firstMoment: new Float32Array(this.moments.firstMoment),
+      secondMoment: new Float32Array(this.moments.secondMoment),
       updates: this.#updates,
     }
   }

@@ -31,10 +31,13 @@ export interface Update {
   readonly learningRate: number
 }
 
+export interface Moments<T extends Float32Array = SharedFloats> {
+  readonly firstMoment: T
+  readonly secondMoment: T
+}
+
 /** AdamW's memory: flat, in the layout of the weights. */
-export interface OptimizerState {
-  readonly firstMoment: Float32Array
-  readonly secondMoment: Float32Array
+export interface OptimizerState extends Moments<Float32Array> {
   /** Updates made since the moments were zero; the bias correction counts from here. */
   readonly updates: number
 }
@@ -45,6 +48,8 @@ interface Stage {
   readonly weights: SharedFloats
   /** The live flat gradient sums, in the layout of the weights: the same holds. */
   readonly sums: SharedFloats
+  /** AdamW's live flat moments, in the layout of the weights: the same holds. */
+  readonly moments: Moments
   /** L2 norm of the gradient sums, unscaled and unclipped. NaN or infinite if any element is. */
   gradientNorm(): Promise<number>
   /** One AdamW step from the gradient sums, which it then sets to zero. */
