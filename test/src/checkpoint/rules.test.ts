@@ -17,9 +17,9 @@ const PARAMETERS = [FUSED, PADDED, PLAIN]
 /** As flat buffers have: beyond the last parameter there is padding. */
 const LENGTH = 40
 
-function held(valueOf: (i: number) => number): StageTensors {
+function held(elementAt: (i: number) => number): StageTensors {
   const flat = (state: number) =>
-    Float32Array.from({ length: LENGTH }, (_, i) => valueOf(i) + state)
+    Float32Array.from({ length: LENGTH }, (_, i) => elementAt(i) + state)
   return { weights: flat(0), firstMoment: flat(100), secondMoment: flat(200) }
 }
 
