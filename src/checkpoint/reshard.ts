@@ -64,7 +64,7 @@ async function refuseExisting(target: Store, step: number, runOut: string): Prom
 
 async function latest(source: Store, terminal: Terminal): Promise<Manifest> {
   const manifest = await latestComplete(source, {
-    depth: 'lengths',
+    depth: 'content',
     onRefused: (step, reason) => {
       terminal.event({ type: 'refused', step, reason })
       terminal.line(`step ${step} cannot be used: ${reason}`)

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { AwsClient } from 'aws4fetch'
 import { type Clock, withDeadline } from '../../protocols/clock.ts'
 import { InputError } from '../errors.ts'
+import { STORE_ATTEMPTS, TIMEOUTS } from '../limits.ts'
 import { CheckpointError } from './error.ts'
 import type { Store, StoredFile } from './store.ts'
 
@@ -20,15 +21,6 @@ export interface S3Options {
   readonly secretAccessKey: string
   readonly sessionToken?: string | undefined
 }
-
-/** One request with its body; files are bounded, so this is enough at 1 MiB/s. */
-const REQUEST_MS = 120_000
-
-/** Of a request that failed for a reason that may pass: 429, 5xx, a broken connection. */
-const ATTEMPTS = 4
-
-/** Before the second attempt; doubles each time. */
-const PAUSE_MS = 250
 
 /** What is told of an answer that was not expected. */
 const EXCERPT_LENGTH = 300
@@ -117,7 +109,7 @@ export class S3Store implements Store {
     const url = `${this.#base}/${path}`
     const what = `${method} ${url}`
     for (let attempt = 1; ; attempt++) {
-      const last = attempt === ATTEMPTS
+      const last = attempt === STORE_ATTEMPTS
       const answer = await this.#attempt(what, url, { method, ...init }).catch((error: unknown) => {
         if (last) {
           throw new Error(`${this.location} cannot be reached: ${what}: ${reasonOf(error)}`, {
@@ -129,12 +121,12 @@ export class S3Store implements Store {
       if (answer !== null && expected.includes(answer.status)) return answer
       const passing = answer === null || answer.status >= 500 || answer.status === 429
       if (!passing || last) throw refusal(this.location, what, answer!)
-      await this.#clock.sleep(PAUSE_MS * 2 ** (attempt - 1))
+      await this.#clock.sleep(TIMEOUTS.storeRetryMs * 2 ** (attempt - 1))
     }
   }
 
   #attempt(what: string, url: string, init: RequestInit) {
-    return withDeadline({ clock: this.#clock, timeoutMs: REQUEST_MS }, what, async (signal) => {
+    return withDeadline({ clock: this.#clock, timeoutMs: TIMEOUTS.storeMs }, what, async (signal) => {
       const request = await this.#client.sign(url, init)
       const response = await fetch(request, { signal, redirect: 'error' })
       return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) }
