@@ -4,7 +4,7 @@
  */
 import type { Parameter } from './stage.ts'
 
-export type Rule =
+type Rule =
   /** Every holder has the same; one copy is kept, and one that differs is refused. */
   | { readonly kind: 'replicated' }
   /** Holders may have drifted apart; every copy is kept, and their mean is loaded. */

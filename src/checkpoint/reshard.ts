@@ -77,7 +77,7 @@ async function latest(source: Store, terminal: Terminal): Promise<Manifest> {
 }
 
 /** Saves the same step as the stages of `run` would have. Stage by stage: one is in memory at a time. */
-export async function rewrite(
+async function rewrite(
   source: Store,
   manifest: Manifest,
   target: Store,

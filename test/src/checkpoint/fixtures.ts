@@ -29,13 +29,13 @@ export function processOf(run: Run): Promise<SingleProcess> {
   return createSingleProcess(run, tinyCorpus(), 1)
 }
 
-export interface Counts {
+interface Counts {
   read: number
   written: number
 }
 
 /** Counts bytes on their way, manifests and parts left out. */
-export function counting(store: Store): { store: Store; counts: Counts } {
+function counting(store: Store): { store: Store; counts: Counts } {
   const counts = { read: 0, written: 0 }
   const isData = (name: string) => name.endsWith('.bin')
   return {
