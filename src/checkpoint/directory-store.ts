@@ -54,7 +54,7 @@ export class DirectoryStore implements Store {
     try {
       const file = await open(temporary, 'w')
       try {
-        for (const part of content) await writeAll(file, part)
+        await writeAll(file, content)
         await file.sync()
       } finally {
         await file.close()
@@ -82,11 +82,21 @@ export class DirectoryStore implements Store {
   }
 }
 
-async function writeAll(file: FileHandle, content: Uint8Array): Promise<void> {
-  for (let done = 0; done < content.length; ) {
-    const { bytesWritten } = await file.write(content, done)
-    done += bytesWritten
+async function writeAll(file: FileHandle, content: readonly Uint8Array[]): Promise<void> {
+  for (let rest = content; rest.length > 0; ) {
+    const { bytesWritten } = await file.writev(rest)
+    rest = after(rest, bytesWritten)
   }
+}
+
+/** What is left of `content` behind its first `bytes`. */
+function after(content: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let behind = bytes
+  return content.flatMap((part) => {
+    const left = part.subarray(behind)
+    behind = Math.max(0, behind - part.length)
+    return left.length > 0 ? [left] : []
+  })
 }
 
 async function syncFolder(path: string): Promise<void> {

@@ -126,11 +126,15 @@ export class S3Store implements Store {
   }
 
   #attempt(what: string, url: string, init: RequestInit) {
-    return withDeadline({ clock: this.#clock, timeoutMs: TIMEOUTS.storeMs }, what, async (signal) => {
-      const request = await this.#client.sign(url, init)
-      const response = await fetch(request, { signal, redirect: 'error' })
-      return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) }
-    })
+    return withDeadline(
+      { clock: this.#clock, timeoutMs: TIMEOUTS.storeMs },
+      what,
+      async (signal) => {
+        const request = await this.#client.sign(url, init)
+        const response = await fetch(request, { signal, redirect: 'error' })
+        return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) }
+      },
+    )
   }
 }
 
