@@ -18,8 +18,15 @@ const author = {
   ballot: ballotSchema,
 }
 
+const assignmentSchema = z.strictObject({
+  id: count,
+  stage: count.nullable(),
+  ready: z.boolean(),
+})
+export type Assignment = z.infer<typeof assignmentSchema>
+
 /** What makes one epoch out of the one before. */
-export const changeSchema = z.discriminatedUnion('type', [
+const changeSchema = z.discriminatedUnion('type', [
   /** Every stage holds the gradient of a step: it is to be applied. */
   z.strictObject({
     type: z.literal('commit'),
@@ -31,10 +38,10 @@ export const changeSchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('members'),
     ...author,
-    join: z.array(memberSchema.omit({ id: true, stage: true })).max(JOINS_MAX),
+    join: z.array(memberSchema.omit({ id: true, stage: true, ready: true })).max(JOINS_MAX),
     /** Ids. */
     leave: z.array(count).max(4096),
-    assign: z.array(z.strictObject({ id: count, stage: count.nullable() })).max(1024),
+    assign: z.array(assignmentSchema).max(1024),
     /** The step in hand is given up: sums become empty. */
     restart: z.boolean(),
     reason: z.string().max(256),

@@ -11,7 +11,8 @@ const count = z.int().nonnegative()
 /** Tells the processes apart that bear one peer's name one after another: when it started, in ms. */
 const session = z.int()
 /** What fails together: a host, a subnet, a provider's zone. '' if nothing is known. */
-const domain = z.string().max(64)
+export const DOMAIN_LENGTH = 64
+const domain = z.string().max(DOMAIN_LENGTH)
 
 export const memberSchema = z.strictObject({
   /** Given when it is let in, never again to anyone: a process that comes back gets another. */
@@ -22,6 +23,8 @@ export const memberSchema = z.strictObject({
   domain,
   /** 0 is the ends, 1..S the body, null a spare. */
   stage: count.nullable(),
+  /** False for one that still learns its stage's state from those that hold it: it has no part in any step yet. */
+  ready: z.boolean(),
 })
 export type Member = z.infer<typeof memberSchema>
 
@@ -30,7 +33,7 @@ export const ballotSchema = z.strictObject({ round: count, id: count })
 export type Ballot = z.infer<typeof ballotSchema>
 
 /** What the swarm has agreed on, as of one epoch. Members stand in the order of their joining. */
-export const rosterSchema = z.strictObject({
+const rosterSchema = z.strictObject({
   epoch: count,
   /** The epoch that last emptied the gradient sums: with the step it fences all work. */
   since: count,

@@ -14,7 +14,6 @@ const hopSchema = z.strictObject({
 
 /** The body stages that a microbatch visits, in order. */
 const routeSchema = z.array(hopSchema).min(1).max(1024)
-export type Route = z.infer<typeof routeSchema>
 
 /** A microbatch's journey. Driven again, after a holder on its way was lost, it goes under a higher attempt. */
 export const journeySchema = z.strictObject({
@@ -84,6 +83,8 @@ export const reduce = procedure(
   z.strictObject({
     ...fence,
     version: count,
+    /** Somebody else needs the total, too: a replica, or one that learns the stage. */
+    shared: z.boolean(),
     holders: z
       .array(z.strictObject({ id: count, counted: count }))
       .min(1)
@@ -93,6 +94,31 @@ export const reduce = procedure(
     /** L2 norm of the stage's mean gradient, before clipping. */
     norm: z.number().nonnegative(),
   }),
+)
+
+/**
+ * Get ready to learn a stage that others hold: build it. The roster then names this member as one that is not ready, and
+ * from then on it gets the total of every step, with which it catches up once it has fetched the state.
+ */
+export const learn = procedure(
+  '/gensyn-node/learn/1.0.0',
+  z.strictObject({ run: z.string().max(64), stage: count }),
+  z.strictObject({}),
+)
+
+/** To the coordinator: this member has caught up, or cannot. */
+export const learnt = procedure(
+  '/gensyn-node/learnt/1.0.0',
+  z.strictObject({
+    run: z.string().max(64),
+    stage: count,
+    failure: z.string().max(2000).nullable(),
+    /** Bytes fetched from the donors. */
+    bytes: count,
+    seconds: z.number().nonnegative(),
+    learningRateScale: z.number().positive(),
+  }),
+  z.strictObject({}),
 )
 
 /** A piece of a replica's own sum, or of the total of all, as float32 in the body. */
@@ -146,4 +172,5 @@ export type PrepareAnswer = z.infer<typeof prepare.answer>
 export type ReduceQuestion = z.infer<typeof reduce.question>
 export type GradientsQuestion = z.infer<typeof gradients.question>
 export type EvaluateQuestion = z.infer<typeof evaluate.question>
+export type LearntQuestion = z.infer<typeof learnt.question>
 export type ReportQuestion = z.infer<typeof report.question>

@@ -49,11 +49,6 @@ export function bytesOf(floats: Float32Array): Uint8Array {
   return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength)
 }
 
-export interface ChunkQuestion {
-  readonly offset: number
-  readonly length: number
-}
-
 /** Receives the float32 body of an answer into `chunk`. @throws ProtocolError WRONG_SHAPE */
 export function intoChunk(what: string, chunk: Float32Array) {
   return (_: unknown, length: number): Uint8Array => {

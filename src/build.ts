@@ -1,14 +1,21 @@
 /** Builds a stage for a peer that is to hold it: sessions, state from donors, and for the ends the text. */
+import type { PeerId } from '../protocols/network.ts'
 import type { HoldQuestion } from '../protocols/step.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { type Gathered, gatherStage } from './gather.ts'
 import { Holding, type HoldingOptions } from './holding.ts'
+import { Learner } from './learner.ts'
 import type { Data } from './work.ts'
 
 export interface BuildOptions
-  extends Pick<HoldingOptions, 'run' | 'network' | 'clock' | 'ownId' | 'peerOf' | 'onTrouble'> {
+  extends Pick<
+    HoldingOptions,
+    'run' | 'runId' | 'network' | 'clock' | 'ownId' | 'peerOf' | 'onTrouble'
+  > {
   createStage(stage: number): Promise<AnyStage>
-  loadData(): Promise<Data>
+  loadData(donors: () => readonly PeerId[]): Promise<Data>
+  /** The members of the run, of whom any may have what is needed of the data. */
+  donors(): readonly PeerId[]
   readonly signal: AbortSignal
 }
 
@@ -21,22 +28,41 @@ const IDLE_DATA: Data = {
   },
 }
 
-export async function build(
+/** With the state that a strategy makes. */
+export function build(
   question: HoldQuestion,
-  { createStage, loadData, signal, ...options }: BuildOptions,
+  options: BuildOptions,
 ): Promise<{ holding: Holding; gathered: Gathered }> {
-  const stage = await createStage(question.stage)
-  try {
-    signal.throwIfAborted()
-    const { network, run } = options
+  const { network, run, signal } = options
+  return withStage(question.stage, options, async (stage, data) => {
     const settings = run.recovery
     const gathered = await gatherStage({ network, stage, question, settings, signal })
-    const data = stage.kind === 'ends' ? await loadData() : IDLE_DATA
     signal.throwIfAborted()
     const { learningRateScale, norm, updates } = gathered
     const state = { learningRateScale, norm, updates }
     const stageIndex = question.stage
     return { holding: new Holding({ ...options, ...state, stage, stageIndex, data }), gathered }
+  })
+}
+
+/** With its initial weights, for one that will fetch the state while others go on. */
+export function buildLearner(index: number, options: BuildOptions): Promise<Learner> {
+  return withStage(index, options, async (stage, data) => {
+    return new Learner({ ...options, stage, stageIndex: index, data })
+  })
+}
+
+async function withStage<T>(
+  index: number,
+  { createStage, loadData, donors, signal }: BuildOptions,
+  use: (stage: AnyStage, data: Data) => Promise<T>,
+): Promise<T> {
+  const stage = await createStage(index)
+  try {
+    signal.throwIfAborted()
+    const data = stage.kind === 'ends' ? await loadData(donors) : IDLE_DATA
+    signal.throwIfAborted()
+    return await use(stage, data)
   } catch (error) {
     await stage.close()
     throw error

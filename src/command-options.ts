@@ -1,5 +1,6 @@
 /** What the commands of the command line have in common: `--json`, the settings of a run, numbers as they are typed. */
 import { type Command, InvalidArgumentError } from 'commander'
+import { DOMAIN_LENGTH } from '../protocols/membership.ts'
 import { type InitSetting, initOptions } from './init.ts'
 
 export function command(all: Command, name: string, description: string): Command {
@@ -13,7 +14,22 @@ export function withSettings(command: Command, except: readonly InitSetting[] = 
   for (const { setting, flags, description } of initOptions()) {
     if (!except.includes(setting)) command.option(flags, description)
   }
-  return command.option('--data <file>', 'text to train on, any encoding: tokens are bytes')
+  return command.option(
+    '--data <path>',
+    'what to train on: a text, JSON Lines, Parquet, a folder, a pattern, or a dataset of `prepare` ' +
+      '(default: the bundled corpus)',
+  )
+}
+
+/** How text becomes tokens, for the commands that prepare it. */
+export function withTokenizer(command: Command): Command {
+  return command
+    .option('--tokenizer <file>', 'bytes, or a tokenizer.json of Hugging Face (default: bytes)')
+    .option(
+      '--end-of-text <token>',
+      'what ends a document (default: what the tokenizer_config.json beside it says, or a token known for it)',
+    )
+    .option('--field <name>', 'of JSON Lines and Parquet: where the text is (default: text)')
 }
 
 /** Of all options of a command, those that are settings of the run. */
@@ -23,6 +39,13 @@ export function settingsIn(options: Record<string, unknown>): Partial<Record<Ini
       options[setting] === undefined ? [] : [[setting, options[setting] as string]],
     ),
   )
+}
+
+export function domainLabel(text: string): string {
+  if (text.length > DOMAIN_LENGTH) {
+    throw new InvalidArgumentError(`at most ${DOMAIN_LENGTH} characters are allowed.`)
+  }
+  return text
 }
 
 export function positiveNumber(text: string): number {
@@ -37,4 +60,19 @@ export function wholeNumber(text: string): number {
     throw new InvalidArgumentError('a whole number is needed.')
   }
   return value
+}
+
+/** Where a command takes a trained model from. */
+export function withCheckpoint(command: Command): Command {
+  return command
+    .option('--model <folder>', "a model in Hugging Face's layout, in place of what a run has left")
+    .option(
+      '--run <file>',
+      'the manifest of the run whose peers have left their weights',
+      'run.json',
+    )
+    .option(
+      '--data-dir <folder>',
+      'where they have left them (default: .gensyn beside the manifest)',
+    )
 }

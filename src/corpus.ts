@@ -1,29 +1,27 @@
 /**
- * The text of a run as bytes, and what each microbatch sees of it: pure functions of the manifest and the corpus, so
- * that any peer can make any microbatch again and nothing about data is lost with a peer.
+ * The text of a run, as bytes in memory or as a prepared dataset, and what each microbatch sees of it: pure functions of
+ * the manifest and the corpus, so that any peer can make any microbatch again and nothing about data is lost with a peer.
  */
 import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { Random } from '../stages/random.ts'
+import { openDataset, PreparedCorpus, preparedFolder, type Tokens } from './data/prepared-corpus.ts'
+import { ShardFiles } from './data/shard-files.ts'
 import { InputError, systemCode } from './errors.ts'
 import type { Run } from './run.ts'
 
 /** The corpus is held in memory whole. */
 const MAX_CORPUS_BYTES = 2 ** 30
 
-export interface Corpus {
+export interface TextCorpus {
   /** Everything before the held-out part. */
   readonly train: Uint8Array
   /** The last `data.heldOut` of the text. */
   readonly heldOut: Uint8Array
 }
 
-/** Row-major [batch, context]; `targets` are the tokens that follow `tokens`. */
-export interface Tokens {
-  readonly tokens: Int32Array
-  readonly targets: Int32Array
-}
+export type Corpus = TextCorpus | PreparedCorpus
 
 /** The kinds of source, by what stands before the colon. */
 const SOURCES: Readonly<Record<string, (name: string, folder: string) => Promise<Uint8Array>>> = {
@@ -79,6 +77,10 @@ export function digestOf(text: Uint8Array): string {
 
 /** @throws InputError if the text is not the one that the manifest was made for */
 export async function loadCorpus(run: Run, runPath: string): Promise<Corpus> {
+  const folder = preparedFolder(run, runPath)
+  if (folder !== null) {
+    return new PreparedCorpus(run, openDataset(run, folder), new ShardFiles(folder))
+  }
   const { source, bytes, sha256 } = run.data
   const text = await readSource(source, dirname(runPath))
   const digest = digestOf(text)
@@ -93,7 +95,7 @@ export async function loadCorpus(run: Run, runPath: string): Promise<Corpus> {
 }
 
 /** @throws InputError if a part of the text is shorter than one microbatch */
-export function splitText(run: Run, text: Uint8Array): Corpus {
+export function splitText(run: Run, text: Uint8Array): TextCorpus {
   const { data, microbatch } = run
   const boundary = text.length - Math.floor(text.length * data.heldOut)
   const corpus = { train: text.subarray(0, boundary), heldOut: text.subarray(boundary) }
@@ -111,14 +113,18 @@ export function splitText(run: Run, text: Uint8Array): Corpus {
   return corpus
 }
 
-/** What microbatch `index` of `step` trains on: rows that begin anywhere in the training part. */
-export function microbatch(run: Run, { train }: Corpus, step: number, index: number): Tokens {
+/** What microbatch `index` of `step` trains on. Of a text: rows that begin anywhere in the training part. */
+export function microbatch(run: Run, corpus: Corpus, step: number, index: number): Tokens {
+  if (corpus instanceof PreparedCorpus) return corpus.microbatch(step, index)
+  const { train } = corpus
   const random = new Random(run.seed).stream('data').stream(step).stream(index)
   return rows(run, train, (_, starts) => random.integer(starts))
 }
 
-/** Microbatch `index` of every evaluation: rows spread evenly over the held-out part. */
-export function heldOutMicrobatch(run: Run, { heldOut }: Corpus, index: number): Tokens {
+/** Microbatch `index` of every evaluation: rows spread evenly over what is held out. */
+export function heldOutMicrobatch(run: Run, corpus: Corpus, index: number): Tokens {
+  if (corpus instanceof PreparedCorpus) return corpus.heldOutMicrobatch(index)
+  const { heldOut } = corpus
   const { batch } = run.microbatch
   const all = run.evaluation.microbatches * batch
   return rows(run, heldOut, (row, starts) => Math.floor(((index * batch + row) / all) * starts))

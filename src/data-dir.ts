@@ -67,14 +67,10 @@ function slotOf(number: number, path: string, lock: Lock): Slot {
 /** The addresses of the live peers of this machine, this process's own left out, in the order of their slots. */
 export function knownAddresses(dataDir: string, runId: string): string[] {
   return usable(dataDir, () => {
-    const peers = join(runFolder(dataDir, runId), 'peers')
-    const numbers = namesIn(peers)
-      .map(Number)
-      .sort((a, b) => a - b)
-    return numbers.flatMap((number) => {
-      const owner = ownerOf(join(peers, String(number), 'lock'))
+    return peerFolders(dataDir, runId).flatMap((folder) => {
+      const owner = ownerOf(join(folder, 'lock'))
       if (owner === null || owner.pid === process.pid || !isAlive(owner)) return []
-      const published = publishedIn(join(peers, String(number), ADDRESSES))
+      const published = publishedIn(join(folder, ADDRESSES))
       // What an earlier owner of the slot has left behind does not count.
       const { pid, start } = published?.owner ?? {}
       return pid === owner.pid && start === owner.start ? published!.addresses : []
@@ -92,6 +88,13 @@ export function claimFounder(dataDir: string, runId: string): boolean {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     return acquire(join(folder, 'founder.lock')) !== null
   })
+}
+
+/** The folders of this machine's peers, the living and the dead, in the order of their slots. */
+export function peerFolders(dataDir: string, runId: string): string[] {
+  const peers = join(runFolder(dataDir, runId), 'peers')
+  const numbers = namesIn(peers).map(Number)
+  return numbers.sort((a, b) => a - b).map((number) => join(peers, String(number)))
 }
 
 function namesIn(folder: string): string[] {

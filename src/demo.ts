@@ -2,7 +2,7 @@
  * The main job on one machine: a whole swarm as separate processes on loopback, one of them killed with SIGKILL, its
  * stage rebuilt by a spare from its neighbours, training that goes on. All figures come from the coordinator's journal.
  */
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { type Clock, withDeadline } from '../protocols/clock.ts'
@@ -28,6 +28,8 @@ export interface DemoOptions {
   /** False for an undisturbed run. */
   readonly kill: boolean
   readonly reportPath: string
+  /** Where the run stays, in a folder that is not there yet or empty; undefined throws it away. */
+  readonly keep?: string | undefined
 }
 
 export interface DemoIo {
@@ -63,15 +65,29 @@ interface Peer {
 
 export async function demo(options: DemoOptions, io: DemoIo): Promise<DemoReport> {
   checkFolder(options.reportPath)
-  const folder = mkdtempSync(join(tmpdir(), 'gensyn-demo-'))
+  const folder = options.keep === undefined ? temporaryFolder() : keptFolder(options.keep)
   try {
     const runPath = join(folder, 'run.json')
     const { settings, data } = options
     const run = await initRun({ out: runPath, data, force: false, settings })
     return await runSwarm(run, folder, runPath, options, io)
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    if (options.keep === undefined) rmSync(folder, { recursive: true, force: true })
   }
+}
+
+function temporaryFolder(): string {
+  return mkdtempSync(join(tmpdir(), 'gensyn-demo-'))
+}
+
+function keptFolder(path: string): string {
+  try {
+    mkdirSync(path, { recursive: true })
+    if (readdirSync(path).length === 0) return resolve(path)
+  } catch (error) {
+    throw new InputError(`--keep ${path} cannot be used (${systemCode(error)}). Choose another.`)
+  }
+  throw new InputError(`--keep ${path} has something in it. Choose a folder that is empty.`)
 }
 
 interface Kill {
@@ -142,7 +158,7 @@ async function runSwarm(
         '--run',
         runPath,
         '--data-dir',
-        join(folder, 'state'),
+        join(folder, '.gensyn'),
         '--threads',
         '1',
         '--no-mdns',
@@ -173,7 +189,7 @@ async function runSwarm(
 
   const follow = (entry: Entry) => {
     entries.push(entry)
-    // The weights of the demo go with its folder.
+    // Of the weights, which mostly go with the folder, one line at the end says all.
     if (entry.type !== 'saved') for (const text of view.show(entry)) line(text)
     if (entry.type === 'held') {
       const holder = peers.find(({ peer }) => peer === entry.by)

@@ -2,33 +2,26 @@
 import { decodeTensor, wireBuffer, wireBytes } from '../protocols/codec.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { MicrobatchHeader } from '../protocols/microbatch.ts'
-import { ask } from '../protocols/procedure.ts'
-import {
-  type EvaluateQuestion,
-  type GradientsQuestion,
-  gradients,
-  type PrepareAnswer,
-  type PrepareQuestion,
-  type ReduceQuestion,
+import type {
+  EvaluateQuestion,
+  GradientsQuestion,
+  PrepareAnswer,
+  PrepareQuestion,
+  ReduceQuestion,
 } from '../protocols/step.ts'
-import {
-  bytesOf,
-  checkHash,
-  intoChunk,
-  type StatePart,
-  sha256,
-  type WeightsAnswer,
-} from '../protocols/weights.ts'
+import { bytesOf, type StatePart, sha256, type WeightsAnswer } from '../protocols/weights.ts'
 import type { AnyStage, OptimizerState, Update } from '../stages/stage.ts'
+import { fetchGradients } from './fetch-gradients.ts'
 import { allFinite } from './finite.ts'
-import { TIMEOUTS } from './limits.ts'
 import { type Fence, Pipeline, type PipelineOptions } from './pipeline.ts'
 import { normOf, reduceSums } from './reduce.ts'
 import type { Run } from './run.ts'
+import { updateOf } from './update.ts'
 
 export interface HoldingOptions
   extends Omit<PipelineOptions, 'shape' | 'wire' | 'inFlight' | 'microbatches'> {
   readonly run: Run
+  readonly runId: string
   /** Of this member. */
   readonly ownId: number
   /** Multiplies the learning rate; above 1 for a stage that was rebuilt. */
@@ -42,13 +35,27 @@ export interface HoldingOptions
 /** The sums of all replicas, as far as they are brought together. */
 interface Total {
   readonly fence: Fence
-  readonly version: number
-  /** Of several replicas: it lies in a buffer of its own, not in the stage's sums. */
+  /** With others: it lies in a buffer of its own, not in the stage's sums. */
   readonly shared: boolean
   /** Of the mean gradient, before clipping; null until all is there. */
   norm: number | null
-  /** The range that this replica adds up is there. */
+}
+
+/** The plan whose microbatches are all counted here. */
+interface Prepared {
+  readonly fence: Fence
+  readonly version: number
+  /**
+   * The range of the total that this replica adds up, null once the plan has passed. A replica that was told to add up
+   * earlier than this one asks for it before this one knows of it, and waits.
+   */
   readonly owned: PromiseWithResolvers<Float32Array | null>
+}
+
+/** A stage's state after some step. */
+interface Frozen extends OptimizerState {
+  readonly weights: Float32Array
+  readonly norm: number | null
 }
 
 export class Holding {
@@ -59,11 +66,12 @@ export class Holding {
   #norm: number | null
   #updates: number
   #busySeconds = 0
-  /** The plan whose microbatches are all counted here. */
-  #prepared: { readonly fence: Fence; readonly version: number } | null = null
+  #prepared: Prepared | null = null
   #total: Total | null = null
   /** Totals of replicas; a stage with one holder needs none. */
   #totals: Float32Array | null = null
+  /** States after earlier steps, for those that learn the stage: they take longer than a step to fetch it. */
+  readonly #frozen = new Map<number, Frozen>()
   /** A copy of the moments after the last step, made for whoever asks for them. */
   #moments: Promise<OptimizerState> | null = null
 
@@ -130,18 +138,20 @@ export class Holding {
   async prepare(question: PrepareQuestion): Promise<PrepareAnswer> {
     this.#forget()
     const answer = await this.#pipeline.prepare(question)
-    this.#prepared = { fence: this.#pipeline.fence!, version: question.version }
+    this.#prepared = {
+      fence: this.#pipeline.fence!,
+      version: question.version,
+      owned: Promise.withResolvers(),
+    }
     this.#busySeconds = answer.busySeconds
     return answer
   }
 
   /** Brings the sums of all replicas together; gives the norm of the mean gradient. */
-  async reduce({ version, holders, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
-    this.#check(fence, version)
+  async reduce({ version, holders, shared, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
+    const { owned } = this.#current(fence, version)
     const { run, ownId: own } = this.#options
-    const shared = holders.length > 1
-    const owned = Promise.withResolvers<Float32Array | null>()
-    const total: Total = { fence, version, shared, norm: null, owned }
+    const total: Total = { fence, shared, norm: null }
     this.#total = total
     let norm: number
     if (!shared) norm = await this.stage.gradientNorm()
@@ -155,9 +165,8 @@ export class Holding {
         own,
         sums,
         totals,
-        fetch: (from, kind, offset, into) =>
-          this.#fetch({ ...fence, version }, from, kind, offset, into),
-        owned: () => total.owned.resolve(totals),
+        fetch: fetchGradients(this.#options, this.index, { ...fence, version }),
+        owned: () => owned.resolve(totals),
       })
       norm = normOf(totals)
       this.#totals = totals
@@ -176,12 +185,10 @@ export class Holding {
 
   /** A piece of this holder's sum, or of the total that it adds up. */
   async gradients({ version, kind, offset, length, ...fence }: GradientsQuestion) {
-    this.#check(fence, version)
+    const { owned } = this.#current(fence, version)
     let source = this.stage.sums as Float32Array
     if (kind === 'total') {
-      const total = this.#total
-      if (total?.version !== version) throw new ProtocolError('STALE', 'not adding up here')
-      const totals = await total.owned.promise
+      const totals = await owned.promise
       if (totals === null) throw new ProtocolError('STALE', 'another plan took its place')
       source = totals
     }
@@ -206,12 +213,8 @@ export class Holding {
     if (norm == null || !this.canCommit(step)) {
       throw new ProtocolError('STALE', `step ${step} is not prepared here`)
     }
-    const { clipNorm } = this.#options.run.optimizer
-    const clip = Math.min(1, clipNorm / (norm + 1e-6))
-    const update = {
-      learningRate: learningRate * this.#options.learningRateScale,
-      gradientScale: clip / this.#options.run.microbatches,
-    }
+    const { run, learningRateScale } = this.#options
+    const update = updateOf(run, norm, learningRate * learningRateScale)
     if (this.#total!.shared) this.stage.sums.set(this.#totals!)
     this.#forget()
     this.#moments = null
@@ -225,8 +228,27 @@ export class Holding {
     return this.#pipeline.evaluate(question)
   }
 
+  /** Keeps a copy of the state as it is after `step`, until `thaw`. */
+  async freeze(step: number): Promise<void> {
+    if (this.#frozen.has(step)) return
+    const weights = new Float32Array(this.stage.weights)
+    const optimizer = await this.stage.optimizerState()
+    this.#frozen.set(step, { weights, ...optimizer, norm: this.#norm })
+  }
+
+  /** Nobody learns this stage any more. */
+  thaw(): void {
+    this.#frozen.clear()
+  }
+
+  /** The state after that step is kept, though it has been updated since. */
+  hasFrozen(step: number): boolean {
+    return this.#frozen.has(step)
+  }
+
   /** A chunk of the stage's state for another peer's recovery, or for one more replica. */
   async donate(
+    step: number,
     part: StatePart,
     offset: number,
     length: number,
@@ -235,21 +257,25 @@ export class Holding {
     if (offset + length > weights.length) {
       throw new ProtocolError('WRONG_SHAPE', `stage ${this.index} has ${weights.length} weights`)
     }
-    let source: Float32Array = weights
-    if (part !== 'weights') {
-      this.#moments ??= this.stage.optimizerState()
-      source = (await this.#moments)[part]
-    }
+    const frozen = this.#frozen.get(step)
+    const state = frozen ?? { norm: this.#norm, updates: this.#updates }
+    const source = frozen?.[part] ?? (await this.#live(part))
     // A copy, since the next update writes to the weights while the chunk may still be on its way.
     const body = bytesOf(source.slice(offset, offset + length))
     const answer = {
       sha256: sha256(body),
       total: weights.length,
-      norm: this.#norm,
-      updates: this.#updates,
+      norm: state.norm,
+      updates: state.updates,
       learningRateScale: this.#options.learningRateScale,
     }
     return { answer, body }
+  }
+
+  async #live(part: StatePart): Promise<Float32Array> {
+    if (part === 'weights') return this.stage.weights
+    this.#moments ??= this.stage.optimizerState()
+    return (await this.#moments)[part]
   }
 
   async close(): Promise<void> {
@@ -258,36 +284,17 @@ export class Holding {
     await this.stage.close()
   }
 
-  #check(fence: Fence, version: number): void {
+  #current(fence: Fence, version: number): Prepared {
     this.#pipeline.current(fence)
-    if (this.#prepared?.version === version) return
+    if (this.#prepared?.version === version) return this.#prepared
     throw new ProtocolError('STALE', `version ${version} of the plan is not prepared here`)
   }
 
   /** What was prepared and added up belongs to a plan that has passed. */
   #forget(): void {
+    this.#prepared?.owned.resolve(null)
     this.#prepared = null
-    this.#total?.owned.resolve(null)
     this.#total = null
-  }
-
-  async #fetch(
-    fence: Fence & { version: number },
-    from: number,
-    kind: 'sum' | 'total',
-    offset: number,
-    into: Float32Array,
-  ): Promise<void> {
-    const { network, peerOf } = this.#options
-    const peer = peerOf(from)
-    if (peer === undefined) throw new ProtocolError('NOT_MEMBER', `member ${from} is gone`)
-    const what = `${kind} of stage ${this.index} from ${peer}, elements from ${offset}`
-    const question = { ...fence, stage: this.index, kind, offset, length: into.length }
-    const accept = intoChunk(what, into)
-    const options = { timeoutMs: TIMEOUTS.gradientsMs, accept }
-    const { sha256 } = await ask(network, peer, gradients, question, options)
-    checkHash(what, into, sha256)
-    if (!allFinite(into)) throw new ProtocolError('NON_FINITE', `${what}: not finite`)
   }
 }
 

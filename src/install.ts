@@ -25,12 +25,14 @@ export async function spread(options: AgreementOptions, roster: Roster): Promise
 
 /**
  * @param before the roster that the change was made to: who is not in it gets the new one whole
+ * @param lost rejects when a member is given up: a frozen one would be waited for until the deadline
  */
 export async function installAll(
   { network, runId, signal }: AgreementOptions,
   before: Roster,
   after: Roster,
   change: Change | null,
+  lost?: (member: Member) => Promise<never>,
 ): Promise<Installed[]> {
   const question = { run: runId, epoch: after.epoch, change }
   const timeoutMs = change?.type === 'commit' ? TIMEOUTS.commitMs : TIMEOUTS.rosterMs
@@ -46,10 +48,11 @@ export async function installAll(
       }
       try {
         // One that has missed an epoch says so, and gets the whole.
-        const answer = await tell(known ? undefined : roster()).catch((error) => {
+        const told = tell(known ? undefined : roster()).catch((error) => {
           if (!known || (error as { code?: string }).code !== 'STALE') throw error
           return tell(roster())
         })
+        const answer = await (lost === undefined ? told : Promise.race([told, lost(member)]))
         return { member, digest: answer.digest, failure: null }
       } catch (error) {
         signal.throwIfAborted()

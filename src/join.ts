@@ -7,18 +7,19 @@ import { loadOrCreateIdentity } from '../protocols/identity.ts'
 import { createLibp2pNetwork } from '../protocols/libp2p.ts'
 import { chooseProvider, type Provider } from '../stages/provider.ts'
 import { Random } from '../stages/random.ts'
-import { type NamedTensor, writeSafetensors } from '../stages/safetensors.ts'
-import type { Parameter } from '../stages/stage.ts'
 import { createWorkerStage } from '../stages/worker-stage.ts'
-import { replaceFile } from './atomic-file.ts'
-import { heldOutMicrobatch, loadCorpus, microbatch } from './corpus.ts'
+import { openRunData } from './data/run-data.ts'
 import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
 import { discover } from './discovery.ts'
 import { InputError } from './errors.ts'
+import { untilFarewell } from './farewell.ts'
+import { openInitial } from './initial-weights.ts'
 import { createJournal, type Entry, openJournalFile } from './journal.ts'
 import type { Finished } from './member.ts'
 import { runNode } from './node.ts'
 import { type Run, readRun, runId, stageConfig } from './run.ts'
+import type { SpotProvider } from './spot-notice.ts'
+import { saveStage } from './stage-file.ts'
 import type { Terminal } from './terminal.ts'
 import { RunView } from './view.ts'
 
@@ -33,6 +34,13 @@ export interface JoinOptions {
   readonly threads: number
   readonly steps?: number | undefined
   readonly dataDir?: string | undefined
+  /** What this peer is likely to be lost together with. */
+  readonly domain: string
+  /** Whose notice that this machine is taken back is listened for. */
+  readonly spot: SpotProvider | 'auto' | 'off'
+  readonly spotUrl?: string | undefined
+  /** Where the checkpoint lies that the run starts from, if not where the manifest says. */
+  readonly weights?: string | undefined
 }
 
 export interface JoinIo {
@@ -42,6 +50,14 @@ export interface JoinIo {
 }
 
 export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> {
+  const { clock } = io
+  const { spot, spotUrl } = options
+  return untilFarewell({ clock, spot, spotUrl, signal: io.signal }, (signal) =>
+    joinUntil(options, { ...io, signal }),
+  )
+}
+
+async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
   const { clock, signal } = io
   const run = readRun(options.run)
   const id = runId(run)
@@ -54,6 +70,7 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
     if (isAddress(address)) continue
     throw new InputError(`${address} is no address; one looks like /ip4/127.0.0.1/tcp/4001.`)
   }
+  const initial = await openInitial(run, options)
   const { provider, reason } = await asInput(() => chooseProvider(options.provider))
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
   const slot = claimSlot(dataDir, id)
@@ -84,6 +101,15 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
           addressBook: () => knownAddresses(dataDir, id),
           claimFounder: () => claimFounder(dataDir, id),
         }
+        const data = openRunData({
+          run,
+          runPath: options.run,
+          runId: id,
+          network,
+          journal,
+          cacheFolder: joinPath(slot.path, 'shards'),
+          signal,
+        })
         return await refusedAsInput(() =>
           runNode({
             run,
@@ -92,29 +118,23 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
             clock,
             journal,
             wish: options.stage,
+            domain: options.domain,
             discover: (enter) => discover(discovery, enter),
             signal,
             lastStep: Math.min(run.steps, options.steps ?? run.steps),
-            createStage: (stage) =>
-              createWorkerStage(stageConfig(run), stage, {
+            createStage: async (index) => {
+              const stage = await createWorkerStage(stageConfig(run), index, {
                 provider,
                 threads: options.threads,
                 random: new Random(run.seed),
-              }),
-            loadData: async () => {
-              const corpus = await loadCorpus(run, options.run)
-              return {
-                training: (step, index) => microbatch(run, corpus, step, index),
-                heldOut: (index) => heldOutMicrobatch(run, corpus, index),
-              }
+              })
+              return await initial.load(stage)
             },
-            save: async (stage, parameters, weights) => {
-              const path = joinPath(slot.path, `stage-${stage}.safetensors`)
-              replaceFile(path, encodeStage(parameters, weights))
-              return path
-            },
+            loadData: (donors) => data.load(donors),
+            save: async (stage, index, step) =>
+              saveStage(slot.path, stage, { run: id, stage: index, step }),
           }),
-        )
+        ).finally(() => data.close())
       } finally {
         await network.stop()
       }
@@ -124,16 +144,6 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
   } finally {
     slot.release()
   }
-}
-
-function encodeStage(parameters: readonly Parameter[], weights: Float32Array): Uint8Array {
-  const tensors = new Map(
-    parameters.map(({ name, shape, offset, length }): [string, NamedTensor] => [
-      name,
-      { dtype: 'F32', shape, data: new Float32Array(weights.subarray(offset, offset + length)) },
-    ]),
-  )
-  return writeSafetensors({ tensors, metadata: { format: 'pt' } })
 }
 
 function shown(terminal: Terminal, run: Run): (entry: Entry) => void {

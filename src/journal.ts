@@ -74,7 +74,8 @@ type Event =
   | { type: 'aborted'; step: number; epoch: number; code: string; reason: string }
   | { type: 'refused'; from: string; protocol: string; code: string; reason: string }
   | { type: 'saved'; stage: number; path: string }
-  | { type: 'finished'; committed: number; failure: string | null }
+  /** `left`: it was told to go, and its stage is in other hands. */
+  | { type: 'finished'; committed: number; failure: string | null; left?: boolean }
 
 export type Entry = Event & {
   /** Milliseconds of the node's clock. */

@@ -55,6 +55,12 @@ export const TIMEOUTS = {
 /** Between two announcements of one holder. */
 export const ANNOUNCEMENT_INTERVAL_MS = 2_000
 
+/** Of a spot notice's time, what is kept for the end itself: to save the weights and stop. */
+export const SPOT_MARGIN_MS = 5_000
+
+/** How often a member that goes asks to be let go, if whom it asks is gone itself and it has no time to wait. */
+export const FAREWELL_ATTEMPTS = 3
+
 /** How often a peer is asked to take a stage before it counts as lost. */
 export const HOLD_ATTEMPTS = 3
 
@@ -69,6 +75,9 @@ export const JOURNEY_ATTEMPTS = 4
 
 /** Holders of a stage that a new replica fetches its state from at once. */
 export const DONORS_MAX = 4
+
+/** Gradients that a member keeps while it fetches the state of the stage that they belong to. */
+export const LEARNER_BYTES_MAX = 2 * 1024 ** 3
 
 /** Steps between two comparisons of replicas' weights. */
 export const DIGEST_STEPS = 10

@@ -9,22 +9,21 @@ import type { Member as Entry, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
-import { ask, type Procedure, type Service } from '../protocols/procedure.ts'
+import type { Procedure, Service } from '../protocols/procedure.ts'
 import * as steps from '../protocols/step.ts'
-import { bytesOf, sha256, weights } from '../protocols/weights.ts'
-import type { AnyStage, Parameter } from '../stages/stage.ts'
+import { weights } from '../protocols/weights.ts'
+import type { AnyStage } from '../stages/stage.ts'
 import { Acceptor } from './acceptor.ts'
 import { type AgreementOptions, fetchRoster } from './agreement.ts'
-import { build } from './build.ts'
-import type { Holding } from './holding.ts'
+import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
-import { ANNOUNCEMENT_INTERVAL_MS, DIGEST_STEPS, TIMEOUTS } from './limits.ts'
-import type { Trouble } from './pipeline.ts'
+import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
 import {
   compareBallots,
   coordinatorOf,
   foundingRoster,
   holdersOf,
+  learnersOf,
   memberById,
   memberOf,
 } from './roster.ts'
@@ -45,15 +44,17 @@ export interface MemberOptions {
   /** Builds a stage with the run's initial weights. */
   createStage(stage: number): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
-  loadData(): Promise<Data>
-  /** Keeps the final weights of the held stage; gives the path. */
-  save?(stage: number, parameters: readonly Parameter[], weights: Float32Array): Promise<string>
+  loadData(donors: () => readonly PeerId[]): Promise<Data>
+  /** Keeps the final weights of the held stage, as they are after `step`; gives the path. */
+  save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
 /** How the run ended for this peer. */
 export interface Finished {
   readonly committed: number
   readonly failure: string | null
+  /** It was told to go, and has left before the end with its stage in other hands: no failure. */
+  readonly left?: boolean
 }
 
 /** What becomes of a member. */
@@ -71,6 +72,7 @@ export interface Coordination {
   admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> | void
   leave(from: PeerId, reason: string, patient: boolean): Promise<void>
   report(from: PeerId, question: steps.ReportQuestion): void
+  learnt(from: PeerId, question: steps.LearntQuestion): void
 }
 
 export class Member {
@@ -78,14 +80,12 @@ export class Member {
   readonly #stopping = new AbortController()
   readonly #handlers: readonly (() => void)[]
   readonly #watch: Watch
+  readonly #custody: Custody
   #session: number
   #acceptor: Acceptor | null = null
   #coordination: Coordination | null = null
   /** The roster names this peer, but it has stepped down. */
   #deposed = false
-  #held: Holding | null = null
-  /** A stage is being built or fetched. */
-  #building: AbortController | null = null
   /** Changes are carried out one after another. */
   #carrying: Promise<unknown> = Promise.resolve()
   #turns: Turn[] = []
@@ -108,6 +108,13 @@ export class Member {
       standIn: (reason) => this.#standIn(reason),
     })
     void this.#watch.run()
+    this.#custody = new Custody({
+      ...options,
+      signal: this.#stopping.signal,
+      roster: () => this.roster,
+      own: () => this.own,
+      committed: (step) => this.#announce(step),
+    })
     this.#handlers = [
       // Members need no announcements themselves, but pass on only what they listen to.
       listen(network, options.runId, () => {}),
@@ -163,25 +170,27 @@ export class Member {
       this.#serve(steps.hold, {
         serve: async (from, question) => {
           this.#fromCoordinator(from)
-          return { answer: await this.#hold(question) }
+          return { answer: await this.#custody.hold(question) }
         },
       }),
       this.#serve(steps.prepare, {
         serve: async (from, question) => {
           this.#fromCoordinator(from)
-          return { answer: await this.#holding().prepare(question) }
+          return { answer: await this.#custody.holding.prepare(question) }
         },
       }),
       this.#serve(steps.reduce, {
         serve: async (from, question) => {
           this.#fromCoordinator(from)
-          return { answer: await this.#holding().reduce(question) }
+          return { answer: await this.#custody.reducing.reduce(question) }
         },
       }),
       this.#serve(steps.gradients, {
         serve: async (from, question) => {
-          const held = this.#holding()
-          const replicas = holdersOf(this.#member().roster, question.stage)
+          const held = this.#custody.holding
+          const { roster } = this.#member()
+          const { stage } = question
+          const replicas = [...holdersOf(roster, stage), ...learnersOf(roster, stage)]
           if (held.index !== question.stage || !replicas.some(({ peer }) => peer === from)) {
             throw new ProtocolError('REFUSED', `stage ${question.stage} is not held by both of us`)
           }
@@ -191,7 +200,20 @@ export class Member {
       this.#serve(steps.evaluate, {
         serve: async (from, question) => {
           this.#fromCoordinator(from)
-          return { answer: { losses: await this.#holding().evaluate(question) } }
+          return { answer: { losses: await this.#custody.holding.evaluate(question) } }
+        },
+      }),
+      this.#serve(steps.learn, {
+        serve: async (from, { stage }) => {
+          this.#fromCoordinator(from)
+          await this.#custody.learn(stage)
+          return { answer: {} }
+        },
+      }),
+      this.#serve(steps.learnt, {
+        serve: async (from, question) => {
+          this.#coordinates().learnt(from, question)
+          return { answer: {} }
         },
       }),
       this.#serve(steps.report, {
@@ -203,17 +225,17 @@ export class Member {
       this.#serve(microbatch, {
         accept: (from, header, length) => {
           this.#checkRoute(from, header)
-          return this.#holding().accept(header, length)
+          return this.#custody.holding.accept(header, length)
         },
         serve: async (from, header, body) => {
           this.#checkRoute(from, header)
-          this.#holding().receive(header, body)
+          this.#custody.holding.receive(header, body)
           return { answer: {} }
         },
       }),
       this.#serve(weights, {
         serve: async (from, { step, stage, part, offset, length }) =>
-          this.#donor(from, step, stage).donate(part, offset, length),
+          this.#donor(from, step, stage).donate(step, part, offset, length),
       }),
     ]
   }
@@ -277,9 +299,10 @@ export class Member {
   async conclude(outcome: Finished): Promise<void> {
     const { save, journal } = this.#options
     await this.#carrying
-    if (save && this.#held !== null) {
-      const { index, stage } = this.#held
-      const path = await save(index, stage.parameters, stage.weights)
+    const { held } = this.#custody
+    if (save && held !== null) {
+      const { index, stage } = held
+      const path = await save(stage, index, this.committed)
       journal.write({ type: 'saved', stage: index, path })
     }
     journal.write({ type: 'finished', ...outcome })
@@ -290,10 +313,10 @@ export class Member {
     if (this.#stopping.signal.aborted) return
     const reason = new ProtocolError('REFUSED', 'this peer stops')
     this.#stopping.abort(reason)
-    this.#building?.abort(reason)
+    this.#custody.stopBuilding('this peer stops')
     for (const remove of this.#handlers) remove()
     await this.#carrying
-    await this.#giveUpStage()
+    await this.#custody.giveUp()
   }
 
   #serve<Question extends { run: string }, Answer>(
@@ -354,7 +377,7 @@ export class Member {
       }
       if (from === coordinatorOf(roster).peer) this.#watch.heard()
     }
-    const ready = this.#held?.ready ?? 0
+    const ready = this.#custody.held?.ready ?? 0
     return { epoch: roster?.epoch ?? 0, session: this.session, ready }
   }
 
@@ -386,25 +409,12 @@ export class Member {
     }
   }
 
-  #holding(): Holding {
-    if (this.#held === null) throw new ProtocolError('REFUSED', 'this peer holds no stage')
-    return this.#held
-  }
-
-  /** The stage, if it is as the asker believes: weights of another step must not be averaged. */
-  #donor(from: PeerId, step: number, stage: number): Holding {
+  #donor(from: PeerId, step: number, stage: number) {
     const { roster } = this.#member()
-    if (memberOf(roster, from) === undefined) {
-      throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster`)
+    if (memberOf(roster, from) !== undefined) {
+      return this.#custody.donor(step, stage, roster.committed)
     }
-    const held = this.#holding()
-    if (step !== roster.committed || stage !== held.index) {
-      throw new ProtocolError(
-        'STALE',
-        `asked for stage ${stage} after step ${step}; this peer holds stage ${held.index} after step ${roster.committed}`,
-      )
-    }
-    return held
+    throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster`)
   }
 
   /** Carries out a change that was chosen, after those that came before. */
@@ -439,7 +449,7 @@ export class Member {
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
     }
-    const digest = await this.#follow(before, roster, own)
+    const digest = await this.#custody.follow(before, roster, own)
     return { epoch: roster.epoch, digest }
   }
 
@@ -453,7 +463,7 @@ export class Member {
   }
 
   #newCoordinator(before: Roster | null, roster: Roster, own: Entry): void {
-    this.#building?.abort(new ProtocolError('STALE', 'another coordinates now'))
+    this.#custody.stopBuilding('another coordinates now')
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
     if (before !== null) {
@@ -463,82 +473,6 @@ export class Member {
     if (roster.coordinator === own.id) this.#turn({ type: 'elected' })
   }
 
-  /** Does with the stage what the roster says: applies a step, gives the stage up, empties the sums. */
-  async #follow(before: Roster | null, roster: Roster, own: Entry): Promise<string | null> {
-    const { runId } = this.#options
-    if (own.stage === null) await this.#giveUpStage()
-    const held = this.#held
-    if (own.stage !== (held?.index ?? null)) {
-      throw new ProtocolError(
-        'REFUSED',
-        `the roster gives this peer stage ${own.stage}, it holds ${held?.index ?? 'none'}`,
-      )
-    }
-    if (held === null) return null
-    let digest: string | null = null
-    if (before !== null && roster.committed > before.committed) {
-      if (roster.committed > before.committed + 1 || !held.canCommit(roster.committed)) {
-        await this.#giveUpStage()
-        throw new ProtocolError('REFUSED', `step ${roster.committed} is not prepared here`)
-      }
-      digest = await this.#commit(held, roster, own)
-    }
-    await held.open({ run: runId, epoch: roster.since, step: roster.committed + 1 })
-    return digest
-  }
-
-  async #commit(held: Holding, roster: Roster, own: Entry): Promise<string | null> {
-    const { committed: step, learningRate, loss } = roster
-    const { update, busySeconds } = await held.commit(step, learningRate)
-    this.#announce({ step, loss: loss!, busySeconds, stage: held.index })
-    const record = { type: 'committed', step, stage: held.index, loss: loss!, ...update } as const
-    this.#options.journal.write(record)
-    const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, own.stage!).length > 1
-    return compared ? sha256(bytesOf(held.stage.weights)) : null
-  }
-
-  async #hold(question: steps.HoldQuestion): Promise<steps.HoldAnswer> {
-    const { run, network, clock, journal, createStage, loadData } = this.#options
-    if (this.#held !== null) {
-      throw new ProtocolError('REFUSED', `this peer holds stage ${this.#held.index} already`)
-    }
-    // Building takes long, and who asked for it may have given up since: then another roster or stage comes first.
-    this.#building?.abort(new ProtocolError('STALE', 'this peer was given another stage'))
-    const building = new AbortController()
-    this.#building = building
-    const begun = clock.now()
-    try {
-      const { holding, gathered } = await build(question, {
-        run,
-        network,
-        clock,
-        createStage,
-        loadData,
-        ownId: this.own!.id,
-        peerOf: (id) => (this.roster === null ? undefined : memberById(this.roster, id)?.peer),
-        onTrouble: (trouble) => void this.#report(trouble),
-        signal: building.signal,
-      })
-      this.#building = null
-      this.#held = holding
-      const { stage, strategy } = question
-      const { bytes, learningRateScale, norms } = gathered
-      const seconds = (clock.now() - begun) / 1000
-      journal.write({ type: 'holding', stage, strategy, bytes, seconds })
-      return { bytes, learningRateScale, norms, seconds }
-    } catch (error) {
-      const message = `could not take stage ${question.stage}: ${(error as Error).message}`
-      if (!building.signal.aborted) journal.write({ type: 'notice', message })
-      throw error
-    }
-  }
-
-  async #giveUpStage(): Promise<void> {
-    const held = this.#held
-    this.#held = null
-    await held?.close()
-  }
-
   /** The swarm goes on without this peer: everything that it knows of it is of the past. */
   async #drop(reason: string): Promise<void> {
     if (this.#acceptor === null) return
@@ -546,8 +480,8 @@ export class Member {
     // What it has promised is forgotten with it: whoever joins again is another.
     this.#session = Math.max(this.#session + 1, Math.floor(this.#options.clock.now()))
     this.#options.journal.write({ type: 'dropped', reason })
-    this.#building?.abort(new ProtocolError('STALE', reason))
-    await this.#giveUpStage()
+    this.#custody.stopBuilding(reason)
+    await this.#custody.giveUp()
     this.#turn({ type: 'dropped', reason })
   }
 
@@ -584,19 +518,6 @@ export class Member {
       const message = `could not learn the roster from ${peer}: ${(error as Error).message}`
       this.#options.journal.write({ type: 'notice', message })
     }
-  }
-
-  /** Tells the coordinator that a microbatch does not get on. If it does not hear of it, the step's deadline does. */
-  async #report({ header, to, error }: Trouble): Promise<void> {
-    const { network, runId } = this.#options
-    const { roster } = this
-    if (roster === null) return
-    const { epoch, step, index, attempt } = header
-    const { code, message } = error
-    const reason = message.slice(0, 2000)
-    const question = { run: runId, epoch, step, index, attempt, to, code, reason }
-    const options = { timeoutMs: TIMEOUTS.reportMs, signal: this.#stopping.signal }
-    await ask(network, coordinatorOf(roster).peer, steps.report, question, options).catch(() => {})
   }
 
   /** Every announcement costs each member a signature's check, so that a fast swarm must not make one a step. */

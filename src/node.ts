@@ -8,9 +8,9 @@ import { ask } from '../protocols/procedure.ts'
 import { Deposed } from './agreement.ts'
 import type { Enter } from './discovery.ts'
 import { InputError } from './errors.ts'
-import { TIMEOUTS } from './limits.ts'
+import { FAREWELL_ATTEMPTS, TIMEOUTS } from './limits.ts'
 import { type Finished, Member, type MemberOptions, type Turn } from './member.ts'
-import { coordinatorOf } from './roster.ts'
+import { coordinatorOf, holdersOf } from './roster.ts'
 import { HandedOver, Swarm } from './swarm.ts'
 import { train } from './train.ts'
 
@@ -71,7 +71,7 @@ async function live(member: Member, options: NodeOptions): Promise<Finished> {
           turn = await enterRun(member, options, stopped.promise)
           break
         case 'finished': {
-          if (signal.aborted) await sayFarewell(member, options)
+          if (signal.aborted && (await sayFarewell(member, options))) return leftBehind(member)
           const { committed, failure } = turn
           return { committed, failure }
         }
@@ -146,7 +146,9 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
     }
     if (error instanceof HandedOver || signal.aborted) {
       swarm.stop()
-      return { committed, failure: STOPPED }
+      return error instanceof HandedOver
+        ? leftBehind(member)
+        : { committed, failure: farewellOf(signal).reason }
     }
     const failure = messageOf(error)
     await swarm.finish(failure)
@@ -160,17 +162,39 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
   return { committed: swarm.roster.committed, failure: null }
 }
 
-/** Has the stage taken over before this peer goes, as far as there is time and somebody to take it. */
-async function sayFarewell(member: Member, options: NodeOptions): Promise<void> {
-  const { network, runId, signal } = options
-  if (member.own === undefined) return
+/**
+ * Has the stage taken over before this peer goes, as far as there is time and somebody to take it. True if the swarm has
+ * let it go.
+ */
+async function sayFarewell(member: Member, options: NodeOptions): Promise<boolean> {
+  const { network, clock, runId, signal, journal } = options
   const { reason, withinMs } = farewellOf(signal)
+  journal.write({ type: 'notice', message: `leaving: ${reason}` })
   const patient = withinMs !== null
   const question = { run: runId, reason, patient }
-  const timeoutMs = withinMs ?? TIMEOUTS.drainMs
-  await ask(network, coordinatorOf(member.roster!).peer, leave, question, { timeoutMs }).catch(
-    () => {},
-  )
+  const until = clock.now() + (withinMs ?? TIMEOUTS.drainMs)
+  for (let attempt = 1; member.own !== undefined; attempt++) {
+    const { peer } = coordinatorOf(member.roster!)
+    const timeoutMs = Math.max(0, until - clock.now())
+    try {
+      await ask(network, peer, leave, question, { timeoutMs })
+      return true
+    } catch {
+      // The coordinator may be leaving itself, or lost: the next one is asked as soon as there is one.
+      const enough = patient ? clock.now() >= until : attempt >= FAREWELL_ATTEMPTS
+      if (enough) return false
+      await clock.sleep(TIMEOUTS.retryMs)
+    }
+  }
+  return false
+}
+
+/** How the run ended for a peer that was let go: whether its stage is in other hands, the last roster that it had says. */
+function leftBehind(member: Member): Finished {
+  const { committed, own, roster } = member
+  const stage = own?.stage ?? null
+  const handedOn = stage === null || holdersOf(roster!, stage).length > 1
+  return handedOn ? { committed, failure: null, left: true } : { committed, failure: STOPPED }
 }
 
 function farewellOf({ reason }: AbortSignal): Farewell {

@@ -5,7 +5,7 @@ import type { PeerId } from '../protocols/network.ts'
 import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
-import { emptyStages, holdersOf, sparesOf } from './roster.ts'
+import { emptyStages, holdersOf, learnersOf, sparesOf } from './roster.ts'
 import type { Run } from './run.ts'
 
 /** A member, and the stage that it is to take. */
@@ -21,6 +21,8 @@ export interface Situation {
   readonly spares: number
   /** The stage that a peer insists on, or null. */
   readonly wishes: ReadonlyMap<PeerId, number | null>
+  /** Members that get ready to learn a stage, and which: the roster does not say so yet. */
+  readonly learning: ReadonlyMap<number, number>
   /** Members that are about to leave: they take nothing any more. */
   readonly leaving: ReadonlySet<number>
   /** Microbatches a second of a member; undefined before it has made a step. */
@@ -36,8 +38,8 @@ export interface Placement {
 
 /** What is to be done now so that every stage has holders; nothing if both are empty. */
 export function place(situation: Situation): Placement {
-  const { roster, bodyStages, leaving } = situation
-  const spares = sparesOf(roster).filter(({ id }) => !leaving.has(id))
+  const { roster, bodyStages, leaving, learning } = situation
+  const spares = sparesOf(roster).filter(({ id }) => !leaving.has(id) && !learning.has(id))
   const matches: Match[] = []
   const take = (stage: number, needed: boolean) => {
     const member = bestSpare(situation, spares, stage, needed)
@@ -58,7 +60,8 @@ export function place(situation: Situation): Placement {
     const stage = roster.members.find((member) => member.id === id)?.stage ?? null
     if (stage === null || empty.includes(stage)) continue
     const staying = holdersOf(roster, stage).filter((holder) => !leaving.has(holder.id))
-    if (staying.length === 0 && !matches.some((match) => match.stage === stage)) take(stage, true)
+    const coming = matches.some((match) => match.stage === stage) || isLearnt(situation, stage)
+    if (staying.length === 0 && !coming) take(stage, true)
   }
   while (spares.length > situation.spares && empty.length === 0) {
     const weakest = weakestStage(situation, matches)
@@ -89,7 +92,7 @@ function bestSpare(
 
 /** The stage with the least total speed; of equals the ends first, which nothing but a copy brings back. */
 function weakestStage(
-  { roster, bodyStages, speedOf }: Situation,
+  { roster, bodyStages, learning, speedOf }: Situation,
   matches: readonly Match[],
 ): number {
   let weakest = 0
@@ -97,6 +100,8 @@ function weakestStage(
   for (let stage = 0; stage <= bodyStages; stage++) {
     const holders = [
       ...holdersOf(roster, stage),
+      ...learnersOf(roster, stage),
+      ...roster.members.filter(({ id }) => learning.get(id) === stage),
       ...matches.filter((match) => match.stage === stage).map(({ member }) => member),
     ]
     const known = holders.flatMap(({ id }) => speedOf(id) ?? [])
@@ -106,6 +111,15 @@ function weakestStage(
     if (total < least) [weakest, least] = [stage, total]
   }
   return weakest
+}
+
+/** Somebody is on the way to hold the stage, and will not leave. */
+export function isLearnt({ roster, learning, leaving }: Situation, stage: number): boolean {
+  const learners = [
+    ...learnersOf(roster, stage),
+    ...roster.members.filter(({ id }) => learning.get(id) === stage),
+  ]
+  return learners.some(({ id }) => !leaving.has(id))
 }
 
 /** The youngest holder of the stage with the most; never the last one of its stage. */
@@ -125,17 +139,13 @@ export interface Plan {
 }
 
 /**
- * How a stage gets its weights on a new holder: from those that hold it, else by the run's policy.
+ * How a stage that nobody holds gets its weights: by the run's policy.
  * @throws ProtocolError REFUSED if no strategy of the run's policy can work
  */
 export function planFor(run: Run, roster: Roster, stage: number): Plan {
-  const live = new Set(roster.members.flatMap((member) => member.stage ?? []))
-  // Before the first step a lost stage has learnt nothing: the seed makes it again as it was.
-  const policy = live.has(stage)
-    ? ['replica']
-    : roster.committed > 0
-      ? run.recovery.policy
-      : ['seed']
+  const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
+  // Before the first step a stage has learnt nothing: the seed makes it as it is, or was.
+  const policy = roster.committed > 0 ? run.recovery.policy : ['seed']
   const { chosen, skipped } = choose(policy, { stage, bodyStages: run.stages, live })
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)

@@ -1,16 +1,27 @@
 /** The command line: what can be asked for, and how it ends. Each command loads its own code when it is called. */
-import { availableParallelism } from 'node:os'
+import { availableParallelism, hostname } from 'node:os'
+import { join } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
 import { systemClock } from '../protocols/clock.ts'
+import { DOMAIN_LENGTH } from '../protocols/membership.ts'
 import {
   command,
+  domainLabel,
   positiveNumber,
   settingsIn,
   wholeNumber,
   withSettings,
+  withTokenizer,
 } from './command-options.ts'
+import { evalCommand } from './commands/eval.ts'
+import { exportCommand } from './commands/export.ts'
+import { generateCommand } from './commands/generate.ts'
+import { importCommand } from './commands/import.ts'
+import { prepareCommand } from './commands/prepare.ts'
+import { tokenizerCommand } from './commands/tokenizer.ts'
 import { reshardCommand } from './commands/reshard.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
+import { SPOT_PROVIDERS } from './spot-notice.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
 export async function main(argv: readonly string[]): Promise<void> {
@@ -78,18 +89,25 @@ function program(terminal: Terminal, interrupt: Interrupt): Command {
   simCommand(all, terminal)
   statusCommand(all, terminal, interrupt)
   doctorCommand(all, terminal)
+  prepareCommand(all, terminal)
+  tokenizerCommand(all, terminal)
+  exportCommand(all, terminal)
+  importCommand(all, terminal)
+  evalCommand(all, terminal)
+  generateCommand(all, terminal)
   reshardCommand(all, terminal)
   return all
 }
 
 function initCommand(all: Command, terminal: Terminal): void {
-  withSettings(command(all, 'init', 'write the manifest of a new run'))
+  withTokenizer(withSettings(command(all, 'init', 'write the manifest of a new run')))
     .option('--out <file>', 'where to write it', 'run.json')
     .option('--force', 'replace a manifest that is there already', false)
-    .action(async ({ out, data, force, ...options }) => {
+    .action(async (options) => {
       const { initRun } = await import('./init.ts')
       const { runId } = await import('./run.ts')
-      const run = await initRun({ out, data, force, settings: settingsIn(options) })
+      const { out } = options
+      const run = await initRun({ ...options, settings: settingsIn(options) })
       terminal.event({ type: 'initialized', path: out, run: runId(run), stages: run.stages })
       terminal.line(
         `${out}: run ${runId(run).slice(0, 12)}, ${run.stages} body stages and the ends. ` +
@@ -124,9 +142,24 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       '--data-dir <folder>',
       'identity, journal and weights (default: .gensyn beside the manifest)',
     )
+    .addOption(
+      new Option('--domain <label>', 'what this peer is likely to be lost together with')
+        .default(hostname().slice(0, DOMAIN_LENGTH), "the host's name")
+        .argParser(domainLabel),
+    )
+    .addOption(
+      new Option(
+        '--spot <cloud>',
+        'leave in order when this cloud says that it takes the machine back',
+      )
+        .choices(['off', 'auto', ...SPOT_PROVIDERS])
+        .default('off'),
+    )
+    .addOption(new Option('--spot-url <url>', 'of its metadata service').hideHelp())
+    .option('--weights <folder>', 'the checkpoint that an imported run starts from, if moved')
     .action(async (options) => {
-      const { join } = await import('./join.ts')
-      const finished = await join(
+      const { join: joinRun } = await import('./join.ts')
+      const finished = await joinRun(
         { ...options, stage: options.stage === 'auto' ? null : options.stage },
         { terminal, clock: systemClock, signal: interrupt.listen() },
       )
@@ -146,6 +179,7 @@ function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
     .option('--kill-stage <stage>', 'whose holder is killed (default: the middle one)', wholeNumber)
     .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
     .option('--report <file>', 'where the figures go', 'demo-report.json')
+    .option('--keep <folder>', 'leave the run there: its manifest, journals and trained weights')
     .action(async ({ report: reportPath, ...options }) => {
       const { demo, failureOf, summaryOf } = await import('./demo.ts')
       const report = await demo(
@@ -156,6 +190,11 @@ function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       terminal.line('')
       for (const text of summaryOf(report)) terminal.line(text)
       terminal.line(`${'report'.padEnd(14)}${reportPath}`)
+      const { keep } = options
+      if (keep !== undefined) {
+        const run = join(keep, 'run.json')
+        terminal.line(`${'kept'.padEnd(14)}${keep}; try \`gensyn-node generate --run ${run}\``)
+      }
       const failure = failureOf(report)
       if (failure !== null) throw new Error(failure)
     })

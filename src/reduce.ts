@@ -17,6 +17,7 @@ interface Replica {
 interface Reduction {
   /** All replicas of the stage, in the order in which their sums are added. */
   readonly holders: readonly Replica[]
+  /** Of this member, which need not be one of them: one that learns the stage wants the totals alone. */
   readonly own: number
   readonly sums: Float32Array
   /** Filled. */

@@ -3,7 +3,7 @@ import type { Change } from '../protocols/agreement.ts'
 import type { Ballot, Member, Roster } from '../protocols/membership.ts'
 
 /** The roster of a run that nobody has joined but its founder. */
-export function foundingRoster(founder: Omit<Member, 'id' | 'stage'>): Roster {
+export function foundingRoster(founder: Omit<Member, 'id' | 'stage' | 'ready'>): Roster {
   return {
     epoch: 0,
     since: 0,
@@ -13,7 +13,7 @@ export function foundingRoster(founder: Omit<Member, 'id' | 'stage'>): Roster {
     coordinator: 0,
     ballot: { round: 0, id: 0 },
     nextId: 1,
-    members: [{ ...founder, id: 0, stage: null }],
+    members: [{ ...founder, id: 0, stage: null, ready: true }],
   }
 }
 
@@ -32,7 +32,12 @@ export function memberById(roster: Roster, id: number): Member | undefined {
 
 /** In the order of the roster: the order in which their sums are added. */
 export function holdersOf(roster: Roster, stage: number): Member[] {
-  return roster.members.filter((member) => member.stage === stage)
+  return roster.members.filter((member) => member.stage === stage && member.ready)
+}
+
+/** Members that will hold the stage once they have its state. */
+export function learnersOf(roster: Roster, stage: number): Member[] {
+  return roster.members.filter((member) => member.stage === stage && !member.ready)
 }
 
 export function sparesOf(roster: Roster): Member[] {
@@ -41,7 +46,7 @@ export function sparesOf(roster: Roster): Member[] {
 
 /** The stages of 0..bodyStages without a holder, in ascending order. */
 export function emptyStages(roster: Roster, bodyStages: number): number[] {
-  const held = new Set(roster.members.map(({ stage }) => stage))
+  const held = new Set(roster.members.map(({ stage, ready }) => (ready ? stage : null)))
   const stages = Array.from({ length: bodyStages + 1 }, (_, stage) => stage)
   return stages.filter((stage) => !held.has(stage))
 }
@@ -71,20 +76,21 @@ export function applyChange(roster: Roster, change: Change): Roster {
     }
     case 'members': {
       const leaving = new Set(change.leave)
-      const assigned = new Map(change.assign.map(({ id, stage }) => [id, stage]))
+      const assigned = new Map(change.assign.map((assignment) => [assignment.id, assignment]))
       const staying = roster.members.filter(({ id }) => !leaving.has(id))
       const joining = change.join.map((newcomer, i) => ({
         ...newcomer,
         id: roster.nextId + i,
         stage: null,
+        ready: true,
       }))
       return {
         ...next,
         since: change.restart ? next.epoch : roster.since,
         nextId: roster.nextId + joining.length,
         members: [...staying, ...joining].map((member) => {
-          const stage = assigned.get(member.id)
-          return stage === undefined ? member : { ...member, stage }
+          const assignment = assigned.get(member.id)
+          return assignment === undefined ? member : { ...member, ...assignment }
         }),
       }
     }

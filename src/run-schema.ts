@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { WIRE_DTYPES } from '../protocols/codec.ts'
 import { KEEPS } from '../stages/keep.ts'
+import { NO_SCALING, ROPE_TYPES } from '../stages/rope.ts'
 import { RECOVERY_NAMES } from './recovery/index.ts'
 import { SCHEDULES, type ScheduleName } from './schedule.ts'
 
@@ -30,6 +31,34 @@ const upTo = (max: number) => z.int().min(1).max(max)
 const positive = z.number().positive()
 const rate = z.number().min(0).lt(1)
 
+const ropeScaling = group('How rotary embedding is stretched for long contexts.', {
+  type: setting(
+    z.enum(ROPE_TYPES),
+    NO_SCALING.type,
+    '',
+    "none; linear, every wave; llama3, the long ones: Hugging Face's rope_scaling.",
+  ),
+  factor: setting(positive, NO_SCALING.factor, '', 'By which waves are stretched.'),
+  lowFrequencyFactor: setting(
+    positive,
+    NO_SCALING.lowFrequencyFactor,
+    'waves',
+    'llama3: what fits fewer times into the original context is stretched in full.',
+  ),
+  highFrequencyFactor: setting(
+    positive,
+    NO_SCALING.highFrequencyFactor,
+    'waves',
+    'llama3: what fits more often into the original context is left alone.',
+  ),
+  originalContext: setting(
+    upTo(1 << 24),
+    NO_SCALING.originalContext,
+    'tokens',
+    'llama3: the context that the frequencies were meant for.',
+  ),
+})
+
 const model = group('The Llama that is trained.', {
   vocabSize: setting(
     z
@@ -38,7 +67,7 @@ const model = group('The Llama that is trained.', {
       .max(1 << 20),
     256,
     'tokens',
-    'Size of the vocabulary. Tokens are bytes: more than 256 leaves rows unused.',
+    'Size of the vocabulary: at least that of the tokenizer, which is 256 for bytes. More leaves rows unused.',
   ),
   hiddenSize: setting(upTo(1 << 16), 128, 'elements', 'Width of the activations between layers.'),
   intermediateSize: setting(upTo(1 << 18), 344, 'elements', 'Width inside the SwiGLU block.'),
@@ -50,8 +79,24 @@ const model = group('The Llama that is trained.', {
     'heads',
     'Key and value heads: equal to heads, or a divisor for grouped-query attention.',
   ),
+  headSize: setting(
+    z
+      .int()
+      .min(0)
+      .max(1 << 12),
+    0,
+    'elements',
+    'Width of one head; 0 splits the hidden size evenly.',
+  ),
   ropeTheta: setting(positive, 10_000, '', 'Base of the rotary position embedding.'),
+  ropeScaling: ropeScaling.prefault({}),
   rmsNormEps: setting(positive, 1e-5, '', 'Added to the mean square in every RMS norm.'),
+  tiedEmbeddings: setting(
+    z.boolean(),
+    false,
+    '',
+    "The head reads the embedding's table instead of one of its own.",
+  ),
 })
 
 const microbatch = group('The unit that travels through the pipeline.', {
@@ -97,24 +142,42 @@ const data = group(
   {
     source: z
       .string()
-      .regex(/^(package|file):.+$/, 'allowed are package:NAME and file:PATH')
+      .regex(
+        /^(package|file|prepared):.+$/,
+        'allowed are package:NAME, file:PATH and prepared:FOLDER',
+      )
       .meta({
         unit: '',
-        description: 'package:NAME, a bundled corpus, or file:PATH, relative to the manifest.',
+        description:
+          'package:NAME, a bundled corpus; file:PATH, a text, or prepared:FOLDER, a dataset, both relative to the ' +
+          'manifest.',
       }),
     sha256: z
       .string()
       .regex(/^[0-9a-f]{64}$/, 'a SHA-256 has 64 digits 0-9a-f')
-      .meta({ unit: 'hex', description: 'Digest of the text.' }),
+      .meta({
+        unit: 'hex',
+        description: 'Digest of the text; of a dataset, that of its dataset.json.',
+      }),
     bytes: z.int().min(1).meta({ unit: 'bytes', description: 'Length of the text.' }),
     heldOut: setting(
       z.number().positive().lt(1),
       0.05,
       'fraction',
-      'Share of the text, at its end, that is never trained on but measures the loss.',
+      'Share that is never trained on but measures the loss: the end of a text, or documents of a dataset, as prepared.',
     ),
   },
 )
+
+const initial = z
+  .strictObject({
+    path: z.string().min(1),
+    tensors: z.record(
+      z.string(),
+      z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 has 64 digits 0-9a-f'),
+    ),
+  })
+  .nullable()
 
 const evaluation = group('The loss on held-out text.', {
   everySteps: setting(z.int().min(1), 25, 'steps', 'Between two evaluations.'),
@@ -188,19 +251,31 @@ export const runSchema = z
     model: model.prefault({}),
     microbatch: microbatch.prefault({}),
     optimizer: optimizer.prefault({}),
+    initial: initial.default(null).meta({
+      unit: '',
+      description:
+        'What the weights start from: null, the seed; or the folder of a checkpoint, relative to the manifest, with the ' +
+        'SHA-256 of each tensor (over dtype, shape and bytes).',
+    }),
     data,
     evaluation: evaluation.prefault({}),
     recovery: recovery.prefault({}),
   })
   .superRefine(({ stages, model }, context) => {
-    const { layers, heads, keyValueHeads, hiddenSize } = model
+    const { layers, heads, keyValueHeads, hiddenSize, headSize, ropeScaling } = model
     const refuse = (name: keyof typeof model, message: string) =>
       context.addIssue({ code: 'custom', path: ['model', name], message })
     if (layers % stages !== 0) {
       const near = Math.max(1, Math.round(layers / stages)) * stages
       refuse('layers', `${layers} do not divide evenly among ${stages} stages; ${near} would`)
     }
-    if (hiddenSize % heads !== 0 || (hiddenSize / heads) % 2 !== 0) {
+    if (headSize > 0 && headSize % 2 !== 0) {
+      refuse('headSize', `${headSize} is odd; rotary embedding needs an even number`)
+    }
+    if (ropeScaling.lowFrequencyFactor >= ropeScaling.highFrequencyFactor) {
+      refuse('ropeScaling', 'lowFrequencyFactor must be below highFrequencyFactor')
+    }
+    if (headSize === 0 && (hiddenSize % heads !== 0 || (hiddenSize / heads) % 2 !== 0)) {
       refuse(
         'heads',
         `${heads} heads split a hidden size of ${hiddenSize} into ${hiddenSize / heads} each; ` +
@@ -218,7 +293,7 @@ export type Run = z.output<typeof runSchema>
 export interface SettingInfo {
   /** Where it stands in the manifest: `model.layers`. */
   readonly path: string
-  readonly type: 'integer' | 'number' | 'string' | 'array'
+  readonly type: 'integer' | 'number' | 'string' | 'array' | 'boolean'
   readonly unit: string
   readonly description: string
   /** Undefined for what has none. */

@@ -1,6 +1,6 @@
 /** The manifest of a run, run.json: every setting that decides what is trained. Its digest names the run. */
 import { createHash } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import type { StageConfig } from '../stages/model.ts'
 import { createFile, replaceFile } from './atomic-file.ts'
 import { InputError, systemCode } from './errors.ts'
@@ -91,14 +91,21 @@ function readJson(path: string): unknown {
   }
 }
 
+/** @throws InputError if the file exists */
+export function checkFree(path: string): void {
+  if (existsSync(path)) throw taken(path)
+}
+
+function taken(path: string): InputError {
+  return new InputError(`${path} exists. Choose another --out, or replace it with --force.`)
+}
+
 /** @throws InputError if the file exists and `force` is not set */
 export function writeRun(path: string, run: Run, { force }: { force: boolean }): void {
   const text = `${JSON.stringify(run, null, 2)}\n`
   try {
     if (force) replaceFile(path, text)
-    else if (!createFile(path, text)) {
-      throw new InputError(`${path} exists. Choose another --out, or replace it with --force.`)
-    }
+    else if (!createFile(path, text)) throw taken(path)
   } catch (error) {
     const code = systemCode(error)
     if (error instanceof InputError || code === undefined) throw error

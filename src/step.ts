@@ -17,7 +17,7 @@ import {
 import type { Journal } from './journal.ts'
 import { planJourneys, replan } from './journeys.ts'
 import { JOURNEY_ATTEMPTS, STRAGGLER_FACTOR, TIMEOUTS } from './limits.ts'
-import { holdersOf, memberById } from './roster.ts'
+import { holdersOf, learnersOf, memberById } from './roster.ts'
 import type { Run } from './run.ts'
 import type { Swarm } from './swarm.ts'
 
@@ -129,17 +129,23 @@ export class Step {
   /** Replicas' sums become one; every holder knows its stage's norm. */
   async #reduce(prepared: ReadonlyMap<Member, PrepareAnswer>): Promise<Gradients> {
     const version = this.#version
-    const norms = await Promise.all(
-      [...prepared.keys()].map(async ({ stage, peer }) => {
-        const holders = holdersOf(this.#swarm.roster, stage!).map((holder) => ({
-          id: holder.id,
-          counted: prepared.get(holder)?.counted.length ?? 0,
-        }))
-        const question = { ...this.#fence, version, holders }
-        const { norm } = await this.#swarm.ask(peer, reduce, question, TIMEOUTS.reduceMs)
-        return { stage: stage!, norm }
-      }),
-    )
+    const { roster } = this.#swarm
+    const add = async ({ stage, peer }: Member) => {
+      const holders = holdersOf(roster, stage!).map((holder) => ({
+        id: holder.id,
+        counted: prepared.get(holder)?.counted.length ?? 0,
+      }))
+      const shared = holders.length > 1 || learnersOf(roster, stage!).length > 0
+      const question = { ...this.#fence, version, shared, holders }
+      const { norm } = await this.#swarm.ask(peer, reduce, question, TIMEOUTS.reduceMs)
+      return { stage: stage!, norm }
+    }
+    // One that learns and does not get the total cannot carry the commit out, and is lost by that.
+    const learners = roster.members.filter(({ stage, ready }) => stage !== null && !ready)
+    const [norms] = await Promise.all([
+      Promise.all([...prepared.keys()].map(add)),
+      Promise.allSettled(learners.map(add)),
+    ])
     const answers = [...prepared]
     for (const [{ id }, { counted, busySeconds }] of answers) {
       this.#swarm.speeds.note(id, counted.length, busySeconds)
@@ -179,7 +185,7 @@ export class Step {
   async #mend(error: ProtocolError): Promise<void> {
     const lost = await this.#swarm.losses()
     if (this.#failure !== null) throw this.#failure
-    const losing = lost.filter(({ stage }) => stage !== null)
+    const losing = lost.filter(({ stage, ready }) => stage !== null && ready)
     if (losing.length === 0 && this.#stuck.size === 0) throw error
     const speedOf = (id: number) => this.#swarm.speeds.of(id)
     if (losing.length > 0) {

@@ -2,21 +2,21 @@
  * The coordinator's hold on the swarm: the roster, who is suspected, who waits to be let in or out, and the questions
  * that go to holders. It knows nothing of what a step means; `step.ts` and `train.ts` do.
  */
-import type { Change } from '../protocols/agreement.ts'
-import { JOINS_MAX } from '../protocols/agreement.ts'
+import { type Assignment, type Change, JOINS_MAX } from '../protocols/agreement.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Member as Entry, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { ask, type Procedure } from '../protocols/procedure.ts'
-import { hold, type ReportQuestion } from '../protocols/step.ts'
+import { hold, type LearntQuestion, type ReportQuestion } from '../protocols/step.ts'
 import { type AgreementOptions, choose, type Proposal } from './agreement.ts'
 import { deviating } from './digests.ts'
 import { installAll, spread } from './install.ts'
+import { Learners } from './learners.ts'
 import { HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
-import { type Match, place, planFor } from './placement.ts'
+import { isLearnt, type Match, place, planFor, type Situation } from './placement.ts'
 import { emptyStages, holdersOf, memberById, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
 import { Speeds } from './speeds.ts'
@@ -40,7 +40,7 @@ export class HandedOver extends Error {
   override readonly name = 'HandedOver'
 }
 
-type Newcomer = Omit<Entry, 'id' | 'stage'>
+type Newcomer = Omit<Entry, 'id' | 'stage' | 'ready'>
 
 export class Swarm implements Coordination {
   readonly speeds = new Speeds()
@@ -55,14 +55,16 @@ export class Swarm implements Coordination {
   readonly #wishes = new Map<PeerId, number | null>()
   readonly #liveness: Liveness
   readonly #lost = new Map<number, string>()
+  /** Members that a change is being carried out by: rejects for one that is lost meanwhile. */
+  readonly #carrying = new Map<number, PromiseWithResolvers<never>>()
   /** Members that want to go, by id. */
   readonly #leaving = new Map<number, Leaving>()
+  /** Members that are to be replicas. */
+  readonly #learners: Learners
   /** How often a member did not take a stage that it was asked to take. */
   readonly #holdFailures = new Map<number, number>()
   /** Stages whose last holder was lost, with when. */
   readonly #lostAt = new Map<number, number>()
-  /** Stages that had a holder under this coordinator. */
-  readonly #everHeld = new Set<number>()
   /** Aborts when a holder is lost: what is being asked of the swarm then must be looked at again. */
   #round = new AbortController()
   /** The step in hand was given up: its sums must be emptied. */
@@ -76,17 +78,24 @@ export class Swarm implements Coordination {
     this.#agreement = member.agreement(this.#stopping.signal)
     const { network } = this.#agreement
     this.#wishes.set(network.self, wish)
-    for (const { stage } of this.roster.members) if (stage !== null) this.#everHeld.add(stage)
     this.#liveness = new Liveness({
       ...this.#agreement,
       roster: () => this.roster,
       lose: (peer, reason) => this.lose(peer, reason),
+    })
+    this.#learners = new Learners({
+      ...this.#agreement,
+      roster: () => this.roster,
+      failed: (id, peer, reason) => this.#failedToHold(id, peer, reason),
+      changed: () => this.#changed.resolve(),
     })
     member.coordinate(this)
   }
 
   /** Before anything else: a member that has not heard of this coordinator would refuse what it asks. */
   async begin(): Promise<void> {
+    const { journal } = this.#agreement
+    journal.write({ type: 'roster', roster: this.roster, reason: 'this peer coordinates' })
     for (const { member, failure } of await spread(this.#agreement, this.roster)) {
       this.lose(member.peer, `it does not know epoch ${this.roster.epoch}: ${failure!.message}`)
     }
@@ -106,8 +115,9 @@ export class Swarm implements Coordination {
     return { run: this.#agreement.runId, epoch: since, step: committed + 1 }
   }
 
+  /** Those that have a part in steps. */
   get holders(): Entry[] {
-    return this.roster.members.filter(({ stage }) => stage !== null)
+    return this.roster.members.filter(({ stage, ready }) => stage !== null && ready)
   }
 
   get signal(): AbortSignal {
@@ -120,7 +130,8 @@ export class Swarm implements Coordination {
     this.#onReport = onReport
     // What happened before counts, too.
     for (const id of this.#lost.keys()) {
-      if (memberById(this.roster, id)?.stage != null) this.interrupt('a holder was lost')
+      const member = memberById(this.roster, id)
+      if (member?.ready && member.stage !== null) this.interrupt('a holder was lost')
     }
   }
 
@@ -209,21 +220,22 @@ export class Swarm implements Coordination {
         await this.#changeMembers({ restart: this.#stale, reason: 'members changed' })
         continue
       }
-      const placement = place({
-        roster: this.roster,
-        bodyStages: this.#run.stages,
-        spares: this.#run.spares,
-        wishes: this.#wishes,
-        leaving: new Set(this.#leaving.keys()),
-        speedOf: (id) => this.speeds.of(id),
-      })
-      const { matches, release } = placement
-      if (matches.length > 0) {
-        await this.#fill(matches)
+      const moved = this.#learners.advance()
+      if (moved.length > 0) {
+        await this.#changeMembers({ assign: moved, restart: false, reason: 'replicas get on' })
+        continue
+      }
+      const { matches, release } = place(this.#situation)
+      // A stage that others hold is learnt while they go on; before the first step there is nothing to learn.
+      const learnt = matches.filter(({ stage }) => this.#canBeLearnt(stage))
+      for (const { stage, member } of learnt) void this.#learners.start(stage, member)
+      const filled = matches.filter((match) => !learnt.includes(match))
+      if (filled.length > 0) {
+        await this.#fill(filled)
         continue
       }
       if (release !== null) {
-        const assign = [{ id: release.id, stage: null }]
+        const assign = [{ id: release.id, stage: null, ready: true }]
         await this.#changeMembers({ assign, restart: false, reason: 'a stage needs a holder more' })
         continue
       }
@@ -305,13 +317,23 @@ export class Swarm implements Coordination {
     this.#lost.set(id, reason)
     const { journal, clock } = this.#agreement
     journal.write({ type: 'lost', lost: peer, stage, reason })
-    if (stage !== null) {
+    this.#carrying.get(id)?.reject(new ProtocolError('PEER_LOST', `${peer} is lost: ${reason}`))
+    if (stage !== null && member.ready) {
       const left = holdersOf(this.roster, stage).filter((holder) => !this.#lost.has(holder.id))
       if (left.length === 0) this.#lostAt.set(stage, clock.now())
-      // A lost spare disturbs no step; the roster is renewed at the next one.
+      // A lost spare, or one that learns, disturbs no step; the roster is renewed at the next one.
       this.interrupt(`stage ${stage} lost ${peer}`)
     }
     this.#changed.resolve()
+  }
+
+  #lossOf(id: number): Promise<never> {
+    const loss = this.#carrying.get(id) ?? Promise.withResolvers<never>()
+    this.#carrying.set(id, loss)
+    loss.promise.catch(() => {})
+    const reason = this.#lost.get(id)
+    if (reason !== undefined) loss.reject(new ProtocolError('PEER_LOST', reason))
+    return loss.promise
   }
 
   /** A process that bears the name of a member: either that one is gone, or there are two with one key. */
@@ -335,7 +357,7 @@ export class Swarm implements Coordination {
   async #changeMembers(more: {
     readonly restart: boolean
     readonly reason: string
-    readonly assign?: readonly { id: number; stage: number | null }[]
+    readonly assign?: readonly Assignment[]
     readonly leave?: readonly number[]
   }): Promise<void> {
     const { reason, restart, assign = [], leave = [] } = more
@@ -361,7 +383,9 @@ export class Swarm implements Coordination {
       for (const id of change.leave) this.#forget(id)
       journal.write({ type: 'roster', roster: after, reason: change.reason })
     }
-    const installed = await installAll(this.#agreement, before, after, change)
+    const lost = ({ id }: Entry) => this.#lossOf(id)
+    const installed = await installAll(this.#agreement, before, after, change, lost)
+    this.#carrying.clear()
     for (const { member, failure } of installed) {
       if (failure === null) this.#liveness.heard(member.peer)
       else if (member.peer === network.self) throw failure
@@ -374,6 +398,7 @@ export class Swarm implements Coordination {
     this.#lost.delete(id)
     this.#holdFailures.delete(id)
     this.speeds.forget(id)
+    this.#learners.forget(id)
     this.#leaving.get(id)?.gone.resolve()
     this.#leaving.delete(id)
   }
@@ -383,7 +408,7 @@ export class Swarm implements Coordination {
     const held = await Promise.all(matches.map((match) => this.#give(match)))
     const assign = matches
       .filter((_, i) => held[i])
-      .map(({ stage, member }) => ({ id: member.id, stage }))
+      .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
     if (assign.length > 0) {
       return this.#changeMembers({ assign, restart: false, reason: 'stages were filled' })
     }
@@ -396,25 +421,23 @@ export class Swarm implements Coordination {
     const { clock, journal, runId, network } = this.#agreement
     const { peer, id } = member
     const { committed, loss, epoch } = this.roster
-    const replica = holdersOf(this.roster, stage).length > 0
     const plan = planFor(this.#run, this.roster, stage)
     const { strategy, donors } = plan
     const lostAt = this.#lostAt.get(stage)
     try {
       const question = { run: runId, epoch, step: committed, stage, strategy, donors }
       const answer = await this.ask(peer, hold, question, TIMEOUTS.holdMs)
-      const lost = lostAt !== undefined || this.#everHeld.has(stage) || committed > 0
+      const lost = lostAt !== undefined || committed > 0
       journal.write({
         type: 'held',
         stage,
         by: peer,
-        cause: replica ? 'replica' : lost ? 'lost' : 'empty',
+        cause: lost ? 'lost' : 'empty',
         ...plan,
         ...answer,
         secondsSinceLoss: lostAt === undefined ? null : (clock.now() - lostAt) / 1000,
         lossBefore: loss,
       })
-      this.#everHeld.add(stage)
       this.#lostAt.delete(stage)
       return true
     } catch (error) {
@@ -443,7 +466,8 @@ export class Swarm implements Coordination {
     const free = [...this.#leaving].flatMap(([id, { patient }]) => {
       const stage = memberById(this.roster, id)?.stage ?? null
       const needed = stage !== null && this.#staying(holdersOf(this.roster, stage)).length === 0
-      return needed && patient ? [] : [id]
+      const waits = patient || (stage !== null && isLearnt(this.#situation, stage))
+      return needed && waits ? [] : [id]
     })
     const others = free.filter((id) => id !== this.ownId)
     if (others.length > 0) {
@@ -453,6 +477,33 @@ export class Swarm implements Coordination {
     if (!free.includes(this.ownId)) return false
     await this.#handOver()
     throw new HandedOver('this peer has left, and another coordinates')
+  }
+
+  get #situation(): Situation {
+    return {
+      roster: this.roster,
+      bodyStages: this.#run.stages,
+      spares: this.#run.spares,
+      wishes: this.#wishes,
+      learning: this.#learners.stages,
+      leaving: new Set(this.#leaving.keys()),
+      speedOf: (id) => this.speeds.of(id),
+    }
+  }
+
+  #canBeLearnt(stage: number): boolean {
+    return this.roster.committed > 0 && holdersOf(this.roster, stage).length > 0
+  }
+
+  learnt(from: PeerId, facts: LearntQuestion): void {
+    this.#learners.learnt(from, facts)
+  }
+
+  /** One that fails too often is lost. */
+  #failedToHold(id: number, peer: PeerId, reason: string): void {
+    const failures = (this.#holdFailures.get(id) ?? 0) + 1
+    this.#holdFailures.set(id, failures)
+    if (failures >= HOLD_ATTEMPTS) this.lose(peer, reason)
   }
 
   #staying(members: readonly Entry[]): Entry[] {

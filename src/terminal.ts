@@ -4,6 +4,8 @@ import { systemCode } from './errors.ts'
 export interface Terminal {
   /** A line for people; left out with --json. */
   readonly line: (text: string) => void
+  /** Text as it comes, without a new line after it; left out with --json. */
+  readonly text: (text: string) => void
   /** An object for programs; left out without --json. */
   readonly event: (event: object) => void
   /** Says what ended the command: to stderr, or as an event of type `error`. */
@@ -19,8 +21,9 @@ export interface TerminalOptions {
 }
 
 export function createTerminal({ json, ...streams }: TerminalOptions): Terminal {
-  const print = printer(streams.stream ?? process.stdout)
-  const complain = printer(streams.errorStream ?? process.stderr)
+  const write = writer(streams.stream ?? process.stdout)
+  const print = (line: string) => write(`${line}\n`)
+  const complain = writer(streams.errorStream ?? process.stderr)
   const event = (event: object) => {
     if (json) print(JSON.stringify(event))
   }
@@ -28,24 +31,28 @@ export function createTerminal({ json, ...streams }: TerminalOptions): Terminal 
     line: (text) => {
       if (!json) print(visible(text))
     },
+    text: (text) => {
+      if (!json) write(visible(text))
+    },
     event,
     fail: (error) => {
       const { name, message } = error instanceof Error ? error : new Error(String(error))
       event({ type: 'error', name, message })
-      if (!json) complain(visible(`gensyn-node: ${isMistake(error) ? error.stack : message}`))
+      if (!json)
+        complain(`${visible(`gensyn-node: ${isMistake(error) ? error.stack : message}`)}\n`)
     },
   }
 }
 
-/** Writes lines for as long as someone reads: `gensyn-node demo | head` must not end the demo with an error. */
-function printer(stream: NodeJS.WritableStream): (line: string) => void {
+/** Writes for as long as someone reads: `gensyn-node demo | head` must not end the demo with an error. */
+function writer(stream: NodeJS.WritableStream): (text: string) => void {
   let closed = false
   stream.on('error', (error) => {
     if (systemCode(error) !== 'EPIPE') throw error
     closed = true
   })
-  return (line) => {
-    if (!closed) stream.write(`${line}\n`)
+  return (text) => {
+    if (!closed) stream.write(text)
   }
 }
 

@@ -91,6 +91,8 @@ export class RunView {
       case 'notice':
         return [`  ${entry.message}`]
       case 'finished':
+        if (entry.left)
+          return [`  left after ${entry.committed} steps, with its part in other hands`]
         return [
           entry.failure === null
             ? `  done: ${entry.committed} steps`

@@ -2,12 +2,13 @@
 import { ProtocolError } from '../protocols/errors.ts'
 import type { MicrobatchHeader } from '../protocols/microbatch.ts'
 import type { AnyStage, BodyStage, EndsStage, Kept } from '../stages/stage.ts'
+import type { Tokens } from './data/prepared-corpus.ts'
 import type { Work } from './inbox.ts'
 
-/** The tokens of every microbatch, as pure functions: nothing to lose in a crash. */
+/** The tokens of every microbatch, as pure functions: nothing to lose in a crash. What is not here yet takes its time. */
 export interface Data {
-  training(step: number, index: number): { tokens: Int32Array; targets: Int32Array }
-  heldOut(index: number): { tokens: Int32Array; targets: Int32Array }
+  training(step: number, index: number): Tokens | Promise<Tokens>
+  heldOut(index: number): Tokens | Promise<Tokens>
 }
 
 /** The microbatches of a step whose gradients are in this stage's sums. Each is there once. */
@@ -77,8 +78,9 @@ function bodyWorker(stage: BodyStage, inFlight: Map<number, InFlight>): Worker {
 function endsWorker(stage: EndsStage, data: Data): Worker {
   return async ({ header, tensor }, { counted, turned }) => {
     const { index, step, route, purpose, direction } = header
-    const { tokens, targets } =
-      purpose === 'train' ? data.training(step, index) : data.heldOut(index)
+    const { tokens, targets } = await (purpose === 'train'
+      ? data.training(step, index)
+      : data.heldOut(index))
     if (tensor === null) {
       const embedded = await stage.embed(tokens)
       return { onward: { header: moved(header, 'forward', 0), tensor: embedded } }

@@ -1,5 +1,5 @@
 /** Reverse-mode differentiation: builds the gradient of a graph in that same graph. */
-import type { Graph, Node, Value } from './graph.ts'
+import { type Graph, type Node, type Value, varyingWith } from './graph.ts'
 import type { Operands, Operator } from './ops/operator.ts'
 import { operators } from './ops.ts'
 import { recompute, runs } from './recompute.ts'
@@ -22,8 +22,8 @@ export function gradients(
   targets: readonly Value[],
   sums: ReadonlyMap<Value, Value> = new Map(),
 ): Value[] {
-  const varying = dependents(graph, targets)
-  const path = graph.nodes.filter((node) => node.outputs.some((output) => varying.has(output)))
+  const varying = varyingWith(graph.nodes, new Set(targets))
+  const path = graph.nodes.filter(({ outputs }) => outputs.some((output) => varying.has(output)))
   const known = new Map(sums)
   for (const { value, gradient } of incoming) accumulate(graph, known, value, gradient)
   let before: readonly Value[] = []
@@ -67,16 +67,6 @@ function walk(
       accumulate(graph, known, input, sumTo(graph, gradient, input.shape), fresh)
     }
   }
-}
-
-/** The targets and all values computed from them. */
-function dependents(graph: Graph, targets: readonly Value[]): Set<Value> {
-  const varying = new Set<Value>(targets)
-  for (const node of graph.nodes) {
-    if (!node.inputs.some((input) => varying.has(input))) continue
-    for (const output of node.outputs) varying.add(output)
-  }
-  return varying
 }
 
 function applyRule(

@@ -1,4 +1,5 @@
 /** A graph of ONNX operators with static shapes, checked as it is built. */
+import type { Operator } from './ops/operator.ts'
 import { type Op, operators } from './ops.ts'
 import { type DType, ShapeError, show, type Type } from './shape.ts'
 
@@ -24,10 +25,17 @@ export interface Node {
   readonly segment: Segment | undefined
 }
 
+/**
+ * Adds the nodes that compute one value from the anchors, which all of their large values depend on.
+ * @param again whether it is the second time, for the gradient. ONNX Runtime has a value take over the memory of a dead
+ *   one of the same shape, and keeps that memory until then: large values need another shape the second time.
+ */
+export type Build = (anchors: readonly Value[], again: boolean) => Value
+
 /** Nodes that follow each other, whose values are not kept for the gradient but computed again when that arrives. */
 export interface Segment {
-  /** Values from outside that the nodes read and that all of their large values depend on. */
   readonly anchors: readonly Value[]
+  readonly build: Build
 }
 
 export interface Output {
@@ -36,6 +44,9 @@ export interface Output {
   /** The input whose memory this output is written to (aliasing.ts says when that is allowed). */
   readonly inPlaceOf: Value | undefined
 }
+
+/** Constants of more elements than this are made once anyway, and long to compare. */
+const TABLE = 1024
 
 export class Graph {
   /** In the order they were added, which is topological. */
@@ -64,10 +75,11 @@ export class Graph {
     this.outputs.push({ name, value, inPlaceOf })
   }
 
-  /** Equal constants become one. */
+  /** Equal constants become one, unless they are tables. */
   constant(shape: readonly number[], data: ConstantData): Value {
     const dtype = dtypeOf(data)
-    const key = `${dtype}[${shape}]${data.join()}`
+    const content = data.length > TABLE ? `table ${this.constants.length}` : data.join()
+    const key = `${dtype}[${shape}]${content}`
     const known = this.#constantsByContent.get(key)
     if (known !== undefined) return known
     const name = `constant_${this.constants.length}`
@@ -116,10 +128,10 @@ export class Graph {
   }
 
   /** Makes the nodes that `build` adds a segment; there are none within another. */
-  recomputed<T>(anchors: readonly Value[], build: () => T): T {
-    this.#segment = { anchors }
+  recomputed(anchors: readonly Value[], build: Build): Value {
+    this.#segment = { anchors, build }
     try {
-      return build()
+      return build(anchors, false)
     } finally {
       this.#segment = undefined
     }
@@ -134,6 +146,16 @@ export class Graph {
       throw new ShapeError(`${name}: ${op} of ${shapes}: ${error.message}`)
     }
   }
+}
+
+/** Adds to `values` all that the nodes compute from them, but for what depends on their shapes alone. */
+export function varyingWith(nodes: readonly Node[], values: Set<Value>): Set<Value> {
+  for (const node of nodes) {
+    const { shapesOnly }: Operator = operators[node.op]
+    if (shapesOnly || !node.inputs.some((input) => values.has(input))) continue
+    for (const output of node.outputs) values.add(output)
+  }
+  return values
 }
 
 /** The nodes that an output depends on, in order. Gradient rules build more than is asked for; the rest is dead. */

@@ -64,7 +64,10 @@ export function cut(graph: Graph, values: readonly Value[]): Graph {
   for (const [i, value] of values.entries()) {
     copies.set(value, result.float(`${KEPT}${i}`, value.shape))
   }
-  const copyOf = (value: Value) => copies.get(value) ?? result.constant(value.shape, value.data!)
+  for (const value of graph.constants) {
+    copies.set(value, result.constant(value.shape, value.data!))
+  }
+  const copyOf = (value: Value) => copies.get(value)!
   for (const { op, inputs, outputs, attributes } of needed(graph, new Set(values))) {
     const made = result.addAll(op, inputs.map(copyOf), attributes)
     for (const [i, output] of outputs.entries()) {

@@ -5,6 +5,7 @@
 import { attention, type Positions } from './attention.ts'
 import { type Context, project } from './context.ts'
 import type { Graph, Value } from './graph.ts'
+import { EMBEDDING, headName } from './parameters.ts'
 
 const LAST = -1
 
@@ -18,14 +19,14 @@ export function layer(context: Context, positions: Positions, x: Value): Value {
   )
 }
 
-function rmsNorm({ graph, model, weight }: Context, x: Value, name: string): Value {
+export function rmsNorm({ graph, model, weight }: Context, x: Value, name: string): Value {
   return graph.add('SimplifiedLayerNormalization', [x, weight(name)], {
     axis: LAST,
     epsilon: model.rmsNormEps,
   })
 }
 
-function swiglu(context: Context, x: Value, residual: Value): Value {
+export function swiglu(context: Context, x: Value, residual: Value): Value {
   const { graph } = context
   const gate = graph.add('QuickGelu', [project(context, x, 'mlp.gate_proj.weight')], { alpha: 1 })
   const gated = graph.add('Mul', [gate, project(context, x, 'mlp.up_proj.weight')])
@@ -34,12 +35,12 @@ function swiglu(context: Context, x: Value, residual: Value): Value {
 
 /** Rows of the embedding table: tokens [N] -> [N, hidden]. */
 export function embed({ graph, weight }: Context, tokens: Value): Value {
-  return graph.add('Gather', [weight('model.embed_tokens.weight'), tokens])
+  return graph.add('Gather', [weight(EMBEDDING), tokens])
 }
 
 /** [N, hidden] -> logits [N, vocabulary]. */
 export function head(context: Context, x: Value): Value {
-  return project(context, rmsNorm(context, x, 'model.norm.weight'), 'lm_head.weight')
+  return project(context, rmsNorm(context, x, 'model.norm.weight'), headName(context.model))
 }
 
 export interface CrossEntropy {

@@ -1,6 +1,7 @@
 /** The shape of a model and of the microbatches it sees, and how its layers are dealt out to stages. */
 
 import type { Keep } from './keep.ts'
+import type { RopeScaling } from './rope.ts'
 
 /** A Llama, in the words of Hugging Face's config.json. */
 export interface ModelConfig {
@@ -11,8 +12,18 @@ export interface ModelConfig {
   readonly heads: number
   /** Equal to `heads` for multi-head attention, a divisor of it for grouped-query attention. */
   readonly keyValueHeads: number
+  /** Of one head; left out or 0, the hidden size is split evenly among the heads. */
+  readonly headSize?: number
   readonly ropeTheta: number
+  /** Left out, there is none. */
+  readonly ropeScaling?: RopeScaling
   readonly rmsNormEps: number
+  /** The head reads the embedding's table instead of one of its own; default false. */
+  readonly tiedEmbeddings?: boolean
+}
+
+export function headSizeOf({ headSize, hiddenSize, heads }: ModelConfig): number {
+  return headSize || hiddenSize / heads
 }
 
 /** A microbatch: [batch, context] tokens. Graphs have static shapes, so this is fixed for a run. */
@@ -41,7 +52,10 @@ export interface StageConfig {
 }
 
 /** The layers (counted from 0) of body stage `stage` (counted from 1). Equal counts, since averaging needs equal shapes. */
-export function layersOfStage(config: StageConfig, stage: number): number[] {
+export function layersOfStage(
+  config: Pick<StageConfig, 'model' | 'bodyStages'>,
+  stage: number,
+): number[] {
   const each = config.model.layers / config.bodyStages
   if (!Number.isInteger(each)) {
     throw new RangeError(

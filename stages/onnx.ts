@@ -11,7 +11,7 @@ const IR_VERSION = 10
 const OPERATOR_SETS = { '': 23, 'com.microsoft': 1 }
 
 /** TensorProto.DataType */
-const DATA_TYPE: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7 }
+export const DATA_TYPE: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7 }
 /** AttributeProto.AttributeType */
 const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, ints: 7 }
 
@@ -67,14 +67,23 @@ function attributeFields(
   return Object.entries(attributes).map(([key, value]) => {
     const kind = operator.attributes?.[key]
     if (kind === undefined) throw new Error(`${name}: there is no attribute ${key}`)
-    const encoded = {
-      float: () => [float(2, value as number)],
-      int: () => [integer(3, value as number)],
-      string: () => [text(4, value as string)],
-      ints: () => (value as readonly number[]).map((item) => integer(8, item)),
-    }[kind]()
-    return message(5, [text(1, key), ...encoded, integer(20, ATTRIBUTE_TYPE[kind])])
+    return attributeField(key, kind, value)
   })
+}
+
+/** AttributeProto in a node. */
+export function attributeField(
+  key: string,
+  kind: keyof typeof ATTRIBUTE_TYPE,
+  value: Attributes[string],
+): Field {
+  const encoded = {
+    float: () => [float(2, value as number)],
+    int: () => [integer(3, value as number)],
+    string: () => [text(4, value as string)],
+    ints: () => (value as readonly number[]).map((item) => integer(8, item)),
+  }[kind]()
+  return message(5, [text(1, key), ...encoded, integer(20, ATTRIBUTE_TYPE[kind])])
 }
 
 /** ValueInfoProto of a tensor of static shape. */

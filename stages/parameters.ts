@@ -1,6 +1,6 @@
 /** The weights of a stage: names, shapes, their place in the flat buffer, and the values they start from. */
 
-import { layersOfStage, type ModelConfig, type StageConfig } from './model.ts'
+import { headSizeOf, layersOfStage, type ModelConfig, type StageConfig } from './model.ts'
 import type { Random } from './random.ts'
 import { sizeOf } from './shape.ts'
 import type { Parameter } from './stage.ts'
@@ -25,10 +25,13 @@ export interface Layout {
   readonly chunk: number
 }
 
+/** What the layout depends on. */
+type Partition = Pick<StageConfig, 'model' | 'bodyStages'>
+
 type Shapes = readonly (readonly [name: string, shape: readonly number[]])[]
 
 /** Equal for all body stages but for the layer numbers in the names. */
-export function layoutOf(config: StageConfig, stage: number): Layout {
+export function layoutOf(config: Partition, stage: number): Layout {
   const { model } = config
   const shapes =
     stage === ENDS
@@ -50,29 +53,44 @@ export function layoutOf(config: StageConfig, stage: number): Layout {
   return { parameters, length: chunks * chunk, chunk }
 }
 
-function endsShapes({ vocabSize, hiddenSize }: ModelConfig): Shapes {
-  return [
-    ['model.embed_tokens.weight', [vocabSize, hiddenSize]],
-    ['model.norm.weight', [hiddenSize]],
-    ['lm_head.weight', [vocabSize, hiddenSize]],
-  ]
+export const EMBEDDING = 'model.embed_tokens.weight'
+
+/** The name of the head's table: tied, it is the embedding's. */
+export function headName({ tiedEmbeddings }: ModelConfig): string {
+  return tiedEmbeddings ? EMBEDDING : 'lm_head.weight'
+}
+
+function endsShapes(model: ModelConfig): Shapes {
+  const { vocabSize, hiddenSize } = model
+  const tables = [...new Set([EMBEDDING, headName(model)])]
+  const [embedding, ...head] = tables.map((name) => [name, [vocabSize, hiddenSize]] as const)
+  return [embedding!, ['model.norm.weight', [hiddenSize]], ...head]
 }
 
 /** One layer, in Hugging Face's names and layout: [out, in]. */
 function layerShapes(model: ModelConfig): Shapes {
   const { hiddenSize, intermediateSize, heads, keyValueHeads } = model
-  const keyValueSize = (hiddenSize / heads) * keyValueHeads
+  const headSize = headSizeOf(model)
+  const [querySize, keyValueSize] = [headSize * heads, headSize * keyValueHeads]
   return [
     ['input_layernorm.weight', [hiddenSize]],
-    ['self_attn.q_proj.weight', [hiddenSize, hiddenSize]],
+    ['self_attn.q_proj.weight', [querySize, hiddenSize]],
     ['self_attn.k_proj.weight', [keyValueSize, hiddenSize]],
     ['self_attn.v_proj.weight', [keyValueSize, hiddenSize]],
-    ['self_attn.o_proj.weight', [hiddenSize, hiddenSize]],
+    ['self_attn.o_proj.weight', [hiddenSize, querySize]],
     ['post_attention_layernorm.weight', [hiddenSize]],
     ['mlp.gate_proj.weight', [intermediateSize, hiddenSize]],
     ['mlp.up_proj.weight', [intermediateSize, hiddenSize]],
     ['mlp.down_proj.weight', [hiddenSize, intermediateSize]],
   ]
+}
+
+/** All tensors of a model, in the order of its layers: embedding first, norm and head last. */
+export function modelTensors(model: ModelConfig): Pick<Parameter, 'name' | 'shape'>[] {
+  const whole = { model, bodyStages: 1 }
+  const [first, ...last] = layoutOf(whole, ENDS).parameters
+  const all = [first!, ...layoutOf(whole, 1).parameters, ...last]
+  return all.map(({ name, shape }) => ({ name, shape }))
 }
 
 /** The part of a flat buffer that holds one parameter: a view, not a copy. */

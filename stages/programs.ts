@@ -10,7 +10,7 @@ import { Graph, type Value } from './graph.ts'
 import { cut, KEPT, keptValues } from './keep.ts'
 import { crossEntropy, embed, head, layer } from './llama.ts'
 import type { StageConfig } from './model.ts'
-import { ENDS, layoutOf } from './parameters.ts'
+import { EMBEDDING, ENDS, headName, layoutOf } from './parameters.ts'
 
 /** Prefix of the input that holds a parameter's gradient sum. */
 export const SUM = 'sum.'
@@ -67,7 +67,7 @@ export function endsPrograms(
   sequences: number,
   limits: Limits,
 ): Programs<'embed' | 'embedBackward' | 'loss' | 'lossAndGradient'> {
-  const table = ['model.embed_tokens.weight']
+  const table = [EMBEDDING]
   const embedding = begin(config, ENDS, sequences, limits, table)
   embedding.graph.output('output', embed(embedding, tokens(embedding, 'tokens')))
 
@@ -75,7 +75,7 @@ export function endsPrograms(
   const value = embed(scattering, tokens(scattering, 'tokens'))
   differentiate(scattering, { value, gradient: activation(scattering, 'outputGradient') })
 
-  const top = ['model.norm.weight', 'lm_head.weight']
+  const top = ['model.norm.weight', headName(config.model)]
   const measuring = begin(config, ENDS, sequences, limits, top)
   const rows = headRows(config, sequences, limits)
   const measured = headAndLoss(measuring, config, rows)

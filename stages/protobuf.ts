@@ -39,7 +39,12 @@ export function float(field: number, value: number): Field {
 }
 
 export function bytes(field: number, value: Uint8Array): Field {
-  return join([tag(field, LENGTH_DELIMITED), varint(value.length), value])
+  return join([lengthPrefix(field, value.length), value])
+}
+
+/** What stands before `length` bytes that make up a field. */
+export function lengthPrefix(field: number, length: number): Uint8Array {
+  return join([tag(field, LENGTH_DELIMITED), varint(length)])
 }
 
 export function text(field: number, value: string): Field {

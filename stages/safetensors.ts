@@ -1,15 +1,16 @@
 /** Reads and writes safetensors, the file format of Hugging Face's weights. */
 
-/** How each dtype is held in memory. F16 stays raw: its bits, as 16-bit integers. */
+/** How each dtype is held in memory. F16 and BF16 stay raw: their bits, as 16-bit integers. */
 const ARRAYS = {
   F64: Float64Array,
   I64: BigInt64Array,
   F32: Float32Array,
   I32: Int32Array,
   F16: Uint16Array,
+  BF16: Uint16Array,
 } as const
 
-type TensorDtype = keyof typeof ARRAYS
+export type TensorDtype = keyof typeof ARRAYS
 
 export type NamedTensor = {
   readonly [D in TensorDtype]: {
@@ -30,48 +31,44 @@ export class SafetensorsError extends Error {
 }
 
 /** The file begins with the length of its header, a little-endian 64-bit integer. */
-const LENGTH_BYTES = 8
+export const LENGTH_BYTES = 8
 
 /** The reference implementation's limit. */
 const HEADER_BYTES_MAX = 100_000_000
 
+/** Where a tensor lies among the bytes that follow the header. */
+export interface TensorEntry {
+  readonly dtype: TensorDtype
+  readonly shape: readonly number[]
+  readonly begin: number
+  readonly end: number
+}
+
+export interface SafetensorsHeader {
+  readonly entries: ReadonlyMap<string, TensorEntry>
+  readonly metadata: Readonly<Record<string, string>>
+}
+
 /** Tensors are views of `bytes` where their alignment allows it, copies elsewhere. */
 export function readSafetensors(bytes: Uint8Array): Safetensors {
-  const { header, body } = split(bytes)
+  const start = LENGTH_BYTES + headerLength(bytes, bytes.length)
+  const body = bytes.subarray(start)
+  const { entries, metadata } = readHeader(bytes.subarray(LENGTH_BYTES, start), body.length)
   const tensors = new Map<string, NamedTensor>()
-  let metadata: Record<string, string> = {}
-  const extents: Extent[] = []
-  for (const [name, entry] of Object.entries(header)) {
-    if (name === '__metadata__') {
-      metadata = stringsOf(entry)
-      continue
-    }
-    const { dtype, shape, begin, end } = describe(name, entry, body.length)
+  for (const [name, { dtype, shape, begin, end }] of entries) {
     tensors.set(name, { dtype, shape, data: view(body.subarray(begin, end), dtype) } as NamedTensor)
-    extents.push({ name, begin, end })
   }
-  refuseGaps(extents, body.length)
   return { tensors, metadata }
 }
 
 /** Wide elements first, so that every tensor is aligned. */
 export function writeSafetensors({ tensors, metadata }: Safetensors): Uint8Array<ArrayBuffer> {
   const ordered = [...tensors].sort(([, a], [, b]) => widthOf(b.dtype) - widthOf(a.dtype))
-  const header: Record<string, unknown> = { __metadata__: metadata }
-  let end = 0
-  for (const [name, { dtype, shape, data }] of ordered) {
-    const begin = end
-    end += data.byteLength
-    header[name] = { dtype, shape, data_offsets: [begin, end] }
-  }
-  const text = JSON.stringify(header)
-  const encoded = new TextEncoder().encode(text)
-  const headerLength = Math.ceil(encoded.length / LENGTH_BYTES) * LENGTH_BYTES
-  const bytes = new Uint8Array(LENGTH_BYTES + headerLength + end)
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerLength), true)
-  bytes.fill(' '.charCodeAt(0), LENGTH_BYTES, LENGTH_BYTES + headerLength)
-  bytes.set(encoded, LENGTH_BYTES)
-  let offset = LENGTH_BYTES + headerLength
+  const header = encodeHeader(ordered, metadata)
+  const length = ordered.reduce((sum, [, { data }]) => sum + data.byteLength, header.length)
+  const bytes = new Uint8Array(length)
+  bytes.set(header)
+  let offset = header.length
   for (const [, { data }] of ordered) {
     bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset)
     offset += data.byteLength
@@ -79,15 +76,53 @@ export function writeSafetensors({ tensors, metadata }: Safetensors): Uint8Array
   return bytes
 }
 
-function split(bytes: Uint8Array): { header: object; body: Uint8Array } {
+/**
+ * What stands before the tensors, length included: for a file that is written piece by piece.
+ * @param tensors in the order in which their bytes follow, without gaps
+ */
+export function encodeHeader(
+  tensors: readonly (readonly [string, Pick<TensorEntry, 'dtype' | 'shape'>])[],
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array {
+  const header: Record<string, unknown> = { __metadata__: metadata }
+  let end = 0
+  for (const [name, { dtype, shape }] of tensors) {
+    const begin = end
+    end += lengthOf(dtype, shape)
+    header[name] = { dtype, shape, data_offsets: [begin, end] }
+  }
+  const encoded = new TextEncoder().encode(JSON.stringify(header))
+  const headerLength = Math.ceil(encoded.length / LENGTH_BYTES) * LENGTH_BYTES
+  const bytes = new Uint8Array(LENGTH_BYTES + headerLength).fill(' '.charCodeAt(0))
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerLength), true)
+  bytes.set(encoded, LENGTH_BYTES)
+  return bytes
+}
+
+/**
+ * Length of the header, which follows these bytes.
+ * @param bytes the first {@link LENGTH_BYTES} of the file, or more
+ */
+export function headerLength(bytes: Uint8Array, fileLength: number): number {
   if (bytes.length < LENGTH_BYTES) throw new SafetensorsError(`only ${bytes.length} bytes`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const length = view.getBigUint64(0, true)
-  if (length > HEADER_BYTES_MAX || LENGTH_BYTES + Number(length) > bytes.length) {
-    throw new SafetensorsError(`a header of ${length} bytes in a file of ${bytes.length}`)
+  if (length > HEADER_BYTES_MAX || LENGTH_BYTES + Number(length) > fileLength) {
+    throw new SafetensorsError(`a header of ${length} bytes in a file of ${fileLength}`)
   }
-  const start = LENGTH_BYTES + Number(length)
-  return { header: parseHeader(bytes.subarray(LENGTH_BYTES, start)), body: bytes.subarray(start) }
+  return Number(length)
+}
+
+/** @param bodyLength of what follows the header: its tensors must fill it */
+export function readHeader(bytes: Uint8Array, bodyLength: number): SafetensorsHeader {
+  const entries = new Map<string, TensorEntry>()
+  let metadata: Record<string, string> = {}
+  for (const [name, entry] of Object.entries(parseHeader(bytes))) {
+    if (name === '__metadata__') metadata = stringsOf(entry)
+    else entries.set(name, describe(name, entry, bodyLength))
+  }
+  refuseGaps(entries, bodyLength)
+  return { entries, metadata }
 }
 
 function parseHeader(bytes: Uint8Array): object {
@@ -112,13 +147,7 @@ function stringsOf(entry: unknown): Record<string, string> {
   return entry as Record<string, string>
 }
 
-interface Extent {
-  readonly name: string
-  readonly begin: number
-  readonly end: number
-}
-
-function describe(name: string, entry: unknown, bodyLength: number) {
+function describe(name: string, entry: unknown, bodyLength: number): TensorEntry {
   const fail = (reason: string) => new SafetensorsError(`tensor ${name}: ${reason}`)
   if (!isObject(entry)) throw fail('its entry is not an object')
   const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>
@@ -128,8 +157,8 @@ function describe(name: string, entry: unknown, bodyLength: number) {
     throw fail(`data_offsets ${JSON.stringify(offsets)} are not two positions`)
   }
   const [begin, end] = offsets as [number, number]
-  const length = shape.reduce((size, dimension) => size * dimension, widthOf(dtype))
-  if (end - begin !== length) throw fail(`${end - begin} bytes for ${dtype} [${shape}]`)
+  if (end - begin !== lengthOf(dtype, shape))
+    throw fail(`${end - begin} bytes for ${dtype} [${shape}]`)
   if (end > bodyLength) throw fail(`ends at byte ${end} of ${bodyLength}`)
   return { dtype, shape, begin, end }
 }
@@ -146,6 +175,10 @@ function widthOf(dtype: TensorDtype): number {
   return ARRAYS[dtype].BYTES_PER_ELEMENT
 }
 
+function lengthOf(dtype: TensorDtype, shape: readonly number[]): number {
+  return shape.reduce((size, dimension) => size * dimension, widthOf(dtype))
+}
+
 function view(bytes: Uint8Array, dtype: TensorDtype): NamedTensor['data'] {
   const aligned = bytes.byteOffset % widthOf(dtype) === 0 ? bytes : bytes.slice()
   const { buffer, byteOffset, byteLength } = aligned
@@ -153,11 +186,10 @@ function view(bytes: Uint8Array, dtype: TensorDtype): NamedTensor['data'] {
 }
 
 /** Every byte belongs to one tensor: what overlaps or is left over hides something. */
-function refuseGaps(extents: readonly Extent[], bodyLength: number): void {
+function refuseGaps(entries: ReadonlyMap<string, TensorEntry>, bodyLength: number): void {
   let position = 0
-  for (const { name, begin, end } of extents.toSorted(
-    (a, b) => a.begin - b.begin || a.end - b.end,
-  )) {
+  const ordered = [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)
+  for (const [name, { begin, end }] of ordered) {
     if (begin !== position) {
       throw new SafetensorsError(`tensor ${name}: starts at byte ${begin}, expected ${position}`)
     }

@@ -1,4 +1,6 @@
 /** The one file that knows onnxruntime-node: compiles models, runs them into buffers of ours, frees them. */
+// First, so that it comes before the library is loaded.
+import './no-telemetry.ts'
 import { createHash } from 'node:crypto'
 import { env, InferenceSession, Tensor } from 'onnxruntime-node'
 import { Graph } from './graph.ts'

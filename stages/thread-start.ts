@@ -5,6 +5,7 @@
  * (`Check failed: jit_page.has_value()`, or a segmentation fault; nodejs/node#64500). So the types are stripped once, in
  * the thread that asks, and a stage's thread gets JavaScript.
  */
+import './no-telemetry.ts'
 import { readdirSync, readFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
 import { Worker } from 'node:worker_threads'

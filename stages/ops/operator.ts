@@ -31,6 +31,8 @@ export interface Operator {
   readonly attributes?: Readonly<Record<string, 'int' | 'float' | 'ints' | 'string'>>
   /** Types of the outputs; throws a ShapeError that says what does not fit. */
   readonly infer: (inputs: readonly Value[], attributes: Attributes) => Type[]
+  /** What it gives depends on the shapes of its operands, and on no element of them. */
+  readonly shapesOnly?: true
   /** Undefined for operators that only gradient and optimizer graphs use. */
   readonly gradient?: GradientRule
   /** Operands whose memory the kernel may write its output to: it reads each element before it writes it. */

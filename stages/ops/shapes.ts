@@ -1,6 +1,6 @@
 /** Operators that move elements without computing. */
 import type { Value } from '../graph.ts'
-import { sizeOf } from '../shape.ts'
+import { type DType, sizeOf } from '../shape.ts'
 import {
   axisOf,
   broadcast,
@@ -12,10 +12,13 @@ import {
   zeros,
 } from './operator.ts'
 
-type ShapeOp = 'Reshape' | 'Transpose' | 'Expand' | 'Trilu' | 'Cast' | 'Split' | 'Concat'
+type ShapeOp = 'Reshape' | 'Transpose' | 'Expand' | 'Trilu' | 'Cast' | 'Size' | 'Split' | 'Concat'
 
-/** ONNX's number for int64, the one type we cast to: ScatterND takes no other indices. */
+/** ONNX's numbers of the types that we cast to: ScatterND takes no other indices than these. */
 export const INT64 = 7
+export const FLOAT32 = 1
+
+const CASTS: Readonly<Record<number, DType>> = { [INT64]: 'int64', [FLOAT32]: 'float32' }
 
 export const shapes: Readonly<Record<ShapeOp, Operator>> = {
   Reshape: {
@@ -66,8 +69,17 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
     attributes: { to: 'int' },
     infer: (inputs, { to }) => {
       checkCount(inputs, 1)
-      check(to === INT64, 'only casts to int64')
-      return [{ dtype: 'int64', shape: inputs[0]!.shape }]
+      const dtype = CASTS[Number(to)]
+      check(dtype !== undefined, 'only casts to int64 and float32')
+      return [{ dtype, shape: inputs[0]!.shape }]
+    },
+  },
+  /** The number of elements, known to us but not to what ONNX Runtime works out as it loads. */
+  Size: {
+    shapesOnly: true,
+    infer: (inputs) => {
+      checkCount(inputs, 1)
+      return [{ dtype: 'int64', shape: [] }]
     },
   },
   /** Pieces of the sizes in operand 1, along one axis. */

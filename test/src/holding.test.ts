@@ -20,7 +20,7 @@ const DRIVER = 10
 const PEERS: Record<number, string> = { 10: 'd', 11: 'a', 12: 'me', 13: 'twin' }
 /** The plan of a step of two microbatches, as this holder gets it. */
 const plan = { ...fence, version: 0, expected: [0, 1], drives: [] }
-const alone = { ...fence, version: 0, holders: [{ id: 12, counted: 2 }] }
+const alone = { ...fence, version: 0, shared: false, holders: [{ id: 12, counted: 2 }] }
 
 /** A stage whose gradient sum is a number: the sum of all output gradients that it was given. */
 class CountingStage {
@@ -105,6 +105,7 @@ beforeEach(async () => {
     stage: stage as BodyStage,
     stageIndex: 2,
     ownId: 12,
+    runId: 'r',
     norm: null,
     updates: 0,
     peerOf: (id) => PEERS[id],
@@ -142,7 +143,7 @@ test('counts each microbatch once, whatever arrives twice, and applies the mean,
   // Norm 4 clipped to 1, over 2 microbatches; learning rate times the stage's own 1.1.
   expect(stage.updates[0]!.gradientScale).toBeCloseTo(1 / 4 / 2, 6)
   expect(stage.updates[0]!.learningRate).toBeCloseTo(0.11, 12)
-  const { answer: facts } = await holding.donate('weights', 0, 4)
+  const { answer: facts } = await holding.donate(8, 'weights', 0, 4)
   expect(facts).toMatchObject({ norm: 4, total: 4, updates: 1, learningRateScale: 1.1 })
 })
 
@@ -231,4 +232,21 @@ test('a later version of the plan takes the place of the one that is waited for'
   await bothWays(0, 3)
   expect(await second).toMatchObject({ counted: [0] })
   await expect(holding.reduce(alone)).rejects.toMatchObject({ code: 'STALE' })
+})
+
+test('a replica that is told late to add up lets the one that asks already wait for its range', async () => {
+  await bothWays(0, 3)
+  await bothWays(1, 5)
+  await holding.prepare(plan)
+  stage.sums.set([1, 2, 3, 4])
+  const holders = [
+    { id: 12, counted: 2 },
+    { id: 13, counted: 0 },
+  ]
+  const range = { ...fence, version: 0, stage: 2, kind: 'total', offset: 0, length: 2 } as const
+  const early = holding.gradients(range)
+  // The twin does not answer, so that this one never has its half of the total.
+  answer = () => new Promise(() => {})
+  void holding.reduce({ ...fence, version: 0, shared: true, holders })
+  expect((await early).body).toEqual(bytesOf(new Float32Array([1, 2])))
 })

@@ -1,10 +1,11 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
-import { loadCorpus } from '../../src/corpus.ts'
+import { describe, expect, test } from 'vitest'
+import { loadCorpus, microbatch } from '../../src/corpus.ts'
 import { InputError } from '../../src/errors.ts'
-import { type InitOptions, initOptions, initRun } from '../../src/init.ts'
+import { type InitOptions, initOptions, initRun, newRun } from '../../src/init.ts'
 import { readRun } from '../../src/run.ts'
+import { GOLDEN, jsonLines, makeDataset, sentences, write } from '../fixtures/dataset.ts'
 import { temporaryFolder } from '../fixtures/folder.ts'
 
 /** A folder with a text, and `init` in it. */
@@ -32,7 +33,8 @@ test('a text is named relative to the manifest, wherever that is', async () => {
   const out = join(folder, 'runs', 'run.json')
   const run = await init({ out })
   expect(run.data.source).toBe('file:../text.txt')
-  expect((await loadCorpus(readRun(out), out)).train.length).toBeGreaterThan(20_000)
+  const corpus = await loadCorpus(readRun(out), out)
+  expect(corpus).toMatchObject({ train: { length: 20_900 } })
 })
 
 test.each([
@@ -85,4 +87,78 @@ test('every option tells its unit and default', () => {
     '--kv-heads <heads>: Key and value heads: equal to heads, or a divisor for grouped-query attention (default: as --heads)',
   )
   for (const line of lines) expect(line).toMatch(/^--[a-z-]+ <\w+>: .+ \(default: .+\)$/)
+})
+
+describe('data that has to be prepared', () => {
+  const texts = Array.from({ length: 400 }, (_, i) => sentences(i, 60))
+  const settings = { context: '32', batch: '1', heldOut: '0.2' }
+  const GPT2 = join(GOLDEN, 'tokenizers', 'gpt2.json')
+
+  test('is prepared beside the manifest; the vocabulary is that of the tokenizer', async () => {
+    const { folder, out, init } = workplace()
+    const data = write(folder, 'texts.jsonl', jsonLines(texts))
+    const run = await init({ data, settings, tokenizer: GPT2 })
+    expect(run).toMatchObject({
+      data: { source: 'prepared:run.data', bytes: statSync(data).size, heldOut: 0.2 },
+      model: { vocabSize: 702 },
+    })
+    const corpus = await loadCorpus(readRun(out), out)
+    const { tokens } = microbatch(run, corpus, 1, 0)
+    expect(Math.max(...tokens)).toBeGreaterThan(255)
+    expect(Math.max(...tokens)).toBeLessThan(702)
+
+    await expect(init({ data, settings })).rejects.toThrow(/run.json exists.*--force/)
+    const again = await init({ data, settings, force: true })
+    expect(again.model.vocabSize).toBe(256)
+    expect(readdirSync(folder).sort()).toEqual(['run.data', 'run.json', 'text.txt', 'texts.jsonl'])
+  })
+
+  test.each(['texts', 'texts/*.txt', 'one.txt'])('%s', async (name) => {
+    const { folder, out, init } = workplace()
+    for (const [i, text] of texts.entries()) write(folder, `texts/${i}.txt`, text)
+    write(folder, 'one.txt', texts.join('\n').repeat(20))
+    await init({ data: join(folder, name), settings, tokenizer: GPT2 })
+    const run = readRun(out)
+    expect(microbatch(run, await loadCorpus(run, out), 1, 0).tokens).toHaveLength(32)
+  })
+
+  test('and a dataset that was prepared before is taken as it is', async () => {
+    const { folder, init, out } = workplace()
+    const { sha256 } = await makeDataset(folder, [write(folder, 'a.jsonl', jsonLines(texts))])
+    const data = join(folder, 'dataset')
+    const { heldOut: _, ...others } = settings
+    const run = await init({ data, settings: others })
+    expect(run.data).toMatchObject({ source: 'prepared:dataset', sha256, heldOut: 0.2 })
+    expect(readRun(out)).toEqual(run)
+    await expect(
+      init({ data, settings: { ...others, heldOut: '0.3' }, force: true }),
+    ).rejects.toThrow(/--held-out is 0.3, but prepared:dataset was prepared with 0.2/)
+    await expect(init({ data, tokenizer: GPT2, force: true })).rejects.toThrow(
+      /dataset is prepared already: --tokenizer/,
+    )
+  })
+
+  test('that will not do is named, and nothing is written', async () => {
+    const { folder, init } = workplace()
+    const data = write(folder, 'texts.jsonl', jsonLines(texts))
+    const cases: [Partial<InitOptions>, RegExp][] = [
+      [
+        { settings: { ...settings, vocab: '700' }, tokenizer: GPT2 },
+        /vocabSize is 700, but .* 702/,
+      ],
+      [{ settings: { ...settings, stages: '0' } }, /--stages is 0/],
+      [{ settings: { ...settings, heldOut: '2' } }, /--held-out is 2/],
+      [{ settings: { ...settings, context: '500000' } }, /one sequence needs 500001/],
+      [{ settings, field: 'body' }, /line 1 has no text in the field body/],
+      [{ settings, tokenizer: data }, /texts.jsonl is no JSON/],
+      [{ settings, data: undefined, tokenizer: GPT2 }, /bundled corpus is trained on in bytes/],
+    ]
+    for (const [options, message] of cases) {
+      const making = init({ data, ...options })
+      await expect(making, String(message)).rejects.toThrow(InputError)
+      await expect(making, String(message)).rejects.toThrow(message)
+    }
+    await expect(newRun(settings, data, folder)).rejects.toThrow(/has to be prepared first/)
+    expect(readdirSync(folder).sort()).toEqual(['text.txt', 'texts.jsonl'])
+  })
 })

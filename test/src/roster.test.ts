@@ -28,8 +28,8 @@ test('joining, taking a stage and leaving each make the next epoch; ids are give
     joined,
     members({
       assign: [
-        { id: 0, stage: 0 },
-        { id: 1, stage: 1 },
+        { id: 0, stage: 0, ready: true },
+        { id: 1, stage: 1, ready: true },
       ],
     }),
   )
@@ -62,6 +62,7 @@ describe('a quorum', () => {
       ...newcomer(`p${id}`),
       id,
       stage: null,
+      ready: true,
     })),
   })
 

@@ -90,18 +90,30 @@ describe('attention', () => {
   it('makes no scores of keys that no query of the chunk may see', () => {
     const shapes = streamed.backward.nodes
       .filter(({ op }) => op === 'Softmax')
-      .map(({ outputs }) => outputs[0]!.shape.slice(2).join())
+      .map(({ outputs }) => outputs[0]!.shape.slice(-2).join())
     // Two layers, forward, and again for the gradient, the last chunk first.
     const chunks = ['4,4', '4,8', '1,9']
     const twice = [...chunks, ...chunks]
     expect(shapes).toEqual([...twice, ...twice.toReversed()])
   })
 
-  it('computes the scores of a chunk again when the chunk after it is done with', () => {
-    const again = streamed.backward.nodes.filter(({ op }) => op === 'Softmax').slice(-3)
-    for (const [i, node] of again.entries()) {
-      if (i > 0) expect(leadsTo(again[i - 1]!, node)).toBe(true)
+  const softmaxes = streamed.backward.nodes.filter(({ op }) => op === 'Softmax')
+
+  it('computes the scores of a chunk when the chunk before it is done with, and again when the one after it is', () => {
+    for (const chunks of [softmaxes.slice(0, 3), softmaxes.slice(-3)]) {
+      expect(leadsTo(chunks[0]!, chunks[1]!) && leadsTo(chunks[1]!, chunks[2]!)).toBe(true)
     }
+  })
+
+  it('gives the scores another shape the second time, so that they do not wait in the memory of the first', () => {
+    const ranks = softmaxes.map(({ outputs }) => outputs[0]!.shape.length)
+    expect(ranks).toEqual([4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5])
+  })
+
+  it('does not go forward again where its output was kept', () => {
+    const { backward } = bodyPrograms({ ...one, keep: 'attention' }, 2, limits)
+    const again = backward.nodes.filter(({ op }) => op === 'Softmax')
+    expect(again).toHaveLength(6)
   })
 
   it.each(['forward', 'backward'] as const)(

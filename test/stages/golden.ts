@@ -15,7 +15,6 @@ export interface Golden {
   readonly learningRate: number
   /** Layers in the order they are visited, counted from 0. */
   readonly order: readonly number[]
-  readonly tied: boolean
   readonly tokens: Int32Array
   readonly targets: Int32Array
   /** A tensor by its name in the file. */
@@ -50,6 +49,7 @@ export function readGolden(name: string, bodyStages?: number): Golden {
         keyValueHeads: number('num_key_value_heads'),
         ropeTheta: number('rope_theta'),
         rmsNormEps: number('rms_norm_eps'),
+        tiedEmbeddings: metadata.tie_word_embeddings === 'True',
       },
       microbatch: { batch: number('batch'), context: number('seq') },
       optimizer: { beta1, beta2, epsilon, weightDecay },
@@ -57,7 +57,6 @@ export function readGolden(name: string, bodyStages?: number): Golden {
     },
     learningRate,
     order: JSON.parse(metadata.layer_order!),
-    tied: metadata.tie_word_embeddings === 'True',
     tokens: integers('tokens'),
     targets: integers('targets'),
     tensor: (key) => tensors.get(key)!.data as Numbers,
@@ -82,7 +81,7 @@ export async function createLlama(golden: Golden, limits: Limits = LIMITS): Prom
   for (const stage of all) {
     const weights = new Float32Array(stage.weights.length)
     for (const parameter of stage.parameters) {
-      parameterView(weights, parameter).set(golden.tensor(nameOf(golden, 'weight', parameter.name)))
+      parameterView(weights, parameter).set(golden.tensor(`weight/${parameter.name}`))
     }
     await stage.load(weights)
   }
@@ -91,11 +90,6 @@ export async function createLlama(golden: Golden, limits: Limits = LIMITS): Prom
 
 export async function closeLlama({ all }: Llama): Promise<void> {
   for (const stage of all) await stage.close()
-}
-
-/** The golden tensor that a parameter of ours corresponds to: a tied head goes by the embedding's name. */
-export function nameOf({ tied }: Golden, kind: 'weight' | 'grad' | 'adamw', name: string): string {
-  return `${kind}/${tied && name === 'lm_head.weight' ? 'model.embed_tokens.weight' : name}`
 }
 
 /** Forward and backward through the stages in the golden order; adds to their gradient sums. */

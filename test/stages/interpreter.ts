@@ -183,6 +183,7 @@ const kernels: Readonly<Record<Op, Kernel>> = {
   ReduceSumSquare: reduce((x) => x * x),
   Reshape: copy,
   Cast: copy,
+  Size: ([x]) => Float64Array.of(sizeOf(x.shape)),
   Transpose: ([x], { perm }, node) => {
     const order = perm as readonly number[]
     return generate(node.outputs[0]!.shape, (at) =>

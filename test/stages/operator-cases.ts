@@ -1,6 +1,6 @@
 /** Graphs of one operator each: what the table's rows are tried on. */
 import type { Graph } from '../../stages/graph.ts'
-import { INT64 } from '../../stages/ops/shapes.ts'
+import { FLOAT32, INT64 } from '../../stages/ops/shapes.ts'
 import type { Op } from '../../stages/ops.ts'
 import type { GradientCase } from './gradient-check.ts'
 
@@ -144,6 +144,15 @@ export const operatorCases: Readonly<Record<Op, readonly GradientCase[]>> = {
       ],
       { axis: 1 },
     ),
+  ],
+  Size: [
+    {
+      shapes: [[2, 3]],
+      build: (graph, [x]) => {
+        const size = graph.add('Cast', [graph.add('Size', [x!])], { to: FLOAT32 })
+        return [graph.add('Mul', [size, graph.add('Exp', [x!])])]
+      },
+    },
   ],
   Cast: [
     {

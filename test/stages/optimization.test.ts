@@ -2,18 +2,37 @@
 import { expect, it } from 'vitest'
 import { LIMITS } from '../../stages/chunks.ts'
 import type { Graph } from '../../stages/graph.ts'
+import type { StageConfig } from '../../stages/model.ts'
 import { encodeModel } from '../../stages/onnx.ts'
 import { adamwProgram, sumOfSquaresProgram } from '../../stages/optimizer.ts'
 import { bodyPrograms, endsPrograms } from '../../stages/programs.ts'
 import { Random } from '../../stages/random.ts'
+import { NO_SCALING } from '../../stages/rope.ts'
 import { sizeOf } from '../../stages/shape.ts'
 import { config } from './fixtures.ts'
 import { interpret } from './interpreter.ts'
 import { runGraph } from './run-graph.ts'
 
+/** All that a Llama may have besides: heads of a width of their own, one key head, stretched waves, one table. */
+const broad: StageConfig = {
+  ...config,
+  model: {
+    ...config.model,
+    headSize: 10,
+    keyValueHeads: 1,
+    ropeScaling: { ...NO_SCALING, type: 'llama3', factor: 4, originalContext: 16 },
+    tiedEmbeddings: true,
+  },
+}
+
+const programsOf = (name: string, of: StageConfig): [string, Graph][] =>
+  Object.entries({ ...bodyPrograms(of, 2, LIMITS), ...endsPrograms(of, 2, LIMITS) }).map(
+    ([program, graph]) => [`${program} of ${name}`, graph],
+  )
+
 const programs: [string, Graph][] = [
-  ...Object.entries(bodyPrograms(config, 2, LIMITS)),
-  ...Object.entries(endsPrograms(config, 2, LIMITS)),
+  ...programsOf('a small Llama', config),
+  ...programsOf('a broad one', broad),
   ['adamw', adamwProgram(32)],
   ['sumOfSquares', sumOfSquaresProgram(32)],
 ]

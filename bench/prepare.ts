@@ -1,0 +1,113 @@
+/**
+ * `npm run bench:prepare`: megabytes a second of `gensyn-node prepare`, and whether its memory grows with the text. The
+ * text is made here: words with frequencies as in natural language (Zipf), of a lexicon larger than any cache.
+ */
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { availableParallelism, cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { prepare } from '../src/data/prepare.ts'
+import { trainTokenizer } from '../src/data/train-tokenizer.ts'
+import { Random } from '../stages/random.ts'
+import { rounded } from './statistics.ts'
+
+const MEGABYTE = 1e6
+const FILES = 10
+const FILE_BYTES = 10 * MEGABYTE
+const WORDS = 300_000
+const VOCABULARY = 16_384
+const SYLLABLES = 'ka to ri ben du шка лов мир 学 习 é ün str ing er na'.split(' ')
+
+const folder = mkdtempSync(join(tmpdir(), 'gensyn-bench-'))
+try {
+  const texts = join(folder, 'texts')
+  const bytes = writeTexts(texts)
+  const tokenizer = join(folder, 'tokenizer.json')
+  const begun = performance.now()
+  const options = { vocabSize: VOCABULARY, field: 'text', out: tokenizer, force: false }
+  await trainTokenizer({ ...options, sources: [join(texts, '0.txt')] })
+  const result = {
+    format: 'gensyn-bench-prepare',
+    version: 1,
+    machine: {
+      cores: availableParallelism(),
+      processor: cpus()[0]?.model.trim(),
+      node: process.versions.node,
+    },
+    megabytes: rounded(bytes / MEGABYTE),
+    tokenizerTraining: {
+      megabytes: FILE_BYTES / MEGABYTE,
+      vocabulary: VOCABULARY,
+      seconds: rounded((performance.now() - begun) / 1000),
+    },
+    bytes: await measure(texts, 'bytes', bytes),
+    bytePairs: await measure(texts, tokenizer, bytes),
+  }
+  console.log(JSON.stringify(result, null, 2))
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+
+async function measure(texts: string, tokenizer: string, bytes: number) {
+  const out = join(folder, 'dataset')
+  /** Resident memory after each file, in MB. */
+  const resident: number[] = []
+  const begun = performance.now()
+  const cpuBefore = process.cpuUsage()
+  const made = await prepare({
+    sources: [texts],
+    tokenizer,
+    field: 'text',
+    heldOut: 0.05,
+    out,
+    force: false,
+    onFile: () => resident.push(Math.round(process.memoryUsage.rss() / MEGABYTE)),
+  })
+  const seconds = (performance.now() - begun) / 1000
+  const { user, system } = process.cpuUsage(cpuBefore)
+  made.discard()
+  const { train, heldOut } = made.dataset.sources[0]!
+  return {
+    seconds: rounded(seconds),
+    // What others take of the machine does not count here.
+    cpuSeconds: rounded((user + system) / 1e6),
+    megabytesPerSecond: rounded(bytes / MEGABYTE / seconds),
+    tokens: train.tokens + heldOut.tokens,
+    residentMegabytes: resident,
+  }
+}
+
+/** Returns how many bytes were written. */
+function writeTexts(texts: string): number {
+  const random = new Random('bench prepare')
+  const lexicon = Array.from({ length: WORDS }, () => word(random))
+  let all = 0
+  mkdirSync(texts)
+  for (let index = 0; index < FILES; index++) {
+    const file = openSync(join(texts, `${index}.txt`), 'w')
+    for (let written = 0; written < FILE_BYTES; ) {
+      const count = writeSync(file, sentence(random, lexicon))
+      written += count
+      all += count
+    }
+    closeSync(file)
+  }
+  return all
+}
+
+function word(random: Random): string {
+  const syllables = 1 + random.integer(5)
+  return Array.from({ length: syllables }, () => SYLLABLES[random.integer(SYLLABLES.length)]).join(
+    '',
+  )
+}
+
+/** Some thousand bytes, so that writing takes no time beside the rest. */
+function sentence(random: Random, lexicon: readonly string[]): string {
+  const words = Array.from({ length: 500 }, () => {
+    // Uniform in the logarithm of the rank: frequency falls with the rank.
+    const rank = Math.floor(WORDS ** random.float()) - 1
+    const end = random.float()
+    return lexicon[rank]! + (end < 0.02 ? '.\n' : end < 0.1 ? ',' : end < 0.12 ? ' 1984' : '')
+  })
+  return `${words.join(' ')} `
+}

@@ -1,0 +1,178 @@
+/** A whole model on disk: what the peers of a run have left, or a folder in Hugging Face's layout. */
+import { existsSync, readFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { INDEX, SINGLE } from '../stages/formats/shards.ts'
+import {
+  HuggingFaceConfigError,
+  modelFromHuggingFace,
+  modelToHuggingFace,
+} from '../stages/hugging-face-config.ts'
+import type { ModelConfig } from '../stages/model.ts'
+import { modelTensors } from '../stages/parameters.ts'
+import { InputError, systemCode } from './errors.ts'
+import { readRun, runId } from './run.ts'
+import { stageFiles } from './stage-file.ts'
+import { checkTensors, TensorFiles } from './tensor-files.ts'
+import { bytesAsTokens, type ModelTokenizer, readTokenizer } from './tokenizer-files.ts'
+
+export interface Checkpoint {
+  /** For people. */
+  readonly name: string
+  readonly model: ModelConfig
+  /** Tokens that it was trained on at a time. */
+  readonly context: number
+  /** Of the run, if it is one's. */
+  readonly step: number | null
+  readonly files: TensorFiles
+  readonly tokenizer: ModelTokenizer
+  /** config.json and generation_config.json, as others read them. */
+  readonly config: Readonly<Record<string, unknown>>
+  readonly generation: Readonly<Record<string, unknown>>
+}
+
+export interface CheckpointOptions {
+  /** A folder in Hugging Face's layout; undefined for what a run has left. */
+  readonly model?: string | undefined
+  readonly run: string
+  readonly dataDir?: string | undefined
+}
+
+/** @throws InputError naming what is missing, damaged or not understood. The caller closes its files. */
+export async function openCheckpoint(options: CheckpointOptions): Promise<Checkpoint> {
+  return await (options.model === undefined ? openRun(options) : openFolder(options.model))
+}
+
+async function openRun({ run: path, dataDir }: CheckpointOptions): Promise<Checkpoint> {
+  const run = readRun(path)
+  const folder = dataDir ?? join(dirname(resolve(path)), '.gensyn')
+  const { step, paths } = await stageFiles(folder, runId(run), run.stages + 1)
+  const began = run.initial === null ? null : initialFolder(path, run.initial.path)
+  const source = began === null ? {} : readJson(join(began, 'config.json'))
+  // Training on shorter texts does not take away what the checkpoint could do.
+  const context = Math.max(run.microbatch.context, Number(source.max_position_embeddings ?? 0))
+  const config = modelToHuggingFace(run.model, context)
+  return {
+    name: run.name,
+    model: run.model,
+    context,
+    step,
+    tokenizer: began === null ? bytesAsTokens(context) : readTokenizer(began, run.model.vocabSize),
+    config: { ...config, ...specialTokens(source) },
+    generation: began === null ? MODEL_CONFIG : generationOf(began),
+    files: await openTensors(folder, run.model, paths),
+  }
+}
+
+/** Where the checkpoint lies that a run began from. */
+export function initialFolder(runPath: string, path: string): string {
+  return resolve(dirname(runPath), path)
+}
+
+/** Numbers of tokens, which our own model has no use for. */
+const SPECIAL_TOKENS = ['bos_token_id', 'eos_token_id', 'pad_token_id']
+
+function specialTokens(config: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(config).filter(([key]) => SPECIAL_TOKENS.includes(key)))
+}
+
+/** A generation_config.json that says no more than config.json. */
+const MODEL_CONFIG = { _from_model_config: true }
+
+function generationOf(folder: string): Record<string, unknown> {
+  const path = join(folder, 'generation_config.json')
+  return existsSync(path) ? readJson(path) : MODEL_CONFIG
+}
+
+export async function openFolder(folder: string): Promise<Checkpoint> {
+  const path = join(folder, 'config.json')
+  const config = readJson(path)
+  const { model, context } = modelOf(path, config)
+  const tokenizer = readTokenizer(folder, model.vocabSize)
+  const files = await openTensors(folder, model, weightFiles(folder))
+  return {
+    name: basename(resolve(folder)),
+    model,
+    context,
+    step: null,
+    files,
+    tokenizer,
+    config,
+    generation: generationOf(folder),
+  }
+}
+
+/** Buffers of old exports that are no weights. */
+const NO_WEIGHT = /rotary_emb\.inv_freq$/
+
+async function openTensors(
+  where: string,
+  model: ModelConfig,
+  paths: readonly string[],
+): Promise<TensorFiles> {
+  const files = await TensorFiles.open(paths)
+  try {
+    const expected = new Map(modelTensors(model).map(({ name, shape }) => [name, shape]))
+    checkTensors(where, files, expected, (name) => NO_WEIGHT.test(name))
+    return files
+  } catch (error) {
+    await files.close()
+    throw error
+  }
+}
+
+/** Hugging Face's default where config.json does not say. */
+const CONTEXT = 2048
+
+function modelOf(path: string, config: Record<string, unknown>) {
+  try {
+    const { max_position_embeddings: context = CONTEXT } = config
+    return { model: modelFromHuggingFace(config), context: Number(context) }
+  } catch (error) {
+    if (error instanceof HuggingFaceConfigError) throw new InputError(`${path}: ${error.message}`)
+    throw error
+  }
+}
+
+/** The files of a folder's weights: those that the index names, or the one that needs none. */
+function weightFiles(folder: string): string[] {
+  const index = join(folder, INDEX)
+  if (!existsSync(index)) {
+    const single = join(folder, SINGLE)
+    if (existsSync(single)) return [single]
+    throw new InputError(
+      `${folder} has no weights: neither ${SINGLE} nor ${INDEX} is there. Only safetensors are read.`,
+    )
+  }
+  const { weight_map: map } = readJson(index)
+  const names = typeof map === 'object' && map !== null ? Object.values(map) : []
+  const shards = [...new Set(names)]
+  if (shards.length === 0) throw new InputError(`${index} names no files.`)
+  return shards.map((name) => {
+    // A name must not lead out of the folder.
+    if (typeof name !== 'string' || basename(name) !== name || name === '..') {
+      throw new InputError(`${index}: ${JSON.stringify(name)} is no name of a file beside it.`)
+    }
+    const path = join(folder, name)
+    if (!existsSync(path)) {
+      throw new InputError(`${path} is missing, but ${INDEX} says that weights are in it.`)
+    }
+    return path
+  })
+}
+
+function readJson(path: string): Record<string, unknown> {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const code = systemCode(error)
+    throw new InputError(
+      `${path} ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}: a model's folder has one.`,
+    )
+  }
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
+  } catch {}
+  throw new InputError(`${path} is not JSON, or only the beginning of it. Copy it again.`)
+}

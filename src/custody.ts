@@ -1,0 +1,271 @@
+/** What a member has of the model: the stage that it holds, learns, or builds; and what the roster makes of that. */
+import type { Clock } from '../protocols/clock.ts'
+import { ProtocolError } from '../protocols/errors.ts'
+import type { Member, Roster } from '../protocols/membership.ts'
+import type { Network, PeerId } from '../protocols/network.ts'
+import { ask } from '../protocols/procedure.ts'
+import {
+  type HoldAnswer,
+  type HoldQuestion,
+  type LearntQuestion,
+  learnt,
+  report,
+} from '../protocols/step.ts'
+import { bytesOf, sha256 } from '../protocols/weights.ts'
+import type { AnyStage } from '../stages/stage.ts'
+import { type BuildOptions, build, buildLearner } from './build.ts'
+import type { Holding } from './holding.ts'
+import type { Journal } from './journal.ts'
+import type { Learner } from './learner.ts'
+import { DIGEST_STEPS, DONORS_MAX, TIMEOUTS } from './limits.ts'
+import type { Trouble } from './pipeline.ts'
+import { coordinatorOf, holdersOf, learnersOf, memberById } from './roster.ts'
+import type { Run } from './run.ts'
+import type { Data } from './work.ts'
+
+export interface CustodyOptions {
+  readonly run: Run
+  readonly runId: string
+  readonly network: Network
+  readonly clock: Clock
+  readonly journal: Journal
+  readonly signal: AbortSignal
+  createStage(stage: number): Promise<AnyStage>
+  loadData(donors: () => readonly PeerId[]): Promise<Data>
+  /** As this member knows it; null while it is in none. */
+  roster(): Roster | null
+  own(): Member | undefined
+  /** A step was applied. */
+  committed(step: { step: number; loss: number; busySeconds: number; stage: number }): void
+}
+
+export class Custody {
+  readonly #options: CustodyOptions
+  #held: Holding | null = null
+  /** A stage whose state it fetches while others go on. */
+  #learner: Learner | null = null
+  /** A stage is being built or fetched. */
+  #building: AbortController | null = null
+
+  constructor(options: CustodyOptions) {
+    this.#options = options
+  }
+
+  get held(): Holding | null {
+    return this.#held
+  }
+
+  /** @throws ProtocolError REFUSED if this peer holds no stage */
+  get holding(): Holding {
+    if (this.#held !== null) return this.#held
+    throw new ProtocolError('REFUSED', 'this peer holds no stage')
+  }
+
+  /** Whoever needs the total of a step: the stage that is held, or learnt. */
+  get reducing(): Pick<Holding, 'reduce'> {
+    return this.#learner ?? this.holding
+  }
+
+  /** The stage, if it is as the asker believes: weights of another step must not be averaged. */
+  donor(step: number, stage: number, committed: number): Holding {
+    const held = this.holding
+    if (stage === held.index && (step === committed || held.hasFrozen(step))) return held
+    throw new ProtocolError(
+      'STALE',
+      `asked for stage ${stage} after step ${step}; this peer holds stage ${held.index} after step ${committed}`,
+    )
+  }
+
+  /** Gives up what is being built. */
+  stopBuilding(reason: string): void {
+    this.#building?.abort(new ProtocolError('STALE', reason))
+  }
+
+  /** Takes a stage that nobody holds, with what a strategy makes of its donors' state. */
+  async hold(question: HoldQuestion): Promise<HoldAnswer> {
+    const { clock, journal } = this.#options
+    this.#expectNone()
+    await this.giveUp()
+    const building = this.#begin()
+    const begun = clock.now()
+    try {
+      const options = this.#buildOptions(building.signal)
+      const { holding, gathered } = await build(question, options)
+      this.#building = null
+      this.#held = holding
+      const { stage, strategy } = question
+      const { bytes, learningRateScale, norms } = gathered
+      const seconds = (clock.now() - begun) / 1000
+      journal.write({ type: 'holding', stage, strategy, bytes, seconds })
+      return { bytes, learningRateScale, norms, seconds }
+    } catch (error) {
+      const message = `could not take stage ${question.stage}: ${(error as Error).message}`
+      if (!building.signal.aborted) journal.write({ type: 'notice', message })
+      throw error
+    }
+  }
+
+  /** Builds a stage that others hold, to fetch its state later. */
+  async learn(stage: number): Promise<void> {
+    this.#expectNone()
+    await this.giveUp()
+    const building = this.#begin()
+    const learner = await buildLearner(stage, this.#buildOptions(building.signal))
+    this.#building = null
+    this.#learner = learner
+  }
+
+  /**
+   * Does with the stage what a new roster says: applies a step, gives the stage up, empties the sums, begins to learn.
+   * @returns SHA-256 of the weights, after some steps
+   */
+  async follow(before: Roster | null, roster: Roster, own: Member): Promise<string | null> {
+    // What is built for a stage that the roster has yet to give stays.
+    const expectant = this.#learner !== null && !this.#learner.assigned
+    if (own.stage === null && !expectant) await this.giveUp()
+    if (own.stage !== null && this.#learner?.index === own.stage) {
+      await this.#followLearning(this.#learner, before, roster, own)
+      return null
+    }
+    const held = this.#held
+    if (own.stage !== (held?.index ?? null)) {
+      throw new ProtocolError(
+        'REFUSED',
+        `the roster gives this peer stage ${own.stage}, it holds ${held?.index ?? 'none'}`,
+      )
+    }
+    if (held === null) return null
+    const missed = roster.committed - (before?.committed ?? roster.committed)
+    if (missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
+      await this.giveUp()
+      throw new ProtocolError('REFUSED', `step ${roster.committed} is not prepared here`)
+    }
+    const digest = missed === 1 ? await this.#commit(held, roster) : null
+    const { runId } = this.#options
+    await held.open({ run: runId, epoch: roster.since, step: roster.committed + 1 })
+    const learners = learnersOf(roster, held.index)
+    if (learners.length === 0) held.thaw()
+    else if (isNew(before, learners)) await held.freeze(roster.committed)
+    return digest
+  }
+
+  /** Tells the coordinator that a microbatch does not get on. If it does not hear of it, the step's deadline does. */
+  async report({ header, to, error }: Trouble): Promise<void> {
+    const { network, runId, roster, signal } = this.#options
+    const known = roster()
+    if (known === null) return
+    const { epoch, step, index, attempt } = header
+    const { code, message } = error
+    const reason = message.slice(0, 2000)
+    const question = { run: runId, epoch, step, index, attempt, to, code, reason }
+    const options = { timeoutMs: TIMEOUTS.reportMs, signal }
+    await ask(network, coordinatorOf(known).peer, report, question, options).catch(() => {})
+  }
+
+  /** Frees the stage, whatever has become of it. */
+  async giveUp(): Promise<void> {
+    const [held, learner] = [this.#held, this.#learner]
+    this.#held = null
+    this.#learner = null
+    await held?.close()
+    await learner?.close()
+  }
+
+  #expectNone(): void {
+    if (this.#held === null) return
+    throw new ProtocolError('REFUSED', `this peer holds stage ${this.#held.index} already`)
+  }
+
+  /** Building takes long, and who asked for it may have given up since: then another roster or stage comes first. */
+  #begin(): AbortController {
+    this.stopBuilding('this peer was given another stage')
+    this.#building = new AbortController()
+    return this.#building
+  }
+
+  #buildOptions(signal: AbortSignal): BuildOptions {
+    const { roster, own } = this.#options
+    return {
+      ...this.#options,
+      ownId: own()!.id,
+      peerOf: (id) => {
+        const known = roster()
+        return known === null ? undefined : memberById(known, id)?.peer
+      },
+      donors: () => roster()?.members.map(({ peer }) => peer) ?? [],
+      onTrouble: (trouble) => void this.report(trouble),
+      signal,
+    }
+  }
+
+  async #commit(held: Holding, roster: Roster): Promise<string | null> {
+    const { committed: step, learningRate } = roster
+    const stage = held.index
+    const loss = roster.loss!
+    const { update, busySeconds } = await held.commit(step, learningRate)
+    this.#options.committed({ step, loss, busySeconds, stage })
+    this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
+    const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1
+    return compared ? sha256(bytesOf(held.stage.weights)) : null
+  }
+
+  /** Keeps up with the steps, and holds the stage once the roster says that it is ready. */
+  async #followLearning(
+    learner: Learner,
+    before: Roster | null,
+    roster: Roster,
+    own: Member,
+  ): Promise<void> {
+    const { runId } = this.#options
+    const fence = { run: runId, epoch: roster.since, step: roster.committed }
+    if (!learner.assigned) {
+      learner.assigned = true
+      void this.#fetchState(learner, roster)
+    } else if (before !== null && roster.committed > before.committed) {
+      if (roster.committed > before.committed + 1 || !learner.canCommit(fence)) {
+        await this.giveUp()
+        throw new ProtocolError('REFUSED', `step ${roster.committed} did not come here`)
+      }
+      learner.commit(roster.learningRate)
+    }
+    if (!own.ready) return
+    this.#learner = null
+    this.#held = await learner.finish()
+    await this.#held.open({ ...fence, step: fence.step + 1 })
+  }
+
+  /** Fetches the state of a stage from those that hold it, and tells the coordinator when it has caught up. */
+  async #fetchState(learner: Learner, known: Roster): Promise<void> {
+    const { network, clock, runId, journal, signal, roster } = this.#options
+    const begun = clock.now()
+    const stage = learner.index
+    const donors = holdersOf(known, stage)
+      .slice(0, DONORS_MAX)
+      .map(({ peer }) => peer)
+    const none = { run: runId, stage, bytes: 0, learningRateScale: 1 }
+    const secondsSince = () => (clock.now() - begun) / 1000
+    let told: LearntQuestion
+    try {
+      const { bytes, learningRateScale } = await learner.learn(known.committed, donors, signal)
+      const seconds = secondsSince()
+      told = { ...none, failure: null, bytes, learningRateScale, seconds }
+      journal.write({ type: 'holding', stage, strategy: 'replica', bytes, seconds })
+    } catch (error) {
+      if (signal.aborted) return
+      const failure = (error as Error).message.slice(0, 2000)
+      told = { ...none, failure, seconds: secondsSince() }
+    }
+    const now = roster()
+    if (this.#learner !== learner || now === null) return
+    const options = { timeoutMs: TIMEOUTS.reportMs, signal }
+    await ask(network, coordinatorOf(now).peer, learnt, told, options).catch(() => {})
+  }
+}
+
+/** One of them did not learn in the roster before. */
+function isNew(before: Roster | null, learners: readonly Member[]): boolean {
+  return learners.some(({ id }) => {
+    const known = before === null ? undefined : memberById(before, id)
+    return known === undefined || known.stage === null
+  })
+}

@@ -1,0 +1,131 @@
+/**
+ * A member on its way to be one more holder of a stage. It fetches the state as it was after one step, while the others
+ * go on; of every step since it gets the total of the gradients, as a replica does, and applies them in order once the
+ * state is there. AdamW is a function of state and gradient: it ends with the bits of those that it learns from.
+ */
+import { ProtocolError } from '../protocols/errors.ts'
+import type { PeerId } from '../protocols/network.ts'
+import type { HoldQuestion, ReduceQuestion } from '../protocols/step.ts'
+import type { AnyStage } from '../stages/stage.ts'
+import { fetchGradients } from './fetch-gradients.ts'
+import { type Gathered, gatherStage } from './gather.ts'
+import { Holding, type HoldingOptions } from './holding.ts'
+import { LEARNER_BYTES_MAX } from './limits.ts'
+import type { Fence } from './pipeline.ts'
+import { normOf, reduceSums } from './reduce.ts'
+import { updateOf } from './update.ts'
+
+export type LearnerOptions = Omit<HoldingOptions, 'learningRateScale' | 'norm' | 'updates'>
+
+/** The gradient of a step, as all replicas have it. */
+interface Total {
+  readonly fence: Fence
+  /** Of the mean gradient, before clipping. */
+  readonly norm: number
+  readonly totals: Float32Array
+}
+
+/** A step that was committed and is not applied here yet. */
+interface Missed extends Total {
+  readonly learningRate: number
+}
+
+export class Learner {
+  readonly index: number
+  readonly stage: AnyStage
+  /** The roster names it: it gets the steps that are made from now on. */
+  assigned = false
+  readonly #options: LearnerOptions
+  readonly #missed: Missed[] = []
+  #asked: ReduceQuestion | null = null
+  #total: Total | null = null
+  /** What was fetched; null before. */
+  #state: Pick<Gathered, 'learningRateScale' | 'norm' | 'updates'> | null = null
+  #applying: Promise<void> = Promise.resolve()
+
+  constructor(options: LearnerOptions) {
+    this.index = options.stageIndex
+    this.stage = options.stage
+    this.#options = options
+  }
+
+  /** Fetches the state after `step` from those that hold it, and catches up with what has come since. */
+  async learn(step: number, donors: readonly PeerId[], signal: AbortSignal): Promise<Gathered> {
+    const { network, run, stage } = this.#options
+    const question: HoldQuestion = {
+      run: this.#options.runId,
+      epoch: 0,
+      step,
+      stage: this.index,
+      strategy: 'replica',
+      donors: donors.map((peer) => ({ stage: this.index, peer })),
+    }
+    const gathered = await gatherStage({ network, stage, question, settings: run.recovery, signal })
+    this.#state = gathered
+    this.#catchUp()
+    await this.#applying
+    return gathered
+  }
+
+  /** Gets the total of a step. It has no part in it. */
+  async reduce(question: ReduceQuestion): Promise<{ norm: number }> {
+    this.#asked = question
+    const { version, holders, shared: _, ...fence } = question
+    const { ownId: own, run } = this.#options
+    const { sums } = this.stage
+    const totals = new Float32Array(sums.length)
+    const fetch = fetchGradients(this.#options, this.index, { ...fence, version })
+    await reduceSums({ holders, own, sums, totals, fetch, owned: () => {} })
+    if (this.#asked !== question) throw new ProtocolError('STALE', 'another plan took its place')
+    const norm = normOf(totals) / run.microbatches
+    this.#total = { fence, norm, totals }
+    return { norm }
+  }
+
+  /** Has the gradient of this step. */
+  canCommit(fence: Fence): boolean {
+    const had = this.#total?.fence
+    return had?.step === fence.step && had.epoch === fence.epoch
+  }
+
+  /** Applies the step, or keeps its gradient until the state is there. */
+  commit(learningRate: number): void {
+    const total = this.#total!
+    this.#total = null
+    this.#asked = null
+    this.#missed.push({ ...total, learningRate })
+    const bytes = this.#missed.length * total.totals.byteLength
+    if (bytes > LEARNER_BYTES_MAX) {
+      const what = `${this.#missed.length} steps were made while the state of stage ${this.index} was fetched`
+      throw new ProtocolError('TOO_LARGE', `${what}: more than can be kept`)
+    }
+    if (this.#state !== null) this.#catchUp()
+  }
+
+  /** From now on it holds the stage. */
+  async finish(): Promise<Holding> {
+    await this.#applying
+    if (this.#state === null) throw new ProtocolError('REFUSED', 'its state is not there yet')
+    const { learningRateScale, norm, updates } = this.#state
+    return new Holding({ ...this.#options, learningRateScale, norm, updates })
+  }
+
+  async close(): Promise<void> {
+    this.#missed.length = 0
+    await this.stage.close()
+  }
+
+  #catchUp(): void {
+    this.#applying = this.#applying.then(async () => {
+      for (let next = this.#missed.shift(); next !== undefined; next = this.#missed.shift()) {
+        const { norm, totals, learningRate } = next
+        const state = this.#state!
+        this.stage.sums.set(totals)
+        await this.stage.update(
+          updateOf(this.#options.run, norm, learningRate * state.learningRateScale),
+        )
+        this.#state = { ...state, norm, updates: state.updates + 1 }
+      }
+    })
+  }
+}

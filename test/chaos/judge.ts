@@ -1,0 +1,165 @@
+/** What the journals of a round's processes must say, whatever was done to them. */
+import type { Entry } from '../../src/journal.ts'
+import type { Run } from '../../src/run.ts'
+import type { PlannedFault } from './faults.ts'
+
+export interface Hit {
+  readonly fault: PlannedFault
+  /** The last one that was made before. */
+  readonly step: number
+  /** Milliseconds of the system's clock, which all processes share. */
+  readonly at: number
+  readonly victims: readonly {
+    readonly pid: number
+    readonly peer: string
+    readonly stage: number | null
+    readonly coordinated: boolean
+  }[]
+}
+
+export interface Evidence {
+  readonly entries: readonly Entry[]
+  readonly run: Run
+  readonly hits: readonly Hit[]
+  readonly exits: readonly {
+    readonly pid: number
+    readonly peer: string
+    /** In the run at its end: the last roster names it. */
+    readonly member: boolean
+    readonly exit: number | NodeJS.Signals
+  }[]
+  /** Losses of the undisturbed run, from step 1 on. */
+  readonly reference: readonly number[]
+}
+
+export interface FaultVerdict {
+  readonly signal: NodeJS.Signals
+  /** From the signal until a member wrote that the victim is lost, or who coordinates instead; null if nobody did. */
+  readonly noticedMs: number | null
+  /** From the signal until the next step was made. */
+  readonly onMs: number | null
+  /** For the log. */
+  readonly text: string
+}
+
+export interface Verdict {
+  readonly faults: readonly FaultVerdict[]
+  /** Largest difference of a step's loss from the undisturbed run's, relative; up to where a stage was lost. */
+  readonly deviation: number
+  /** Empty if the round is passed. */
+  readonly problems: readonly string[]
+}
+
+/** Relative; the order in which replicas' sums are added is all that may differ. */
+const LOSS_TOLERANCE = 1e-3
+/** On loopback, of a process that is killed or frozen while nobody else is. */
+const NOTICED_MS = { SIGKILL: 1_000, SIGSTOP: 10_000 } as const
+
+export function judge(evidence: Evidence): Verdict {
+  const faults = evidence.hits.map((hit) => faultVerdict(hit, evidence))
+  const { deviation, problem } = lossesOf(evidence)
+  const problems = [
+    ...problem,
+    ...committedOnce(evidence),
+    ...endsOf(evidence),
+    ...faults.flatMap(({ problems }) => problems),
+  ]
+  return { faults, deviation, problems }
+}
+
+/** Every step once: by all who hold a stage, with the same loss, and with each microbatch counted once a stage. */
+function committedOnce({ entries, run }: Evidence): string[] {
+  const problems: string[] = []
+  const losses = new Map<number, number>()
+  const seen = new Set<string>()
+  const stages = new Map<number, Set<number>>()
+  for (const entry of entries) {
+    if (entry.type !== 'committed' && entry.type !== 'step') continue
+    const { step, peer, type, loss } = entry
+    const known = losses.get(step) ?? loss
+    losses.set(step, known)
+    if (loss !== known)
+      problems.push(`step ${step} has loss ${loss} at ${peer}, ${known} elsewhere`)
+    const key = type === 'step' ? `${step}` : `${step} ${peer}`
+    if (seen.has(key)) problems.push(`step ${step} is ${type} twice, the second time by ${peer}`)
+    seen.add(key)
+    if (type === 'committed') {
+      stages.set(step, (stages.get(step) ?? new Set()).add(entry.stage))
+    } else if (entry.counted.some((count) => count !== run.microbatches)) {
+      problems.push(`step ${step} counted ${entry.counted.join()} microbatches`)
+    }
+  }
+  for (let step = 1; step <= run.steps; step++) {
+    const count = stages.get(step)?.size ?? 0
+    if (count !== run.stages + 1) problems.push(`step ${step} is committed by ${count} stages`)
+  }
+  return problems
+}
+
+function lossesOf({ entries, run, hits, reference }: Evidence) {
+  const lost = hits.find(({ fault }) => fault.victims === 'whole stage')
+  const comparable = lost?.step ?? run.steps
+  let deviation = 0
+  let last = Number.POSITIVE_INFINITY
+  for (const entry of entries) {
+    if (entry.type !== 'committed') continue
+    const { step, loss } = entry
+    const expected = reference[step - 1]!
+    if (step <= comparable) deviation = Math.max(deviation, Math.abs(loss - expected) / expected)
+    if (step === run.steps) last = loss
+  }
+  const problem: string[] = []
+  if (!(deviation <= LOSS_TOLERANCE)) problem.push(`a loss is ${deviation} off, relative`)
+  if (!(last < reference[0]!)) problem.push(`the last loss is ${last}`)
+  return { deviation, problem }
+}
+
+/** Who is in the run at its end knows how it ended. */
+function endsOf({ exits }: Evidence): string[] {
+  return exits.flatMap(({ pid, exit, member }) =>
+    exit === 0 || exit === 'SIGKILL' || !member ? [] : [`process ${pid} ended with ${exit}`],
+  )
+}
+
+function faultVerdict(
+  hit: Hit,
+  { entries, hits }: Evidence,
+): FaultVerdict & { problems: string[] } {
+  const { fault, victims, at, step } = hit
+  const later = entries.filter((entry) => entry.at >= at)
+  const noticed = victims.map(({ peer, coordinated }) => {
+    const sign = later.find((entry) =>
+      coordinated
+        ? entry.type === 'elected' && entry.coordinator !== peer
+        : entry.type === 'lost' && entry.lost === peer,
+    )
+    return sign === undefined ? null : sign.at - at
+  })
+  const known = noticed.filter((ms) => ms !== null)
+  const noticedMs = known.length === 0 ? null : Math.max(...known)
+  const made = later.filter((entry) => entry.type === 'step').sort((a, b) => a.at - b.at)[0]
+  const onMs = made === undefined ? null : made.at - at
+  const who = victims.map(
+    ({ pid, peer, stage, coordinated }) =>
+      `${pid} (…${peer.slice(-6)}, stage ${stage ?? 'none'}${coordinated ? ', coordinator' : ''})`,
+  )
+  const { signal, name, moment } = fault
+  const text =
+    `step ${step}, ${moment}: ${name}: ${signal} ${who.join(' ')}; ` +
+    `noticed after ${seconds(noticedMs)}, next step after ${seconds(onMs)}`
+  const problems: string[] = []
+  if (victims.length === 0) problems.push(`nobody could be hit: ${name}`)
+  if (onMs === null) problems.push(`no step after: ${name}`)
+  // Where several are down, who looks for them may be down, too.
+  const alone = victims.length === 1 && hits.every((other) => other === hit || other.step !== step)
+  const limit = NOTICED_MS[signal]
+  const missed = fault.returns === 'missed' || fault.returns === 'never'
+  if (alone && missed && !(noticedMs !== null && noticedMs < limit)) {
+    problems.push(`noticed after ${seconds(noticedMs)}, not ${limit / 1000} s: ${name}`)
+  }
+  return { signal, noticedMs, onMs, text, problems }
+}
+
+function seconds(ms: number | null): string {
+  return ms === null ? 'no time at all' : `${(ms / 1000).toFixed(2)} s`
+}

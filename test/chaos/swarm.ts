@@ -1,0 +1,241 @@
+/**
+ * The processes of one round on loopback: started, frozen, killed and started again, and what their journals say. Signals
+ * go to processes that this object started, and to no others.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock, withDeadline } from '../../protocols/clock.ts'
+import type { Member } from '../../protocols/membership.ts'
+import { Children } from '../../src/children.ts'
+import { initRun } from '../../src/init.ts'
+import type { Entry } from '../../src/journal.ts'
+import type { Run } from '../../src/run.ts'
+import { sampleText } from '../fixtures/text.ts'
+
+export interface Process {
+  readonly pid: number
+  /** '' until it has said its name. */
+  peer: string
+  state: 'running' | 'frozen' | 'ended'
+  /** In the run, as far as it has said itself. */
+  joined: boolean
+  readonly exited: Promise<number | NodeJS.Signals>
+}
+
+/** A model whose steps cost less than the messages that make them. */
+const SETTINGS = {
+  stages: '3',
+  layers: '3',
+  hidden: '32',
+  heads: '2',
+  context: '32',
+  batch: '2',
+  microbatches: '3',
+  evaluateEvery: '1000',
+}
+
+export function settingsFor(steps: number) {
+  return { ...SETTINGS, steps: String(steps) }
+}
+
+/** Of everything that is waited for: nothing in a round takes longer. */
+const PATIENCE_MS = 90_000
+
+export class Swarm {
+  readonly entries: Entry[] = []
+  readonly complaints: string[] = []
+  readonly processes: Process[] = []
+  readonly #folder: string
+  readonly #children = new Children()
+  readonly #watchers = new Set<(entry: Entry | null) => void>()
+  #members: readonly Member[] = []
+  #epoch = -1
+  /** The last step that a coordinator said was made. */
+  step = 0
+  coordinator = ''
+  run!: Run
+
+  private constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  /** @param size processes */
+  static async start(size: number, steps: number): Promise<Swarm> {
+    const swarm = new Swarm(mkdtempSync(join(tmpdir(), 'gensyn-chaos-')))
+    const data = join(swarm.#folder, 'text.txt')
+    writeFileSync(data, sampleText())
+    const settings = settingsFor(steps)
+    swarm.run = await initRun({ out: swarm.runPath, data, force: false, settings })
+    swarm.launch()
+    await swarm.until('the first process to found the run', () => swarm.coordinator !== '')
+    for (let i = 1; i < size; i++) swarm.launch()
+    return swarm
+  }
+
+  get runPath(): string {
+    return join(this.#folder, 'run.json')
+  }
+
+  /** Starts a process in the first data directory slot that is free: that of one that was killed, if there is any. */
+  launch(...more: string[]): Process {
+    const files = ['--run', this.runPath, '--data-dir', join(this.#folder, 'state')]
+    const args = ['join', ...files, '--threads', '1', '--no-mdns', '--provider', 'cpu', ...more]
+    const child = this.#children.start(
+      args,
+      (entry) => this.#hear(started, entry),
+      (complaint) => this.complaints.push(`[${child.pid}] ${complaint}`),
+    )
+    const { pid, exited } = child
+    const started: Process = { pid, exited, peer: '', state: 'running', joined: false }
+    this.processes.push(started)
+    void exited.then(() => {
+      started.state = 'ended'
+      this.#wake(null)
+    })
+    return started
+  }
+
+  signal(process: Process, signal: NodeJS.Signals): void {
+    if (process.state === 'ended') return
+    if (signal === 'SIGKILL') process.state = 'ended'
+    if (signal === 'SIGSTOP') process.state = 'frozen'
+    if (signal === 'SIGCONT') process.state = 'running'
+    this.#children.signal(process.pid, signal)
+  }
+
+  /** Those that can answer. */
+  get running(): Process[] {
+    return this.processes.filter(({ state }) => state === 'running')
+  }
+
+  processOf(peer: string): Process | undefined {
+    return this.running.find((process) => process.peer === peer && process.joined)
+  }
+
+  /** The stage of a process; null for one that holds none, or does not run. */
+  stageOf({ peer }: Process): number | null {
+    const member = this.#members.find((each) => each.peer === peer)
+    return this.processOf(peer) === undefined ? null : (member?.stage ?? null)
+  }
+
+  /** Running holders, in the order of the roster. */
+  get holders(): Process[] {
+    return this.#members.flatMap(({ peer, stage }) =>
+      stage === null ? [] : (this.processOf(peer) ?? []),
+    )
+  }
+
+  holdersOf(stage: number): Process[] {
+    return this.holders.filter((process) => this.stageOf(process) === stage)
+  }
+
+  /** How many members may be lost now and leave a majority. */
+  get dispensable(): number {
+    const members = this.#members
+    const gone = members.filter(({ peer }) => this.processOf(peer) === undefined).length
+    return Math.floor((members.length - 1) / 2) - gone
+  }
+
+  /** Everyone who runs is in the run, nobody is frozen, and every stage has a holder. */
+  get whole(): boolean {
+    const named = new Set(this.#members.map(({ peer }) => peer))
+    const stages = new Set(this.holders.map((process) => this.stageOf(process)))
+    const present = this.processes.filter(({ state }) => state !== 'ended')
+    return (
+      present.every(
+        ({ state, joined, peer }) => state === 'running' && joined && named.has(peer),
+      ) && stages.size === this.run.stages + 1
+    )
+  }
+
+  /** The last step is made. */
+  get over(): boolean {
+    return this.step >= this.run.steps
+  }
+
+  /** Resolves as soon as `test` holds, which is looked at after every journal entry and every end of a process. */
+  async until(what: string, test: () => boolean): Promise<void> {
+    if (test()) return
+    await this.#watch(what, () => test())
+  }
+
+  /** The next entry that `test` holds for. */
+  async next(what: string, test: (entry: Entry) => boolean): Promise<Entry> {
+    let found: Entry | null = null
+    await this.#watch(what, (entry) => {
+      if (entry !== null && test(entry)) found = entry
+      return found !== null
+    })
+    return found!
+  }
+
+  /** The last roster names it. */
+  isMember({ peer, joined }: Process): boolean {
+    return joined && this.#members.some((member) => member.peer === peer)
+  }
+
+  /** Waits for all members to end. Gives those that did not by themselves. */
+  async end(): Promise<Process[]> {
+    const left = () => this.running.filter((process) => this.isMember(process))
+    await this.until('all members to end', () => left().length === 0).catch(() => {})
+    return left()
+  }
+
+  async close(): Promise<void> {
+    for (const process of this.processes) {
+      if (process.state === 'frozen') this.signal(process, 'SIGCONT')
+    }
+    await this.#children.stop(systemClock)
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  async #watch(what: string, test: (entry: Entry | null) => boolean): Promise<void> {
+    const seen = Promise.withResolvers<void>()
+    const watcher = (entry: Entry | null) => {
+      if (test(entry)) seen.resolve()
+    }
+    this.#watchers.add(watcher)
+    try {
+      const deadline = { clock: systemClock, timeoutMs: PATIENCE_MS }
+      await withDeadline(deadline, what, () => seen.promise)
+    } finally {
+      this.#watchers.delete(watcher)
+    }
+  }
+
+  #hear(process: Process, entry: Entry): void {
+    this.entries.push(entry)
+    switch (entry.type) {
+      case 'started':
+        process.peer = entry.peer
+        break
+      case 'founded':
+        process.joined = true
+        this.coordinator = entry.peer
+        break
+      case 'joined':
+        process.joined = true
+        break
+      case 'dropped':
+        process.joined = false
+        break
+      case 'elected':
+        this.coordinator = entry.coordinator
+        break
+      case 'roster':
+        if (entry.roster.epoch < this.#epoch) break
+        this.#epoch = entry.roster.epoch
+        this.#members = entry.roster.members
+        break
+      case 'step':
+        this.step = Math.max(this.step, entry.step)
+        break
+    }
+    this.#wake(entry)
+  }
+
+  #wake(entry: Entry | null): void {
+    for (const watcher of [...this.#watchers]) watcher(entry)
+  }
+}

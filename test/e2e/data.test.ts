@@ -1,0 +1,54 @@
+/** Data by the command line: a tokenizer is trained, texts are prepared, a run starts on them; what is wrong is named. */
+import { appendFileSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { cli, TINY, workFolder } from '../fixtures/cli.ts'
+import { jsonLines, sentences, write } from '../fixtures/dataset.ts'
+
+const SMALL = TINY.slice(2)
+
+test('tokenizer train, prepare and init follow one another; join refuses a dataset that changed since', async () => {
+  const folder = workFolder()
+  const texts = Array.from({ length: 500 }, (_, i) => sentences(i, 80))
+  write(folder, 'texts.jsonl', jsonLines(texts))
+  const trained = await cli(['tokenizer', 'train', 'texts.jsonl', '--vocab-size', '300'], folder)
+  expect(trained).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/tokenizer.json: 300 tokens/),
+  })
+  const sources = ['texts.jsonl', 'text.txt', '--weights', '3,1', '--held-out', '0.2']
+  const prepared = await cli(
+    ['prepare', ...sources, '--tokenizer', 'tokenizer.json', '--json'],
+    folder,
+  )
+  expect(prepared.code).toBe(0)
+  const events = prepared.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(events.at(-1)).toMatchObject({ type: 'prepared', path: 'dataset', vocabSize: 300 })
+  const made = await cli(['init', '--stages', '2', ...SMALL, '--data', 'dataset'], folder)
+  expect(made).toMatchObject({ code: 0, stderr: '' })
+  const run = JSON.parse(readFileSync(join(folder, 'run.json'), 'utf8'))
+  expect(run).toMatchObject({ data: { source: 'prepared:dataset' }, model: { vocabSize: 300 } })
+
+  appendFileSync(join(folder, 'dataset', 'dataset.json'), '\n')
+  const joined = await cli(['join', '--no-mdns', '--provider', 'cpu'], folder)
+  expect(joined.stderr).toMatch(/dataset is not the dataset that the run was made for/)
+  expect(joined.code).toBe(2)
+})
+
+test.each<[string, string | Uint8Array, string[], RegExp]>([
+  ['bad.jsonl', '{"text": "a"}\n{', [], /bad.jsonl, line 2 is no JSON/],
+  ['bad.parquet', 'PAR1 nothing PAR1', [], /bad.parquet is no Parquet file, or a damaged one/],
+  ['bad.txt', Buffer.from([0xff]), ['--tokenizer', 'run-me.json'], /run-me.json does not exist/],
+  ['texts', '', ['--data', 'none/*.txt'], /none\/\*\.txt names no/],
+])('init refuses %s and writes nothing', async (name, content, options, says) => {
+  const folder = workFolder()
+  write(folder, name, content)
+  const { code, stderr } = await cli(['init', ...SMALL, '--data', name, ...options], folder)
+  expect(stderr).toMatch(says)
+  expect(stderr).not.toMatch(/^\s+at /m)
+  expect(code).toBe(2)
+  expect(readdirSync(folder).sort()).toEqual([name, 'text.txt'].sort())
+})

@@ -1,0 +1,256 @@
+/** A checkpoint of Hugging Face's goes in, is trained by real processes, and comes out; what is wrong is named. */
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { systemClock } from '../../protocols/clock.ts'
+import { Children } from '../../src/children.ts'
+import { loadCorpus, microbatch } from '../../src/corpus.ts'
+import type { Entry } from '../../src/journal.ts'
+import { readRun } from '../../src/run.ts'
+import { readSafetensors } from '../../stages/safetensors.ts'
+import { cli, workFolder } from '../fixtures/cli.ts'
+import { GROUPED, type SmallModel, smallModel, writeHuggingFace } from '../fixtures/small-model.ts'
+import { referenceLoss } from '../stages/reference-llama.ts'
+
+const SIZES = ['--context', '24', '--batch', '2', '--microbatches', '2', '--evaluate-every', '100']
+
+/** A folder with a text, a sharded, tied, grouped checkpoint and the manifest of a run from it. */
+async function imported(
+  options: readonly string[],
+): Promise<{ folder: string; small: SmallModel }> {
+  const folder = workFolder()
+  const small = smallModel(GROUPED)
+  writeHuggingFace(join(folder, 'llama'), small)
+  const args = ['import', 'llama', '--data', 'text.txt', ...SIZES, ...options]
+  expect(await cli(args, folder)).toMatchObject({ code: 0, stderr: '' })
+  return { folder, small }
+}
+
+/** Trains to the end with a process a stage. */
+async function train(folder: string, ...options: string[]): Promise<Entry[]> {
+  const children = new Children()
+  onTestFinished(() => children.stop(systemClock))
+  const entries: Entry[] = []
+  const run = join(folder, 'run.json')
+  const args = ['join', '--run', run, '--threads', '1', '--provider', 'cpu', ...options]
+  const all = Array.from({ length: 3 }, () =>
+    children.start(args, (entry) => entries.push(entry), expect.unreachable),
+  )
+  expect(await Promise.all(all.map(({ exited }) => exited))).toEqual([0, 0, 0])
+  return entries
+}
+
+/** The tensors of an exported folder, whatever its shards. */
+function tensorsIn(folder: string): Map<string, Float32Array> {
+  const shards = readdirSync(folder).filter((name) => name.endsWith('.safetensors'))
+  return new Map(
+    shards.flatMap((name) =>
+      [...readSafetensors(readFileSync(join(folder, name))).tensors].map(
+        ([tensor, { data }]) => [tensor, data as Float32Array] as const,
+      ),
+    ),
+  )
+}
+
+test('a run starts from the checkpoint, learns, and is exported, evaluated and made to speak', async () => {
+  const { folder, small } = await imported(['--steps', '20', '--warmup-steps', '1'])
+  const entries = await train(folder)
+  const losses = entries.flatMap((entry) => (entry.type === 'step' ? [entry.loss] : []))
+  expect(losses).toHaveLength(20)
+
+  // The first step's loss is that of the checkpoint, worked out in float64.
+  const runPath = join(folder, 'run.json')
+  const run = readRun(runPath)
+  const corpus = await loadCorpus(run, runPath)
+  const rows = [0, 1].flatMap((index) => {
+    const { tokens, targets } = microbatch(run, corpus, 1, index)
+    return [0, 24].map((at) =>
+      referenceLoss(small.logits(tokens.subarray(at, at + 24)), targets.subarray(at, at + 24)),
+    )
+  })
+  const mean = rows.reduce((sum, loss) => sum + loss, 0) / rows.length
+  expect([losses[0]!]).toBeAllclose([mean], { relative: 1e-5 })
+  expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.5)
+
+  const out = ['export', '--format', 'safetensors', '--out', 'out', '--shard-size', '20000']
+  expect(await cli(out, folder)).toMatchObject({ code: 0, stderr: '' })
+  const tensors = tensorsIn(join(folder, 'out'))
+  expect([...tensors.keys()].sort()).toEqual([...small.weights.keys()].sort())
+  expect(readdirSync(join(folder, 'out')).length).toBeGreaterThan(6)
+  const config = JSON.parse(readFileSync(join(folder, 'out', 'config.json'), 'utf8'))
+  expect(config).toMatchObject({
+    model_type: 'llama',
+    num_key_value_heads: 2,
+    head_dim: 12,
+    tie_word_embeddings: true,
+    eos_token_id: 0,
+    max_position_embeddings: 512,
+  })
+
+  // The trained model is the same from the run and from the export, and better at its text than it was.
+  const text = readFileSync(join(folder, 'text.txt'))
+  writeFileSync(join(folder, 'part.txt'), text.subarray(-4000))
+  const judged = async (...args: string[]) => {
+    const { stdout } = await cli(['eval', 'part.txt', '--context', '64', '--json', ...args], folder)
+    return JSON.parse(stdout).nats as number
+  }
+  const after = await judged()
+  expect(await judged('--model', 'out')).toBe(after)
+  expect(await judged('--model', 'llama')).toBeGreaterThan(after + 0.5)
+
+  const speak = ['generate', '--prompt', 'the ', '--max-tokens', '20', '--json']
+  const spoken = await cli(speak, folder)
+  const { tokens, end } = JSON.parse(spoken.stdout)
+  expect({ count: tokens.length, end }).toEqual({ count: 20, end: 'length' })
+  expect(JSON.parse((await cli(speak, folder)).stdout).tokens).toEqual(tokens)
+}, 180_000)
+
+test('what training does not change comes back bit by bit', async () => {
+  // A step of 1e-30 is lost in the rounding of every weight.
+  const { folder, small } = await imported(['--steps', '2', '--learning-rate', '1e-30'])
+  const [there, moved] = [join(folder, 'llama'), join(folder, 'moved')]
+  renameSync(there, moved)
+  await train(folder, '--weights', moved)
+  renameSync(moved, there)
+  const out = ['export', '--format', 'safetensors', '--out', 'out']
+  expect(await cli(out, folder)).toMatchObject({ code: 0 })
+  expect(tensorsIn(join(folder, 'out'))).toEqual(new Map([...small.weights]))
+})
+
+interface Case {
+  readonly name: string
+  readonly damage: (llama: string) => void
+  readonly says: readonly RegExp[]
+}
+
+const LAST = 'model-00003-of-00003.safetensors'
+
+function edit(path: string, change: (content: Buffer) => Uint8Array | string): void {
+  writeFileSync(path, change(readFileSync(path)))
+}
+
+function withJson(path: string, change: (json: Record<string, unknown>) => object): void {
+  edit(path, (content) => JSON.stringify(change(JSON.parse(content.toString()))))
+}
+
+const CASES: readonly Case[] = [
+  {
+    name: 'a corrupt header',
+    damage: (llama) => edit(join(llama, LAST), (bytes) => bytes.fill(0x7b, 8, 40)),
+    says: [
+      /model-00003-of-00003\.safetensors is no intact safetensors file: the header is not JSON/,
+    ],
+  },
+  {
+    name: 'a file cut short',
+    damage: (llama) => edit(join(llama, LAST), (bytes) => bytes.subarray(0, -4)),
+    says: [/model-00003-of-00003\.safetensors/, /tensor model\.layers\.1\..* ends at byte/],
+  },
+  {
+    name: 'a tensor of the wrong shape',
+    damage: (llama) =>
+      edit(join(llama, LAST), (bytes) =>
+        Buffer.from(bytes.toString('latin1').replace('[48,32]', '[32,48]'), 'latin1'),
+      ),
+    says: [/tensor model\.layers\.1\.\S+ is \[32,48\], the model needs \[48,32\]/],
+  },
+  {
+    name: 'a missing shard',
+    damage: (llama) => rmSync(join(llama, LAST)),
+    says: [/model-00003-of-00003\.safetensors is missing/],
+  },
+  {
+    name: 'a missing tensor',
+    damage: (llama) =>
+      withJson(join(llama, 'config.json'), (config) => ({ ...config, num_hidden_layers: 3 })),
+    says: [/tensor model\.layers\.2\.input_layernorm\.weight is missing/],
+  },
+  {
+    name: 'a tokenizer that does not fit',
+    damage: (llama) =>
+      withJson(join(llama, 'tokenizer.json'), (json) => ({
+        ...json,
+        added_tokens: [{ id: 300, content: '<|end|>', special: true }],
+      })),
+    says: [/tokenizer\.json does not fit the model/, /number 300.*ends at 255/],
+  },
+  {
+    name: 'an architecture that is not supported',
+    damage: (llama) =>
+      withJson(join(llama, 'config.json'), (config) => ({ ...config, model_type: 'mamba' })),
+    says: [/config\.json: model_type is "mamba"; supported is "llama"/],
+  },
+  {
+    name: 'a shard named outside of the folder',
+    damage: (llama) =>
+      withJson(join(llama, 'model.safetensors.index.json'), ({ weight_map: map }) => ({
+        weight_map: { ...(map as object), 'lm_head.weight': '../../secret.safetensors' },
+      })),
+    says: [/"\.\.\/\.\.\/secret\.safetensors" is no name of a file beside it/],
+  },
+]
+
+describe('refused, and nothing written', () => {
+  const small = smallModel(GROUPED)
+
+  test.each(CASES)('$name', async ({ damage, says }) => {
+    const folder = workFolder()
+    writeHuggingFace(join(folder, 'llama'), small)
+    damage(join(folder, 'llama'))
+    const there = readdirSync(folder)
+    for (const args of [
+      ['import', 'llama', '--data', 'text.txt', ...SIZES],
+      ['export', '--model', 'llama', '--format', 'gguf', '--out', 'llama.gguf'],
+    ]) {
+      const { code, stderr } = await cli(args, folder)
+      for (const pattern of says) expect(stderr).toMatch(pattern)
+      expect(stderr).not.toMatch(/^\s+at /m)
+      expect(code).toBe(2)
+    }
+    expect(readdirSync(folder)).toEqual(there)
+  })
+
+  test('a checkpoint that changed after the import', async () => {
+    const { folder } = await imported(['--steps', '2', '--stages', '1'])
+    // One bit of the last tensor.
+    edit(join(folder, 'llama', LAST), (bytes) => {
+      bytes[bytes.length - 1]! ^= 1
+      return bytes
+    })
+    const { code, stdout, stderr } = await cli(['join', '--stage', '1', '--no-mdns'], folder)
+    expect(stdout + stderr).toMatch(
+      /tensor model\.layers\.1\.\S+ is not the one that the run was made for/,
+    )
+    expect(code).not.toBe(0)
+  })
+
+  test('an --out that exists, a dtype that the format has not, a run without weights', async () => {
+    const folder = workFolder()
+    writeHuggingFace(join(folder, 'llama'), small)
+    cpSync(join(folder, 'llama'), join(folder, 'out'), { recursive: true })
+    const given = ['export', '--model', 'llama']
+    expect(await cli([...given, '--format', 'onnx', '--out', 'out'], folder)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/--out out exists/),
+    })
+    const q8 = ['--format', 'safetensors', '--dtype', 'q8_0', '--out', 'other']
+    expect(await cli([...given, ...q8], folder)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/--dtype q8_0: safetensors is written as float32, float16/),
+    })
+    await cli(['init', '--data', 'text.txt', ...SIZES], folder)
+    expect(await cli(['export', '--format', 'gguf', '--out', 'x.gguf'], folder)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/no peer of this run has left its weights/),
+    })
+    expect(existsSync(join(folder, 'x.gguf'))).toBe(false)
+  })
+})

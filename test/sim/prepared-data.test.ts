@@ -1,0 +1,49 @@
+/** The tokens of a run do not depend on how many peers train, nor on who is lost. */
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { DEFAULT_COSTS, DEFAULT_LINK, play, type Scenario } from '../../sim/scenario.ts'
+import { readDataset } from '../../src/data/dataset.ts'
+import { PreparedCorpus } from '../../src/data/prepared-corpus.ts'
+import { ShardFiles } from '../../src/data/shard-files.ts'
+import { jsonLines, makeDataset, sentences, write } from '../fixtures/dataset.ts'
+import { temporaryFolder } from '../fixtures/folder.ts'
+import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
+
+test('one stage, two, and four of which one is killed train on the same tokens in every step', async () => {
+  const folder = temporaryFolder()
+  const texts = Array.from({ length: 200 }, (_, i) => sentences(i, 30))
+  const { out } = await makeDataset(folder, [write(folder, 'a.jsonl', jsonLines(texts))])
+  const { dataset, sha256 } = readDataset(out)
+  const data = { source: 'prepared:dataset', sha256, bytes: 1, heldOut: 0.2 }
+
+  const history = async (stages: number, kill: Scenario['kill']) => {
+    const run = tinyRun({ steps: 5, stages, data })
+    const files = new ShardFiles(join(folder, 'dataset'))
+    const given = new Map<string, string>()
+    const corpus = new (class extends PreparedCorpus {
+      override microbatch(step: number, index: number) {
+        const tokens = super.microbatch(step, index)
+        const known = given.get(`${step}/${index}`)
+        const own = JSON.stringify(tokens)
+        // A step that starts over, and the backward pass, see what the first forward saw.
+        if (known !== undefined) expect(own).toBe(known)
+        given.set(`${step}/${index}`, own)
+        return tokens
+      }
+    })(run, dataset, files)
+    const others = { spares: 1, link: DEFAULT_LINK, costMs: DEFAULT_COSTS, limitMs: 600_000 }
+    const { finished, entries } = await play({ run, corpus, kill, ...others })
+    files.close()
+    expect(finished).toEqual({ committed: 5, failure: null })
+    return { given, losses: entriesOf(entries, 'step').map(({ loss }) => loss) }
+  }
+
+  const one = await history(1, null)
+  const two = await history(2, null)
+  const killed = await history(4, { stage: 2, step: 2 })
+  expect(one.given.size).toBe(5 * tinyRun().microbatches)
+  expect(two.given).toEqual(one.given)
+  expect(killed.given).toEqual(one.given)
+  // The same model, cut in two: what it learnt from them is the same too.
+  expect(two.losses).toBeAllclose(one.losses, { relative: 1e-5 })
+})

@@ -1,0 +1,34 @@
+/** Our tokenizer.json in the library of those who made the format: any text becomes its bytes, and comes back. */
+import { Tokenizer } from '@huggingface/tokenizers'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import {
+  BYTE_CHARACTERS,
+  byteTokenizer,
+  byteTokenizerConfig,
+} from '../../../stages/formats/byte-tokenizer.ts'
+
+interface Library {
+  encode(text: string): { ids: number[] }
+  decode(ids: number[]): string
+}
+
+const library = new Tokenizer(byteTokenizer(), byteTokenizerConfig(128)) as Library
+
+test('each byte has a character of its own, that of GPT-2', () => {
+  expect(new Set(BYTE_CHARACTERS).size).toBe(256)
+  // From GPT-2's vocabulary: space, new line, and the first byte of two.
+  expect([32, 10, 65, 195].map((byte) => BYTE_CHARACTERS[byte])).toEqual(['Ġ', 'Ċ', 'A', 'Ã'])
+})
+
+test('any text becomes its bytes, and comes back', () => {
+  const texts = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 })
+  fc.assert(
+    fc.property(texts, (text) => {
+      const bytes = [...Buffer.from(text)]
+      expect(library.encode(text).ids).toEqual(bytes)
+      expect(library.decode(bytes)).toBe(Buffer.from(bytes).toString())
+    }),
+    { numRuns: 300, seed: 1, examples: [["  don't \r\n\t 12345 Zürich ❄ 漢字 \u0000 <|end|>"]] },
+  )
+})
