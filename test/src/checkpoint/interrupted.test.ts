@@ -1,19 +1,15 @@
 /** Whenever a save ends before its time, the step before is there whole. */
-import { type ChildProcess, fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { expect, onTestFinished, test } from 'vitest'
-import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
+import { expect, test } from 'vitest'
 import { latestComplete, retain } from '../../../src/checkpoint/steps.ts'
 import type { Store } from '../../../src/checkpoint/store.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'
+import { survivals } from './kills.ts'
 import { MemoryStore } from './memory-store.ts'
 import { holdsSmallStep, saveSmallStep } from './small-step.ts'
 
-async function expectComplete(store: Store, atLeast: number): Promise<number> {
+async function expectComplete(store: Store): Promise<void> {
   const manifest = (await latestComplete(store, { depth: 'content' }))!
-  expect(manifest.step).toBeGreaterThanOrEqual(atLeast)
   expect(await holdsSmallStep(store, manifest)).toBe(true)
-  return manifest.step
 }
 
 test('after any number of changes to the store that a save and a clean-up make', async () => {
@@ -24,7 +20,7 @@ test('after any number of changes to the store that a save and a clean-up make',
       await saveSmallStep(cut, 2)
       await retain(cut, 1)
     })
-    await expectComplete(store, 1)
+    await expectComplete(store)
     if (done) {
       expect(survived).toBeGreaterThan(20)
       return
@@ -66,35 +62,9 @@ async function interrupted(
   )
 }
 
-const SAVER = fileURLToPath(new URL('./saver.ts', import.meta.url))
-const KILLS = 20
-
-test(`after ${KILLS} kills in the middle of a flush`, async () => {
-  const folder = temporaryFolder()
-  const store = new DirectoryStore(folder)
-  await saveSmallStep(store, 1)
-  let committed = 1
-  for (let kill = 0; kill < KILLS; kill++) {
-    const child = fork(SAVER, [folder, String(committed + 1)])
-    onTestFinished(() => {
-      child.kill('SIGKILL')
-    })
-    committed = Math.max(committed, await killAfter(child, 3 + 2 * kill))
-    committed = await expectComplete(store, committed)
+test('after kills in the middle of a flush; npm run test:kills makes more of them', async () => {
+  for await (const { committed, complete, exact } of survivals(temporaryFolder(), 4)) {
+    expect(complete).toBeGreaterThanOrEqual(committed)
+    expect(exact).toBe(true)
   }
 })
-
-/** Kills a saver when it begins so many changes to its store. @returns the last step that it had committed */
-async function killAfter(child: ChildProcess, changes: number): Promise<number> {
-  let begun = 0
-  let committed = 0
-  child.on('message', (message: { committed?: number }) => {
-    if (message.committed !== undefined) committed = message.committed
-    else if (++begun === changes) child.kill('SIGKILL')
-  })
-  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) =>
-    child.on('exit', (...end) => resolve(end)),
-  )
-  expect([code, signal]).toEqual([null, 'SIGKILL'])
-  return committed
-}
