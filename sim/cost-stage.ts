@@ -11,7 +11,7 @@
  * | gradient sums     | count, step (modulo 4096) times count, two sums of fingerprints            |
  * | weights           | a hash of the sums of each update, element by element                      |
  */
-import type { OptimizerState, Parameter, SharedFloats, Update } from '../stages/stage.ts'
+import type { Moments, OptimizerState, Parameter, SharedFloats, Update } from '../stages/stage.ts'
 import { type AnyStage, type BodyStage, type EndsStage, sharedFloats } from '../stages/stage.ts'
 import type { Machine } from './machine.ts'
 import type { StageMethod } from './stage.ts'
@@ -155,7 +155,10 @@ class CostState {
   readonly #stage: number
   readonly #weights: SharedFloats = sharedFloats(COST_WEIGHTS)
   readonly #sums: SharedFloats = sharedFloats(COST_WEIGHTS)
-  #moments = new Float32Array(COST_WEIGHTS)
+  readonly #moments: Moments = {
+    firstMoment: sharedFloats(COST_WEIGHTS),
+    secondMoment: sharedFloats(COST_WEIGHTS),
+  }
   #updates = 0
   #freeAt = 0
   #closed = false
@@ -219,20 +222,23 @@ class CostState {
       parameters,
       weights: this.#weights,
       sums: this.#sums,
+      moments: this.#moments,
       gradientNorm: () => device('gradientNorm', () => Math.hypot(...this.#sums)),
       update: (update: Update) => device('update', () => this.#update(update)),
       zeroGradients: () => device('zeroGradients', () => this.#zero()),
       load: (weights: Float32Array, optimizer?: OptimizerState) =>
         device('load', () => {
           this.#weights.set(weights)
-          this.#moments = optimizer?.firstMoment.slice() ?? new Float32Array(COST_WEIGHTS)
+          const { firstMoment } = this.#moments
+          if (optimizer === undefined) firstMoment.fill(0)
+          else firstMoment.set(optimizer.firstMoment)
           this.#updates = optimizer?.updates ?? 0
           this.#zero()
         }),
       optimizerState: () =>
         device('optimizerState', () => ({
-          firstMoment: this.#moments.slice(),
-          secondMoment: new Float32Array(COST_WEIGHTS),
+          firstMoment: this.#moments.firstMoment.slice(),
+          secondMoment: this.#moments.secondMoment.slice(),
           updates: this.#updates,
         })),
       close: async () => {
@@ -245,7 +251,7 @@ class CostState {
     this.#options.updated?.([...this.#sums], update)
     this.#weights.set(updatedWeights(this.#weights, this.#sums))
     // The last sums: state that must be handed on together with the weights.
-    this.#moments.set(this.#sums)
+    this.#moments.firstMoment.set(this.#sums)
     this.#updates++
     this.#zero()
   }

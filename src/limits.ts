@@ -48,6 +48,10 @@ export const TIMEOUTS = {
   strandedMs: 900_000,
   /** A leaving member's stage to be in other hands. */
   drainMs: 60_000,
+  /** One request to a bucket with its body, which is bounded: enough at 1 MiB/s. */
+  storeMs: 120_000,
+  /** Before a request to a bucket is tried again; doubles each time. */
+  storeRetryMs: 250,
 } as const
 
 /** Between two announcements of one holder. */
@@ -82,6 +86,9 @@ export const DIGEST_STEPS = 10
 
 /** How often a member that does not answer is told that the run is over. */
 export const FINISH_ATTEMPTS = 3
+
+/** How often a request to a bucket is tried that fails for a reason that may pass. */
+export const STORE_ATTEMPTS = 4
 
 /** How often a step is tried before the run is given up. */
 export const STEP_ATTEMPTS = 3

@@ -18,6 +18,7 @@ import { exportCommand } from './commands/export.ts'
 import { generateCommand } from './commands/generate.ts'
 import { importCommand } from './commands/import.ts'
 import { prepareCommand } from './commands/prepare.ts'
+import { reshardCommand } from './commands/reshard.ts'
 import { tokenizerCommand } from './commands/tokenizer.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
 import { SPOT_PROVIDERS } from './spot-notice.ts'
@@ -94,6 +95,7 @@ function program(terminal: Terminal, interrupt: Interrupt): Command {
   importCommand(all, terminal)
   evalCommand(all, terminal)
   generateCommand(all, terminal)
+  reshardCommand(all, terminal)
   return all
 }
 

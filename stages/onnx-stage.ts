@@ -107,6 +107,7 @@ function local<K extends Kind>(
     parameters: layoutOf(config, stage).parameters,
     weights: state.weights,
     sums: state.sums,
+    moments: state.moments,
     call: (method, args) => turns.take(() => methods[method]!(...args)),
     close: () => turns.take(() => engine.release()),
   })

@@ -1,13 +1,10 @@
 /** The methods of a stage, described once for whichever thread computes them. */
 import type { StageConfig } from './model.ts'
 import { optimizerOf } from './optimizer.ts'
-import type { AnyStage, BodyStage, EndsStage, Parameter, SharedFloats } from './stage.ts'
+import type { AnyStage, BodyStage, EndsStage, Moments, Parameter, SharedFloats } from './stage.ts'
 
 /** What is computed, without who and where. */
-export type Calls<S extends AnyStage> = Omit<
-  S,
-  'kind' | 'parameters' | 'weights' | 'sums' | 'close'
->
+export type Calls<S extends AnyStage> = Omit<S, 'kind' | keyof Shown | 'close'>
 
 export type Kind = AnyStage['kind']
 
@@ -40,11 +37,16 @@ const METHODS = {
   } satisfies Record<keyof Calls<EndsStage>, readonly Argument[]>,
 }
 
-/** Where the methods are computed. */
-export interface Host {
+/** What a stage shows of itself, whoever computes it. */
+export interface Shown {
   readonly parameters: readonly Parameter[]
   readonly weights: SharedFloats
   readonly sums: SharedFloats
+  readonly moments: Moments
+}
+
+/** Where the methods are computed. */
+export interface Host extends Shown {
   /** Calls are carried out one at a time, in the order they are made. */
   call(method: string, args: readonly unknown[]): Promise<unknown>
   /** Resolves when all calls made before are done and everything is freed. */
@@ -75,8 +77,9 @@ export function stageOn<K extends Kind>(kind: K, config: StageConfig, host: Host
     closing ??= host.close()
     return closing
   }
-  const { parameters, weights, sums } = host
-  return { ...Object.fromEntries(methods), kind, parameters, weights, sums, close } as StageOf<K>
+  const { parameters, weights, sums, moments } = host
+  const shown: Shown = { parameters, weights, sums, moments }
+  return { ...Object.fromEntries(methods), ...shown, kind, close } as StageOf<K>
 }
 
 function lengthCheck({ model, microbatch, optimizer }: StageConfig, weights: number) {

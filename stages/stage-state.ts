@@ -4,7 +4,13 @@ import { type Moment, optimizerOf, sumOfSquaresProgram, updateProgram } from './
 import type { Layout } from './parameters.ts'
 import { type Programs, WRITTEN } from './programs.ts'
 import { type Session, type Tensors, tensor } from './session.ts'
-import { type OptimizerState, type SharedFloats, sharedFloats, type Update } from './stage.ts'
+import {
+  type Moments,
+  type OptimizerState,
+  type SharedFloats,
+  sharedFloats,
+  type Update,
+} from './stage.ts'
 
 export type StateProgram = 'update' | 'sumOfSquares'
 
@@ -22,6 +28,7 @@ type Chunk = Readonly<Record<'weight' | 'gradient', Tensors[string]>> & Tensors
 export class StageState {
   readonly weights: SharedFloats
   readonly sums: SharedFloats
+  readonly moments: Moments
   readonly #moments: ReadonlyMap<Moment, SharedFloats>
   #updates = 0
   readonly #optimizer: OptimizerConfig
@@ -36,7 +43,9 @@ export class StageState {
     this.weights = sharedFloats(length)
     this.sums = sharedFloats(length)
     const { moments } = optimizerOf(optimizer)
-    this.#moments = new Map(moments.map((name) => [name, sharedFloats(length)]))
+    const momentOf = (name: Moment) => sharedFloats(moments.includes(name) ? length : 0)
+    this.moments = { firstMoment: momentOf('first'), secondMoment: momentOf('second') }
+    this.#moments = new Map(moments.map((name) => [name, this.moments[`${name}Moment`]]))
     const part = (buffer: SharedFloats, i: number) =>
       tensor(buffer.subarray(i * chunk, (i + 1) * chunk), [chunk])
     this.#chunks = Array.from({ length: length / chunk }, (_, i) => ({
@@ -94,8 +103,8 @@ export class StageState {
 
   optimizerState(): OptimizerState {
     return {
-      firstMoment: new Float32Array(this.#moments.get('first') ?? []),
-      secondMoment: new Float32Array(this.#moments.get('second') ?? []),
+      firstMoment: new Float32Array(this.moments.firstMoment),
+      secondMoment: new Float32Array(this.moments.secondMoment),
       updates: this.#updates,
     }
   }

@@ -31,11 +31,13 @@ export interface Update {
   readonly learningRate: number
 }
 
-/** The optimizer's memory: flat, in the layout of the weights. */
-export interface OptimizerState {
-  readonly firstMoment: Float32Array
-  /** Empty if the optimizer has none. */
-  readonly secondMoment: Float32Array
+/** The optimizer's memory: flat, in the layout of the weights; empty if the optimizer has none of that kind. */
+export interface Moments<T extends Float32Array = SharedFloats> {
+  readonly firstMoment: T
+  readonly secondMoment: T
+}
+
+export interface OptimizerState extends Moments<Float32Array> {
   /** Updates made since the moments were zero; the bias correction counts from here. */
   readonly updates: number
 }
@@ -46,6 +48,8 @@ interface Stage {
   readonly weights: SharedFloats
   /** The live flat gradient sums, in the layout of the weights: the same holds. */
   readonly sums: SharedFloats
+  /** The optimizer's live moments: the same holds. */
+  readonly moments: Moments
   /** L2 norm of the gradient sums, unscaled and unclipped. NaN or infinite if any element is. */
   gradientNorm(): Promise<number>
   /** One step of the optimizer from the gradient sums, which it then sets to zero. */

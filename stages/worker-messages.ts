@@ -1,7 +1,7 @@
 /** What a stage's thread and its owner say to each other. */
 import type { StageOptions } from './engine.ts'
 import type { StageConfig } from './model.ts'
-import type { Parameter, SharedFloats } from './stage.ts'
+import type { Shown } from './stage-calls.ts'
 
 /** What the thread is started with. */
 export interface WorkerInit {
@@ -27,11 +27,7 @@ export type WorkerReply =
 /** The id of the reply that brings a {@link WorkerReady}, or says why there is no stage. */
 export const READY = 0
 
-export interface WorkerReady {
-  readonly parameters: readonly Parameter[]
-  readonly weights: SharedFloats
-  readonly sums: SharedFloats
-}
+export type WorkerReady = Shown
 
 /** Unshared buffers of the arrays in a message, to hand over instead of copying. */
 export function buffersOf(message: readonly unknown[]): ArrayBuffer[] {

@@ -15,14 +15,12 @@ export async function createWorkerStage<N extends number>(
 ): Promise<StageAt<N>> {
   const init: WorkerInit = { config, stage, options, random: random.path }
   const thread = new StageThread(startThread(init), stage)
-  const { parameters, weights, sums } = await thread.ready.catch(async (error: unknown) => {
+  const shown = await thread.ready.catch(async (error: unknown) => {
     await thread.ended
     throw error
   })
   return stageOn(stage === ENDS ? 'ends' : 'body', config, {
-    parameters,
-    weights,
-    sums,
+    ...shown,
     call: (method, args) => thread.call(method, args.map(owned)),
     close: () => thread.close(),
   }) as StageAt<N>

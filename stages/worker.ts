@@ -36,7 +36,7 @@ async function carryOut({ id, method, args }: WorkerCall): Promise<void> {
 port.on('message', (call: WorkerCall) => void carryOut(call))
 
 await answer(READY, async (): Promise<WorkerReady> => {
-  const { parameters, weights, sums } = await creation
-  return { parameters, weights, sums }
+  const { parameters, weights, sums, moments } = await creation
+  return { parameters, weights, sums, moments }
 })
 creation.catch(() => port.close())

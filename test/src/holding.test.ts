@@ -28,6 +28,7 @@ class CountingStage {
   readonly parameters = []
   readonly weights = sharedFloats(4)
   readonly sums = sharedFloats(4)
+  readonly moments = { firstMoment: sharedFloats(4), secondMoment: sharedFloats(4) }
   sum = 0
   updates: Update[] = []
   async forward(input: Float32Array) {

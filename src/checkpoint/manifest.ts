@@ -1,0 +1,164 @@
+/**
+ * The manifest of a checkpoint: which step of which run, and for each tensor, in its own coordinates, which bytes of which
+ * file hold which box of it. Nothing in it depends on how many stages or replicas wrote it or will read it.
+ */
+import { z } from 'zod'
+import { sha256 } from '../../protocols/weights.ts'
+import { coverFault } from '../../stages/boxes.ts'
+import { sizeOf } from '../../stages/shape.ts'
+import { runSchema } from '../run-schema.ts'
+import { CheckpointError } from './error.ts'
+
+const FORMAT = 'gensyn-checkpoint'
+
+/** Another version is another meaning: it is refused. */
+const VERSION = 1
+
+export const MANIFEST = 'manifest.json'
+
+/** Where a step's manifest and data lie. */
+export function stepFolder(step: number): string {
+  return `step-${String(step).padStart(12, '0')}`
+}
+
+const count = z.int().nonnegative()
+const digest = z.string().regex(/^[0-9a-f]{64}$/)
+
+const storedBox = z.strictObject({
+  offset: z.array(count).min(1),
+  size: z.array(count.min(1)).min(1),
+  /** Beside the manifest; never a path. */
+  file: z.string().regex(/^[0-9a-z-]+\.bin$/),
+  /** Of the box's bytes within the file: float32, little-endian, row-major. */
+  begin: count,
+  end: count,
+  /** Of these bytes. */
+  sha256: digest,
+})
+
+export type StoredBox = z.output<typeof storedBox>
+
+/** What a stage has beside its tensors. */
+const stageFields = z.strictObject({
+  /** Of its weights, in all: by their share of them the others are divided when stages are cut anew. */
+  elements: count.min(1),
+  /** Of the optimizer since its moments were zero. */
+  updates: count,
+  learningRateScale: z.number().positive(),
+  /** Of the last mean gradient before clipping; null before the first update. */
+  gradientNorm: z.number().nonnegative().nullable(),
+})
+
+export type StageFields = z.output<typeof stageFields>
+
+const storedTensor = z.strictObject({
+  dtype: z.literal('F32'),
+  shape: z.array(count.min(1)).min(1),
+  /** Index into `stages`: who wrote it. */
+  stage: count,
+  /** One, or, where replicas are averaged, one a replica: their mean is the tensor. */
+  copies: z.array(z.strictObject({ sha256: digest, boxes: z.array(storedBox).min(1) })).min(1),
+})
+
+export type StoredTensor = z.output<typeof storedTensor>
+
+const manifestSchema = z.strictObject({
+  format: z.literal(FORMAT),
+  version: z.literal(VERSION),
+  /** The run's manifest, whole: model, optimizer, data, and the number of stages that wrote this. */
+  run: runSchema,
+  /** Committed steps. */
+  step: count,
+  stages: z.array(stageFields).min(1),
+  tensors: z.record(z.string(), storedTensor),
+})
+
+export type Manifest = z.output<typeof manifestSchema>
+
+/** What one replica of one stage has written: its boxes, and the digests of all tensors of its stage. */
+const partSchema = z.strictObject({
+  format: z.literal(`${FORMAT}-part`),
+  version: z.literal(VERSION),
+  runId: digest,
+  step: count,
+  fields: stageFields,
+  tensors: z.record(
+    z.string(),
+    z.strictObject({
+      shape: storedTensor.shape.shape,
+      copies: z.enum(['equal', 'mean']),
+      sha256: digest,
+      boxes: z.array(storedBox),
+    }),
+  ),
+})
+
+export type Part = z.output<typeof partSchema>
+
+export function newManifest(content: Omit<Manifest, 'format' | 'version'>): Manifest {
+  return { format: FORMAT, version: VERSION, ...content }
+}
+
+export function newPart(content: Omit<Part, 'format' | 'version'>): Part {
+  return { format: `${FORMAT}-part`, version: VERSION, ...content }
+}
+
+/** One line of JSON, its own SHA-256 last. */
+export function encode(content: Manifest | Part): Uint8Array {
+  const text = JSON.stringify(content)
+  return new TextEncoder().encode(
+    `${text.slice(0, -1)},"sha256":"${sha256(new TextEncoder().encode(text))}"}\n`,
+  )
+}
+
+/** @throws CheckpointError */
+export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
+  const manifest = decode(manifestSchema, bytes, where)
+  for (const [name, tensor] of Object.entries(manifest.tensors)) {
+    const fault = tensorFault(tensor, manifest.stages.length)
+    if (fault !== null) throw new CheckpointError(`${where}: tensor ${name}: ${fault}`)
+  }
+  return manifest
+}
+
+/** @throws CheckpointError */
+export function decodePart(bytes: Uint8Array, where: string): Part {
+  return decode(partSchema, bytes, where)
+}
+
+/** What is wrong with a tensor's entry; null if nothing is. */
+export function tensorFault({ shape, copies, stage }: StoredTensor, stages: number): string | null {
+  if (stage >= stages) return `stage ${stage} is not in the manifest`
+  for (const { boxes } of copies) {
+    const fault = coverFault(shape, boxes)
+    if (fault !== null) return fault
+    for (const { size, begin, end, file } of boxes) {
+      if (end - begin !== sizeOf(size) * Float32Array.BYTES_PER_ELEMENT) {
+        return `${end - begin} bytes of ${file} for [${size}]`
+      }
+    }
+  }
+  return null
+}
+
+function decode<T>(schema: z.ZodType<T>, bytes: Uint8Array, where: string): T {
+  let value: unknown
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch {
+    throw new CheckpointError(`${where} is not JSON, or only a part of it`)
+  }
+  const { sha256: expected, ...content } = (value ?? {}) as Record<string, unknown>
+  if (content.version !== VERSION) {
+    throw new CheckpointError(
+      `${where} is of version ${JSON.stringify(content.version)}; this gensyn-node reads ${VERSION}`,
+    )
+  }
+  // Keys keep their order, so this is the text that was hashed.
+  const found = sha256(new TextEncoder().encode(JSON.stringify(content)))
+  if (found !== expected) throw new CheckpointError(`${where} is damaged: its SHA-256 is ${found}`)
+  const result = schema.safeParse(content)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  throw new CheckpointError(`${where}: ${issue!.path.join('.')}: ${issue!.message}`)
+}

@@ -1,0 +1,36 @@
+/** The store that a user names: `s3://BUCKET/PREFIX`, or else a folder. */
+import type { Clock } from '../../protocols/clock.ts'
+import { InputError } from '../errors.ts'
+import { DirectoryStore } from './directory-store.ts'
+import { S3Store } from './s3-store.ts'
+import type { Store } from './store.ts'
+
+export interface StoreContext {
+  readonly clock: Clock
+  /** Holds credentials, region and endpoint under the names that every S3 tool reads. */
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/** @throws InputError if the address is no bucket's, or credentials are missing */
+export function openStore(location: string, { clock, env }: StoreContext): Store {
+  if (!location.startsWith('s3://')) return new DirectoryStore(location)
+  const [bucket, ...folders] = location.slice('s3://'.length).split('/').filter(Boolean)
+  if (bucket === undefined) {
+    throw new InputError(`${location} names no bucket: write s3://BUCKET/PREFIX.`)
+  }
+  const required = (name: string): string => {
+    const value = env[name]
+    if (value) return value
+    throw new InputError(`${location} needs ${name} in the environment.`)
+  }
+  const options = {
+    bucket,
+    prefix: folders.map((folder) => `${folder}/`).join(''),
+    region: env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? 'us-east-1',
+    endpoint: env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL ?? null,
+    accessKeyId: required('AWS_ACCESS_KEY_ID'),
+    secretAccessKey: required('AWS_SECRET_ACCESS_KEY'),
+    sessionToken: env.AWS_SESSION_TOKEN,
+  }
+  return new S3Store(options, clock)
+}

@@ -1,0 +1,119 @@
+/** `gensyn-node reshard`: a run goes on with another number of stages, from its last checkpoint. */
+import { existsSync } from 'node:fs'
+import { layoutOf } from '../../stages/parameters.ts'
+import { InputError } from '../errors.ts'
+import { parseRun, type Run, runId, stageConfig, writeRun } from '../run.ts'
+import type { Terminal } from '../terminal.ts'
+import { CheckpointError } from './error.ts'
+import { loadStage } from './load.ts'
+import { MANIFEST, type Manifest, stepFolder } from './manifest.ts'
+import { openStore, type StoreContext } from './open-store.ts'
+import { commitStep, saveStage } from './save.ts'
+import { latestComplete, openStep } from './steps.ts'
+import type { Store } from './store.ts'
+
+export interface ReshardOptions {
+  readonly from: string
+  readonly out: string
+  readonly stages: number
+  /** Undefined for the last complete one. */
+  readonly step?: number | undefined
+  /** Where the manifest of the run with so many stages goes. */
+  readonly runOut: string
+  readonly force: boolean
+}
+
+/** @throws InputError if there is no such checkpoint, it is damaged, or its layers do not divide */
+export async function reshard(
+  options: ReshardOptions,
+  context: StoreContext & { readonly terminal: Terminal },
+): Promise<void> {
+  const { from, out, stages, step, runOut, force } = options
+  const { terminal } = context
+  const source = openStore(from, context)
+  const target = openStore(out, context)
+  const manifest = await asInput(() =>
+    step === undefined ? latest(source, terminal) : openStep(source, step),
+  )
+  const run = parseRun({ ...manifest.run, stages }, `step ${manifest.step} of ${source.location}`)
+  if (!force) await refuseExisting(target, manifest.step, runOut)
+  await asInput(() => rewrite(source, manifest, target, run))
+  writeRun(runOut, run, { force })
+  terminal.event({
+    type: 'resharded',
+    from: source.location,
+    out: target.location,
+    step: manifest.step,
+    stages: { from: manifest.run.stages, to: stages },
+    run: { from: runId(manifest.run), to: runId(run), path: runOut },
+  })
+  terminal.line(
+    `${target.location}: step ${manifest.step} with ${stages} body stages in place of ` +
+      `${manifest.run.stages}, of run ${runId(run).slice(0, 12)} in ${runOut}`,
+  )
+}
+
+/** Before any work, so that nothing is half done. */
+async function refuseExisting(target: Store, step: number, runOut: string): Promise<void> {
+  const name = `${stepFolder(step)}/${MANIFEST}`
+  const taken = (await target.list(name)).length > 0
+  if (!taken && !existsSync(runOut)) return
+  const [what, option] = taken ? [`${target.location}/${name}`, '--out'] : [runOut, '--run-out']
+  throw new InputError(`${what} exists. Choose another ${option}, or replace it with --force.`)
+}
+
+async function latest(source: Store, terminal: Terminal): Promise<Manifest> {
+  const manifest = await latestComplete(source, {
+    depth: 'content',
+    onRefused: (step, reason) => {
+      terminal.event({ type: 'refused', step, reason })
+      terminal.line(`step ${step} cannot be used: ${reason}`)
+    },
+  })
+  if (manifest !== null) return manifest
+  throw new InputError(
+    `${source.location} holds no complete checkpoint. Name the folder that holds step-... folders.`,
+  )
+}
+
+/** Saves the same step as the stages of `run` would have. Stage by stage: one is in memory at a time. */
+async function rewrite(
+  source: Store,
+  manifest: Manifest,
+  target: Store,
+  run: Run,
+): Promise<Manifest> {
+  const { step } = manifest
+  const config = stageConfig(run)
+  for (let stage = 0; stage <= run.stages; stage++) {
+    const { weights, optimizer, learningRateScale, gradientNorm } = await loadStage(
+      source,
+      manifest,
+      config,
+      stage,
+    )
+    await saveStage(target, {
+      run,
+      step,
+      stage,
+      replica: 0,
+      replicas: 1,
+      parameters: layoutOf(config, stage).parameters,
+      tensors: { weights, ...optimizer },
+      fields: { updates: optimizer.updates, learningRateScale, gradientNorm },
+    })
+  }
+  return commitStep(target, { run, step, replicas: Array(run.stages + 1).fill(1) })
+}
+
+/** What is wrong with a checkpoint that the user named is the user's to mend. */
+async function asInput<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error
+    throw new InputError(`${error.message}. Take an earlier step by --step, or another copy.`, {
+      cause: error,
+    })
+  }
+}

@@ -1,0 +1,70 @@
+/** Whenever a save ends before its time, the step before is there whole. */
+import { expect, test } from 'vitest'
+import { latestComplete, retain } from '../../../src/checkpoint/steps.ts'
+import type { Store } from '../../../src/checkpoint/store.ts'
+import { temporaryFolder } from '../../fixtures/folder.ts'
+import { survivals } from './kills.ts'
+import { MemoryStore } from './memory-store.ts'
+import { holdsSmallStep, saveSmallStep } from './small-step.ts'
+
+async function expectComplete(store: Store): Promise<void> {
+  const manifest = (await latestComplete(store, { depth: 'content' }))!
+  expect(await holdsSmallStep(store, manifest)).toBe(true)
+}
+
+test('after any number of changes to the store that a save and a clean-up make', async () => {
+  const store = new MemoryStore()
+  await saveSmallStep(store, 1)
+  for (let survived = 0; ; survived++) {
+    const done = await interrupted(store, survived, async (cut) => {
+      await saveSmallStep(cut, 2)
+      await retain(cut, 1)
+    })
+    await expectComplete(store)
+    if (done) {
+      expect(survived).toBeGreaterThan(20)
+      return
+    }
+    // The same again over what is left behind; at the end of it all, step 2 is whole.
+    await saveSmallStep(store, 1)
+  }
+})
+
+/** Does `work` until the store has been changed `changes` times; true if it came to its end. */
+async function interrupted(
+  store: MemoryStore,
+  changes: number,
+  work: (store: Store) => Promise<void>,
+): Promise<boolean> {
+  let left = changes
+  const spend = () => {
+    if (left-- === 0) throw new Error('interrupted')
+  }
+  const cut: Store = {
+    location: store.location,
+    list: (prefix) => store.list(prefix),
+    read: (name, offset, into) => store.read(name, offset, into),
+    write: async (name, content) => {
+      spend()
+      await store.write(name, content)
+    },
+    remove: async (name) => {
+      spend()
+      await store.remove(name)
+    },
+  }
+  return work(cut).then(
+    () => true,
+    (error: Error) => {
+      if (error.message !== 'interrupted') throw error
+      return false
+    },
+  )
+}
+
+test('after kills in the middle of a flush; npm run test:kills makes more of them', async () => {
+  for await (const { committed, complete, exact } of survivals(temporaryFolder(), 4)) {
+    expect(complete).toBeGreaterThanOrEqual(committed)
+    expect(exact).toBe(true)
+  }
+})

@@ -1,0 +1,64 @@
+/** A run is saved by one number of stages and replicas and goes on with another, as if nothing had happened. */
+import { expect, test } from 'vitest'
+import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
+import { latestComplete } from '../../../src/checkpoint/steps.ts'
+import { temporaryFolder } from '../../fixtures/folder.ts'
+import { hashesOf, loadProcess, processOf, saveProcess, stageBytes, thinRun } from './fixtures.ts'
+
+const LAYERS = 24
+
+test('4 stages by 2 replicas load at 1, 2, 3, 6 and 8: same tensors, own bytes only, same next loss', async () => {
+  const run = thinRun(LAYERS, 4)
+  const store = new DirectoryStore(temporaryFolder())
+  const saved = await processOf(run)
+  for (let step = 1; step <= 3; step++) await saved.step(step)
+  const { uploads } = await saveProcess(store, run, saved, 3, 2)
+  for (const [stage, bytes] of uploads.entries()) {
+    const total = bytes.reduce((sum, share) => sum + share, 0)
+    expect(total).toBe(stageBytes(run, stage))
+    expect(Math.max(...bytes) / (total / bytes.length)).toBeLessThanOrEqual(1.1)
+  }
+
+  const manifest = (await latestComplete(store, { depth: 'content' }))!
+  const hashes = hashesOf(saved)
+  expect(Object.keys(manifest.tensors).sort()).toEqual([...hashes.keys()].sort())
+  for (const [name, { copies }] of Object.entries(manifest.tensors)) {
+    expect([name, copies[0]!.sha256]).toEqual([name, hashes.get(name)])
+  }
+  const nextLoss = await saved.step(4)
+  await saved.close()
+  for (const stages of [1, 2, 3, 6, 8]) {
+    const other = thinRun(LAYERS, stages)
+    const { process, downloads } = await loadProcess(store, manifest, other)
+    expect(hashesOf(process)).toEqual(hashes)
+    expect(downloads).toEqual(downloads.map((_, stage) => stageBytes(other, stage)))
+    expect(Math.abs((await process.step(4)) - nextLoss)).toBeLessThanOrEqual(1e-6)
+    await process.close()
+  }
+})
+
+test('100 steps at 4 stages, 100 more at 2 and at 8: the losses of the unbroken run', async () => {
+  const layers = 8
+  const run = thinRun(layers, 4)
+  const store = new DirectoryStore(temporaryFolder())
+  const unbroken = await processOf(run)
+  const losses: number[] = []
+  for (let step = 1; step <= 200; step++) {
+    losses.push(await unbroken.step(step))
+    if (step === 100) await saveProcess(store, run, unbroken, step, 1)
+  }
+  await unbroken.close()
+  // It has learned, or equal losses would say little.
+  expect(losses[199]! - losses[99]!).toBeLessThan(-0.1)
+
+  const manifest = (await latestComplete(store, { depth: 'content' }))!
+  for (const stages of [2, 8]) {
+    const { process } = await loadProcess(store, manifest, thinRun(layers, stages))
+    let worst = 0
+    for (let step = 101; step <= 200; step++) {
+      worst = Math.max(worst, Math.abs((await process.step(step)) - losses[step - 1]!))
+    }
+    await process.close()
+    expect(worst).toBeLessThanOrEqual(1e-4)
+  }
+})
