@@ -38,7 +38,7 @@ export interface Outcome {
 /** From calm until the run must be over: the longest deadlines that may have begun before it, one after another. */
 const PROGRESS_MS = 30 * 60_000
 /** From the first peer's end until all others that are in the run must have ended. */
-const PARTING_MS = 20 * 60_000
+const PARTING_MS = 40 * 60_000
 const EVENTS_MAX = 3_000_000
 const PEERS_MAX = 64
 const CONTACT_MS = 1_000

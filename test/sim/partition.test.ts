@@ -7,9 +7,10 @@ import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
 const STAGES = 2
 /** Two holders a stage and a spare: each side has some of every stage. */
 const PEERS = 7
-const STEPS = 12
-const CUT_MS = 20_000
-const PART_MS = 40_000
+const STEPS = 40
+/** From the cut until whatever was decided before it has come to its end. */
+const CUT_MS = 2_000
+const PART_MS = 25_000
 
 const run = tinyRun({
   stages: STAGES,
@@ -22,7 +23,6 @@ const run = tinyRun({
 /** The first three peers, who hold all stages, are cut off in the middle of the run; or the last three. */
 async function parted(minority: readonly string[]) {
   const swarm = new VirtualSwarm(run)
-  const living = () => swarm.network.living.filter((peer) => peer !== '')
   for (let i = 1; i <= PEERS; i++) {
     const name = `peer-${i}`
     let first = i === 1
@@ -32,7 +32,7 @@ async function parted(minority: readonly string[]) {
         first = false
         if (founds) return null
         const own = swarm.peers.get(name)?.network
-        for (const contact of living()) {
+        for (const contact of swarm.network.living) {
           if (contact === name) continue
           own?.learn(contact, [`sim://${contact}`])
           const coordinator = await enter(contact).catch(() => null)
