@@ -41,7 +41,7 @@ export type Proposal<C = Change> = C extends Change ? Omit<C, 'coordinator' | 'b
  * Has `change` chosen as the next epoch. Tries until a quorum has accepted it: once proposed it may have been chosen,
  * so that nothing else can be done before that is known.
  * @param ballot the coordinator's, or one that a quorum has promised
- * @throws Deposed if a member has promised a higher ballot
+ * @throws Deposed if a member has promised a higher ballot, or no quorum has answered for very long
  */
 export async function choose(
   options: AgreementOptions,
@@ -52,6 +52,7 @@ export async function choose(
   const { roster } = acceptor
   const accepted = new Set<number>()
   let told = false
+  const begun = clock.now()
   for (;;) {
     signal.throwIfAborted()
     await offer(options, ballot, change, roster, accepted)
@@ -61,6 +62,8 @@ export async function choose(
       journal.write({ type: 'waiting', stages: [], reason })
       told = true
     }
+    const ms = clock.now() - begun
+    if (ms > TIMEOUTS.strandedMs) throw new Deposed(null, `no majority has answered for ${ms} ms`)
     await clock.sleep(TIMEOUTS.retryMs, signal)
   }
 }

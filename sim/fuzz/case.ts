@@ -15,6 +15,10 @@ export interface Case {
   readonly costMs: (method: StageMethod) => number
   readonly buildMs: number
   readonly faults: readonly FaultName[]
+  /** Old questions come again, as if a link had kept them back. */
+  readonly replays: boolean
+  /** The coordinator itself stands still or is cut off, so often and for so long; null if it is hit like all others. */
+  readonly coordinator: { readonly gapMs: number; readonly lengthMs: number } | null
   readonly gapMs: number
   readonly lengthMs: number
   readonly calmAtMs: number
@@ -37,9 +41,9 @@ export function drawCase(seed: number): Case {
   // Enough for two holders a stage, so that most losses are of replicas.
   const stages = Math.min(within(STAGES), Math.floor(peers / 2) - 1)
   const microbatches = within(MICROBATCHES)
-  const least = spread(1, 30)
+  const least = spread(1, 60)
   const latencyMs = { least, most: least * spread(1, 4) }
-  const forwardMs = spread(2, 60)
+  const forwardMs = spread(5, 250)
   const hops = 2 * (stages + 1)
   const stepMs =
     hops * (latencyMs.most + forwardMs) + microbatches * 3 * forwardMs + 8 * latencyMs.most
@@ -52,6 +56,11 @@ export function drawCase(seed: number): Case {
     costMs: (method) => COSTS[method] * forwardMs,
     buildMs: spread(10, 2_000),
     faults: drawFaults(random),
+    replays: random.integer(2) === 0,
+    coordinator:
+      random.integer(2) === 0
+        ? null
+        : { gapMs: spread(3_000, 20_000), lengthMs: spread(2_000, 15_000) },
     gapMs: stepMs * spread(0.2, 3),
     lengthMs: Math.max(500, stepMs * spread(0.2, 8)),
     calmAtMs: stepMs * steps * spread(0.5, 3),

@@ -1,7 +1,10 @@
 /** Plays the history of one seed with the node's own code, and holds it to the invariants all along. */
+import * as agreement from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
+import { microbatch } from '../../protocols/microbatch.ts'
 import type { PeerId } from '../../protocols/network.ts'
+import * as step from '../../protocols/step.ts'
 import { createJournal, type Entry } from '../../src/journal.ts'
 import type { Finished } from '../../src/member.ts'
 import { runNode } from '../../src/node.ts'
@@ -35,13 +38,29 @@ export interface Outcome {
 /** From calm until the run must be over: the longest deadlines that may have begun before it, one after another. */
 const PROGRESS_MS = 30 * 60_000
 /** From the first peer's end until all others that are in the run must have ended. */
-const PARTING_MS = 20 * 60_000
+const PARTING_MS = 40 * 60_000
 const EVENTS_MAX = 3_000_000
 const PEERS_MAX = 64
 const CONTACT_MS = 1_000
 /** Who looks on asks in this name. */
 const ONLOOKER = 'onlooker'
 const FOUNDER = 'peer-0'
+
+/** Questions that may come again: those that a roster, a ballot or a step fences. */
+const FENCED: ReadonlySet<string> = new Set(
+  [
+    agreement.propose,
+    agreement.promise,
+    agreement.install,
+    step.prepare,
+    step.reduce,
+    step.evaluate,
+    step.gradients,
+    step.report,
+    microbatch,
+  ].map(({ protocol }) => protocol),
+)
+const REPLAYED_MAX = 256
 
 interface Life {
   readonly tap: Tap
@@ -61,6 +80,8 @@ export class Play {
   readonly #story: (Entry | { at: number; fault: string })[] = []
   readonly #entries: Entry[] = []
   readonly #over = Promise.withResolvers<void>()
+  /** Some of the questions that were asked, of any age. */
+  readonly #asked: Served[] = []
   #violation: Violation | null = null
   #endsLost = false
   #newest: Roster | null = null
@@ -90,6 +111,8 @@ export class Play {
     const tell = (fault: string) => this.#story.push({ at: world.clock.now(), fault })
     const random = world.random.stream('storm')
     unleash(this.#theatre(), { faults, gapMs, lengthMs, calmAtMs, random, tell })
+    if (this.#case.replays) this.#replay(stepMs / 8)
+    if (this.#case.coordinator !== null) this.#hauntCoordinator(this.#case.coordinator, tell)
     world.schedule(calmAtMs, 'calm', () => {
       tell('calm')
       // So many that no stage need wait for somebody to take it.
@@ -115,6 +138,53 @@ export class Play {
       events: world.fired,
       virtualMs: world.clock.now(),
     }
+  }
+
+  /** Fencing (I6): what was asked long ago comes again, and must change nothing. */
+  #replay(everyMs: number): void {
+    const world = this.#world
+    const again = () => {
+      if (world.clock.now() >= this.#case.calmAtMs) return
+      world.schedule(everyMs, 'a question comes again', again)
+      const old = this.#asked[this.#random.integer(this.#asked.length)]
+      const life = old && this.#lives.get(old.peer)
+      if (!old || !life || life.ended !== null || !this.#network.living.includes(old.peer)) return
+      const { peer, from, protocol, question, body } = old
+      const fire = () => void life.tap.ask(from, protocol, question, body).catch(() => {})
+      this.#network.machineOf(peer).schedule(0, 'a question comes again', fire)
+    }
+    world.schedule(everyMs, 'a question comes again', again)
+  }
+
+  /** Who coordinates is lost at whatever point of a step it is at, and comes back when others may have its place. */
+  #hauntCoordinator(how: { gapMs: number; lengthMs: number }, tell: (what: string) => void): void {
+    const world = this.#world
+    const random = world.random.stream('coordinator')
+    const exponential = (mean: number) => -mean * Math.log(1 - random.float())
+    const strike = () => {
+      const left = this.#case.calmAtMs - world.clock.now()
+      if (left <= 0) return
+      world.schedule(exponential(how.gapMs), 'the coordinator is struck', strike)
+      const { members, coordinator } = this.#newest ?? { members: [], coordinator: 0 }
+      const peer = members.find(({ id }) => id === coordinator)?.peer
+      if (peer === undefined || !this.#network.living.includes(peer)) return
+      const machine = this.#network.machineOf(peer)
+      const stands = random.integer(2) === 0
+      const what = `the coordinator ${peer} ${stands ? 'stands still' : 'is cut off'}`
+      if (stands && machine.frozen) return
+      tell(what)
+      if (stands) machine.freeze()
+      const heal = stands
+        ? () => machine.thaw()
+        : this.#network.disturb((from, to) =>
+            from === peer || to === peer ? 'blocked' : undefined,
+          )
+      world.schedule(Math.min(left, exponential(how.lengthMs)), `no more: ${what}`, () => {
+        tell(`no more: ${what}`)
+        heal()
+      })
+    }
+    world.schedule(exponential(how.gapMs), 'the coordinator is struck', strike)
   }
 
   #theatre(): Theatre {
@@ -271,6 +341,7 @@ export class Play {
   #served(served: Served): void {
     if (served.from === ONLOOKER) return
     for (const checker of this.#checkers) checker.served?.(served)
+    if (FENCED.has(served.protocol)) this.#asked[this.#random.integer(REPLAYED_MAX)] = served
     if (served.protocol === '/gensyn-node/install/1.0.0') this.#readRoster(served.peer)
   }
 

@@ -1,0 +1,158 @@
+/**
+ * Mistakes to be planted, so that it is known that the fuzzer finds them: what the node would be without one of the
+ * lines that keep an invariant. `plant.ts` puts one of them in as the module is loaded; no file is changed.
+ */
+import { readFileSync } from 'node:fs'
+
+interface Edit {
+  /** In src. */
+  readonly file: string
+  /** Stands there once. */
+  readonly find: string
+  readonly replace: string
+}
+
+/** By name: the invariant that it breaks, and where. */
+export const PLANTED: Readonly<
+  Record<string, { readonly breaks: string; readonly edits: readonly Edit[] }>
+> = {
+  'a microbatch that is driven again counts again': {
+    breaks: 'I1',
+    edits: [edit('work.ts', 'const count = !counted.has(index)', 'const count = true')],
+  },
+  'a restarted step keeps its sums': {
+    breaks: 'I1',
+    edits: [edit('holding.ts', 'await this.stage.zeroGradients()', '')],
+  },
+  'a replica applies its own sum, not the total': {
+    breaks: 'I1',
+    edits: [edit('holding.ts', 'if (this.#total!.shared) this.stage.sums.set(this.#totals!)', '')],
+  },
+  'a new replica keeps its initial weights': {
+    breaks: 'I2',
+    edits: [
+      edit('gather.ts', 'if (weights !== stage.weights) await', 'if (weights === undefined) await'),
+    ],
+  },
+  'any number of members is a majority': {
+    breaks: 'I3',
+    edits: [edit('roster.ts', 'return 2 * present > roster.members.length', 'return present > 0')],
+  },
+  'a member forgets what it has promised': {
+    breaks: 'I3',
+    edits: [
+      edit(
+        'acceptor.ts',
+        'if (compareBallots(ballot, this.#promised) < 0) return answer(false)',
+        '',
+      ),
+    ],
+  },
+  'a member does not tell what it has accepted': {
+    breaks: 'I3',
+    edits: [
+      edit('acceptor.ts', "accepted: reason === '' ? this.#accepted : null", 'accepted: null'),
+    ],
+  },
+  'a coordinator goes on under the ballot of another': {
+    breaks: 'I3',
+    edits: [
+      edit('swarm.ts', 'const ballot = this.term', 'const { ballot } = before'),
+      edit('swarm.ts', 'this.#end(new Deposed(null, reason))', 'void reason'),
+      edit('acceptor.ts', 'if (this.#contradicts(ballot, epoch, change)) return answer(false)', ''),
+    ],
+  },
+  'a lost coordinator is never replaced': {
+    breaks: 'I4',
+    edits: [edit('watch.ts', 'if (this.content) return', 'return')],
+  },
+  'who was let in and never heard of it is not told again': {
+    breaks: 'I4',
+    edits: [
+      edit(
+        'agreement.ts',
+        "else if (error.code === 'STALE') await tell(options, member, roster)",
+        '',
+      ),
+      edit(
+        'agreement.ts',
+        "if (error instanceof ProtocolError && error.code === 'STALE') {",
+        'if (signal.aborted) {',
+      ),
+      edit('swarm.ts', 'Math.min(JOINS_MAX, left)', 'left < 0 ? 0 : JOINS_MAX'),
+    ],
+  },
+  'an inbox grows without a limit': {
+    breaks: 'I5',
+    edits: [
+      edit(
+        'inbox.ts',
+        'if (this.#waiting.length >= this.#capacity) {',
+        'if (this.#waiting.length < 0) {',
+      ),
+      edit(
+        'inbox.ts',
+        'this.#waiting.push(work)',
+        'for (let i = 0; i < 99; i++) this.#waiting.push(work)',
+      ),
+    ],
+  },
+  'work of any step and epoch is taken': {
+    breaks: 'I6',
+    edits: [
+      edit(
+        'pipeline.ts',
+        'if (epoch !== fence.epoch || step !== fence.step) {',
+        'if (epoch < 0) {',
+      ),
+      edit(
+        'pipeline.ts',
+        'if (progress === null || header.epoch !== progress.fence.epoch) return',
+        'if (progress === null) return',
+      ),
+      edit('pipeline.ts', 'header.step !== progress.fence.step || ', ''),
+    ],
+  },
+  'a step trains on the text of another': {
+    breaks: 'I7',
+    edits: [edit('work.ts', 'data.training(step, index)', 'data.training(step - 1, index)')],
+  },
+  'what is refused is not written down': {
+    breaks: 'I8',
+    edits: [
+      edit(
+        'serve-run.ts',
+        "journal.write({ type: 'refused', from, protocol, code: error.code, reason: error.message })",
+        'void [journal, from, protocol, error]',
+      ),
+    ],
+  },
+  'what is committed is not written down': {
+    breaks: 'I9',
+    edits: [edit('member.ts', 'this.#options.journal.write(record)', 'void record')],
+  },
+}
+
+function edit(file: string, find: string, replace: string): Edit {
+  return { file, find, replace }
+}
+
+/** A module's text with the mistakes of a row in it. @throws if a line that is to be changed is not there, once */
+export function planted(name: string, file: string, text: string): string {
+  let changed = text
+  for (const { find, replace } of PLANTED[name]!.edits.filter((each) => each.file === file)) {
+    const parts = changed.split(find)
+    if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} times: ${find}`)
+    changed = parts.join(replace)
+  }
+  return changed
+}
+
+/** Tries each row on the text of today. @throws as `planted` does */
+export function checkPlanted(): void {
+  for (const [name, { edits }] of Object.entries(PLANTED)) {
+    for (const { file } of edits) {
+      planted(name, file, readFileSync(new URL(`../../src/${file}`, import.meta.url), 'utf8'))
+    }
+  }
+}

@@ -1,0 +1,97 @@
+/** A swarm in two: the minority neither commits nor recovers, says so, and comes back by itself. */
+import { describe, expect, test } from 'vitest'
+import type { Entry } from '../../src/journal.ts'
+import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
+import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+
+const STAGES = 2
+/** Two holders a stage and a spare: each side has some of every stage. */
+const PEERS = 7
+const STEPS = 40
+/** From the cut until whatever was decided before it has come to its end. */
+const CUT_MS = 2_000
+const PART_MS = 25_000
+
+const run = tinyRun({
+  stages: STAGES,
+  steps: STEPS,
+  spares: 1,
+  microbatches: 4,
+  model: { ...tinyRun().model, layers: STAGES },
+})
+
+/** The first three peers, who hold all stages, are cut off in the middle of the run; or the last three. */
+async function parted(minority: readonly string[]) {
+  const swarm = new VirtualSwarm(run)
+  for (let i = 1; i <= PEERS; i++) {
+    const name = `peer-${i}`
+    let first = i === 1
+    swarm.join(name, {
+      discover: async (enter) => {
+        const founds = first
+        first = false
+        if (founds) return null
+        const own = swarm.peers.get(name)?.network
+        for (const contact of swarm.network.living) {
+          if (contact === name) continue
+          own?.learn(contact, [`sim://${contact}`])
+          const coordinator = await enter(contact).catch(() => null)
+          if (coordinator !== null) return coordinator
+        }
+        return null
+      },
+    })
+  }
+  let cutAt = Number.POSITIVE_INFINITY
+  let healedAt = Number.POSITIVE_INFINITY
+  swarm.onEntry((entry) => {
+    if (entry.type !== 'step' || entry.step !== 3 || cutAt < Infinity) return
+    cutAt = swarm.world.clock.now()
+    const inside = (peer: string) => minority.includes(peer)
+    const heal = swarm.network.disturb((from, to) =>
+      inside(from) !== inside(to) ? 'blocked' : undefined,
+    )
+    swarm.world.schedule(PART_MS, 'the partition heals', () => {
+      healedAt = swarm.world.clock.now()
+      heal()
+    })
+  })
+  await swarm.end(3_600_000)
+  const during = (entry: Entry) =>
+    minority.includes(entry.peer) && entry.at > cutAt + CUT_MS && entry.at < healedAt
+  return { swarm, isolated: swarm.entries.filter(during), healedAt }
+}
+
+describe.each([
+  ['without the coordinator', ['peer-5', 'peer-6', 'peer-7']],
+  ['with the coordinator', ['peer-1', 'peer-2', 'peer-3']],
+])('a minority %s', (_, minority) => {
+  test('waits, says so, and rejoins when the partition heals; nothing is decided twice', async () => {
+    const { swarm, isolated, healedAt } = await parted(minority)
+    for (const type of ['committed', 'step', 'held', 'holding', 'roster'] as const) {
+      expect(entriesOf(isolated, type), type).toEqual([])
+    }
+    // Said once a member, before or while the others went on.
+    const said = entriesOf(swarm.entries, 'waiting').filter(
+      ({ peer, reason }) => minority.includes(peer) && reason.includes('ithout a majority'),
+    )
+    expect(said.length).toBeGreaterThan(0)
+    // The others went on without them, and they came back.
+    const majoritySteps = entriesOf(swarm.entries, 'step').filter(
+      ({ peer, at }) => !minority.includes(peer) && at < healedAt,
+    )
+    expect(majoritySteps.length).toBeGreaterThan(0)
+    for (const peer of minority) {
+      const back = entriesOf(swarm.entries, 'joined').filter((entry) => entry.peer === peer)
+      expect(back.at(-1)!.at, `${peer} rejoins`).toBeGreaterThan(healedAt)
+    }
+    const outcomes = new Map<number, Set<string>>()
+    for (const { step, loss } of entriesOf(swarm.entries, 'committed')) {
+      outcomes.set(step, (outcomes.get(step) ?? new Set()).add(`${loss}`))
+    }
+    expect([...outcomes.keys()].sort((a, b) => a - b)).toEqual(
+      Array.from({ length: STEPS }, (_, i) => i + 1),
+    )
+    for (const [step, losses] of outcomes) expect(losses.size, `step ${step}`).toBe(1)
+  })
+})
