@@ -1,5 +1,6 @@
 /** `npm run sim:fuzz`: histories of many seeds, on several cores; or the story of one. */
-import { Worker } from 'node:worker_threads'
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { systemClock } from '../../protocols/clock.ts'
 import { createTerminal } from '../../src/terminal.ts'
@@ -74,19 +75,23 @@ async function playMany(): Promise<void> {
   if (violations + stalls > 0) process.exitCode = 1
 }
 
-/** Has one worker play batch after batch until there are none. */
+/**
+ * Has one worker play batch after batch until there are none. A process, not a thread: threads that are started from
+ * TypeScript can bring each other down (stages/thread-start.ts).
+ */
 function employ(batch: () => number[], hear: (result: Result) => void): Promise<void> {
-  const worker = new Worker(new URL('./worker.ts', import.meta.url))
+  const worker = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)))
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const give = () => {
     const given = batch()
-    if (given.length > 0) return worker.postMessage(given)
-    void worker.terminate()
+    if (given.length > 0) return void worker.send(given)
+    worker.disconnect()
     resolve()
   }
   worker.on('error', reject)
-  worker.on('message', (results: Result[]) => {
-    for (const result of results) hear(result)
+  worker.on('exit', (code) => reject(new Error(`a worker ended with ${code}`)))
+  worker.on('message', (results) => {
+    for (const result of results as Result[]) hear(result)
     give()
   })
   give()
