@@ -228,6 +228,7 @@ export class Custody {
       }
       learner.commit(roster)
     }
+    learner.open({ ...fence, step: fence.step + 1 })
     if (!own.ready) return
     this.#learner = null
     this.#held = await learner.finish()

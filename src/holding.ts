@@ -69,6 +69,7 @@ export class Holding {
   #updates: number
   #busySeconds = 0
   #prepared: Prepared | null = null
+  #reducing: { readonly version: number; readonly answer: Promise<{ norm: number }> } | null = null
   #total: Total | null = null
   /** Totals of replicas; a stage with one holder needs none. */
   #totals: Float32Array | null = null
@@ -145,6 +146,8 @@ export class Holding {
 
   /** Forward and backward of every microbatch that is expected here, until this holder's sum holds each once. */
   async prepare(question: PrepareQuestion): Promise<PrepareAnswer> {
+    // An old question that comes late must not undo what has been prepared since.
+    this.#pipeline.expectNewer(question)
     this.#forget()
     const answer = await this.#pipeline.prepare(question)
     this.#prepared = {
@@ -157,7 +160,17 @@ export class Holding {
   }
 
   /** Brings the sums of all replicas together; gives the norm of the mean gradient. */
-  async reduce({ version, holders, shared, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
+  async reduce(question: ReduceQuestion): Promise<{ norm: number }> {
+    const { version } = question
+    this.#current(question, version)
+    // Asked again, it is not done again.
+    if (this.#reducing?.version !== version) {
+      this.#reducing = { version, answer: this.#reduce(question) }
+    }
+    return this.#reducing.answer
+  }
+
+  async #reduce({ version, holders, shared, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
     const { owned } = this.#current(fence, version)
     const { run, ownId: own } = this.#options
     const total: Total = { fence, shared, norm: null }
@@ -300,6 +313,7 @@ export class Holding {
   #forget(): void {
     this.#prepared?.owned.resolve(null)
     this.#prepared = null
+    this.#reducing = null
     this.#total = null
   }
 }

@@ -37,6 +37,7 @@ export class Learner {
   assigned = false
   readonly #options: LearnerOptions
   readonly #missed: Missed[] = []
+  #fence: Fence | null = null
   #asked: ReduceQuestion | null = null
   #total: Total | null = null
   /** What was fetched; null before. */
@@ -47,6 +48,11 @@ export class Learner {
     this.index = options.stageIndex
     this.stage = options.stage
     this.#options = options
+  }
+
+  /** From now on it gets the total of this step. */
+  open(fence: Fence): void {
+    this.#fence = fence
   }
 
   /** Fetches the state after `step` from those that hold it, and catches up with what has come since. */
@@ -69,8 +75,13 @@ export class Learner {
 
   /** Gets the total of a step. It has no part in it. */
   async reduce(question: ReduceQuestion): Promise<{ norm: number }> {
-    this.#asked = question
     const { version, holders, shared: _, ...fence } = question
+    const { epoch, step } = this.#fence ?? {}
+    if (fence.epoch !== epoch || fence.step !== step) {
+      const asked = `epoch ${fence.epoch} step ${fence.step}`
+      throw new ProtocolError('STALE', `${asked}; this peer is at epoch ${epoch} step ${step}`)
+    }
+    this.#asked = question
     const { ownId: own, run } = this.#options
     const { sums } = this.stage
     const totals = new Float32Array(sums.length)

@@ -187,14 +187,8 @@ export class Pipeline {
 
   /** Resolves when this stage has counted each microbatch that is expected of it; starts those that it drives. */
   async prepare(question: PrepareQuestion): Promise<PrepareAnswer> {
-    const progress = this.current(question)
+    const progress = this.expectNewer(question)
     const { version, expected, drives } = question
-    if (version <= progress.version) {
-      throw new ProtocolError(
-        'STALE',
-        `version ${version} of the plan; ${progress.version} is here`,
-      )
-    }
     progress.version = version
     const superseded = () => progress.version !== version
     this.#start(progress, 'train', drives)
@@ -221,6 +215,13 @@ export class Pipeline {
     this.#start(progress, 'evaluate', question.drives)
     await this.#until(progress, () => question.expected.every((index) => measured.has(index)))
     return question.drives.map(({ index }) => ({ index, loss: measured.get(index)! }))
+  }
+
+  /** @throws ProtocolError STALE if this version of the plan, or a later one, is carried out already */
+  expectNewer({ version, ...fence }: Fence & { readonly version: number }): Progress {
+    const progress = this.current(fence)
+    if (version > progress.version) return progress
+    throw new ProtocolError('STALE', `version ${version} of the plan; ${progress.version} is here`)
   }
 
   /** What is known under the fence. @throws ProtocolError if another is open */

@@ -252,3 +252,13 @@ test('a replica that is told late to add up lets the one that asks already wait 
   void holding.reduce({ ...fence, version: 0, shared: true, holders })
   expect((await early).body).toEqual(bytesOf(new Float32Array([1, 2])))
 })
+
+test('old questions that come again undo nothing', async () => {
+  await bothWays(0, 3)
+  await bothWays(1, 5)
+  await holding.prepare(plan)
+  expect(await holding.reduce(alone)).toEqual({ norm: 4 })
+  await expect(holding.prepare(plan)).rejects.toMatchObject({ code: 'STALE' })
+  expect(await holding.reduce(alone)).toEqual({ norm: 4 })
+  expect(holding.canCommit(7)).toBe(true)
+})
