@@ -441,7 +441,12 @@ export class Member {
     const roster = this.roster!
     if (before !== null && roster.epoch === before.epoch)
       return { epoch: roster.epoch, digest: null }
-    for (const { peer, addresses } of roster.members) this.#options.network.learn(peer, addresses)
+    for (const { id, peer, addresses } of before?.members === roster.members
+      ? []
+      : roster.members) {
+      const known = before === null ? undefined : memberById(before, id)
+      if (known === undefined) this.#options.network.learn(peer, addresses)
+    }
     const own = this.own
     if (own === undefined) {
       await this.#drop(`epoch ${roster.epoch} does not name this peer: ${reasonOf(change)}`)
