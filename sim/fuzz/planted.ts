@@ -93,7 +93,7 @@ export const PLANTED: Readonly<
       edit(
         'inbox.ts',
         'this.#waiting.push(work)',
-        'for (let i = 0; i < 99; i++) this.#waiting.push(work)',
+        'for (let i = work.tensor === null ? 99 : 1; i > 0; i--) this.#waiting.push(work)',
       ),
     ],
   },
