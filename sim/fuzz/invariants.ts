@@ -13,10 +13,10 @@ import { initialWeights, sumsOf, updatedWeights } from '../cost-stage.ts'
 import type { Served } from './tap.ts'
 
 /** Says that an invariant is broken, and how. */
-export type Violate = (what: string) => void
+type Violate = (what: string) => void
 
 /** An update that a peer has made. */
-export interface Updated {
+interface Updated {
   readonly peer: PeerId
   readonly stage: number
   readonly before: readonly number[]
@@ -239,7 +239,7 @@ function same(a: readonly number[], b: readonly number[]): boolean {
 }
 
 /** JSON with the keys in order; what is undefined is left out, as in JSON. */
-export function canonical(value: Json): string {
+function canonical(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'undefined'
   const keys = Object.keys(value).filter((key) => value[key] !== undefined)
