@@ -92,6 +92,7 @@ export class Member {
   #carrying: Promise<unknown> = Promise.resolve()
   #turns: Turn[] = []
   #turned = Promise.withResolvers<void>()
+  #next: Promise<Turn> | null = null
   /** The last that was journaled of a coordinator that nobody can replace: said once, not every time it is tried. */
   #complaint = ''
   #announcedAt = Number.NEGATIVE_INFINITY
@@ -264,10 +265,19 @@ export class Member {
   }
 
   /** What happened that changes what this peer does, in order. */
-  async next(): Promise<Turn> {
+  next(): Promise<Turn> {
+    // One promise for all who wait: none of them takes a turn away from the others.
+    this.#next ??= this.#take()
+    return this.#next
+  }
+
+  async #take(): Promise<Turn> {
     for (;;) {
       const turn = this.#turns.shift()
-      if (turn !== undefined) return turn
+      if (turn !== undefined) {
+        this.#next = null
+        return turn
+      }
       this.#turned = Promise.withResolvers()
       await this.#turned.promise
     }
@@ -451,7 +461,12 @@ export class Member {
     const roster = this.roster!
     if (before !== null && roster.epoch === before.epoch)
       return { epoch: roster.epoch, digest: null }
-    for (const { peer, addresses } of roster.members) this.#options.network.learn(peer, addresses)
+    for (const { id, peer, addresses } of before?.members === roster.members
+      ? []
+      : roster.members) {
+      const known = before === null ? undefined : memberById(before, id)
+      if (known === undefined) this.#options.network.learn(peer, addresses)
+    }
     const own = this.own
     if (own === undefined) {
       await this.#drop(`epoch ${roster.epoch} does not name this peer: ${reasonOf(change)}`)

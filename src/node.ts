@@ -96,13 +96,21 @@ async function enterRun(
 ): Promise<Turn> {
   const { clock, journal } = options
   const discover = () => options.discover((peer) => enter(member, options, peer))
-  let coordinator = mayFound ? await discover() : null
-  if (coordinator === null && mayFound) {
-    member.found()
-    journal.write({ type: 'founded' })
-    return { type: 'elected', ballot: member.roster!.ballot }
-  }
   const turned = Promise.race([member.next(), stopped])
+  let coordinator: PeerId | null = null
+  if (mayFound) {
+    // Whose question came through though its answer did not is let in while it still looks for others.
+    const finding = discover()
+    finding.catch(() => {})
+    const found = await Promise.race([turned, finding])
+    if (found !== null && typeof found !== 'string') return found
+    if (found === null) {
+      member.found()
+      journal.write({ type: 'founded' })
+      return { type: 'elected', ballot: member.roster!.ballot }
+    }
+    coordinator = found
+  }
   let begun = clock.now()
   for (;;) {
     if (coordinator !== null) {
@@ -262,6 +270,8 @@ async function enter(
   { network, clock, runId, wish, domain = '' }: NodeOptions & { clock: Clock },
   contact: PeerId,
 ): Promise<PeerId | null> {
+  // Let in already, by a question whose answer did not come.
+  if (member.roster !== null) return coordinatorOf(member.roster).peer
   let asked = contact
   // One referral leads to the coordinator; more can come while it changes.
   for (let referrals = 0; referrals < 4; referrals++) {

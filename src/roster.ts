@@ -18,31 +18,60 @@ export function foundingRoster(founder: Omit<Member, 'id' | 'stage' | 'ready'>):
   }
 }
 
+/** Members by id, by peer and by stage; those without one are among the holders of null. Made once a roster: of thousands, each message looks some of them up. */
+interface Index {
+  readonly byId: ReadonlyMap<number, Member>
+  readonly byPeer: ReadonlyMap<string, Member>
+  readonly holders: ReadonlyMap<number | null, Member[]>
+  readonly learners: ReadonlyMap<number | null, Member[]>
+}
+
+const indices = new WeakMap<readonly Member[], Index>()
+
+function indexOf({ members }: Roster): Index {
+  const known = indices.get(members)
+  if (known !== undefined) return known
+  const index = {
+    byId: new Map(members.map((member) => [member.id, member])),
+    byPeer: new Map(members.map((member) => [member.peer, member])),
+    holders: Map.groupBy(
+      members.filter(({ ready }) => ready),
+      ({ stage }) => stage,
+    ),
+    learners: Map.groupBy(
+      members.filter(({ ready }) => !ready),
+      ({ stage }) => stage,
+    ),
+  }
+  indices.set(members, index)
+  return index
+}
+
 export function coordinatorOf(roster: Roster): Member {
   // A roster whose coordinator has left on its own names its successor, who is in it.
-  return roster.members.find(({ id }) => id === roster.coordinator) ?? roster.members[0]!
+  return memberById(roster, roster.coordinator) ?? roster.members[0]!
 }
 
 export function memberOf(roster: Roster, peer: string): Member | undefined {
-  return roster.members.find((member) => member.peer === peer)
+  return indexOf(roster).byPeer.get(peer)
 }
 
 export function memberById(roster: Roster, id: number): Member | undefined {
-  return roster.members.find((member) => member.id === id)
+  return indexOf(roster).byId.get(id)
 }
 
 /** In the order of the roster: the order in which their sums are added. */
-export function holdersOf(roster: Roster, stage: number): Member[] {
-  return roster.members.filter((member) => member.stage === stage && member.ready)
+export function holdersOf(roster: Roster, stage: number): readonly Member[] {
+  return indexOf(roster).holders.get(stage) ?? []
 }
 
 /** Members that will hold the stage once they have its state. */
-export function learnersOf(roster: Roster, stage: number): Member[] {
-  return roster.members.filter((member) => member.stage === stage && !member.ready)
+export function learnersOf(roster: Roster, stage: number): readonly Member[] {
+  return indexOf(roster).learners.get(stage) ?? []
 }
 
-export function sparesOf(roster: Roster): Member[] {
-  return roster.members.filter((member) => member.stage === null)
+export function sparesOf(roster: Roster): readonly Member[] {
+  return indexOf(roster).holders.get(null) ?? []
 }
 
 /** The stages of 0..bodyStages without a holder, in ascending order. */

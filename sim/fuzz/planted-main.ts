@@ -27,8 +27,8 @@ function finds(name: string): Promise<string | null> {
   const env = { ...process.env, PLANTED: name }
   return new Promise((resolve, reject) => {
     execFile(process.execPath, args, { env }, (_, stdout, stderr) => {
-      const [what, seed] = stdout.split('\n')
-      if (/^I\d: /.test(what!)) resolve(`${seed!.trim()} finds ${what!.slice(0, 120)}`)
+      const found = /^(I\d: .*)\n +npm run sim:fuzz -- (.*)$/m.exec(stdout)
+      if (found !== null) resolve(`${found[2]} finds ${found[1]!.slice(0, 120)}`)
       else if (/ 0 violations, 0 stalls/.test(stdout)) resolve(null)
       else reject(new Error(stdout + stderr))
     })

@@ -64,7 +64,7 @@ export const PLANTED: Readonly<
   },
   'a lost coordinator is never replaced': {
     breaks: 'I4',
-    edits: [edit('watch.ts', 'if (this.content) return', 'return')],
+    edits: [edit('watch.ts', 'if (this.content) {', 'if (this.content || !this.content) {')],
   },
   'who was let in and never heard of it is not told again': {
     breaks: 'I4',
@@ -93,7 +93,7 @@ export const PLANTED: Readonly<
       edit(
         'inbox.ts',
         'this.#waiting.push(work)',
-        'for (let i = 0; i < 99; i++) this.#waiting.push(work)',
+        'for (let i = work.tensor === null ? 99 : 1; i > 0; i--) this.#waiting.push(work)',
       ),
     ],
   },
@@ -129,7 +129,13 @@ export const PLANTED: Readonly<
   },
   'what is committed is not written down': {
     breaks: 'I9',
-    edits: [edit('member.ts', 'this.#options.journal.write(record)', 'void record')],
+    edits: [
+      edit(
+        'custody.ts',
+        "this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })",
+        'void update',
+      ),
+    ],
   },
 }
 
