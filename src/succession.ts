@@ -4,11 +4,14 @@ import type { Member } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { type AgreementOptions, campaign, choose, Deposed } from './agreement.ts'
 import { installAll } from './install.ts'
+import { memberById } from './roster.ts'
 
 type Succession =
   | { readonly result: 'elected' }
   /** Somebody knows of a later epoch. */
   | { readonly result: 'behind'; readonly peer: PeerId }
+  /** What had been accepted before, and is chosen now, takes this member out of the roster. */
+  | { readonly result: 'removed'; readonly epoch: number }
   | { readonly result: 'refused'; readonly reason: string }
 
 /**
@@ -40,6 +43,7 @@ export async function takeOver(
     try {
       const after = await choose(options, ballot, change)
       await installAll(options, before, after, change)
+      if (memberById(after, own.id) === undefined) return { result: 'removed', epoch: after.epoch }
     } catch (error) {
       if (error instanceof Deposed) return { result: 'refused', reason: error.message }
       throw error

@@ -36,6 +36,7 @@ export class Watch {
   #suspect = false
   /** When this member first found the coordinator lost; null while it is not. */
   #lostSince: number | null = null
+  #yieldingUntil = Number.NEGATIVE_INFINITY
 
   constructor(options: WatchOptions) {
     this.#options = options
@@ -47,6 +48,11 @@ export class Watch {
     this.#heardAt = this.#options.clock.now()
     this.#suspect = false
     this.#lostSince = null
+  }
+
+  /** Another asks for the coordinator's place: this member lets it try before it asks itself. */
+  yield(): void {
+    this.#yieldingUntil = this.#options.clock.now() + 2 * TIMEOUTS.campaignMs
   }
 
   /** Nothing speaks against the coordinator: it was heard of lately. */
@@ -101,6 +107,7 @@ export class Watch {
     await clock.sleep(rank * TIMEOUTS.staggerMs, signal)
     // Somebody else has taken over meanwhile, or the coordinator has come back.
     if (roster()?.epoch !== known.epoch || !this.#suspect) return
+    if (clock.now() < this.#yieldingUntil) return
     const { peer } = coordinatorOf(known)
     await standIn(`the coordinator ${peer} is lost (${failure})`, this.#lostMs())
   }
