@@ -57,6 +57,8 @@ interface Prepared {
    * earlier than this one asks for it before this one knows of it, and waits.
    */
   readonly owned: PromiseWithResolvers<Float32Array | null>
+  /** What adding up gives; null until it is asked for. A second question gets the same. */
+  reduced: Promise<{ norm: number }> | null
 }
 
 export class Holding {
@@ -135,12 +137,15 @@ export class Holding {
 
   /** Forward and backward of every microbatch that is expected here, until this holder's sum holds each once. */
   async prepare(question: PrepareQuestion): Promise<PrepareAnswer> {
+    // One that comes late, or again, must not undo what the plan of today has made.
+    this.#pipeline.checkVersion(question)
     this.#forget()
     const answer = await this.#pipeline.prepare(question)
     this.#prepared = {
       fence: this.#pipeline.fence!,
       version: question.version,
       owned: Promise.withResolvers(),
+      reduced: null,
     }
     this.#busySeconds = answer.busySeconds
     return answer
@@ -148,7 +153,17 @@ export class Holding {
 
   /** Brings the sums of all replicas together; gives the norm of the mean gradient. */
   async reduce({ version, holders, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
-    const { owned } = this.#current(fence, version)
+    const prepared = this.#current(fence, version)
+    prepared.reduced ??= this.#reduce(fence, version, holders, prepared.owned)
+    return prepared.reduced
+  }
+
+  async #reduce(
+    fence: Fence,
+    version: number,
+    holders: ReduceQuestion['holders'],
+    owned: Prepared['owned'],
+  ): Promise<{ norm: number }> {
     const { run, ownId: own } = this.#options
     const shared = holders.length > 1
     const total: Total = { fence, shared, norm: null }

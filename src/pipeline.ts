@@ -182,16 +182,19 @@ export class Pipeline {
     progress.seen.add(key)
   }
 
+  /** @throws ProtocolError STALE if this plan, or a later one, is here already */
+  checkVersion(question: Fence & { readonly version: number }): Progress {
+    const progress = this.current(question)
+    const { version } = question
+    if (version > progress.version) return progress
+    const here = `version ${version} of the plan; ${progress.version} is here`
+    throw new ProtocolError('STALE', here)
+  }
+
   /** Resolves when this stage has counted each microbatch that is expected of it; starts those that it drives. */
   async prepare(question: PrepareQuestion): Promise<PrepareAnswer> {
-    const progress = this.current(question)
+    const progress = this.checkVersion(question)
     const { version, expected, drives } = question
-    if (version <= progress.version) {
-      throw new ProtocolError(
-        'STALE',
-        `version ${version} of the plan; ${progress.version} is here`,
-      )
-    }
     progress.version = version
     const superseded = () => progress.version !== version
     this.#start(progress, 'train', drives)
