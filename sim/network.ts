@@ -198,7 +198,10 @@ export class VirtualNetwork {
         this.#arrives(passage, transitMs + fate.againAfterMs)
       }
     }
-    this.#arrives(passage, transitMs)
+    const { from, to } = passage
+    // The host is there and knows of no such connection: TCP resets it.
+    if (to.alive) this.#arrives(passage, transitMs)
+    else this.#loses(from, to, transitMs + this.#wire.latencyMs(to.self, from.self))
   }
 
   #arrives(passage: Passage, ms: number): void {

@@ -149,7 +149,8 @@ export class Member {
           const acceptor = this.#member()
           this.#fromMember(from, question.epoch - 1)
           const answer = acceptor.propose(question)
-          if (answer.accepted) this.#watch.heard()
+          // One who has yet to be chosen is not heard as the coordinator: it may fail, and then another is needed.
+          if (answer.accepted) this.#heardProposal(from, acceptor.roster)
           return { answer }
         },
       }),
@@ -157,7 +158,9 @@ export class Member {
         serve: async (from, question) => {
           const acceptor = this.#member()
           this.#fromMember(from, question.epoch)
-          return { answer: acceptor.promise(question, this.#objection(from)) }
+          const answer = acceptor.promise(question, this.#objection(from))
+          if (answer.promised) this.#heardProposal(from, acceptor.roster)
+          return { answer }
         },
       }),
       this.#serve(agreement.install, {
@@ -371,6 +374,11 @@ export class Member {
     throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster of epoch ${roster.epoch}`)
   }
 
+  #heardProposal(from: PeerId, roster: Roster): void {
+    if (from === coordinatorOf(roster).peer) this.#watch.heard()
+    else if (from !== this.#options.network.self) this.#watch.yield()
+  }
+
   #fromCoordinator(from: PeerId): void {
     const { roster } = this.#member()
     if (from !== coordinatorOf(roster).peer) {
@@ -527,6 +535,8 @@ export class Member {
     switch (outcome.result) {
       case 'elected':
         return
+      case 'removed':
+        return this.#drop(`epoch ${outcome.epoch} does not name this peer`)
       case 'behind':
         return this.#catchUp(outcome.peer)
       case 'refused': {

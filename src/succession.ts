@@ -5,11 +5,14 @@ import type { Member } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { type AgreementOptions, campaign, choose, Deposed } from './agreement.ts'
 import { installAll } from './install.ts'
+import { memberById } from './roster.ts'
 
 type Succession =
   | { readonly result: 'elected' }
   /** Somebody knows of a later epoch. */
   | { readonly result: 'behind'; readonly peer: PeerId }
+  /** What had been accepted before, and is chosen now, takes this member out of the roster. */
+  | { readonly result: 'removed'; readonly epoch: number }
   | { readonly result: 'refused'; readonly reason: string }
 
 /**
@@ -47,6 +50,7 @@ export async function takeOver(
           ? Promise.reject(new ProtocolError('PEER_LOST', reason))
           : never
       await installAll(options, before, after, change, givenUp)
+      if (memberById(after, own.id) === undefined) return { result: 'removed', epoch: after.epoch }
     } catch (error) {
       if (error instanceof Deposed) return { result: 'refused', reason: error.message }
       throw error

@@ -72,6 +72,8 @@ export class Swarm implements Coordination {
   #round = new AbortController()
   /** The step in hand was given up: its sums must be emptied. */
   #stale = false
+  /** This peer could not carry out what was agreed: the roster gives it a stage that it does not hold any more. */
+  #unfit = false
   #changed = Promise.withResolvers<void>()
   #onReport: ((from: PeerId, report: ReportQuestion) => void) | null = null
 
@@ -220,8 +222,15 @@ export class Swarm implements Coordination {
       await this.#liveness.settled()
       this.#changed = Promise.withResolvers()
       this.#round = new AbortController()
-      if (this.#stale || this.#joining.length > 0 || this.#lost.size > 0) {
+      if (!this.#unfit && (this.#stale || this.#joining.length > 0 || this.#lost.size > 0)) {
         await this.#changeMembers({ restart: this.#stale, reason: 'members changed' })
+        continue
+      }
+      if (this.#unfit) {
+        const assign = [{ id: this.ownId, stage: null, ready: true }]
+        const reason = 'the coordinator has lost its stage'
+        this.#unfit = false
+        await this.#changeMembers({ assign, restart: true, reason })
         continue
       }
       const moved = this.#learners.advance()
@@ -413,8 +422,10 @@ export class Swarm implements Coordination {
     this.#carrying.clear()
     for (const { member, failure } of installed) {
       if (failure === null) this.#liveness.heard(member.peer)
-      else if (member.peer === network.self) throw failure
-      else this.lose(member.peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
+      else if (member.peer === network.self) {
+        this.#unfit = member.stage !== null && failure instanceof ProtocolError && failure.definite
+        throw failure
+      } else this.lose(member.peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
     }
     for (const { member, reason } of deviating(installed)) this.lose(member.peer, reason)
   }

@@ -40,6 +40,7 @@ export class Watch {
   #suspect: PeerId | null = null
   /** When this member first found the coordinator lost; null while it is not. */
   #lostSince: number | null = null
+  #yieldingUntil = Number.NEGATIVE_INFINITY
 
   constructor(options: WatchOptions) {
     this.#options = options
@@ -49,6 +50,11 @@ export class Watch {
   /** The coordinator has just said something. */
   heard(): void {
     this.#heardAt = this.#options.clock.now()
+  }
+
+  /** Another asks for the coordinator's place: this member lets it try before it asks itself. */
+  yield(): void {
+    this.#yieldingUntil = this.#options.clock.now() + 2 * TIMEOUTS.campaignMs
   }
 
   /** Nothing speaks against the coordinator: it was heard of lately. */
@@ -104,12 +110,15 @@ export class Watch {
     if (failure === null) return this.#answered()
     const { peer } = coordinatorOf(known)
     this.#suspect = peer
+    // Counted from here also while others try first.
+    this.#lostMs()
     const since = clock.now()
     const others = known.members.filter(({ id }) => id !== known.coordinator)
     const rank = others.findIndex(({ id }) => id === self.id)
     await clock.sleep(rank * TIMEOUTS.staggerMs, signal)
     // Somebody else has taken over meanwhile, or the coordinator has come back.
     if (roster()?.epoch !== known.epoch) return
+    if (clock.now() < this.#yieldingUntil) return
     if (this.#heardAt > since && (await this.#failureOf(known)) === null) return this.#answered()
     await standIn(`the coordinator ${peer} is lost (${failure})`, this.#lostMs())
   }
