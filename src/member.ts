@@ -260,6 +260,7 @@ export class Member {
     const addresses = [...network.addresses]
     const founder = { peer: network.self, session: this.session, addresses, domain }
     this.#acceptor = new Acceptor(foundingRoster(founder))
+    this.#turn({ type: 'elected', ballot: this.#acceptor.roster.ballot })
   }
 
   /** For whoever coordinates in this peer's name. */
