@@ -343,8 +343,10 @@ export class Member {
   }
 
   #heardProposal(from: PeerId, roster: Roster): void {
+    // Its own voice tells a member nothing.
+    if (from === this.#options.network.self) return
     if (from === coordinatorOf(roster).peer) this.#watch.heard()
-    else if (from !== this.#options.network.self) this.#watch.yield()
+    else this.#watch.yield()
   }
 
   #fromCoordinator(from: PeerId): void {
