@@ -292,6 +292,7 @@ export class Member {
     const addresses = [...network.addresses]
     const founder = { peer: network.self, session: this.session, addresses, domain }
     this.#acceptor = new Acceptor(foundingRoster(founder))
+    this.#turn({ type: 'elected', ballot: this.#acceptor.roster.ballot })
   }
 
   /** For whoever coordinates in this peer's name. */
@@ -375,8 +376,10 @@ export class Member {
   }
 
   #heardProposal(from: PeerId, roster: Roster): void {
+    // Its own voice tells a member nothing.
+    if (from === this.#options.network.self) return
     if (from === coordinatorOf(roster).peer) this.#watch.heard()
-    else if (from !== this.#options.network.self) this.#watch.yield()
+    else this.#watch.yield()
   }
 
   #fromCoordinator(from: PeerId): void {

@@ -95,33 +95,26 @@ async function enterRun(
   mayFound: boolean,
 ): Promise<Turn> {
   const { clock, journal } = options
-  const discover = () => options.discover((peer) => enter(member, options, peer))
+  // Whom it asked may let it in though the answer never came: that ends the search.
   const turned = Promise.race([member.next(), stopped])
-  let coordinator: PeerId | null = null
-  if (mayFound) {
-    // Whose question came through though its answer did not is let in while it still looks for others.
-    const finding = discover()
-    finding.catch(() => {})
-    const found = await Promise.race([turned, finding])
-    if (found !== null && typeof found !== 'string') return found
-    if (found === null) {
-      member.found()
-      journal.write({ type: 'founded' })
-      return { type: 'elected', ballot: member.roster!.ballot }
-    }
-    coordinator = found
-  }
+  const search = () => options.discover((peer) => enter(member, options, peer))
+  let founds = mayFound
   let begun = clock.now()
   for (;;) {
-    if (coordinator !== null) {
-      const turn = await admission(member, options, turned, coordinator)
+    const found = await Promise.race([turned, founds ? search() : search().catch(laterIfNobody)])
+    if (typeof found !== 'string' && found !== null) return found
+    if (found === null && founds) {
+      member.found()
+      journal.write({ type: 'founded' })
+      return turned
+    }
+    founds = false
+    if (found !== null) {
+      const turn = await admission(member, options, turned, found)
       if (turn !== null) return turn
       begun = clock.now()
+      continue
     }
-    const found = await Promise.race([turned, discover().catch(laterIfNobody)])
-    if (typeof found !== 'string' && found !== null) return found
-    coordinator = found
-    if (coordinator !== null) continue
     const ms = clock.now() - begun
     if (ms > TIMEOUTS.strandedMs) {
       const failure = `nobody of the run has let this peer in for ${ms} ms`

@@ -121,9 +121,15 @@ export class Play {
         else break
       }
     })
+    world.schedule(calmAtMs + PROGRESS_MS, 'the end of patience', () => {
+      if (this.#doneAt === null) this.#violate('I4', `${this.#unended()} make no progress`)
+    })
     try {
       const waitingFor = 'all peers to end'
-      await world.run(this.#over.promise, { waitingFor, untilMs: calmAtMs + PROGRESS_MS })
+      await world.run(this.#over.promise, {
+        waitingFor,
+        untilMs: calmAtMs + PROGRESS_MS + PARTING_MS,
+      })
     } catch (error) {
       if (!(error instanceof WorldError)) throw error
       this.#violate('I4', `${this.#unended()} go on for ever: ${error.message}`)
