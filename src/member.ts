@@ -270,17 +270,20 @@ export class Member {
   /** What happened that changes what this peer does, in order. */
   next(): Promise<Turn> {
     // One promise for all who wait: none of them takes a turn away from the others.
-    this.#next ??= this.#take()
-    return this.#next
+    if (this.#next !== null) return this.#next
+    const next = this.#take()
+    this.#next = next
+    // Before whoever waits for it goes on, and asks for the one after it.
+    void next.then(() => {
+      this.#next = null
+    })
+    return next
   }
 
   async #take(): Promise<Turn> {
     for (;;) {
       const turn = this.#turns.shift()
-      if (turn !== undefined) {
-        this.#next = null
-        return turn
-      }
+      if (turn !== undefined) return turn
       this.#turned = Promise.withResolvers()
       await this.#turned.promise
     }

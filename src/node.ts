@@ -263,8 +263,6 @@ async function enter(
   { network, clock, runId, wish, domain = '' }: NodeOptions & { clock: Clock },
   contact: PeerId,
 ): Promise<PeerId | null> {
-  // Let in already, by a question whose answer did not come.
-  if (member.roster !== null) return coordinatorOf(member.roster).peer
   let asked = contact
   // One referral leads to the coordinator; more can come while it changes.
   for (let referrals = 0; referrals < 4; referrals++) {
