@@ -1,5 +1,6 @@
 /** `gensyn-node tokenizer train`: a byte-level BPE in Hugging Face's format, the same for the same text. */
 import { existsSync } from 'node:fs'
+import { byteLevelBpe } from '../../stages/formats/byte-tokenizer.ts'
 import { replaceFile } from '../atomic-file.ts'
 import { InputError } from '../errors.ts'
 import { learnMerges, MAX_VOCABULARY } from './bpe-trainer.ts'
@@ -98,37 +99,14 @@ function tokenizerJson(
   vocab: Readonly<Record<string, number>>,
   merges: readonly (readonly [string, string])[],
 ) {
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true }
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: [
-      {
-        id: 0,
-        content: END_OF_TEXT,
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: true,
-      },
-    ],
-    normalizer: null,
-    pre_tokenizer: { ...byteLevel, use_regex: true },
-    post_processor: null,
-    decoder: { ...byteLevel, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab,
-      merges,
-    },
+  const endOfText = {
+    id: 0,
+    content: END_OF_TEXT,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
   }
+  return byteLevelBpe({ addedTokens: [endOfText], useRegex: true, vocab, merges })
 }

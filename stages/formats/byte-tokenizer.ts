@@ -25,22 +25,32 @@ export const BYTE_CHARACTERS: readonly string[] = (() => {
   )
 })()
 
-/** tokenizer.json, as the tokenizers library reads it. */
-export function byteTokenizer(): object {
+/** What tells one byte-level BPE from another. */
+export interface ByteLevelBpe {
+  readonly addedTokens: readonly object[]
+  /** Cuts the text into words first, as GPT-2 does. */
+  readonly useRegex: boolean
+  readonly vocab: Readonly<Record<string, number>>
+  readonly merges: readonly unknown[]
+}
+
+/** tokenizer.json of a byte-level BPE, as the tokenizers library reads it. */
+export function byteLevelBpe({ addedTokens, useRegex, vocab, merges }: ByteLevelBpe) {
+  const byteLevel = {
+    type: 'ByteLevel',
+    add_prefix_space: false,
+    trim_offsets: true,
+    use_regex: useRegex,
+  }
   return {
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: [],
+    added_tokens: addedTokens,
     normalizer: null,
-    pre_tokenizer: {
-      type: 'ByteLevel',
-      add_prefix_space: false,
-      trim_offsets: true,
-      use_regex: false,
-    },
+    pre_tokenizer: byteLevel,
     post_processor: null,
-    decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+    decoder: { ...byteLevel },
     model: {
       type: 'BPE',
       dropout: null,
@@ -50,10 +60,21 @@ export function byteTokenizer(): object {
       fuse_unk: false,
       byte_fallback: false,
       ignore_merges: false,
-      vocab: Object.fromEntries(BYTE_CHARACTERS.map((character, byte) => [character, byte])),
-      merges: [],
+      vocab,
+      merges,
     },
   }
+}
+
+/** tokenizer.json whose tokens are the bytes. */
+export function byteTokenizer(): object {
+  const vocab = BYTE_CHARACTERS.map((character, byte) => [character, byte])
+  return byteLevelBpe({
+    addedTokens: [],
+    useRegex: false,
+    vocab: Object.fromEntries(vocab),
+    merges: [],
+  })
 }
 
 /** tokenizer_config.json. @param context the most tokens that the model was trained on at a time */
