@@ -13,7 +13,7 @@ import { type InitSetting, initRun } from './init.ts'
 import type { Entry } from './journal.ts'
 import { type KillRecord, type ProcessRecord, type RunReport, reportOf } from './report.ts'
 import { type Run, runId } from './run.ts'
-import { RunView } from './view.ts'
+import { originOf, RunView } from './view.ts'
 
 export interface DemoOptions {
   /** Settings of the run, as `init` takes them. */
@@ -287,11 +287,10 @@ export function summaryOf(report: DemoReport): string[] {
     lines.push(['killed', `stage ${kill.stage}, process ${kill.pid}, after step ${kill.step}`])
   }
   if (recovery !== null) {
-    const donors = recovery.donors.map(({ stage }) => stage).join(' and ')
     lines.push(
       [
         'recovered',
-        `by ${recovery.strategy} from stages ${donors}: ${recovery.bytes} bytes, held again after ${recovery.secondsSinceLoss?.toFixed(2)} s`,
+        `by ${recovery.strategy}${originOf(recovery)}: ${recovery.bytes} bytes, held again after ${recovery.secondsSinceLoss?.toFixed(2)} s`,
       ],
       [
         'loss',
