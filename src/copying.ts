@@ -71,7 +71,13 @@ export class Copying {
       const isDue = (roster.committed + index) % rule.everySteps === 0
       if (keepers.length === 0 || !(isDue || keepers.some(({ id }) => !have.has(id)))) continue
       upkeep.busy = true
-      void this.#copy(upkeep, held, roster.committed, keepers)
+      const { signal } = this.#over
+      void this.#copy(upkeep, held, roster.committed, keepers, signal).catch((error: Error) => {
+        if (signal.aborted) return
+        upkeep.busy = false
+        const message = `no ${upkeep.strategy} copy of step ${roster.committed}: ${error.message}`
+        this.#options.journal.write({ type: 'notice', message })
+      })
     }
   }
 
@@ -92,10 +98,10 @@ export class Copying {
     held: Holding,
     step: number,
     keepers: readonly Member[],
+    signal: AbortSignal,
   ): Promise<void> {
     const { runId, network, clock, journal } = this.#options
     const { strategy, rule } = upkeep
-    const { signal } = this.#over
     const stage = held.index
     const begun = clock.now()
     const { facts } = held

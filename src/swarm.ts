@@ -97,6 +97,12 @@ export class Swarm implements Coordination {
       failed: (id, peer, reason) => this.#failedToHold(id, peer, reason),
       changed: () => this.#changed.resolve(),
     })
+    // Of a stage that went with the coordinator before, this one learns now.
+    if (this.roster.committed > 0) {
+      for (const stage of emptyStages(this.roster, run.stages)) {
+        this.#lostAt.set(stage, this.#agreement.clock.now())
+      }
+    }
     member.coordinate(this)
   }
 
