@@ -4,7 +4,7 @@
  */
 import { positions } from './attention.ts'
 import { gradients, type Incoming } from './autodiff.ts'
-import { headRows, type Limits, queryChunks } from './chunks.ts'
+import { headRows, keyPieces, type Limits, queryChunks } from './chunks.ts'
 import type { Context } from './context.ts'
 import { Graph, type Value } from './graph.ts'
 import { cut, KEPT, keptValues } from './keep.ts'
@@ -115,9 +115,10 @@ function begin(
   const { model } = config
   const { context } = config.microbatch
   const queries = queryChunks(context, sequences * model.heads, limits)
+  const keys = keyPieces(queries, limits)
   const microbatch = { batch: sequences, context }
   const weight = (name: string) => weights.get(name)!
-  return { graph, model, microbatch, queries, attended: [], weights, weight }
+  return { graph, model, microbatch, queries, keys, attended: [], weights, weight }
 }
 
 function rowsOf({ microbatch }: Program): number {
