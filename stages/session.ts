@@ -50,6 +50,11 @@ interface Compiled {
 /** Compiled models of this thread: stages of equal shape share theirs. */
 const compiled = new Map<string, Compiled>()
 
+/** Compiled models that this thread holds; 0 when all stages are closed. */
+export function openSessions(): number {
+  return compiled.size
+}
+
 /** @param model the bytes of encodeModel */
 export async function createSession(model: Uint8Array, options: SessionOptions): Promise<Session> {
   const guarded = options.copies !== true && (await guardWorks())
