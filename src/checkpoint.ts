@@ -9,8 +9,9 @@ import {
 } from '../stages/hugging-face-config.ts'
 import type { ModelConfig } from '../stages/model.ts'
 import { modelTensors } from '../stages/parameters.ts'
+import { openDataset, preparedFolder } from './data/prepared-corpus.ts'
 import { InputError, systemCode } from './errors.ts'
-import { readRun, runId } from './run.ts'
+import { type Run, readRun, runId } from './run.ts'
 import { stageFiles } from './stage-file.ts'
 import { checkTensors, TensorFiles } from './tensor-files.ts'
 import { bytesAsTokens, type ModelTokenizer, readTokenizer } from './tokenizer-files.ts'
@@ -51,13 +52,15 @@ async function openRun({ run: path, dataDir }: CheckpointOptions): Promise<Check
   // Training on shorter texts does not take away what the checkpoint could do.
   const context = Math.max(run.microbatch.context, Number(source.max_position_embeddings ?? 0))
   const config = modelToHuggingFace(run.model, context)
+  const tokenizer =
+    began === null ? tokenizerOf(run, path, context) : readTokenizer(began, run.model.vocabSize)
   return {
     name: run.name,
     model: run.model,
     context,
     step,
-    tokenizer: began === null ? bytesAsTokens(context) : readTokenizer(began, run.model.vocabSize),
-    config: { ...config, ...specialTokens(source) },
+    tokenizer,
+    config: { ...config, ...specialTokens(source, tokenizer) },
     generation: began === null ? MODEL_CONFIG : generationOf(began),
     files: await openTensors(folder, run.model, paths),
   }
@@ -71,8 +74,23 @@ export function initialFolder(runPath: string, path: string): string {
 /** Numbers of tokens, which our own model has no use for. */
 const SPECIAL_TOKENS = ['bos_token_id', 'eos_token_id', 'pad_token_id']
 
-function specialTokens(config: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(config).filter(([key]) => SPECIAL_TOKENS.includes(key)))
+function specialTokens(
+  config: Record<string, unknown>,
+  { isBytes, endOfText }: ModelTokenizer,
+): Record<string, unknown> {
+  const known = Object.entries(config).filter(([key]) => SPECIAL_TOKENS.includes(key))
+  // Byte 0 ends a text, and is no token that a reader of config.json should take for special.
+  const own = isBytes || endOfText === null ? {} : { eos_token_id: endOfText }
+  return { ...own, ...Object.fromEntries(known) }
+}
+
+/** Of a run that has not begun from a checkpoint: that of its dataset, which lies there beside the tokens. */
+function tokenizerOf(run: Run, path: string, context: number): ModelTokenizer {
+  const folder = preparedFolder(run, path)
+  if (folder === null) return bytesAsTokens(context)
+  const { kind, endOfText } = openDataset(run, folder).tokenizer
+  if (kind === 'bytes') return bytesAsTokens(context)
+  return readTokenizer(folder, run.model.vocabSize, endOfText)
 }
 
 /** A generation_config.json that says no more than config.json. */

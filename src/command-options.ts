@@ -23,8 +23,17 @@ export function withSettings(command: Command, except: readonly InitSetting[] = 
 
 /** How text becomes tokens, for the commands that prepare it. */
 export function withTokenizer(command: Command): Command {
+  return withPreparing(
+    command.option(
+      '--tokenizer <file>',
+      'bytes, or a tokenizer.json of Hugging Face (default: bytes)',
+    ),
+  )
+}
+
+/** What else it takes to prepare text, for commands whose tokenizer is known. */
+export function withPreparing(command: Command): Command {
   return command
-    .option('--tokenizer <file>', 'bytes, or a tokenizer.json of Hugging Face (default: bytes)')
     .option(
       '--end-of-text <token>',
       'what ends a document (default: what the tokenizer_config.json beside it says, or a token known for it)',
