@@ -25,6 +25,8 @@ export interface Checkpoint {
   /** Of the run, if it is one's. */
   readonly step: number | null
   readonly files: TensorFiles
+  /** Closes the files. */
+  close(): Promise<void>
   readonly tokenizer: ModelTokenizer
   /** config.json and generation_config.json, as others read them. */
   readonly config: Readonly<Record<string, unknown>>
@@ -36,17 +38,45 @@ export interface CheckpointOptions {
   readonly model?: string | undefined
   readonly run: string
   readonly dataDir?: string | undefined
+  /** Addresses of peers of the run, which goes on: its weights are fetched from them. True for peers on this machine. */
+  readonly peer?: readonly string[] | true | undefined
 }
 
-/** @throws InputError naming what is missing, damaged or not understood. The caller closes its files. */
+/** @throws InputError naming what is missing, damaged or not understood. The caller closes it. */
 export async function openCheckpoint(options: CheckpointOptions): Promise<Checkpoint> {
-  return await (options.model === undefined ? openRun(options) : openFolder(options.model))
+  const { model, run: path, peer } = options
+  if (model !== undefined && peer !== undefined) {
+    throw new InputError('--model and --peer name two models: leave one of them out.')
+  }
+  if (model !== undefined) return openFolder(model)
+  const run = readRun(path)
+  const dataDir = options.dataDir ?? join(dirname(resolve(path)), '.gensyn')
+  if (peer === undefined) {
+    return openStages(path, run, dataDir, await stageFiles(dataDir, runId(run), run.stages + 1))
+  }
+  // Loaded on demand: libp2p takes longer to load than a small model.
+  const { fetchStages } = await import('./live-stages.ts')
+  const { remove, ...stages } = await fetchStages(run, {
+    dataDir,
+    addresses: peer === true ? undefined : peer,
+  })
+  try {
+    const checkpoint = await openStages(path, run, 'The running swarm', stages)
+    const close = () => checkpoint.close().finally(remove)
+    return { ...checkpoint, close }
+  } catch (error) {
+    remove()
+    throw error
+  }
 }
 
-async function openRun({ run: path, dataDir }: CheckpointOptions): Promise<Checkpoint> {
-  const run = readRun(path)
-  const folder = dataDir ?? join(dirname(resolve(path)), '.gensyn')
-  const { step, paths } = await stageFiles(folder, runId(run), run.stages + 1)
+/** @param where the stages were found, for messages */
+async function openStages(
+  path: string,
+  run: Run,
+  where: string,
+  { step, paths }: { readonly step: number; readonly paths: readonly string[] },
+): Promise<Checkpoint> {
   const began = run.initial === null ? null : initialFolder(path, run.initial.path)
   const source = began === null ? {} : readJson(join(began, 'config.json'))
   // Training on shorter texts does not take away what the checkpoint could do.
@@ -62,7 +92,7 @@ async function openRun({ run: path, dataDir }: CheckpointOptions): Promise<Check
     tokenizer,
     config: { ...config, ...specialTokens(source, tokenizer) },
     generation: began === null ? MODEL_CONFIG : generationOf(began),
-    files: await openTensors(folder, run.model, paths),
+    ...(await openTensors(where, run.model, paths)),
   }
 }
 
@@ -106,13 +136,12 @@ export async function openFolder(folder: string): Promise<Checkpoint> {
   const config = readJson(path)
   const { model, context } = modelOf(path, config)
   const tokenizer = readTokenizer(folder, model.vocabSize)
-  const files = await openTensors(folder, model, weightFiles(folder))
   return {
     name: basename(resolve(folder)),
     model,
     context,
     step: null,
-    files,
+    ...(await openTensors(folder, model, weightFiles(folder))),
     tokenizer,
     config,
     generation: generationOf(folder),
@@ -126,12 +155,12 @@ async function openTensors(
   where: string,
   model: ModelConfig,
   paths: readonly string[],
-): Promise<TensorFiles> {
+): Promise<Pick<Checkpoint, 'files' | 'close'>> {
   const files = await TensorFiles.open(paths)
   try {
     const expected = new Map(modelTensors(model).map(({ name, shape }) => [name, shape]))
     checkTensors(where, files, expected, (name) => NO_WEIGHT.test(name))
-    return files
+    return { files, close: () => files.close() }
   } catch (error) {
     await files.close()
     throw error

@@ -1,5 +1,5 @@
 /** What the commands of the command line have in common: `--json`, the settings of a run, numbers as they are typed. */
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DOMAIN_LENGTH } from '../protocols/membership.ts'
 import { type InitSetting, initOptions } from './init.ts'
 
@@ -75,6 +75,13 @@ export function wholeNumber(text: string): number {
 export function withCheckpoint(command: Command): Command {
   return command
     .option('--model <folder>', "a model in Hugging Face's layout, in place of what a run has left")
+    .addOption(
+      new Option(
+        '--peer [address...]',
+        'a swarm that trains, by multiaddrs of its peers (default: those on this machine): as it is after one step, ' +
+          'while it goes on',
+      ),
+    )
     .option(
       '--run <file>',
       'the manifest of the run whose peers have left their weights',

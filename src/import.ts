@@ -19,7 +19,8 @@ const STAGES = 6
  * @throws InputError for a checkpoint that is damaged or not a Llama as we train it; then nothing is written
  */
 export async function importRun({ folder, settings, ...options }: ImportOptions): Promise<Run> {
-  const { model, files, tokenizer } = await openFolder(folder)
+  const checkpoint = await openFolder(folder)
+  const { model, files, tokenizer } = checkpoint
   try {
     const tensors: Record<string, string> = {}
     for (const { name } of modelTensors(model)) tensors[name] = await files.digest(name)
@@ -36,7 +37,7 @@ export async function importRun({ folder, settings, ...options }: ImportOptions)
       { ...Object.fromEntries(given), initial: { path, tensors } },
     )
   } finally {
-    await files.close()
+    await checkpoint.close()
   }
 }
 
