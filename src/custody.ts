@@ -11,11 +11,12 @@ import {
   learnt,
   report,
 } from '../protocols/step.ts'
-import { bytesOf, sha256 } from '../protocols/weights.ts'
+import { bytesOf, sha256, type WeightsQuestion } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { type BuildOptions, build, buildLearner } from './build.ts'
 import { Copying } from './copying.ts'
-import type { Holding } from './holding.ts'
+import { GuestCopy } from './guest-copy.ts'
+import type { Holding, WeightsCopy } from './holding.ts'
 import type { Journal } from './journal.ts'
 import type { Learner } from './learner.ts'
 import { DIGEST_STEPS, DONORS_MAX, TIMEOUTS } from './limits.ts'
@@ -48,10 +49,12 @@ export class Custody {
   #learner: Learner | null = null
   /** A stage is being built or fetched. */
   #building: AbortController | null = null
+  readonly #guestCopy: GuestCopy<WeightsCopy>
 
   constructor(options: CustodyOptions) {
     this.#options = options
     this.#copying = new Copying(options)
+    this.#guestCopy = new GuestCopy(options)
   }
 
   get held(): Holding | null {
@@ -77,6 +80,25 @@ export class Custody {
       'STALE',
       `asked for stage ${stage} after step ${step}; this peer holds stage ${held.index} after step ${committed}`,
     )
+  }
+
+  /** Keeps a copy of the weights after a step for a peer that is no member; to be called between two changes. */
+  keepCopy(guest: PeerId, stage: number, step: number, committed: number): Promise<WeightsCopy> {
+    const { holding } = this
+    if (holding.index === stage) {
+      return this.#guestCopy.ask(guest, step, committed, () => holding.copy())
+    }
+    throw new ProtocolError('STALE', `this peer holds stage ${holding.index}, not ${stage}`)
+  }
+
+  /** A chunk of the copy that is kept for a peer that is no member. */
+  async chunkOfCopy(guest: PeerId, { step, stage, part, offset, length }: WeightsQuestion) {
+    const { holding } = this
+    if (holding.index !== stage || part !== 'weights') {
+      throw new ProtocolError('NOT_MEMBER', `${guest} is not in the roster`)
+    }
+    const copy = await this.#guestCopy.of(guest, step)
+    return holding.chunk(copy.weights, copy, offset, length)
   }
 
   /** Gives up what is being built. */
@@ -171,6 +193,7 @@ export class Custody {
     this.#held = null
     this.#learner = null
     this.#copying.reset()
+    this.#guestCopy.drop('the stage was given up')
     await held?.close()
     await learner?.close()
   }
@@ -209,6 +232,7 @@ export class Custody {
     this.#copying.beforeUpdate()
     const { update, busySeconds } = await held.commit(step, roster)
     this.#copying.committed(held, roster, own)
+    this.#guestCopy.committed(step, () => held.copy())
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
     const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1

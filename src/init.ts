@@ -61,23 +61,25 @@ export interface InitOptions {
 /**
  * A new run, not yet written anywhere, on data that needs no preparing.
  * @param folder what a relative path to the data is relative to: where the manifest will lie
- * @param given values by their path in the manifest that no option sets
  * @throws InputError for a setting or data that will not do
  */
 export async function newRun(
   typed: InitOptions['settings'],
   data: string | undefined,
   folder: string,
-  given: Readonly<Record<string, unknown>> = {},
 ): Promise<Run> {
-  return runOn(await chooseData(data, folder, undefined), typed, given)
+  return runOn(await chooseData(data, folder, undefined), typed, {})
 }
 
 /**
  * Writes the manifest of a new run, and beside it the dataset, if the data had to be prepared.
+ * @param given values by their path in the manifest that no option sets
  * @throws InputError for a setting, data or a place that will not do; then nothing is written
  */
-export async function initRun(options: InitOptions): Promise<Run> {
+export async function initRun(
+  options: InitOptions,
+  given: Readonly<Record<string, unknown>> = {},
+): Promise<Run> {
   const { out, data, force, settings, tokenizer, endOfText, field } = options
   if (!force) checkFree(out)
   const folder = dirname(resolve(out))
@@ -91,7 +93,7 @@ export async function initRun(options: InitOptions): Promise<Run> {
   }
   const chosen = await chooseData(data, folder, preparing)
   try {
-    const run = runOn(chosen, settings)
+    const run = runOn(chosen, settings, given)
     chosen.keep()
     writeRun(out, run, { force })
     return run
@@ -113,7 +115,7 @@ function heldOutOf({ heldOut }: InitOptions['settings']): number {
 function runOn(
   chosen: ChosenData,
   typed: InitOptions['settings'],
-  given: Readonly<Record<string, unknown>> = {},
+  given: Readonly<Record<string, unknown>>,
 ): Run {
   const { source, sha256, bytes, vocabSize, heldOut } = chosen
   const values: Record<string, unknown> = {

@@ -17,6 +17,10 @@ export const TIMEOUTS = {
   holdMs: 300_000,
   /** One chunk (1 MiB) of weights. */
   chunkMs: 30_000,
+  /** A holder to have the step committed after which a guest wants a copy of its weights. */
+  snapshotMs: 1_200_000,
+  /** A holder to keep that copy, at most: as long as the guest is connected and fetches. */
+  guestCopyMs: 3_600_000,
   /** A microbatch to be taken into the next stage's inbox. */
   handOverMs: 60_000,
   /** All microbatches of a step to be counted by every stage. */
@@ -83,6 +87,15 @@ export const KEPT_BYTES_MAX = 8 * 1024 ** 3
 
 /** Complete copies of one stage that a keeper has: while the shards of the next one come, those before must be whole. */
 export const COPY_GENERATIONS = 2
+
+/** Holders of a stage that a guest has keep a copy: one to fetch it from, one for when that is lost. */
+export const COPIES_MAX = 2
+
+/**
+ * How many steps after the last committed one the copy is to be taken, in one attempt after another: at once if every
+ * holder can still be asked before the next step, later where steps are faster than that.
+ */
+export const COPY_STEPS_AHEAD = [0, 2, 4, 8, 16, 32, 64] as const
 
 /** Gradients that a member keeps while it fetches the state of the stage that they belong to. */
 export const LEARNER_BYTES_MAX = 2 * 1024 ** 3

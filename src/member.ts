@@ -10,6 +10,7 @@ import * as membership from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import type { Procedure, Service } from '../protocols/procedure.ts'
+import { snapshot } from '../protocols/snapshot.ts'
 import * as steps from '../protocols/step.ts'
 import { weights } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
@@ -242,8 +243,19 @@ export class Member {
       }),
       ...serveCopies(options, new Keeper(), () => this.roster),
       this.#serve(weights, {
-        serve: async (from, { step, stage, part, offset, length }) =>
-          this.#donor(from, step, stage).donate(step, part, offset, length),
+        serve: async (from, question) => {
+          const { roster } = this.#member()
+          if (memberOf(roster, from) === undefined) return this.#custody.chunkOfCopy(from, question)
+          const { step, stage, part, offset, length } = question
+          const donor = this.#custody.donor(step, stage, roster.committed)
+          return donor.donate(step, part, offset, length)
+        },
+      }),
+      this.#serve(snapshot, {
+        serve: async (from, { stage, step }) => {
+          await this.#keepCopy(from, stage, step)
+          return { answer: {} }
+        },
       }),
     ]
   }
@@ -448,12 +460,15 @@ export class Member {
     }
   }
 
-  #donor(from: PeerId, step: number, stage: number) {
-    const { roster } = this.#member()
-    if (memberOf(roster, from) !== undefined) {
-      return this.#custody.donor(step, stage, roster.committed)
-    }
-    throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster`)
+  async #keepCopy(from: PeerId, stage: number, step: number): Promise<void> {
+    // Between two changes: only then the weights are those after the roster's step.
+    const asked = this.#carrying.then(() => {
+      const { committed } = this.#member().roster
+      // In an object, since what is carried out next may be the very step that the copy waits for.
+      return { kept: this.#custody.keepCopy(from, stage, step, committed) }
+    })
+    this.#carrying = asked.catch(() => {})
+    await (await asked).kept
   }
 
   /** Carries out a change that was chosen, after those that came before. */
