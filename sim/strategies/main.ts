@@ -2,6 +2,8 @@
  * `npm run sim:strategies`: every way to bring a lost stage back, under the same failures, on one table. Trials that were
  * played before are taken from the cache, so that it goes on where it was stopped.
  */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { systemClock } from '../../protocols/clock.ts'
 import { replaceFile } from '../../src/atomic-file.ts'
@@ -18,20 +20,22 @@ interface Options {
   readonly cache: string
   readonly workers: string
   readonly only?: string
-  readonly seeds: string
+  readonly seeds?: string
   readonly rates: string
   readonly steps: string
   readonly quick?: true
   readonly cached?: true
-  readonly write?: string
+  readonly write?: true
 }
 
 const QUICK_STEPS = 40
+/** Below it, docs/STRATEGIES.md is written by this program. */
+const MARK = '<!-- npm run sim:strategies -- --write -->'
 const PROGRESS_MS = 30_000
 
 const command = new Command('sim:strategies')
   .option('--only <names>', 'these rows alone, beside the undisturbed run')
-  .option('--seeds <n,n>', 'seeds of weights, data and failures', '1,2,3')
+  .option('--seeds <n,n>', 'seeds of weights, data and failures (default: 1,2,3; quick: 1)')
   .option('--rates <p,p>', 'failures of a stage in an iteration', ALL_RATES.join(','))
   .option('--steps <n>', 'iterations of a run', '1000')
   .option(
@@ -41,7 +45,7 @@ const command = new Command('sim:strategies')
   .option('--workers <n>', 'runs at a time', '2')
   .option('--cache <folder>', 'where finished runs are kept', '.strategies')
   .option('--cached', 'plays nothing: the table of what is in the cache')
-  .option('--write <file>', 'puts the table into a document, below its line "<!-- table -->"')
+  .option('--write', 'puts the table into docs/STRATEGIES.md, below the mark')
 
 const terminal = createTerminal({ json: false })
 
@@ -66,7 +70,7 @@ async function main(options: Options): Promise<void> {
   // Also when a trial has failed: the others are not lost.
   const page = pageOf(extent, cache)
   terminal.line(page)
-  if (options.write !== undefined) replaceFile(options.write, page)
+  if (options.write === true) writePage(page)
   if (failure !== null) throw failure
 }
 
@@ -81,10 +85,17 @@ function extentOf({ only, seeds, rates, steps, quick }: Options): Extent {
   return {
     scale: quick ? 'tiny' : 'full',
     cases,
-    seeds: seeds.split(',').map(Number),
+    seeds: (seeds ?? (quick ? '1' : '1,2,3')).split(',').map(Number),
     rates: rates.split(',').map(Number),
     steps: quick ? QUICK_STEPS : Number(steps),
   }
+}
+
+/** What people wrote above the mark stays. */
+function writePage(page: string): void {
+  const path = fileURLToPath(new URL('../../docs/STRATEGIES.md', import.meta.url))
+  const [prose] = readFileSync(path, 'utf8').split(MARK)
+  replaceFile(path, `${prose}${MARK}\n\n${page}`)
 }
 
 /** Says from time to time how far it is, and how long it will take. */

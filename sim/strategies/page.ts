@@ -43,6 +43,7 @@ function lossTable({ steps }: Extent, rows: readonly Row[]): string[] {
     'steps to target',
     'KB a recovery',
     's a recovery',
+    'fall-backs, %',
   ]
   const body = rows.map(({ row, rate, ...it }) => [
     row.replay === undefined ? row.name : `${row.name} (replay)`,
@@ -55,6 +56,7 @@ function lossTable({ steps }: Extent, rows: readonly Row[]): string[] {
     reached(it, steps),
     it.recovery === null ? '' : (it.recovery.bytes / 1000).toFixed(0),
     it.recovery === null ? '' : it.recovery.seconds.toFixed(1),
+    it.recovery === null ? '' : (100 * it.recovery.fallbacks).toFixed(0),
   ])
   return [
     '',
@@ -62,6 +64,7 @@ function lossTable({ steps }: Extent, rows: readonly Row[]): string[] {
     '',
     'Losses are nats a byte on held-out text: means over the seeds, with half of their 95 % confidence interval (Student). `above none` compares with the',
     `undisturbed run of the same seed, whose loss at ${target} is the target. Seconds of a recovery are virtual, from the loss until the stage was held again.`,
+    'Fall-backs are recoveries that the first row of the policy could not make: two neighbours lost at once, for instance.',
   ]
 }
 

@@ -29,8 +29,12 @@ export interface Row {
   readonly above: Estimate
   /** Iterations to the target, of the seeds that reach it. */
   readonly toTarget: Estimate
-  /** Of a recovery; null if none was played. */
-  readonly recovery: { readonly bytes: number; readonly seconds: number } | null
+  /** Of a recovery; null if none was played. `fallbacks`: the share that another than the policy's first row made. */
+  readonly recovery: {
+    readonly bytes: number
+    readonly seconds: number
+    readonly fallbacks: number
+  } | null
 }
 
 /** The target that iterations are counted to: the undisturbed loss after this share of the steps. */
@@ -84,6 +88,7 @@ function summary({ steps }: Extent, row: Case, rate: number, pairs: readonly Pai
         : {
             bytes: mean(recoveries.map(({ bytes }) => bytes)),
             seconds: mean(recoveries.map(({ secondsSinceLoss }) => secondsSinceLoss ?? 0)),
+            fallbacks: mean(recoveries.map(({ skipped }) => (skipped.length > 0 ? 1 : 0))),
           },
   }
 }

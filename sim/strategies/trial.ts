@@ -40,7 +40,7 @@ export interface Outcome {
   readonly cost: Cost
 }
 
-export interface Cost {
+interface Cost {
   /** Of one virtual step, on average of those after the first. */
   readonly stepSeconds: number
   /** Bytes of bodies that all peers sent a step, by protocol: of those after the first. */

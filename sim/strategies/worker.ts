@@ -20,3 +20,6 @@ process.on('message', async (trial: Trial) => {
     tell({ type: 'failure', message: error instanceof Error ? error.message : String(error) })
   }
 })
+
+// Nobody is left to be told: its parent was stopped, or has what it wanted.
+process.on('disconnect', () => process.exit())
