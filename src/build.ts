@@ -35,8 +35,7 @@ export function build(
 ): Promise<{ holding: Holding; gathered: Gathered }> {
   const { network, run, signal } = options
   return withStage(question.stage, options, async (stage, data) => {
-    const settings = run.recovery
-    const gathered = await gatherStage({ network, stage, question, settings, signal })
+    const gathered = await gatherStage({ network, stage, question, run, signal })
     signal.throwIfAborted()
     const { learningRateScale, norm, updates } = gathered
     const state = { learningRateScale, norm, updates }

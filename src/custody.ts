@@ -14,6 +14,7 @@ import {
 import { bytesOf, sha256 } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { type BuildOptions, build, buildLearner } from './build.ts'
+import { Copying } from './copying.ts'
 import type { Holding } from './holding.ts'
 import type { Journal } from './journal.ts'
 import type { Learner } from './learner.ts'
@@ -41,6 +42,7 @@ export interface CustodyOptions {
 
 export class Custody {
   readonly #options: CustodyOptions
+  readonly #copying: Copying
   #held: Holding | null = null
   /** A stage whose state it fetches while others go on. */
   #learner: Learner | null = null
@@ -49,6 +51,7 @@ export class Custody {
 
   constructor(options: CustodyOptions) {
     this.#options = options
+    this.#copying = new Copying(options)
   }
 
   get held(): Holding | null {
@@ -94,10 +97,10 @@ export class Custody {
       this.#building = null
       this.#held = holding
       const { stage, strategy } = question
-      const { bytes, learningRateScale, norms } = gathered
+      const { bytes, learningRateScale, norms, ofStep } = gathered
       const seconds = (clock.now() - begun) / 1000
       journal.write({ type: 'holding', stage, strategy, bytes, seconds })
-      return { bytes, learningRateScale, norms, seconds }
+      return { bytes, learningRateScale, norms, ofStep, seconds }
     } catch (error) {
       const message = `could not take stage ${question.stage}: ${(error as Error).message}`
       if (!building.signal.aborted) journal.write({ type: 'notice', message })
@@ -140,7 +143,7 @@ export class Custody {
       await this.giveUp()
       throw new ProtocolError('REFUSED', `step ${roster.committed} is not prepared here`)
     }
-    const digest = missed === 1 ? await this.#commit(held, roster) : null
+    const digest = missed === 1 ? await this.#commit(held, roster, own) : null
     const { runId } = this.#options
     await held.open({ run: runId, epoch: roster.since, step: roster.committed + 1 })
     const learners = learnersOf(roster, held.index)
@@ -167,6 +170,7 @@ export class Custody {
     const [held, learner] = [this.#held, this.#learner]
     this.#held = null
     this.#learner = null
+    this.#copying.reset()
     await held?.close()
     await learner?.close()
   }
@@ -198,11 +202,13 @@ export class Custody {
     }
   }
 
-  async #commit(held: Holding, roster: Roster): Promise<string | null> {
+  async #commit(held: Holding, roster: Roster, own: Member): Promise<string | null> {
     const { committed: step } = roster
     const stage = held.index
     const loss = roster.loss!
+    this.#copying.beforeUpdate()
     const { update, busySeconds } = await held.commit(step, roster)
+    this.#copying.committed(held, roster, own)
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
     const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1

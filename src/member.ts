@@ -17,6 +17,7 @@ import { Acceptor } from './acceptor.ts'
 import { type AgreementOptions, fetchRoster } from './agreement.ts'
 import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
+import { Keeper, serveCopies } from './keeper.ts'
 import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
 import {
   compareBallots,
@@ -239,6 +240,7 @@ export class Member {
           return { answer: {} }
         },
       }),
+      ...serveCopies(options, new Keeper(), () => this.roster),
       this.#serve(weights, {
         serve: async (from, { step, stage, part, offset, length }) =>
           this.#donor(from, step, stage).donate(step, part, offset, length),

@@ -12,11 +12,13 @@ import { hold, type LearntQuestion, type ReportQuestion } from '../protocols/ste
 import { type AgreementOptions, choose, Deposed, type Proposal } from './agreement.ts'
 import { deviating } from './digests.ts'
 import { installAll, spread } from './install.ts'
+import { inventory } from './inventory.ts'
 import { Learners } from './learners.ts'
 import { FINISH_ATTEMPTS, HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
 import { isLearnt, type Match, place, planFor, type Situation } from './placement.ts'
+import type { KeptCopy } from './recovery/strategy.ts'
 import { emptyStages, holdersOf, memberById, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
 import { Speeds } from './speeds.ts'
@@ -95,6 +97,12 @@ export class Swarm implements Coordination {
       failed: (id, peer, reason) => this.#failedToHold(id, peer, reason),
       changed: () => this.#changed.resolve(),
     })
+    // Of a stage that went with the coordinator before, this one learns now.
+    if (this.roster.committed > 0) {
+      for (const stage of emptyStages(this.roster, run.stages)) {
+        this.#lostAt.set(stage, this.#agreement.clock.now())
+      }
+    }
     member.coordinate(this)
   }
 
@@ -441,7 +449,8 @@ export class Swarm implements Coordination {
 
   /** Has members take the stages that they are matched with. */
   async #fill(matches: readonly Match[]): Promise<void> {
-    const held = await Promise.all(matches.map((match) => this.#give(match)))
+    const copies = await inventory(this.#agreement, this.roster)
+    const held = await Promise.all(matches.map((match) => this.#give(match, copies)))
     const assign = matches
       .filter((_, i) => held[i])
       .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
@@ -453,11 +462,11 @@ export class Swarm implements Coordination {
   }
 
   /** Has one spare build one stage. True if it now holds it. */
-  async #give({ stage, member }: Match): Promise<boolean> {
+  async #give({ stage, member }: Match, copies: readonly KeptCopy[]): Promise<boolean> {
     const { clock, journal, runId, network } = this.#agreement
     const { peer, id } = member
     const { committed, loss, epoch } = this.roster
-    const plan = planFor(this.#run, this.roster, stage)
+    const plan = planFor(this.#run, this.roster, stage, copies)
     const { strategy, donors } = plan
     const lostAt = this.#lostAt.get(stage)
     try {
@@ -567,7 +576,8 @@ export class Swarm implements Coordination {
 
   async #wait(empty: readonly number[]): Promise<void> {
     // Nobody who comes could bring back what no strategy can.
-    for (const stage of empty) planFor(this.#run, this.roster, stage)
+    const copies = await inventory(this.#agreement, this.roster)
+    for (const stage of empty) planFor(this.#run, this.roster, stage, copies)
     const reason = 'for a spare or a joiner to take them'
     this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
     await this.#changed.promise
