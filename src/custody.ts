@@ -14,6 +14,8 @@ import {
 import { bytesOf, sha256 } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { type BuildOptions, build, buildLearner } from './build.ts'
+import { Saving } from './checkpoint/saving.ts'
+import type { Store } from './checkpoint/store.ts'
 import type { Holding } from './holding.ts'
 import type { Journal } from './journal.ts'
 import type { Learner } from './learner.ts'
@@ -30,6 +32,7 @@ export interface CustodyOptions {
   readonly clock: Clock
   readonly journal: Journal
   readonly signal: AbortSignal
+  readonly checkpoints?: Store | null
   createStage(stage: number): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
   /** As this member knows it; null while it is in none. */
@@ -41,6 +44,7 @@ export interface CustodyOptions {
 
 export class Custody {
   readonly #options: CustodyOptions
+  readonly #saving: Saving
   #held: Holding | null = null
   /** A stage whose state it fetches while others go on. */
   #learner: Learner | null = null
@@ -49,6 +53,7 @@ export class Custody {
 
   constructor(options: CustodyOptions) {
     this.#options = options
+    this.#saving = new Saving(options)
   }
 
   get held(): Holding | null {
@@ -136,11 +141,12 @@ export class Custody {
     }
     if (held === null) return null
     const missed = roster.committed - (before?.committed ?? roster.committed)
-    if (missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
+    // Of a step that was given up; whoever holds the stage of the one that the swarm went back to has built it since.
+    if (missed < 0 || missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
       await this.giveUp()
       throw new ProtocolError('REFUSED', `step ${roster.committed} is not prepared here`)
     }
-    const digest = missed === 1 ? await this.#commit(held, roster) : null
+    const digest = missed === 1 ? await this.#commit(held, roster, own) : null
     const { runId } = this.#options
     await held.open({ run: runId, epoch: roster.since, step: roster.committed + 1 })
     const learners = learnersOf(roster, held.index)
@@ -167,6 +173,7 @@ export class Custody {
     const [held, learner] = [this.#held, this.#learner]
     this.#held = null
     this.#learner = null
+    this.#saving.reset()
     await held?.close()
     await learner?.close()
   }
@@ -198,11 +205,13 @@ export class Custody {
     }
   }
 
-  async #commit(held: Holding, roster: Roster): Promise<string | null> {
+  async #commit(held: Holding, roster: Roster, own: Member): Promise<string | null> {
     const { committed: step } = roster
     const stage = held.index
     const loss = roster.loss!
+    this.#saving.beforeUpdate()
     const { update, busySeconds } = await held.commit(step, roster)
+    await this.#saving.committed(held, roster, own)
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
     const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1

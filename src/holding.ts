@@ -221,6 +221,12 @@ export class Holding {
     return { answer: { sha256: sha256(body) }, body }
   }
 
+  /** What belongs to the state beside weights and moments. */
+  get facts(): { norm: number | null; updates: number; learningRateScale: number } {
+    const { learningRateScale } = this.#options
+    return { norm: this.#norm, updates: this.#updates, learningRateScale }
+  }
+
   /** Holds the whole gradient of this step: it can apply it. */
   canCommit(step: number): boolean {
     return this.#total?.norm != null && this.#total.fence.step === step

@@ -3,6 +3,7 @@
 import type { Change } from '../protocols/agreement.ts'
 import * as agreement from '../protocols/agreement.ts'
 import { type Announcement, announce, listen } from '../protocols/announcement.ts'
+import { type SavedQuestion, saved } from '../protocols/checkpoint.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
@@ -15,6 +16,7 @@ import { weights } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Acceptor } from './acceptor.ts'
 import { type AgreementOptions, fetchRoster } from './agreement.ts'
+import type { Store } from './checkpoint/store.ts'
 import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
 import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
@@ -41,6 +43,8 @@ export interface MemberOptions {
   readonly journal: Journal
   /** What this peer is likely to be lost together with. */
   readonly domain?: string
+  /** Where checkpoints lie, the same place for all; null if this peer was told of none. */
+  readonly checkpoints?: Store | null
   /** Builds a stage with the run's initial weights. */
   createStage(stage: number): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
@@ -73,6 +77,7 @@ export interface Coordination {
   leave(from: PeerId, reason: string, patient: boolean): Promise<void>
   report(from: PeerId, question: steps.ReportQuestion): void
   learnt(from: PeerId, question: steps.LearntQuestion): void
+  saved(from: PeerId, question: SavedQuestion): void
   /** This peer knows of a roster under another ballot, or is in none any more. */
   depose(reason: string): void
 }
@@ -219,6 +224,12 @@ export class Member {
       this.#serve(steps.learnt, {
         serve: async (from, question) => {
           this.#coordinates().learnt(from, question)
+          return { answer: {} }
+        },
+      }),
+      this.#serve(saved, {
+        serve: async (from, question) => {
+          this.#coordinates().saved(from, question)
           return { answer: {} }
         },
       }),
@@ -586,5 +597,5 @@ export class Member {
 
 function reasonOf(change: Change | null): string {
   if (change === null) return 'it was learnt of late'
-  return change.type === 'members' ? change.reason : `step ${change.step}`
+  return change.type === 'commit' ? `step ${change.step}` : change.reason
 }

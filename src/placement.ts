@@ -5,7 +5,7 @@ import type { PeerId } from '../protocols/network.ts'
 import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
-import { emptyStages, holdersOf, learnersOf, sparesOf } from './roster.ts'
+import { emptyStages, holdersOf, isRestored, learnersOf, sparesOf } from './roster.ts'
 import type { Run } from './run.ts'
 
 /** A member, and the stage that it is to take. */
@@ -140,13 +140,22 @@ export interface Plan {
 
 /**
  * How a stage that nobody holds gets its weights: by the run's policy.
+ * @param noCheckpoint why there is no checkpoint to go back to; null if there is one, as far as is known
  * @throws ProtocolError REFUSED if no strategy of the run's policy can work
  */
-export function planFor(run: Run, roster: Roster, stage: number): Plan {
+export function planFor(
+  run: Run,
+  roster: Roster,
+  stage: number,
+  noCheckpoint: string | null,
+): Plan {
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
   // Before the first step a stage has learnt nothing: the seed makes it as it is, or was.
-  const policy = roster.committed > 0 ? run.recovery.policy : ['seed']
-  const { chosen, skipped } = choose(policy, { stage, bodyStages: run.stages, live })
+  const policy = roster.committed === 0 ? ['seed'] : run.recovery.policy
+  // Others that have been filled since the swarm went back are no donors: what comes back is that step, exactly.
+  const rows = isRestored(roster) ? ['checkpoint'] : policy
+  const loss = { stage, bodyStages: run.stages, live, noCheckpoint }
+  const { chosen, skipped } = choose(rows, loss)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
     throw new ProtocolError(

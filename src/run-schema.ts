@@ -8,7 +8,7 @@ import { CLIPS } from '../stages/clip.ts'
 import { KEEPS } from '../stages/keep.ts'
 import { OPTIMIZER_KINDS } from '../stages/optimizer.ts'
 import { NO_SCALING, ROPE_TYPES } from '../stages/rope.ts'
-import { RECOVERY_NAMES } from './recovery/index.ts'
+import { AUTO_POLICY, RECOVERY_NAMES } from './recovery/index.ts'
 import { SCHEDULES, type ScheduleName } from './schedule.ts'
 
 /** Of the manifest's layout. Another version is another meaning: it is refused, never guessed at. */
@@ -198,13 +198,26 @@ const evaluation = group('The loss on held-out text.', {
   microbatches: setting(upTo(4096), 16, 'microbatches', 'Held-out text of an evaluation.'),
 })
 
+/** Whether a step begins to be saved when its update may go on, or is saved before that. */
+const CHECKPOINT_MODES = ['lazy', 'sync'] as const
+
+const checkpoint = group('Checkpoints of a run whose policy names checkpoint.', {
+  everySteps: setting(z.int().min(1), 25, 'steps', 'Between two checkpoints.'),
+  mode: setting(
+    z.enum(CHECKPOINT_MODES),
+    'lazy',
+    '',
+    'lazy: a step is copied and written while the next ones are made; sync: training waits until it is written.',
+  ),
+})
+
 const recovery = group('What happens when a stage is lost.', {
   policy: setting(
     z
       .array(z.enum(RECOVERY_NAMES))
       .min(1)
       .refine((policy) => new Set(policy).size === policy.length, 'names a strategy twice'),
-    [...RECOVERY_NAMES],
+    [...AUTO_POLICY],
     '',
     'Strategies in the order in which they are tried.',
   ),
@@ -220,6 +233,7 @@ const recovery = group('What happens when a stage is lost.', {
     '',
     "Multiplies a recovered stage's learning rate from then on.",
   ),
+  checkpoint: checkpoint.prefault({}),
 })
 
 export const runSchema = z

@@ -1,16 +1,20 @@
 /** The table of strategies, and the policy: the order in which they are tried is data of the run. */
 import type { Skipped } from '../journal.ts'
 import { checkfree } from './checkfree.ts'
+import { checkpoint } from './checkpoint.ts'
 import { copy } from './copy.ts'
 import { random } from './random.ts'
 import { replica } from './replica.ts'
 import { seed } from './seed.ts'
 import type { Loss, Strategy } from './strategy.ts'
 
-/** What a policy can name, in the order in which it is tried unless a run says otherwise. */
-const RECOVERIES = [checkfree, copy, random]
+/** What a policy can name. */
+const RECOVERIES = [checkfree, copy, random, checkpoint]
 
 export const RECOVERY_NAMES: readonly string[] = RECOVERIES.map(({ name }) => name)
+
+/** What a run tries unless it says otherwise. */
+export const AUTO_POLICY: readonly string[] = ['checkfree', 'copy', 'random']
 
 export const STRATEGIES: ReadonlyMap<string, Strategy> = new Map(
   [seed, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),

@@ -87,7 +87,7 @@ describe('the policy', () => {
   const all = [0, 1, 2, 3, 4, 5, 6]
   const chosenFor = (stage: number, lost: number[]) => {
     const live = new Set(all.filter((other) => !lost.includes(other)))
-    const { chosen, skipped } = choose(policy, { stage, bodyStages: 6, live })
+    const { chosen, skipped } = choose(policy, { stage, bodyStages: 6, live, noCheckpoint: null })
     return [chosen?.strategy.name, chosen?.donors, skipped.length]
   }
 
@@ -105,7 +105,7 @@ describe('the policy', () => {
 
   test('says why it passes a row over', () => {
     const live = new Set([0, 1, 2, 5, 6])
-    const { skipped } = choose(policy, { stage: 3, bodyStages: 6, live })
+    const { skipped } = choose(policy, { stage: 3, bodyStages: 6, live, noCheckpoint: null })
     expect(skipped).toEqual([
       { strategy: 'checkfree', reason: 'its neighbour stage 4 is lost too' },
     ])
