@@ -2,11 +2,14 @@
 import { expect, test } from 'vitest'
 import { MemoryStore } from '../../sim/memory-store.ts'
 import { VirtualNetwork } from '../../sim/network.ts'
+import { timedStage } from '../../sim/stage.ts'
 import { World } from '../../sim/world.ts'
 import type { Store } from '../../src/checkpoint/store.ts'
 import type { Entry } from '../../src/journal.ts'
 import { reportOf } from '../../src/report.ts'
-import type { Run } from '../../src/run.ts'
+import { type Run, stageConfig } from '../../src/run.ts'
+import { createLocalStage } from '../../stages/onnx-stage.ts'
+import { Random } from '../../stages/random.ts'
 import { entriesOf, startPeer, tinyCorpus, tinyRun } from '../fixtures/swarm.ts'
 
 const STEPS = 9
@@ -70,6 +73,12 @@ async function play({
     const swarm = { run, corpus: tinyCorpus(), clock, onEntry: hear }
     const started = startPeer(peer, i === 0 ? null : 'peer-0', swarm, {
       checkpoints: store,
+      createStage: async (index) => {
+        const options = { provider: 'cpu', threads: 1, random: new Random(run.seed) } as const
+        const building = () => createLocalStage(stageConfig(run), index, options)
+        const stage = await world.compute(100, 'building a stage', building)
+        return timedStage(stage, world, (method) => (method === 'close' ? 0 : 20))
+      },
       save: async (stage, index) => {
         if (alive.has(peer.self)) weights.set(index, [...stage.weights])
         return peer.self
@@ -231,15 +240,18 @@ function slowStore(ms: (step: number) => number) {
     await world.clock.sleep(ms(Number(/\d+/.exec(name)![0])))
     await write()
   })
-  return { store, onWorld: (its: World) => void (world = its) }
+  const onWorld = (its: World) => {
+    world = its
+  }
+  return { store, onWorld }
 }
 
 const virtualSeconds = ({ entries }: History) => entriesOf(entries, 'step').at(-1)!.at / 1000
 
 test('a slow store costs checkpoints, not time; a synchronous one costs its time', async () => {
-  // A step takes a third of a second here.
+  // Two writes of two seconds each, where a step takes about one.
   const slow = (mode: 'lazy' | 'sync') =>
-    play({ run: runWith(['checkpoint'], mode), ...slowStore((step) => (step === 3 ? 1_500 : 5)) })
+    play({ run: runWith(['checkpoint'], mode), ...slowStore((step) => (step === 3 ? 2_000 : 5)) })
   const [lazy, sync] = [await slow('lazy'), await slow('sync')]
   expect(notices(lazy.entries)).toContainEqual(
     expect.stringMatching(/^no checkpoint of step 6: .*its part of step 3 is still being written/),
@@ -247,8 +259,8 @@ test('a slow store costs checkpoints, not time; a synchronous one costs its time
   expect(virtualSeconds(lazy)).toBeCloseTo(virtualSeconds(await undisturbed), 1)
   const saved = entriesOf(sync.entries, 'checkpoint')
   expect(saved.map(({ step }) => step)).toEqual([3, 6, 9])
-  expect(saved[0]!.stalledSeconds).toBeGreaterThan(3)
-  expect(virtualSeconds(sync)).toBeGreaterThan(virtualSeconds(await undisturbed) + 3)
+  expect(saved[0]!.stalledSeconds).toBeCloseTo(4, 3)
+  expect(virtualSeconds(sync)).toBeGreaterThan(virtualSeconds(await undisturbed) + 3.9)
   for (const history of [lazy, sync]) {
     expect(outcomeOf(history)).toEqual(outcomeOf(await undisturbed))
   }
