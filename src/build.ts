@@ -38,11 +38,10 @@ export function build(
 ): Promise<{ holding: Holding; gathered: Gathered }> {
   const { network, run, signal } = options
   return withStage(question.stage, options, async (stage, data) => {
-    const settings = run.recovery
     const gathered =
       question.strategy === 'checkpoint'
         ? await restoreStage(options, stage, question.step)
-        : await gatherStage({ network, stage, question, settings, signal })
+        : await gatherStage({ network, stage, question, run, signal })
     signal.throwIfAborted()
     const { learningRateScale, norm, updates } = gathered
     const state = { learningRateScale, norm, updates }

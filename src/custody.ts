@@ -16,6 +16,7 @@ import type { AnyStage } from '../stages/stage.ts'
 import { type BuildOptions, build, buildLearner } from './build.ts'
 import { Saving } from './checkpoint/saving.ts'
 import type { Store } from './checkpoint/store.ts'
+import { Copying } from './copying.ts'
 import type { Holding } from './holding.ts'
 import type { Journal } from './journal.ts'
 import type { Learner } from './learner.ts'
@@ -45,6 +46,7 @@ export interface CustodyOptions {
 export class Custody {
   readonly #options: CustodyOptions
   readonly #saving: Saving
+  readonly #copying: Copying
   #held: Holding | null = null
   /** A stage whose state it fetches while others go on. */
   #learner: Learner | null = null
@@ -54,6 +56,7 @@ export class Custody {
   constructor(options: CustodyOptions) {
     this.#options = options
     this.#saving = new Saving(options)
+    this.#copying = new Copying(options)
   }
 
   get held(): Holding | null {
@@ -99,10 +102,10 @@ export class Custody {
       this.#building = null
       this.#held = holding
       const { stage, strategy } = question
-      const { bytes, learningRateScale, norms } = gathered
+      const { bytes, learningRateScale, norms, ofStep } = gathered
       const seconds = (clock.now() - begun) / 1000
       journal.write({ type: 'holding', stage, strategy, bytes, seconds })
-      return { bytes, learningRateScale, norms, seconds }
+      return { bytes, learningRateScale, norms, ofStep, seconds }
     } catch (error) {
       const message = `could not take stage ${question.stage}: ${(error as Error).message}`
       if (!building.signal.aborted) journal.write({ type: 'notice', message })
@@ -174,6 +177,7 @@ export class Custody {
     this.#held = null
     this.#learner = null
     this.#saving.reset()
+    this.#copying.reset()
     await held?.close()
     await learner?.close()
   }
@@ -209,8 +213,10 @@ export class Custody {
     const { committed: step } = roster
     const stage = held.index
     const loss = roster.loss!
+    this.#copying.beforeUpdate()
     this.#saving.beforeUpdate()
     const { update, busySeconds } = await held.commit(step, roster)
+    this.#copying.committed(held, roster, own)
     await this.#saving.committed(held, roster, own)
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })

@@ -4,6 +4,7 @@
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Roster } from '../protocols/membership.ts'
+import type { Donor } from '../protocols/step.ts'
 import { InputError, systemCode } from './errors.ts'
 
 /** Why a row of the recovery policy was passed over. */
@@ -35,7 +36,7 @@ type Event =
        */
       cause: 'lost' | 'empty' | 'replica' | 'rollback'
       strategy: string
-      donors: readonly { stage: number; peer: string }[]
+      donors: readonly Donor[]
       /** Gradient norm of each donor, as it weighed in. */
       norms: readonly number[]
       skipped: readonly Skipped[]
@@ -44,6 +45,8 @@ type Event =
       /** From noticing the loss until the stage was held again. */
       secondsSinceLoss: number | null
       learningRateScale: number
+      /** The committed step that the weights are of: earlier than the last one for one that comes from a copy. */
+      ofStep: number
       lossBefore: number | null
     }
   | {
@@ -61,6 +64,19 @@ type Event =
       norms: readonly number[]
       busySeconds: readonly number[]
       peers: number
+    }
+  /** A holder had its stage's state kept by others. */
+  | {
+      type: 'copied'
+      /** What for. */
+      strategy: string
+      stage: number
+      step: number
+      to: readonly string[]
+      /** Members that did not take it. */
+      failed: number
+      bytes: number
+      seconds: number
     }
   | { type: 'holding'; stage: number; strategy: string; bytes: number; seconds: number }
   | {

@@ -82,6 +82,12 @@ export const JOURNEY_ATTEMPTS = 4
 /** Holders of a stage that a new replica fetches its state from at once. */
 export const DONORS_MAX = 4
 
+/** Copies of others' stages that a member keeps for when those are lost, all together. */
+export const KEPT_BYTES_MAX = 8 * 1024 ** 3
+
+/** Complete copies of one stage that a keeper has: while the shards of the next one come, those before must be whole. */
+export const COPY_GENERATIONS = 2
+
 /** Gradients that a member keeps while it fetches the state of the stage that they belong to. */
 export const LEARNER_BYTES_MAX = 2 * 1024 ** 3
 

@@ -19,6 +19,7 @@ import { type AgreementOptions, fetchRoster } from './agreement.ts'
 import type { Store } from './checkpoint/store.ts'
 import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
+import { Keeper, serveCopies } from './keeper.ts'
 import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
 import {
   compareBallots,
@@ -88,6 +89,7 @@ export class Member {
   readonly #handlers: readonly (() => void)[]
   readonly #watch: Watch
   readonly #custody: Custody
+  readonly #keeper = new Keeper()
   #session: number
   #acceptor: Acceptor | null = null
   #coordination: Coordination | null = null
@@ -250,6 +252,7 @@ export class Member {
           return { answer: {} }
         },
       }),
+      ...serveCopies(options, this.#keeper, () => this.roster),
       this.#serve(weights, {
         serve: async (from, { step, stage, part, offset, length }) =>
           this.#donor(from, step, stage).donate(step, part, offset, length),
@@ -501,6 +504,9 @@ export class Member {
       this.#turn({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
     this.#watch.heard()
+    if (before !== null && roster.committed < before.committed) {
+      this.#keeper.forgetAfter(roster.committed)
+    }
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
     }

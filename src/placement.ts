@@ -2,9 +2,11 @@
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Member, Roster } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
+import type { Donor } from '../protocols/step.ts'
 import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
+import type { Loss, Origin } from './recovery/strategy.ts'
 import { emptyStages, holdersOf, isRestored, learnersOf, sparesOf } from './roster.ts'
 import type { Run } from './run.ts'
 
@@ -134,28 +136,28 @@ function releasable({ roster, bodyStages, leaving, wishes }: Situation): Member 
 
 export interface Plan {
   readonly strategy: string
-  readonly donors: { stage: number; peer: PeerId }[]
+  readonly donors: Donor[]
   readonly skipped: readonly Skipped[]
 }
 
 /**
  * How a stage that nobody holds gets its weights: by the run's policy.
- * @param noCheckpoint why there is no checkpoint to go back to; null if there is one, as far as is known
+ * @param found what live members keep, and whether there is a checkpoint
  * @throws ProtocolError REFUSED if no strategy of the run's policy can work
  */
 export function planFor(
   run: Run,
   roster: Roster,
   stage: number,
-  noCheckpoint: string | null,
+  found: Pick<Loss, 'copies' | 'noCheckpoint'>,
 ): Plan {
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
   // Before the first step a stage has learnt nothing: the seed makes it as it is, or was.
-  const policy = roster.committed === 0 ? ['seed'] : run.recovery.policy
+  const policy = roster.committed > 0 ? run.recovery.policy : ['seed']
   // Others that have been filled since the swarm went back are no donors: what comes back is that step, exactly.
   const rows = isRestored(roster) ? ['checkpoint'] : policy
-  const loss = { stage, bodyStages: run.stages, live, noCheckpoint }
-  const { chosen, skipped } = choose(rows, loss)
+  const loss = { stage, bodyStages: run.stages, live, ...found }
+  const { chosen, skipped } = choose(rows, loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
     throw new ProtocolError(
@@ -163,10 +165,12 @@ export function planFor(
       `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
     )
   }
-  const donors = chosen.donors.flatMap((donor) =>
-    holdersOf(roster, donor)
-      .slice(0, DONORS_MAX)
-      .map(({ peer }) => ({ stage: donor, peer })),
-  )
+  const donors = chosen.donors.flatMap((origin) => donorsOf(roster, origin))
   return { strategy: chosen.strategy.name, donors, skipped }
+}
+
+function donorsOf(roster: Roster, { stage, copies }: Origin): Donor[] {
+  if (copies !== undefined) return copies.map(({ peer, ...copy }) => ({ stage, peer, copy }))
+  const holders = holdersOf(roster, stage).slice(0, DONORS_MAX)
+  return holders.map(({ peer }) => ({ stage, peer, copy: null }))
 }

@@ -24,7 +24,9 @@ interface RecoveryRecord {
   readonly stage: number
   readonly strategy: string
   readonly by: string
-  readonly donors: readonly { readonly stage: number; readonly peer: string }[]
+  readonly donors: Of<'held'>['donors']
+  /** The committed step that the weights are of. */
+  readonly ofStep: number
   readonly norms: readonly number[]
   readonly skipped: readonly { readonly strategy: string; readonly reason: string }[]
   readonly bytes: number
@@ -109,7 +111,8 @@ export function reportOf(
 }
 
 function recoveryOf(held: Of<'held'>, steps: readonly Of<'step'>[]): RecoveryRecord {
-  const { stage, strategy, by, donors, norms, skipped, bytes, seconds, secondsSinceLoss } = held
+  const { stage, strategy, by, donors, ofStep, norms, skipped, bytes, seconds, secondsSinceLoss } =
+    held
   const before = steps.filter(({ at }) => at <= held.at).map(({ loss }) => loss)
   const after = steps.filter(({ at }) => at > held.at).map(({ loss }) => loss)
   const trend = mean(before.slice(-TREND_STEPS))
@@ -123,6 +126,7 @@ function recoveryOf(held: Of<'held'>, steps: readonly Of<'step'>[]): RecoveryRec
     strategy,
     by,
     donors,
+    ofStep,
     norms,
     skipped,
     bytes,

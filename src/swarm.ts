@@ -15,11 +15,13 @@ import { Saves } from './checkpoint/saves.ts'
 import type { Store } from './checkpoint/store.ts'
 import { deviating } from './digests.ts'
 import { installAll, spread } from './install.ts'
+import { inventory } from './inventory.ts'
 import { Learners } from './learners.ts'
 import { FINISH_ATTEMPTS, HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
 import { isLearnt, type Match, type Plan, place, planFor, type Situation } from './placement.ts'
+import type { KeptCopy } from './recovery/strategy.ts'
 import { emptyStages, holdersOf, isRestored, memberById, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
 import { Speeds } from './speeds.ts'
@@ -255,7 +257,6 @@ export class Swarm implements Coordination {
       for (const { stage, member } of learnt) void this.#learners.start(stage, member)
       const filled = matches.filter((match) => !learnt.includes(match))
       if (filled.length > 0) {
-        if (await this.#rollBack(filled)) continue
         await this.#fill(filled)
         continue
       }
@@ -458,7 +459,9 @@ export class Swarm implements Coordination {
 
   /** Has members take the stages that they are matched with. */
   async #fill(matches: readonly Match[]): Promise<void> {
-    const held = await Promise.all(matches.map((match) => this.#give(match)))
+    const copies = await inventory(this.#agreement, this.roster)
+    if (await this.#rollBack(matches, copies)) return
+    const held = await Promise.all(matches.map((match) => this.#give(match, copies)))
     const assign = matches
       .filter((_, i) => held[i])
       .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
@@ -473,12 +476,15 @@ export class Swarm implements Coordination {
    * If one of these stages is to come back from a checkpoint, the whole swarm goes back to the last one. False if they can
    * be filled as things are. @throws ProtocolError REFUSED if the swarm has given up all it had, and no checkpoint is whole
    */
-  async #rollBack(matches: readonly Match[]): Promise<boolean> {
+  async #rollBack(matches: readonly Match[], copies: readonly KeptCopy[]): Promise<boolean> {
     const { journal, clock } = this.#agreement
     const { roster } = this
     const restored = isRestored(roster)
     if (restored && !this.#damaged) return false
-    if (!matches.some(({ stage }) => this.#planFor(stage).strategy === 'checkpoint')) return false
+    const needed = matches.some(
+      ({ stage }) => this.#planFor(stage, copies).strategy === 'checkpoint',
+    )
+    if (!needed) return false
     const begun = clock.now()
     const step = await this.#saves.latest(roster.committed)
     this.#damaged = false
@@ -507,16 +513,17 @@ export class Swarm implements Coordination {
     return true
   }
 
-  #planFor(stage: number): Plan {
-    return planFor(this.#run, this.roster, stage, this.#saves.noCheckpoint)
+  #planFor(stage: number, copies: readonly KeptCopy[]): Plan {
+    const { noCheckpoint } = this.#saves
+    return planFor(this.#run, this.roster, stage, { copies, noCheckpoint })
   }
 
   /** Has one spare build one stage. True if it now holds it. */
-  async #give({ stage, member }: Match): Promise<boolean> {
+  async #give({ stage, member }: Match, copies: readonly KeptCopy[]): Promise<boolean> {
     const { clock, journal, runId, network } = this.#agreement
     const { peer, id } = member
     const { committed, loss, epoch } = this.roster
-    const plan = this.#planFor(stage)
+    const plan = this.#planFor(stage, copies)
     const { strategy, donors } = plan
     const lostAt = this.#lostAt.get(stage)
     try {
@@ -632,7 +639,8 @@ export class Swarm implements Coordination {
 
   async #wait(empty: readonly number[]): Promise<void> {
     // Nobody who comes could bring back what no strategy can.
-    for (const stage of empty) this.#planFor(stage)
+    const copies = await inventory(this.#agreement, this.roster)
+    for (const stage of empty) this.#planFor(stage, copies)
     const reason = 'for a spare or a joiner to take them'
     this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
     await this.#changed.promise

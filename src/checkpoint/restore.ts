@@ -35,7 +35,8 @@ export async function restoreStage(
     await stage.load(weights, optimizer)
     const { firstMoment, secondMoment, updates } = optimizer
     const bytes = weights.byteLength + firstMoment.byteLength + secondMoment.byteLength
-    return { bytes, norms: [], learningRateScale, norm: gradientNorm, updates }
+    const facts = { learningRateScale, norm: gradientNorm, updates }
+    return { bytes, norms: [], ofStep: step, ...facts }
   } catch (error) {
     if (!(error instanceof CheckpointError)) throw error
     throw new ProtocolError('CORRUPT', error.message, { cause: error })

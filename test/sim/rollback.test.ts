@@ -10,17 +10,16 @@ import { reportOf } from '../../src/report.ts'
 import { type Run, stageConfig } from '../../src/run.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import { Random } from '../../stages/random.ts'
-import { entriesOf, startPeer, tinyCorpus, tinyRun } from '../fixtures/swarm.ts'
+import { entriesOf, startPeer, tinyCorpus, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
 
 const STEPS = 9
 
 function runWith(policy: string[], mode: 'lazy' | 'sync' = 'lazy'): Run {
-  const { recovery } = tinyRun()
   return tinyRun({
     steps: STEPS,
     spares: 3,
     evaluation: { everySteps: 3, microbatches: 2 },
-    recovery: { ...recovery, policy, checkpoint: { everySteps: 3, mode } },
+    recovery: tinyRecovery({ policy, checkpoint: { everySteps: 3, mode } }),
   })
 }
 
