@@ -1,5 +1,6 @@
 /** What one seed stands for: a swarm, its machines and links, and what is to befall it. */
 
+import { AUTO_POLICY } from '../../src/recovery/index.ts'
 import { type Run, runSchema } from '../../src/run-schema.ts'
 import { Random } from '../../stages/random.ts'
 import { drawFaults, type FaultName } from '../faults.ts'
@@ -17,6 +18,8 @@ export interface Case {
   readonly faults: readonly FaultName[]
   /** Old questions come again, as if a link had kept them back. */
   readonly replays: boolean
+  /** How a store of checkpoints behaves, if the run's policy names them: null if it does not. */
+  readonly store: StoreCase | null
   /** The coordinator itself stands still or is cut off, so often and for so long; null if it is hit like all others. */
   readonly coordinator: { readonly gapMs: number; readonly lengthMs: number } | null
   readonly gapMs: number
@@ -30,6 +33,13 @@ const PEERS = [10, 40] as const
 const STAGES = [2, 6] as const
 const STEPS = [6, 12] as const
 const MICROBATCHES = [2, 8] as const
+
+export interface StoreCase {
+  /** Of one write, on average. */
+  readonly writeMs: number
+  /** Share of writes that fail. */
+  readonly failing: number
+}
 
 export function drawCase(seed: number): Case {
   const random = new Random(`fuzz/${seed}`)
@@ -48,15 +58,18 @@ export function drawCase(seed: number): Case {
   const stepMs =
     hops * (latencyMs.most + forwardMs) + microbatches * 3 * forwardMs + 8 * latencyMs.most
   const steps = within(STEPS)
+  const store = drawStore(seed, stepMs)
+  const settings = { seed, stages, microbatches, steps, spares: random.integer(3) }
   return {
     seed,
-    run: runOf({ seed, stages, microbatches, steps, spares: random.integer(3) }),
+    run: runOf(settings, store === null ? {} : store.recovery),
     peers,
     latencyMs,
     costMs: (method) => COSTS[method] * forwardMs,
     buildMs: spread(10, 2_000),
     faults: drawFaults(random),
     replays: random.integer(2) === 0,
+    store,
     coordinator:
       random.integer(2) === 0
         ? null
@@ -65,6 +78,19 @@ export function drawCase(seed: number): Case {
     lengthMs: Math.max(500, stepMs * spread(0.2, 8)),
     calmAtMs: stepMs * steps * spread(0.5, 3),
     stepMs,
+  }
+}
+
+/** A third of all runs have checkpoints, drawn apart from the rest. */
+function drawStore(seed: number, stepMs: number) {
+  const random = new Random(`fuzz/${seed}/store`)
+  if (random.integer(3) > 0) return null
+  const mode = random.integer(4) === 0 ? 'sync' : 'lazy'
+  const checkpoint = { everySteps: 1 + random.integer(3), mode }
+  return {
+    recovery: { policy: ['checkpoint', ...AUTO_POLICY], checkpoint },
+    writeMs: stepMs * 0.01 * 300 ** random.float(),
+    failing: random.integer(3) === 0 ? 0.05 : 0,
   }
 }
 
@@ -85,7 +111,10 @@ const COSTS: Readonly<Record<StageMethod, number>> = {
   close: 0,
 }
 
-function runOf(settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' | 'spares'>): Run {
+function runOf(
+  settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' | 'spares'>,
+  recovery: object,
+): Run {
   return runSchema.parse({
     format: 'gensyn-run',
     version: 1,
@@ -95,6 +124,7 @@ function runOf(settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' 
     microbatch: { batch: 1, context: 2 },
     data: { source: 'file:none', sha256: '0'.repeat(64), bytes: 1 },
     evaluation: { everySteps: 4, microbatches: 2 },
+    recovery,
   })
 }
 
