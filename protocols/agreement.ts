@@ -48,6 +48,16 @@ const changeSchema = z.discriminatedUnion('type', [
     restart: z.boolean(),
     reason: z.string().max(256),
   }),
+  /**
+   * The steps after this one are given up: every holder becomes a spare, and stages are filled from its checkpoint. Nothing
+   * else lets the last committed step go back.
+   */
+  z.strictObject({
+    type: z.literal('rollback'),
+    ...author,
+    step: count,
+    reason: z.string().max(256),
+  }),
 ])
 export type Change = z.infer<typeof changeSchema>
 

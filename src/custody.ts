@@ -14,6 +14,8 @@ import {
 import { bytesOf, sha256, type WeightsQuestion } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { type BuildOptions, build, buildLearner } from './build.ts'
+import { Saving } from './checkpoint/saving.ts'
+import type { Store } from './checkpoint/store.ts'
 import { Copying } from './copying.ts'
 import { GuestCopy } from './guest-copy.ts'
 import type { Holding, WeightsCopy } from './holding.ts'
@@ -32,6 +34,7 @@ export interface CustodyOptions {
   readonly clock: Clock
   readonly journal: Journal
   readonly signal: AbortSignal
+  readonly checkpoints?: Store | null
   createStage(stage: number): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
   /** As this member knows it; null while it is in none. */
@@ -43,6 +46,7 @@ export interface CustodyOptions {
 
 export class Custody {
   readonly #options: CustodyOptions
+  readonly #saving: Saving
   readonly #copying: Copying
   #held: Holding | null = null
   /** A stage whose state it fetches while others go on. */
@@ -53,6 +57,7 @@ export class Custody {
 
   constructor(options: CustodyOptions) {
     this.#options = options
+    this.#saving = new Saving(options)
     this.#copying = new Copying(options)
     this.#guestCopy = new GuestCopy(options)
   }
@@ -161,7 +166,8 @@ export class Custody {
     }
     if (held === null) return null
     const missed = roster.committed - (before?.committed ?? roster.committed)
-    if (missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
+    // Of a step that was given up; whoever holds the stage of the one that the swarm went back to has built it since.
+    if (missed < 0 || missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
       await this.giveUp()
       throw new ProtocolError('REFUSED', `step ${roster.committed} is not prepared here`)
     }
@@ -192,6 +198,7 @@ export class Custody {
     const [held, learner] = [this.#held, this.#learner]
     this.#held = null
     this.#learner = null
+    this.#saving.reset()
     this.#copying.reset()
     this.#guestCopy.drop('the stage was given up')
     await held?.close()
@@ -230,9 +237,11 @@ export class Custody {
     const stage = held.index
     const loss = roster.loss!
     this.#copying.beforeUpdate()
+    this.#saving.beforeUpdate()
     const { update, busySeconds } = await held.commit(step, roster)
     this.#copying.committed(held, roster, own)
     this.#guestCopy.committed(step, () => held.copy())
+    await this.#saving.committed(held, roster, own)
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
     const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1

@@ -54,6 +54,10 @@ export const TIMEOUTS = {
   drainMs: 60_000,
   /** One request to a bucket with its body, which is bounded: enough at 1 MiB/s. */
   storeMs: 120_000,
+  /** Training to wait for a synchronous checkpoint; what is not written then is written while it goes on. */
+  syncSaveMs: 60_000,
+  /** At the end of a run, checkpoints that are on their way to be complete. */
+  lastSaveMs: 60_000,
   /** Before a request to a bucket is tried again; doubles each time. */
   storeRetryMs: 250,
 } as const
@@ -108,6 +112,9 @@ export const FINISH_ATTEMPTS = 3
 
 /** How often a request to a bucket is tried that fails for a reason that may pass. */
 export const STORE_ATTEMPTS = 4
+
+/** Complete checkpoints that are kept. */
+export const CHECKPOINTS_KEPT = 3
 
 /** How often a step is tried before the run is given up. */
 export const STEP_ATTEMPTS = 3

@@ -3,6 +3,7 @@
 import type { Change } from '../protocols/agreement.ts'
 import * as agreement from '../protocols/agreement.ts'
 import { type Announcement, announce, listen } from '../protocols/announcement.ts'
+import { type SavedQuestion, saved } from '../protocols/checkpoint.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
@@ -16,6 +17,7 @@ import { weights } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Acceptor } from './acceptor.ts'
 import { type AgreementOptions, fetchRoster } from './agreement.ts'
+import type { Store } from './checkpoint/store.ts'
 import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
 import { Keeper, serveCopies } from './keeper.ts'
@@ -43,6 +45,8 @@ export interface MemberOptions {
   readonly journal: Journal
   /** What this peer is likely to be lost together with. */
   readonly domain?: string
+  /** Where checkpoints lie, the same place for all; null if this peer was told of none. */
+  readonly checkpoints?: Store | null
   /** Builds a stage with the run's initial weights. */
   createStage(stage: number): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
@@ -75,6 +79,7 @@ export interface Coordination {
   leave(from: PeerId, reason: string, patient: boolean): Promise<void>
   report(from: PeerId, question: steps.ReportQuestion): void
   learnt(from: PeerId, question: steps.LearntQuestion): void
+  saved(from: PeerId, question: SavedQuestion): void
   /** This peer knows of a roster under another ballot, or is in none any more. */
   depose(reason: string): void
 }
@@ -85,6 +90,7 @@ export class Member {
   readonly #handlers: readonly (() => void)[]
   readonly #watch: Watch
   readonly #custody: Custody
+  readonly #keeper = new Keeper()
   #session: number
   #acceptor: Acceptor | null = null
   #coordination: Coordination | null = null
@@ -224,6 +230,12 @@ export class Member {
           return { answer: {} }
         },
       }),
+      this.#serve(saved, {
+        serve: async (from, question) => {
+          this.#coordinates().saved(from, question)
+          return { answer: {} }
+        },
+      }),
       this.#serve(steps.report, {
         serve: async (from, question) => {
           this.#coordinates().report(from, question)
@@ -241,7 +253,7 @@ export class Member {
           return { answer: {} }
         },
       }),
-      ...serveCopies(options, new Keeper(), () => this.roster),
+      ...serveCopies(options, this.#keeper, () => this.roster),
       this.#serve(weights, {
         serve: async (from, question) => {
           const { roster } = this.#member()
@@ -507,6 +519,9 @@ export class Member {
       this.#turn({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
     this.#watch.heard()
+    if (before !== null && roster.committed < before.committed) {
+      this.#keeper.forgetAfter(roster.committed)
+    }
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
     }
@@ -603,5 +618,5 @@ export class Member {
 
 function reasonOf(change: Change | null): string {
   if (change === null) return 'it was learnt of late'
-  return change.type === 'members' ? change.reason : `step ${change.step}`
+  return change.type === 'commit' ? `step ${change.step}` : change.reason
 }

@@ -91,6 +91,11 @@ export function isQuorum(roster: Roster, ids: ReadonlySet<number>): boolean {
   return 2 * present > roster.members.length
 }
 
+/** True until the first step after the swarm went to a checkpoint: whatever stage has no holder is that step's. */
+export function isRestored({ committed, loss }: Roster): boolean {
+  return committed > 0 && loss === null
+}
+
 export function compareBallots(a: Ballot, b: Ballot): number {
   return a.round - b.round || a.id - b.id
 }
@@ -103,6 +108,12 @@ export function applyChange(roster: Roster, change: Change): Roster {
     case 'commit': {
       const { step, learningRate, norm, loss } = change
       return { ...next, committed: step, learningRate, norm, loss }
+    }
+    case 'rollback': {
+      const members = roster.members.map((member) => ({ ...member, stage: null, ready: true }))
+      const { step } = change
+      const nothing = { learningRate: 0, norm: 0, loss: null }
+      return { ...next, since: next.epoch, committed: step, ...nothing, members }
     }
     case 'members': {
       const leaving = new Set(change.leave)
