@@ -30,6 +30,8 @@ import {
   learnersOf,
   memberById,
   memberOf,
+  newcomersOf,
+  rosterFrom,
 } from './roster.ts'
 import type { Run } from './run.ts'
 import { serveRun } from './serve-run.ts'
@@ -177,7 +179,7 @@ export class Member {
           throw new ProtocolError('TOO_LARGE', `a roster of ${length} bytes`)
         },
         serve: async (from, { epoch, change }, body) => {
-          const whole = body && membership.decodeRoster(from, body)
+          const whole = body && rosterFrom(from, body)
           return { answer: await this.#install(epoch, change, whole) }
         },
       }),
@@ -462,14 +464,15 @@ export class Member {
         `microbatch ${header.index} should come from member ${sender}`,
       )
     }
-    const ends = { stage: 0, id: header.driver }
-    for (const { stage, id } of [ends, ...header.route]) {
-      if (memberById(roster, id)?.stage === stage) continue
+    const check = ({ stage, id }: { readonly stage: number; readonly id: number }) => {
+      if (memberById(roster, id)?.stage === stage) return
       throw new ProtocolError(
         'STALE',
         `member ${id} does not hold stage ${stage} in epoch ${roster.epoch}`,
       )
     }
+    check({ stage: 0, id: header.driver })
+    header.route.forEach(check)
   }
 
   async #keepCopy(from: PeerId, stage: number, step: number): Promise<void> {
@@ -504,11 +507,8 @@ export class Member {
     const roster = this.roster!
     if (before !== null && roster.epoch === before.epoch)
       return { epoch: roster.epoch, digest: null }
-    for (const { id, peer, addresses } of before?.members === roster.members
-      ? []
-      : roster.members) {
-      const known = before === null ? undefined : memberById(before, id)
-      if (known === undefined) this.#options.network.learn(peer, addresses)
+    for (const { peer, addresses } of newcomersOf(before, roster)) {
+      this.#options.network.learn(peer, addresses)
     }
     const own = this.own
     if (own === undefined) {
