@@ -1,10 +1,13 @@
 /** Builds a stage for a peer that is to hold it: sessions, state from donors, and for the ends the text. */
+import type { Origin } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import type { HoldQuestion } from '../protocols/step.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { type Gathered, gatherStage } from './gather.ts'
 import { Holding, type HoldingOptions } from './holding.ts'
 import { Learner } from './learner.ts'
+import { resume } from './recovery/resume.ts'
+import { loadResumed, type Resume } from './resume.ts'
 import type { Data } from './work.ts'
 
 export interface BuildOptions
@@ -14,6 +17,10 @@ export interface BuildOptions
   > {
   createStage(stage: number): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
+  /** What this peer can read a checkpoint from. */
+  readonly resume?: Resume | undefined
+  /** The checkpoint that the swarm was started from, if it was. */
+  origin(): Origin | null
   /** The members of the run, of whom any may have what is needed of the data. */
   donors(): readonly PeerId[]
   readonly signal: AbortSignal
@@ -36,13 +43,28 @@ export function build(
   const { network, run, signal } = options
   return withStage(question.stage, options, async (stage, data) => {
     const settings = run.recovery
-    const gathered = await gatherStage({ network, stage, question, settings, signal })
+    const gathered =
+      question.strategy === resume.name
+        ? await resumeStage(stage, question.stage, options)
+        : await gatherStage({ network, stage, question, settings, signal })
     signal.throwIfAborted()
     const { learningRateScale, norm, updates } = gathered
     const state = { learningRateScale, norm, updates }
     const stageIndex = question.stage
     return { holding: new Holding({ ...options, ...state, stage, stageIndex, data }), gathered }
   })
+}
+
+/** With what a checkpoint has of it. */
+async function resumeStage(
+  stage: AnyStage,
+  index: number,
+  { resume, origin }: BuildOptions,
+): Promise<Gathered> {
+  const loaded = await loadResumed(resume, origin(), index)
+  const { weights, optimizer, learningRateScale, gradientNorm: norm } = loaded
+  await stage.load(weights, optimizer)
+  return { bytes: 0, norms: [], learningRateScale, norm, updates: optimizer.updates }
 }
 
 /** With its initial weights, for one that will fetch the state while others go on. */

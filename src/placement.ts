@@ -5,7 +5,7 @@ import type { PeerId } from '../protocols/network.ts'
 import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
-import { emptyStages, holdersOf, learnersOf, sparesOf } from './roster.ts'
+import { emptyStages, holdersOf, isFresh, learnersOf, sparesOf } from './roster.ts'
 import type { Run } from './run.ts'
 
 /** A member, and the stage that it is to take. */
@@ -144,8 +144,9 @@ export interface Plan {
  */
 export function planFor(run: Run, roster: Roster, stage: number): Plan {
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
-  // Before the first step a stage has learnt nothing: the seed makes it as it is, or was.
-  const policy = roster.committed > 0 ? run.recovery.policy : ['seed']
+  // Before the first step a stage has learnt nothing: what the swarm was started from makes it as it is, or was.
+  const beginning = roster.origin === null ? 'seed' : 'resume'
+  const policy = isFresh(roster) ? [beginning] : run.recovery.policy
   const { chosen, skipped } = choose(policy, { stage, bodyStages: run.stages, live })
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)

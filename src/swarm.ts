@@ -17,7 +17,7 @@ import { FINISH_ATTEMPTS, HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limit
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
 import { isLearnt, type Match, place, planFor, type Situation } from './placement.ts'
-import { emptyStages, holdersOf, memberById, memberOf } from './roster.ts'
+import { emptyStages, holdersOf, isFresh, memberById, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
 import { Speeds } from './speeds.ts'
 import type { Decision } from './update.ts'
@@ -296,11 +296,17 @@ export class Swarm implements Coordination {
   }
 
   async admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> {
-    const { addresses, session, domain, stage } = question
+    const { addresses, session, domain, stage, resumes } = question
     if (stage !== null && stage > this.#run.stages) {
       const count = this.#run.stages + 1
       const which = `stages are 0..${this.#run.stages}`
       throw new ProtocolError('REFUSED', `stage ${stage} of ${count}: ${which}`)
+    }
+    if (resumes && this.roster.origin === null && isFresh(this.roster)) {
+      throw new ProtocolError(
+        'REFUSED',
+        'The run there has begun anew, without --resume: stop its peers, and start the first one with --resume.',
+      )
     }
     // Its question was asked again, since the answer came too late: it waits already, or is in.
     if (this.#joining.some((each) => each.peer === from && each.session === session)) return
@@ -463,7 +469,7 @@ export class Swarm implements Coordination {
     try {
       const question = { run: runId, epoch, step: committed, stage, strategy, donors }
       const answer = await this.ask(peer, hold, question, TIMEOUTS.holdMs)
-      const lost = lostAt !== undefined || committed > 0
+      const lost = lostAt !== undefined || !isFresh(this.roster)
       journal.write({
         type: 'held',
         stage,
@@ -528,7 +534,7 @@ export class Swarm implements Coordination {
   }
 
   #canBeLearnt(stage: number): boolean {
-    return this.roster.committed > 0 && holdersOf(this.roster, stage).length > 0
+    return !isFresh(this.roster) && holdersOf(this.roster, stage).length > 0
   }
 
   learnt(from: PeerId, facts: LearntQuestion): void {

@@ -4,6 +4,7 @@ import { checkfree } from './checkfree.ts'
 import { copy } from './copy.ts'
 import { random } from './random.ts'
 import { replica } from './replica.ts'
+import { resume } from './resume.ts'
 import { seed } from './seed.ts'
 import type { Loss, Strategy } from './strategy.ts'
 
@@ -13,7 +14,7 @@ const RECOVERIES = [checkfree, copy, random]
 export const RECOVERY_NAMES: readonly string[] = RECOVERIES.map(({ name }) => name)
 
 export const STRATEGIES: ReadonlyMap<string, Strategy> = new Map(
-  [seed, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
+  [seed, resume, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
 )
 
 export interface Choice {
