@@ -23,6 +23,7 @@ import type { Journal } from './journal.ts'
 import type { Learner } from './learner.ts'
 import { DIGEST_STEPS, DONORS_MAX, TIMEOUTS } from './limits.ts'
 import type { Trouble } from './pipeline.ts'
+import type { Resume } from './resume.ts'
 import { coordinatorOf, holdersOf, learnersOf, memberById } from './roster.ts'
 import type { Run } from './run.ts'
 import type { Data } from './work.ts'
@@ -37,6 +38,7 @@ export interface CustodyOptions {
   readonly checkpoints?: Store | null
   createStage(stage: number): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
+  readonly resume?: Resume | undefined
   /** As this member knows it; null while it is in none. */
   roster(): Roster | null
   own(): Member | undefined
@@ -226,6 +228,7 @@ export class Custody {
         const known = roster()
         return known === null ? undefined : memberById(known, id)?.peer
       },
+      origin: () => roster()?.origin ?? null,
       donors: () => roster()?.members.map(({ peer }) => peer) ?? [],
       onTrouble: (trouble) => void this.report(trouble),
       signal,

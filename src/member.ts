@@ -22,6 +22,7 @@ import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
 import { Keeper, serveCopies } from './keeper.ts'
 import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
+import type { Resume } from './resume.ts'
 import {
   compareBallots,
   coordinatorOf,
@@ -53,6 +54,8 @@ export interface MemberOptions {
   createStage(stage: number): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
   loadData(donors: () => readonly PeerId[]): Promise<Data>
+  /** What the swarm is started from, if this peer founds it; and where this peer reads its stage, if another has. */
+  readonly resume?: Resume | undefined
   /** Keeps the final weights of the held stage, as they are after `step`; gives the path. */
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
@@ -319,10 +322,10 @@ export class Member {
 
   /** Begins the run: a roster of this peer alone, which coordinates it. */
   found(): void {
-    const { network, domain = '' } = this.#options
+    const { network, domain = '', resume } = this.#options
     const addresses = [...network.addresses]
     const founder = { peer: network.self, session: this.session, addresses, domain }
-    this.#acceptor = new Acceptor(foundingRoster(founder))
+    this.#acceptor = new Acceptor(foundingRoster(founder, resume?.origin))
     this.#turn({ type: 'elected', ballot: this.#acceptor.roster.ballot })
   }
 

@@ -6,6 +6,7 @@ import { checkpoint } from './checkpoint.ts'
 import { copy } from './copy.ts'
 import { random } from './random.ts'
 import { replica } from './replica.ts'
+import { resume } from './resume.ts'
 import { seed } from './seed.ts'
 import { shadow } from './shadow.ts'
 import { snapshot } from './snapshot.ts'
@@ -26,7 +27,7 @@ export function policyOf(name: string): readonly string[] {
 }
 
 export const STRATEGIES: ReadonlyMap<string, Strategy> = new Map(
-  [seed, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
+  [seed, resume, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
 )
 
 /** The rows of a policy. */
