@@ -1,5 +1,5 @@
 /** Which trials a table takes, and in which order. */
-import { type Case, LOW_RATES, RATE, UNDISTURBED } from './cases.ts'
+import { type Case, UNDISTURBED } from './cases.ts'
 import type { SCALES } from './scales.ts'
 import { keyOf, type Trial } from './trial.ts'
 
@@ -12,26 +12,22 @@ export interface Extent {
   readonly steps: number
 }
 
-export const ALL_RATES: readonly number[] = [...LOW_RATES, RATE]
-
 export function trialOf({ scale, steps }: Extent, row: Case, rate: number, seed: number): Trial {
-  const { recovery, edgesExempt = false } = row
-  return { scale, steps, seed, rate, edgesExempt, recovery }
+  const { recovery, revision, edgesExempt = false } = row
+  return { scale, steps, seed, rate, edgesExempt, recovery, ...(revision && { revision }) }
 }
 
 /** Of a short undisturbed run: what the case costs while nothing fails. */
-export function overheadTrialOf({ scale, seeds }: Extent, row: Case): Trial {
-  const { recovery } = row
-  return { scale, steps: OVERHEAD_STEPS, seed: seeds[0]!, rate: 0, edgesExempt: false, recovery }
+export function overheadTrialOf(extent: Extent, row: Case): Trial {
+  return trialOf({ ...extent, steps: OVERHEAD_STEPS }, row, 0, extent.seeds[0]!)
 }
 
 const OVERHEAD_STEPS = 60
 
 /** A real run that a replay is held against: short, with many failures. */
-export function confirmingTrialOf({ scale, seeds }: Extent, row: Case): Trial {
-  const { recovery } = row
-  const [steps, rate] = scale === 'full' ? [120, 0.01] : [20, 0.02]
-  return { scale, steps, seed: seeds[0]!, rate, edgesExempt: false, recovery }
+export function confirmingTrialOf(extent: Extent, row: Case): Trial {
+  const [steps, rate] = extent.scale === 'full' ? [120, 0.01] : [20, 0.02]
+  return trialOf({ ...extent, steps }, row, rate, extent.seeds[0]!)
 }
 
 export function ratesOf({ rates }: Extent, row: Case): number[] {

@@ -22,6 +22,8 @@ export interface Trial {
   readonly rate: number
   readonly edgesExempt: boolean
   readonly steps: number
+  /** Of the strategy's code, if it has changed since the first. */
+  readonly revision?: number
   /** What the manifest says of recovery, as far as it differs from the defaults. */
   readonly recovery: Partial<Run['recovery']>
 }
