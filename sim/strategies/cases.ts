@@ -16,6 +16,8 @@ export interface Case {
   readonly says: string
   /** As in the manifest. */
   readonly recovery: Partial<Run['recovery']>
+  /** Every stage has two holders: peers beyond the spares. */
+  readonly replicas?: true
   /** Raise it when the strategy has changed: what was played before is then played again. */
   readonly revision?: number
   readonly edgesExempt?: true
@@ -23,7 +25,7 @@ export interface Case {
   /** Needs no store that outlives the peers, and no peer beyond those that hold a stage and the spares. */
   readonly storeless: boolean
   /**
-   * Left out, every failure is played. `exact`: a failure loses nothing, so that losses are those of the undisturbed run.
+   * Left out, all failures are played. `exact`: a failure loses nothing, so that losses are those of the undisturbed run.
    * A number: it takes all back to the last multiple of so many steps, from where the same steps are made again.
    */
   readonly replay?: 'exact' | number
@@ -121,6 +123,14 @@ export const CASES: readonly Case[] = [
     },
     rates: [RATE],
     storeless: true,
+  },
+  {
+    name: 'replica',
+    says: 'two holders of every stage, one of which fails; a stage is lost if the other fails before a new one has learnt it',
+    recovery: { ...AS_PUBLISHED, policy: FALLBACKS },
+    replicas: true,
+    rates: [RATE],
+    storeless: false,
   },
   {
     name: 'checkfree, copied edges',
