@@ -59,6 +59,11 @@ interface Prepared {
   readonly owned: PromiseWithResolvers<Float32Array | null>
 }
 
+/** A stage's weights after some step, and what is known of it beside them. */
+export interface WeightsCopy extends Pick<WeightsAnswer, 'norm' | 'updates'> {
+  readonly weights: Float32Array
+}
+
 /** A stage's state after some step. */
 interface Frozen extends OptimizerState {
   readonly weights: Float32Array
@@ -277,6 +282,12 @@ export class Holding {
     return this.#frozen.has(step)
   }
 
+  /** What the next update will not touch. To be called between two. */
+  copy(): WeightsCopy {
+    const weights = new Float32Array(this.stage.weights)
+    return { weights, norm: this.#norm, updates: this.#updates }
+  }
+
   /** A chunk of the stage's state for another peer's recovery, or for one more replica. */
   async donate(
     step: number,
@@ -284,18 +295,26 @@ export class Holding {
     offset: number,
     length: number,
   ): Promise<{ answer: WeightsAnswer; body: Uint8Array }> {
-    const { weights } = this.stage
-    if (offset + length > weights.length) {
-      throw new ProtocolError('WRONG_SHAPE', `stage ${this.index} has ${weights.length} weights`)
-    }
     const frozen = this.#frozen.get(step)
     const state = frozen ?? { norm: this.#norm, updates: this.#updates }
-    const source = frozen?.[part] ?? (await this.#live(part))
+    return this.chunk(frozen?.[part] ?? (await this.#live(part)), state, offset, length)
+  }
+
+  /** @param source a flat buffer of this stage, and what else the stage had then */
+  chunk(
+    source: Float32Array,
+    state: Pick<WeightsAnswer, 'norm' | 'updates'>,
+    offset: number,
+    length: number,
+  ): { answer: WeightsAnswer; body: Uint8Array } {
+    if (offset + length > source.length) {
+      throw new ProtocolError('WRONG_SHAPE', `stage ${this.index} has ${source.length} weights`)
+    }
     // A copy, since the next update writes to the weights while the chunk may still be on its way.
     const body = bytesOf(source.slice(offset, offset + length))
     const answer = {
       sha256: sha256(body),
-      total: weights.length,
+      total: source.length,
       norm: state.norm,
       updates: state.updates,
       learningRateScale: this.#options.learningRateScale,
