@@ -45,6 +45,8 @@ const rosterSchema = z.strictObject({
   norm: z.number().nonnegative(),
   /** Training loss of that step, nats a token. */
   loss: z.number().nullable(),
+  /** Of the plan that it was made by. */
+  version: count,
   /** The member that may propose the next epoch without asking first, and its ballot. */
   coordinator: count,
   ballot: ballotSchema,

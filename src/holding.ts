@@ -284,23 +284,11 @@ export class Holding {
     offset: number,
     length: number,
   ): Promise<{ answer: WeightsAnswer; body: Uint8Array }> {
-    const { weights } = this.stage
-    if (offset + length > weights.length) {
-      throw new ProtocolError('WRONG_SHAPE', `stage ${this.index} has ${weights.length} weights`)
-    }
     const frozen = this.#frozen.get(step)
-    const state = frozen ?? { norm: this.#norm, updates: this.#updates }
+    const { norm, updates } = frozen ?? this.facts
     const source = frozen?.[part] ?? (await this.#live(part))
-    // A copy, since the next update writes to the weights while the chunk may still be on its way.
-    const body = bytesOf(source.slice(offset, offset + length))
-    const answer = {
-      sha256: sha256(body),
-      total: weights.length,
-      norm: state.norm,
-      updates: state.updates,
-      learningRateScale: this.#options.learningRateScale,
-    }
-    return { answer, body }
+    const facts = { ...this.facts, norm, updates }
+    return donation(this.index, this.stage.weights.length, source, facts, offset, length)
   }
 
   async #live(part: StatePart): Promise<Float32Array> {
@@ -328,6 +316,23 @@ export class Holding {
     this.#reducing = null
     this.#total = null
   }
+}
+
+/** A chunk of a stage's state, with what is to be said of it. @param total elements of the stage's weights */
+export function donation(
+  stage: number,
+  total: number,
+  source: Float32Array,
+  { norm, updates, learningRateScale }: StateFacts,
+  offset: number,
+  length: number,
+): { answer: WeightsAnswer; body: Uint8Array } {
+  if (offset + length > total) {
+    throw new ProtocolError('WRONG_SHAPE', `stage ${stage} has ${total} weights`)
+  }
+  // A copy, since the next update writes to the weights while the chunk may still be on its way.
+  const body = bytesOf(source.slice(offset, offset + length))
+  return { answer: { sha256: sha256(body), total, norm, updates, learningRateScale }, body }
 }
 
 function elementsOf({ shape }: MicrobatchHeader): number {

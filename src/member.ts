@@ -31,6 +31,7 @@ import {
 import type { Run } from './run.ts'
 import { serveRun } from './serve-run.ts'
 import { takeOver } from './succession.ts'
+import { understudiesOf } from './understudies.ts'
 import { Watch } from './watch.ts'
 import type { Data } from './work.ts'
 
@@ -42,8 +43,8 @@ export interface MemberOptions {
   readonly journal: Journal
   /** What this peer is likely to be lost together with. */
   readonly domain?: string
-  /** Builds a stage with the run's initial weights. */
-  createStage(stage: number): Promise<AnyStage>
+  /** Builds a stage with the run's initial weights; a second one is kept up to date beside the one that is held. */
+  createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
   loadData(donors: () => readonly PeerId[]): Promise<Data>
   /** Keeps the final weights of the held stage, as they are after `step`; gives the path. */
@@ -189,7 +190,7 @@ export class Member {
       this.#serve(steps.reduce, {
         serve: async (from, question) => {
           this.#fromCoordinator(from)
-          return { answer: await this.#custody.reducing.reduce(question) }
+          return { answer: await this.#custody.reducing(question).reduce(question) }
         },
       }),
       this.#serve(steps.gradients, {
@@ -197,7 +198,11 @@ export class Member {
           const held = this.#custody.holding
           const { roster } = this.#member()
           const { stage } = question
-          const replicas = [...holdersOf(roster, stage), ...learnersOf(roster, stage)]
+          const replicas = [
+            ...holdersOf(roster, stage),
+            ...learnersOf(roster, stage),
+            ...understudiesOf(options.run, roster, stage),
+          ]
           if (held.index !== question.stage || !replicas.some(({ peer }) => peer === from)) {
             throw new ProtocolError('REFUSED', `stage ${question.stage} is not held by both of us`)
           }
@@ -223,6 +228,18 @@ export class Member {
           return { answer: {} }
         },
       }),
+      this.#serve(steps.study, {
+        serve: async (from, { stage, has }) => {
+          // Between two changes: the state that is frozen must be that of one step.
+          return { answer: await this.#inTurn(() => this.#custody.study(from, stage, has)) }
+        },
+      }),
+      this.#serve(steps.studied, {
+        serve: async (from) => {
+          this.#custody.studied(from)
+          return { answer: {} }
+        },
+      }),
       this.#serve(steps.report, {
         serve: async (from, question) => {
           this.#coordinates().report(from, question)
@@ -240,7 +257,12 @@ export class Member {
           return { answer: {} }
         },
       }),
-      ...serveCopies(options, new Keeper(), () => this.roster),
+      ...serveCopies(
+        options,
+        new Keeper(),
+        () => this.roster,
+        () => this.#custody.understudied,
+      ),
       this.#serve(weights, {
         serve: async (from, { step, stage, part, offset, length }) =>
           this.#donor(from, step, stage).donate(step, part, offset, length),
@@ -458,9 +480,13 @@ export class Member {
 
   /** Carries out a change that was chosen, after those that came before. */
   #install(epoch: number, change: Change | null, whole: Roster | undefined) {
-    const work = this.#carrying.then(() => this.#carryOut(epoch, change, whole))
-    this.#carrying = work.catch(() => {})
-    return work
+    return this.#inTurn(() => this.#carryOut(epoch, change, whole))
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#carrying.then(work)
+    this.#carrying = done.catch(() => {})
+    return done
   }
 
   async #carryOut(epoch: number, change: Change | null, whole: Roster | undefined) {

@@ -151,10 +151,11 @@ export function planFor(
   stage: number,
   copies: readonly KeptCopy[],
 ): Plan {
+  const { committed } = roster
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
   // Before the first step a stage has learnt nothing: the seed makes it as it is, or was.
-  const policy = roster.committed > 0 ? run.recovery.policy : ['seed']
-  const loss = { stage, bodyStages: run.stages, live, copies }
+  const policy = committed > 0 ? run.recovery.policy : ['seed']
+  const loss = { stage, bodyStages: run.stages, live, copies, committed }
   const { chosen, skipped } = choose(policy, loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
@@ -167,8 +168,8 @@ export function planFor(
   return { strategy: chosen.strategy.name, donors, skipped }
 }
 
-function donorsOf(roster: Roster, { stage, copies }: Origin): Donor[] {
+function donorsOf(roster: Roster, { stage, copies, understudies }: Origin): Donor[] {
   if (copies !== undefined) return copies.map(({ peer, ...copy }) => ({ stage, peer, copy }))
-  const holders = holdersOf(roster, stage).slice(0, DONORS_MAX)
-  return holders.map(({ peer }) => ({ stage, peer, copy: null }))
+  const peers = understudies ?? holdersOf(roster, stage).map(({ peer }) => peer)
+  return peers.slice(0, DONORS_MAX).map((peer) => ({ stage, peer, copy: null }))
 }

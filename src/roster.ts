@@ -11,6 +11,7 @@ export function foundingRoster(founder: Omit<Member, 'id' | 'stage' | 'ready'>):
     learningRate: 0,
     norm: 0,
     loss: null,
+    version: 0,
     coordinator: 0,
     ballot: { round: 0, id: 0 },
     nextId: 1,
@@ -101,8 +102,8 @@ export function applyChange(roster: Roster, change: Change): Roster {
   const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }
   switch (change.type) {
     case 'commit': {
-      const { step, learningRate, norm, loss } = change
-      return { ...next, committed: step, learningRate, norm, loss }
+      const { step, learningRate, norm, loss, version } = change
+      return { ...next, committed: step, learningRate, norm, loss, version }
     }
     case 'members': {
       const leaving = new Set(change.leave)

@@ -20,11 +20,14 @@ import { JOURNEY_ATTEMPTS, STRAGGLER_FACTOR, TIMEOUTS } from './limits.ts'
 import { holdersOf, learnersOf, memberById } from './roster.ts'
 import type { Run } from './run.ts'
 import type { Swarm } from './swarm.ts'
+import { understudiesOf } from './understudies.ts'
 
 /** What every stage has in hand when all are prepared. */
 export interface Gradients {
   /** Mean over the microbatches, nats a token. */
   readonly loss: number
+  /** Of the plan that made it. */
+  readonly version: number
   /** Microbatches that each stage counted, from stage 0 on. */
   readonly counted: number[]
   /** Of each stage's mean gradient before clipping. */
@@ -128,32 +131,41 @@ export class Step {
   async #reduce(prepared: ReadonlyMap<Member, PrepareAnswer>): Promise<Gradients> {
     const version = this.#version
     const { roster } = this.#swarm
-    const add = async ({ stage, peer }: Member) => {
-      const holders = holdersOf(roster, stage!).map((holder) => ({
+    const add = async (stage: number, peer: PeerId) => {
+      const holders = holdersOf(roster, stage).map((holder) => ({
         id: holder.id,
         counted: prepared.get(holder)?.counted.length ?? 0,
       }))
-      const shared = holders.length > 1 || learnersOf(roster, stage!).length > 0
+      const others =
+        learnersOf(roster, stage).length + understudiesOf(this.#run, roster, stage).length
+      const shared = holders.length > 1 || others > 0
       const question = { ...this.#fence, version, shared, holders }
       const { norm } = await this.#swarm.ask(peer, reduce, question, TIMEOUTS.reduceMs)
-      return { stage: stage!, norm }
+      return { stage, norm }
     }
-    // One that learns and does not get the total cannot carry the commit out, and is lost by that.
-    const learners = roster.members.filter(({ stage, ready }) => stage !== null && !ready)
+    const stages = Array.from({ length: this.#run.stages + 1 }, (_, stage) => stage)
+    // One that learns and does not get the total cannot carry the commit out, and is lost by that. An understudy that
+    // does not get it begins anew.
+    const learning = stages.flatMap((stage) =>
+      [...learnersOf(roster, stage), ...understudiesOf(this.#run, roster, stage)].map(({ peer }) =>
+        add(stage, peer),
+      ),
+    )
     const [norms] = await Promise.all([
-      Promise.all([...prepared.keys()].map(add)),
-      Promise.allSettled(learners.map(add)),
+      Promise.all([...prepared.keys()].map(({ stage, peer }) => add(stage!, peer))),
+      Promise.allSettled(learning),
     ])
     const answers = [...prepared]
     for (const [{ id }, { counted, busySeconds }] of answers) {
       this.#swarm.speeds.note(id, counted.length, busySeconds)
     }
     const losses = answers.flatMap(([, answer]) => answer.losses)
-    const byStage = Array.from({ length: this.#run.stages + 1 }, (_, stage) =>
+    const byStage = stages.map((stage) =>
       answers.filter(([member]) => member.stage === stage).map(([, answer]) => answer),
     )
     return {
       loss: losses.reduce((sum, { loss }) => sum + loss, 0) / losses.length,
+      version,
       counted: byStage.map((each) => each.reduce((sum, { counted }) => sum + counted.length, 0)),
       norms: byStage.map((_, stage) => norms.find((each) => each.stage === stage)!.norm),
       busySeconds: byStage.map((each) => Math.max(...each.map(({ busySeconds }) => busySeconds))),

@@ -210,7 +210,9 @@ export class Swarm implements Coordination {
   }
 
   /** Has the step decided: from then on it is made, and everyone applies it. */
-  async commit(decision: Decision & { step: number; loss: number }): Promise<void> {
+  async commit(
+    decision: Decision & { step: number; loss: number; version: number },
+  ): Promise<void> {
     await this.#agree({ type: 'commit', ...decision })
   }
 

@@ -4,6 +4,7 @@ import { checkfree } from './checkfree.ts'
 import { checkfreePlus } from './checkfree-plus.ts'
 import { copy } from './copy.ts'
 import { random } from './random.ts'
+import { redundant } from './redundant.ts'
 import { replica } from './replica.ts'
 import { seed } from './seed.ts'
 import { shadow } from './shadow.ts'
@@ -12,7 +13,7 @@ import type { Loss, Origin, RecoverySettings, Strategy } from './strategy.ts'
 import { uniform } from './uniform.ts'
 
 /** What a policy can name. */
-const RECOVERIES = [shadow, snapshot, checkfreePlus, checkfree, uniform, copy, random]
+const RECOVERIES = [redundant, shadow, snapshot, checkfreePlus, checkfree, uniform, copy, random]
 
 export const RECOVERY_NAMES: readonly string[] = RECOVERIES.map(({ name }) => name)
 

@@ -91,7 +91,11 @@ describe('the policy', () => {
   const all = [0, 1, 2, 3, 4, 5, 6]
   const chosenFor = (stage: number, lost: number[]) => {
     const live = new Set(all.filter((other) => !lost.includes(other)))
-    const { chosen, skipped } = choose(policy, { stage, bodyStages: 6, live, copies: [] }, settings)
+    const { chosen, skipped } = choose(
+      policy,
+      { stage, bodyStages: 6, live, copies: [], committed: 9 },
+      settings,
+    )
     return [chosen?.strategy.name, chosen?.donors.map((origin) => origin.stage), skipped.length]
   }
 
@@ -109,7 +113,11 @@ describe('the policy', () => {
 
   test('says why it passes a row over', () => {
     const live = new Set([0, 1, 2, 5, 6])
-    const { skipped } = choose(policy, { stage: 3, bodyStages: 6, live, copies: [] }, settings)
+    const { skipped } = choose(
+      policy,
+      { stage: 3, bodyStages: 6, live, copies: [], committed: 9 },
+      settings,
+    )
     expect(skipped).toEqual([
       { strategy: 'checkfree', reason: 'its neighbour stage 4 is lost too' },
     ])
@@ -165,7 +173,7 @@ describe('checkfree+', () => {
   const plus = STRATEGIES.get('checkfree+')!
   const donors = (stage: number, lost: number[], copies: KeptCopy[] = []) => {
     const live = new Set([0, 1, 2, 3, 4, 5, 6].filter((other) => !lost.includes(other)))
-    return plus.donors({ stage, bodyStages: 6, live, copies }, settings)
+    return plus.donors({ stage, bodyStages: 6, live, copies, committed: 9 }, settings)
   }
   const kept = (peer: string, step: number): KeptCopy => ({
     peer,
@@ -212,7 +220,7 @@ describe('copies', () => {
     numbers.map((shard) => ({ peer: `p${shard}`, strategy: 'snapshot', stage: 3, step, shard }))
   const chosen = (copies: KeptCopy[]) =>
     STRATEGIES.get('snapshot')!.donors(
-      { stage: 3, bodyStages: 6, live: new Set(), copies },
+      { stage: 3, bodyStages: 6, live: new Set(), copies, committed: 9 },
       settings,
     )
 
