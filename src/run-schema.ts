@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { DTYPES, WIRE_DTYPES } from '../protocols/codec.ts'
 import { CLIPS } from '../stages/clip.ts'
-import { KEEPS } from '../stages/keep.ts'
+import { KEEP_DTYPES, KEEPS } from '../stages/keep.ts'
 import { OPTIMIZER_KINDS } from '../stages/optimizer.ts'
 import { NO_SCALING, ROPE_TYPES } from '../stages/rope.ts'
 import { AUTO_POLICY, RECOVERY_NAMES, rowsOf } from './recovery/index.ts'
@@ -300,6 +300,12 @@ export const runSchema = z
       '',
       'What stages keep of a microbatch until its gradient comes, beside the input: none computes all again, attention ' +
         'keeps its output, all keeps everything.',
+    ),
+    keepDtype: setting(
+      z.enum(KEEP_DTYPES),
+      'float32',
+      '',
+      'How that is stored: float16 takes half the memory and rounds each value to 2^-11 of itself.',
     ),
     model: model.prefault({}),
     microbatch: microbatch.prefault({}),

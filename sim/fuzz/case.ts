@@ -1,5 +1,6 @@
 /** What one seed stands for: a swarm, its machines and links, and what is to befall it. */
 
+import { policyOf, RECOVERY_NAMES, rowsOf } from '../../src/recovery/index.ts'
 import { type Run, runSchema } from '../../src/run-schema.ts'
 import { Random } from '../../stages/random.ts'
 import { drawFaults, type FaultName } from '../faults.ts'
@@ -50,7 +51,10 @@ export function drawCase(seed: number): Case {
   const steps = within(STEPS)
   return {
     seed,
-    run: runOf({ seed, stages, microbatches, steps, spares: random.integer(3) }),
+    run: runOf(
+      { seed, stages, microbatches, steps, spares: random.integer(3) },
+      policyFor(seed, stages),
+    ),
     peers,
     latencyMs,
     costMs: (method) => COSTS[method] * forwardMs,
@@ -85,7 +89,24 @@ const COSTS: Readonly<Record<StageMethod, number>> = {
   close: 0,
 }
 
-function runOf(settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' | 'spares'>): Run {
+/** Each strategy has its turn first: their upkeep runs beside all else, and what they cannot bring back others do. */
+function policyFor(seed: number, stages: number): readonly string[] {
+  const random = new Random(`fuzz/policy/${seed}`)
+  const able = ['auto', ...RECOVERY_NAMES].filter((name) => {
+    const rows = rowsOf(policyOf(name))
+    return rows.every(({ refusal }) => (refusal?.(RECOVERY, stages) ?? null) === null)
+  })
+  const policy = policyOf(able[random.integer(able.length)]!)
+  // Without copies the last holder of the ends cannot be lost.
+  return random.integer(4) === 0 ? policy.filter((name) => name !== 'shadow') : policy
+}
+
+const RECOVERY = runSchema.shape.recovery.parse({})
+
+function runOf(
+  settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' | 'spares'>,
+  policy: readonly string[],
+): Run {
   return runSchema.parse({
     format: 'gensyn-run',
     version: 1,
@@ -95,6 +116,7 @@ function runOf(settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' 
     microbatch: { batch: 1, context: 2 },
     data: { source: 'file:none', sha256: '0'.repeat(64), bytes: 1 },
     evaluation: { everySteps: 4, microbatches: 2 },
+    recovery: { policy, shadow: { everySteps: 3 }, snapshot: { everySteps: 3 } },
   })
 }
 

@@ -6,6 +6,7 @@ import { microbatch } from '../../protocols/microbatch.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as step from '../../protocols/step.ts'
 import { createJournal, type Entry } from '../../src/journal.ts'
+import { ordersOf } from '../../src/journeys.ts'
 import type { Finished } from '../../src/member.ts'
 import { runNode } from '../../src/node.ts'
 import { type Run, runId } from '../../src/run.ts'
@@ -293,6 +294,7 @@ export class Play {
           machine,
           costMs: this.#case.costMs,
           stages: run.stages,
+          ordersOf: (step) => ordersOf(run, step),
           elements: elementsOf(run),
           violated: (what) => this.#violate('I6', `${name}: ${what}`),
           updated: (sums) => {
