@@ -144,17 +144,25 @@ export class Step {
       return { stage, norm }
     }
     const stages = Array.from({ length: this.#run.stages + 1 }, (_, stage) => stage)
-    // One that learns and does not get the total cannot carry the commit out, and is lost by that. An understudy that
-    // does not get it begins anew.
-    const learning = stages.flatMap((stage) =>
-      [...learnersOf(roster, stage), ...understudiesOf(this.#run, roster, stage)].map(({ peer }) =>
-        add(stage, peer),
+    // One that learns and does not get the total cannot carry the commit out, and is lost by that.
+    const learners = stages.flatMap((stage) =>
+      learnersOf(roster, stage).map(({ peer }) => add(stage, peer)),
+    )
+    // An understudy that does not get it begins anew.
+    const unlearnt: number[] = []
+    const understudies = stages.flatMap((stage) =>
+      understudiesOf(this.#run, roster, stage).map(({ peer }) =>
+        add(stage, peer).catch((error: ProtocolError) => {
+          if (error.code !== 'STALE') unlearnt.push(stage)
+        }),
       ),
     )
     const [norms] = await Promise.all([
       Promise.all([...prepared.keys()].map(({ stage, peer }) => add(stage!, peer))),
-      Promise.allSettled(learning),
+      Promise.allSettled(learners),
+      Promise.all(understudies),
     ])
+    await this.#expectHeld(unlearnt)
     const answers = [...prepared]
     for (const [{ id }, { counted, busySeconds }] of answers) {
       this.#swarm.speeds.note(id, counted.length, busySeconds)
@@ -169,6 +177,25 @@ export class Step {
       counted: byStage.map((each) => each.reduce((sum, { counted }) => sum + counted.length, 0)),
       norms: byStage.map((_, stage) => norms.find((each) => each.stage === stage)!.norm),
       busySeconds: byStage.map((each) => Math.max(...each.map(({ busySeconds }) => busySeconds))),
+    }
+  }
+
+  /**
+   * A holder may be lost after it has said that it has the total, and before its understudy has it. Were the step made
+   * all the same, the stage could not come back as of that step. @throws ProtocolError PEER_LOST
+   */
+  async #expectHeld(stages: readonly number[]): Promise<void> {
+    if (stages.length === 0) return
+    const { roster } = this.#swarm
+    const looked = stages.map((stage) => {
+      const reason = `the understudy of stage ${stage} did not get the total`
+      return holdersOf(roster, stage).map(({ peer }) => this.#swarm.suspect(peer, reason))
+    })
+    await Promise.all(looked.flat())
+    const lost = new Set((await this.#swarm.losses()).map(({ id }) => id))
+    for (const stage of stages) {
+      if (!holdersOf(roster, stage).every(({ id }) => lost.has(id))) continue
+      throw new ProtocolError('PEER_LOST', `stage ${stage} is lost, and the step only there`)
     }
   }
 
