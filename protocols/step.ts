@@ -1,6 +1,7 @@
 /** The coordinator's side of a step: hold a stage, make the gradients, bring replicas' sums together, measure. */
 import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
+import { once } from './once.ts'
 import { procedure } from './procedure.ts'
 
 const count = z.int().nonnegative()
@@ -14,7 +15,7 @@ const hopSchema = z.strictObject({
 })
 
 /** The body stages that a microbatch visits, in order. */
-const routeSchema = z.array(hopSchema).min(1).max(1024)
+const routeSchema = once(z.array(hopSchema).min(1).max(1024))
 
 /** A microbatch's journey. Driven again, after a holder on its way was lost, it goes under a higher attempt. */
 export const journeySchema = z.strictObject({

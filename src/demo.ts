@@ -152,6 +152,9 @@ async function runSwarm(
   /** Whose journal tells of the swarm. */
   let coordinator = ''
 
+  const saves = run.recovery.policy.includes('checkpoint')
+  const checkpoints = saves ? ['--checkpoints', join(folder, 'checkpoints')] : []
+
   const start = (args: readonly string[]) => {
     const child = children.start(
       [
@@ -165,6 +168,7 @@ async function runSwarm(
         '--no-mdns',
         '--provider',
         'cpu',
+        ...checkpoints,
         ...args,
       ],
       (entry) => {
@@ -201,7 +205,8 @@ async function runSwarm(
       if (holder !== undefined) holder.stage = entry.stage
     }
     if (entry.type === 'finished') over.resolve(entry.failure)
-    if (kill !== null && isKillTime(entry, kill, run)) {
+    // A step that is made again, after the swarm went back to a checkpoint, is no time for it.
+    if (kill !== null && kills.length === 0 && isKillTime(entry, kill, run)) {
       for (const stage of kill.stages) {
         const { child, peer } = peers.find((each) => each.stage === stage)!
         line(`  kill -9 ${child.pid}, the holder of stage ${stage}`)

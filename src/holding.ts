@@ -59,6 +59,11 @@ interface Prepared {
   readonly owned: PromiseWithResolvers<Float32Array | null>
 }
 
+/** A stage's weights after some step, and what is known of it beside them. */
+export interface WeightsCopy extends Pick<WeightsAnswer, 'norm' | 'updates'> {
+  readonly weights: Float32Array
+}
+
 /** A stage's state after some step. */
 interface Frozen extends OptimizerState {
   readonly weights: Float32Array
@@ -277,6 +282,12 @@ export class Holding {
     return this.#frozen.has(step)
   }
 
+  /** What the next update will not touch. To be called between two. */
+  copy(): WeightsCopy {
+    const weights = new Float32Array(this.stage.weights)
+    return { weights, norm: this.#norm, updates: this.#updates }
+  }
+
   /** A chunk of the stage's state for another peer's recovery, or for one more replica. */
   async donate(
     step: number,
@@ -286,9 +297,17 @@ export class Holding {
   ): Promise<{ answer: WeightsAnswer; body: Uint8Array }> {
     const frozen = this.#frozen.get(step)
     const { norm, updates } = frozen ?? this.facts
-    const source = frozen?.[part] ?? (await this.#live(part))
-    const facts = { ...this.facts, norm, updates }
-    return donation(this.index, this.stage.weights.length, source, facts, offset, length)
+    return this.chunk(frozen?.[part] ?? (await this.#live(part)), { norm, updates }, offset, length)
+  }
+
+  /** @param source a flat buffer of this stage, and what else the stage had then */
+  chunk(
+    source: Float32Array,
+    state: Pick<WeightsAnswer, 'norm' | 'updates'>,
+    offset: number,
+    length: number,
+  ): { answer: WeightsAnswer; body: Uint8Array } {
+    return donation(this.index, source, { ...this.facts, ...state }, offset, length)
   }
 
   async #live(part: StatePart): Promise<Float32Array> {
@@ -318,21 +337,22 @@ export class Holding {
   }
 }
 
-/** A chunk of a stage's state, with what is to be said of it. @param total elements of the stage's weights */
+/** A chunk of a flat buffer of a stage, with what is to be said of it. */
 export function donation(
   stage: number,
-  total: number,
   source: Float32Array,
-  { norm, updates, learningRateScale }: StateFacts,
+  facts: StateFacts,
   offset: number,
   length: number,
 ): { answer: WeightsAnswer; body: Uint8Array } {
-  if (offset + length > total) {
-    throw new ProtocolError('WRONG_SHAPE', `stage ${stage} has ${total} weights`)
+  if (offset + length > source.length) {
+    throw new ProtocolError('WRONG_SHAPE', `stage ${stage} has ${source.length} weights`)
   }
   // A copy, since the next update writes to the weights while the chunk may still be on its way.
   const body = bytesOf(source.slice(offset, offset + length))
-  return { answer: { sha256: sha256(body), total, norm, updates, learningRateScale }, body }
+  const { norm, updates, learningRateScale } = facts
+  const answer = { sha256: sha256(body), total: source.length, norm, updates, learningRateScale }
+  return { answer, body }
 }
 
 function elementsOf({ shape }: MicrobatchHeader): number {

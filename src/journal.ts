@@ -30,8 +30,11 @@ type Event =
       stage: number
       /** The peer that now holds it. */
       by: string
-      /** `lost`: it had a holder before. `empty`: it never had. `replica`: it has others. */
-      cause: 'lost' | 'empty' | 'replica'
+      /**
+       * `lost`: it had a holder before. `empty`: it never had. `replica`: it has others. `rollback`: its holder has given it
+       * up, since all go back to a checkpoint.
+       */
+      cause: 'lost' | 'empty' | 'replica' | 'rollback'
       strategy: string
       donors: readonly Donor[]
       /** Gradient norm of each donor, as it weighed in. */
@@ -83,6 +86,28 @@ type Event =
       loss: number
       learningRate: number
       gradientScale: number
+    }
+  /** A step is complete in the store of checkpoints. */
+  | {
+      type: 'checkpoint'
+      step: number
+      /** Of all holders. */
+      bytes: number
+      /** From its commit until it was complete. */
+      seconds: number
+      /** For which the holder that it cost most could not go on. */
+      stalledSeconds: number
+    }
+  /** The swarm goes back: the steps from the one after `step` to `from` are given up, and will be made again. */
+  | {
+      type: 'rollback'
+      step: number
+      from: number
+      /** Without a holder; all others are filled anew, too. */
+      stages: readonly number[]
+      lossBefore: number | null
+      /** To find a checkpoint, and to hold it to its digests. */
+      seconds: number
     }
   | { type: 'evaluation'; step: number; loss: number }
   /** A holder was lost in the middle of a step that goes on: its microbatches are driven again. */

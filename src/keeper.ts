@@ -75,6 +75,14 @@ export class Keeper {
     shelf.complete = [incoming, ...shelf.complete].slice(0, COPY_GENERATIONS)
   }
 
+  /** The steps after this one are given up, and will be made again: what is kept of them is of no use with what will be. */
+  forgetAfter(step: number): void {
+    for (const shelf of this.#shelves.values()) {
+      shelf.complete = shelf.complete.filter(({ name }) => name.step <= step)
+      shelf.incoming = null
+    }
+  }
+
   get copies(): CopyName[] {
     return [...this.#shelves.values()].flatMap(({ complete }) => complete.map(({ name }) => name))
   }

@@ -157,7 +157,7 @@ export class Learner {
     const { weights, moments } = this.stage
     if (this.#state === null) throw new ProtocolError('REFUSED', 'its state is not there yet')
     const source = part === 'weights' ? weights : moments[part]
-    return donation(this.index, weights.length, source, this.#state, offset, length)
+    return donation(this.index, source, this.#state, offset, length)
   }
 
   async close(): Promise<void> {

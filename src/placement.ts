@@ -6,8 +6,8 @@ import type { Donor } from '../protocols/step.ts'
 import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
-import type { KeptCopy, Origin } from './recovery/strategy.ts'
-import { emptyStages, holdersOf, learnersOf, sparesOf } from './roster.ts'
+import type { Loss, Origin } from './recovery/strategy.ts'
+import { emptyStages, holdersOf, isRestored, learnersOf, sparesOf } from './roster.ts'
 import type { Run } from './run.ts'
 
 /** A member, and the stage that it is to take. */
@@ -142,21 +142,23 @@ export interface Plan {
 
 /**
  * How a stage that nobody holds gets its weights: by the run's policy.
- * @param copies what live members keep
+ * @param found what live members keep, and whether there is a checkpoint
  * @throws ProtocolError REFUSED if no strategy of the run's policy can work
  */
 export function planFor(
   run: Run,
   roster: Roster,
   stage: number,
-  copies: readonly KeptCopy[],
+  found: Pick<Loss, 'copies' | 'noCheckpoint'>,
 ): Plan {
   const { committed } = roster
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
   // Before the first step a stage has learnt nothing: the seed makes it as it is, or was.
   const policy = committed > 0 ? run.recovery.policy : ['seed']
-  const loss = { stage, bodyStages: run.stages, live, copies, committed }
-  const { chosen, skipped } = choose(policy, loss, run.recovery)
+  // Others that have been filled since the swarm went back are no donors: what comes back is that step, exactly.
+  const rows = isRestored(roster) ? ['checkpoint'] : policy
+  const loss = { stage, bodyStages: run.stages, live, committed, ...found }
+  const { chosen, skipped } = choose(rows, loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
     throw new ProtocolError(

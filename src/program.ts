@@ -158,6 +158,10 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
     )
     .addOption(new Option('--spot-url <url>', 'of its metadata service').hideHelp())
     .option('--weights <folder>', 'the checkpoint that an imported run starts from, if moved')
+    .option(
+      '--checkpoints <place>',
+      'a folder that all peers see, or s3://BUCKET/PREFIX: for a run whose policy names checkpoint',
+    )
     .action(async (options) => {
       const { join: joinRun } = await import('./join.ts')
       const finished = await joinRun(

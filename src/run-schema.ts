@@ -198,6 +198,19 @@ const evaluation = group('The loss on held-out text.', {
   microbatches: setting(upTo(4096), 16, 'microbatches', 'Held-out text of an evaluation.'),
 })
 
+/** Whether a step begins to be saved when its update may go on, or is saved before that. */
+const CHECKPOINT_MODES = ['lazy', 'sync'] as const
+
+const checkpoint = group('Checkpoints of a run whose policy names checkpoint.', {
+  everySteps: setting(z.int().min(1), 25, 'steps', 'Between two checkpoints.'),
+  mode: setting(
+    z.enum(CHECKPOINT_MODES),
+    'lazy',
+    '',
+    'lazy: a step is copied and written while the next ones are made; sync: training waits until it is written.',
+  ),
+})
+
 const shadow = group(
   'The copy of each stage that another member keeps, where the policy has shadow.',
   {
@@ -259,6 +272,7 @@ const recovery = group('What happens when a stage is lost.', {
   ),
   shadow: shadow.prefault({}),
   snapshot: snapshot.prefault({}),
+  checkpoint: checkpoint.prefault({}),
 })
 
 export const runSchema = z

@@ -35,6 +35,8 @@ export async function train(swarm: Swarm, options: TrainOptions): Promise<void> 
     await swarm.settle()
     const { epoch, step } = swarm.fence
     const { committed } = swarm.roster
+    // A step that is made again is measured again.
+    evaluated = Math.min(evaluated, committed)
     const due = committed % run.evaluation.everySteps === 0 || committed === lastStep
     try {
       if (committed > evaluated && due) {

@@ -61,12 +61,23 @@ export class RunView {
         if (entry.cause === 'replica') {
           return [`  stage ${entry.stage} held by ${short(entry.by)} too`]
         }
-        if (entry.cause === 'empty') return [`  stage ${entry.stage} held by ${short(entry.by)}`]
+        if (entry.cause !== 'lost') return [`  stage ${entry.stage} held by ${short(entry.by)}`]
         const kib = Math.round(entry.bytes / 1024)
         const since = entry.secondsSinceLoss?.toFixed(2)
         return [
           ...entry.skipped.map(({ strategy, reason }) => `  not ${strategy}: ${reason}`),
           `  stage ${entry.stage} rebuilt by ${short(entry.by)}: ${entry.strategy}${originOf(entry)}, ${kib} KiB in ${entry.seconds.toFixed(2)} s, held again ${since} s after the loss`,
+        ]
+      }
+      case 'checkpoint': {
+        const { step, bytes, seconds } = entry
+        const kib = Math.round(bytes / 1024)
+        return [`  checkpoint of step ${step}: ${kib} KiB, complete after ${seconds.toFixed(2)} s`]
+      }
+      case 'rollback': {
+        const { step, from, stages } = entry
+        return [
+          `  stages ${stages.join(', ')} lost: all go back from step ${from} to the checkpoint of step ${step}`,
         ]
       }
       case 'waiting':

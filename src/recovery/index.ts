@@ -2,6 +2,7 @@
 import type { Skipped } from '../journal.ts'
 import { checkfree } from './checkfree.ts'
 import { checkfreePlus } from './checkfree-plus.ts'
+import { checkpoint } from './checkpoint.ts'
 import { copy } from './copy.ts'
 import { random } from './random.ts'
 import { redundant } from './redundant.ts'
@@ -13,7 +14,17 @@ import type { Loss, Origin, RecoverySettings, Strategy } from './strategy.ts'
 import { uniform } from './uniform.ts'
 
 /** What a policy can name. */
-const RECOVERIES = [redundant, shadow, snapshot, checkfreePlus, checkfree, uniform, copy, random]
+const RECOVERIES = [
+  redundant,
+  shadow,
+  snapshot,
+  checkfreePlus,
+  checkfree,
+  uniform,
+  copy,
+  random,
+  checkpoint,
+]
 
 export const RECOVERY_NAMES: readonly string[] = RECOVERIES.map(({ name }) => name)
 

@@ -19,6 +19,8 @@ export interface Loss {
   readonly bodyStages: number
   /** Stages whose holders are alive and hold their own trained weights. */
   readonly live: ReadonlySet<number>
+  /** Why the swarm cannot go back to a checkpoint; null if it can, as far as is known. */
+  readonly noCheckpoint: string | null
   /** What live members keep of any stage. */
   readonly copies: readonly KeptCopy[]
   /** The last step that is decided. */
