@@ -38,6 +38,8 @@ const changeSchema = once(
       /** L2 norm of the whole model's mean gradient, before clipping. */
       norm: z.number().nonnegative(),
       loss: z.number(),
+      /** Of the plan whose gradients are applied: those of another differ in the order in which they were added up. */
+      version: count,
     }),
     z.strictObject({
       type: z.literal('members'),

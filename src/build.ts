@@ -18,7 +18,7 @@ export interface BuildOptions
     HoldingOptions,
     'run' | 'runId' | 'network' | 'clock' | 'ownId' | 'peerOf' | 'onTrouble'
   > {
-  createStage(stage: number): Promise<AnyStage>
+  createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
   /** What this peer can read a checkpoint from. */
   readonly resume?: Resume | undefined
@@ -88,6 +88,13 @@ export function buildLearner(index: number, options: BuildOptions): Promise<Lear
   return withStage(index, options, async (stage, data) => {
     return new Learner({ ...options, stage, stageIndex: index, data })
   })
+}
+
+/** With its initial weights, for one that keeps the state beside that of the stage that it holds. */
+export async function buildUnderstudy(index: number, options: BuildOptions): Promise<Learner> {
+  const idle = { ...options, loadData: async () => IDLE_DATA }
+  const createStage = (stage: number) => options.createStage(stage, true)
+  return buildLearner(index, { ...idle, createStage })
 }
 
 async function withStage<T>(

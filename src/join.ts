@@ -137,9 +137,12 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
             discover: (enter) => discover(discovery, enter),
             signal,
             lastStep: Math.min(run.steps, options.steps ?? run.steps),
-            createStage: async (index) => {
-              const message = describePlan(index, planOf(run, index, options.threads))
-              journal.write({ type: 'notice', message })
+            createStage: async (index, isSecond) => {
+              // The plan of the stage that is held counts the second one.
+              if (!isSecond) {
+                const message = describePlan(index, planOf(run, index, options.threads))
+                journal.write({ type: 'notice', message })
+              }
               const stage = await createWorkerStage(stageConfig(run), index, {
                 provider,
                 threads: options.threads,

@@ -151,8 +151,9 @@ export function planFor(
   stage: number,
   found: Pick<Loss, 'copies' | 'noCheckpoint'>,
 ): Plan {
+  const { committed } = roster
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
-  const loss = { stage, bodyStages: run.stages, live, ...found }
+  const loss = { stage, bodyStages: run.stages, live, committed, ...found }
   const { chosen, skipped } = choose(rowsFor(run, roster), loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
@@ -165,10 +166,10 @@ export function planFor(
   return { strategy: chosen.strategy.name, donors, skipped }
 }
 
-function donorsOf(roster: Roster, { stage, copies }: Origin): Donor[] {
+function donorsOf(roster: Roster, { stage, copies, understudies }: Origin): Donor[] {
   if (copies !== undefined) return copies.map(({ peer, ...copy }) => ({ stage, peer, copy }))
-  const holders = holdersOf(roster, stage).slice(0, DONORS_MAX)
-  return holders.map(({ peer }) => ({ stage, peer, copy: null }))
+  const peers = understudies ?? holdersOf(roster, stage).map(({ peer }) => peer)
+  return peers.slice(0, DONORS_MAX).map((peer) => ({ stage, peer, copy: null }))
 }
 
 /** The rows that are tried for a stage that nobody holds. */

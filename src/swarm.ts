@@ -220,7 +220,9 @@ export class Swarm implements Coordination {
   }
 
   /** Has the step decided: from then on it is made, and everyone applies it. */
-  async commit(decision: Decision & { step: number; loss: number }): Promise<void> {
+  async commit(
+    decision: Decision & { step: number; loss: number; version: number },
+  ): Promise<void> {
     this.#saves.begin(this.roster, decision.step)
     await this.#agree({ type: 'commit', ...decision })
   }
