@@ -37,13 +37,13 @@ const rosterSchema = z.strictObject({
   epoch: count,
   /** The epoch that last emptied the gradient sums: with the step it fences all work. */
   since: count,
-  /** The last step that is decided; 0 before the first. */
+  /** The last step that is decided and not given up since; 0 before the first. */
   committed: count,
   /** Of that step. */
   learningRate: z.number().nonnegative(),
   /** L2 norm of the whole model's mean gradient in that step, before clipping. */
   norm: z.number().nonnegative(),
-  /** Training loss of that step, nats a token. */
+  /** Training loss of that step, nats a token; null before the first, or if the swarm went back to it and has made none since. */
   loss: z.number().nullable(),
   /** The member that may propose the next epoch without asking first, and its ballot. */
   coordinator: count,

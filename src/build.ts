@@ -2,6 +2,8 @@
 import type { PeerId } from '../protocols/network.ts'
 import type { HoldQuestion } from '../protocols/step.ts'
 import type { AnyStage } from '../stages/stage.ts'
+import { restoreStage } from './checkpoint/restore.ts'
+import type { Store } from './checkpoint/store.ts'
 import { type Gathered, gatherStage } from './gather.ts'
 import { Holding, type HoldingOptions } from './holding.ts'
 import { Learner } from './learner.ts'
@@ -17,6 +19,7 @@ export interface BuildOptions
   /** The members of the run, of whom any may have what is needed of the data. */
   donors(): readonly PeerId[]
   readonly signal: AbortSignal
+  readonly checkpoints?: Store | null
 }
 
 const IDLE_DATA: Data = {
@@ -35,8 +38,10 @@ export function build(
 ): Promise<{ holding: Holding; gathered: Gathered }> {
   const { network, run, signal } = options
   return withStage(question.stage, options, async (stage, data) => {
-    const settings = run.recovery
-    const gathered = await gatherStage({ network, stage, question, settings, signal })
+    const gathered =
+      question.strategy === 'checkpoint'
+        ? await restoreStage(options, stage, question.step)
+        : await gatherStage({ network, stage, question, run, signal })
     signal.throwIfAborted()
     const { learningRateScale, norm, updates } = gathered
     const state = { learningRateScale, norm, updates }

@@ -11,10 +11,14 @@ import {
   learnt,
   report,
 } from '../protocols/step.ts'
-import { bytesOf, sha256 } from '../protocols/weights.ts'
+import { bytesOf, sha256, type WeightsQuestion } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { type BuildOptions, build, buildLearner } from './build.ts'
-import type { Holding } from './holding.ts'
+import { Saving } from './checkpoint/saving.ts'
+import type { Store } from './checkpoint/store.ts'
+import { Copying } from './copying.ts'
+import { GuestCopy } from './guest-copy.ts'
+import type { Holding, WeightsCopy } from './holding.ts'
 import type { Journal } from './journal.ts'
 import type { Learner } from './learner.ts'
 import { DIGEST_STEPS, DONORS_MAX, TIMEOUTS } from './limits.ts'
@@ -30,6 +34,7 @@ export interface CustodyOptions {
   readonly clock: Clock
   readonly journal: Journal
   readonly signal: AbortSignal
+  readonly checkpoints?: Store | null
   createStage(stage: number): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
   /** As this member knows it; null while it is in none. */
@@ -41,14 +46,20 @@ export interface CustodyOptions {
 
 export class Custody {
   readonly #options: CustodyOptions
+  readonly #saving: Saving
+  readonly #copying: Copying
   #held: Holding | null = null
   /** A stage whose state it fetches while others go on. */
   #learner: Learner | null = null
   /** A stage is being built or fetched. */
   #building: AbortController | null = null
+  readonly #guestCopy: GuestCopy<WeightsCopy>
 
   constructor(options: CustodyOptions) {
     this.#options = options
+    this.#saving = new Saving(options)
+    this.#copying = new Copying(options)
+    this.#guestCopy = new GuestCopy(options)
   }
 
   get held(): Holding | null {
@@ -76,6 +87,25 @@ export class Custody {
     )
   }
 
+  /** Keeps a copy of the weights after a step for a peer that is no member; to be called between two changes. */
+  keepCopy(guest: PeerId, stage: number, step: number, committed: number): Promise<WeightsCopy> {
+    const { holding } = this
+    if (holding.index === stage) {
+      return this.#guestCopy.ask(guest, step, committed, () => holding.copy())
+    }
+    throw new ProtocolError('STALE', `this peer holds stage ${holding.index}, not ${stage}`)
+  }
+
+  /** A chunk of the copy that is kept for a peer that is no member. */
+  async chunkOfCopy(guest: PeerId, { step, stage, part, offset, length }: WeightsQuestion) {
+    const { holding } = this
+    if (holding.index !== stage || part !== 'weights') {
+      throw new ProtocolError('NOT_MEMBER', `${guest} is not in the roster`)
+    }
+    const copy = await this.#guestCopy.of(guest, step)
+    return holding.chunk(copy.weights, copy, offset, length)
+  }
+
   /** Gives up what is being built. */
   stopBuilding(reason: string): void {
     this.#building?.abort(new ProtocolError('STALE', reason))
@@ -94,10 +124,10 @@ export class Custody {
       this.#building = null
       this.#held = holding
       const { stage, strategy } = question
-      const { bytes, learningRateScale, norms } = gathered
+      const { bytes, learningRateScale, norms, ofStep } = gathered
       const seconds = (clock.now() - begun) / 1000
       journal.write({ type: 'holding', stage, strategy, bytes, seconds })
-      return { bytes, learningRateScale, norms, seconds }
+      return { bytes, learningRateScale, norms, ofStep, seconds }
     } catch (error) {
       const message = `could not take stage ${question.stage}: ${(error as Error).message}`
       if (!building.signal.aborted) journal.write({ type: 'notice', message })
@@ -136,11 +166,12 @@ export class Custody {
     }
     if (held === null) return null
     const missed = roster.committed - (before?.committed ?? roster.committed)
-    if (missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
+    // Of a step that was given up; whoever holds the stage of the one that the swarm went back to has built it since.
+    if (missed < 0 || missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
       await this.giveUp()
       throw new ProtocolError('REFUSED', `step ${roster.committed} is not prepared here`)
     }
-    const digest = missed === 1 ? await this.#commit(held, roster) : null
+    const digest = missed === 1 ? await this.#commit(held, roster, own) : null
     const { runId } = this.#options
     await held.open({ run: runId, epoch: roster.since, step: roster.committed + 1 })
     const learners = learnersOf(roster, held.index)
@@ -167,6 +198,9 @@ export class Custody {
     const [held, learner] = [this.#held, this.#learner]
     this.#held = null
     this.#learner = null
+    this.#saving.reset()
+    this.#copying.reset()
+    this.#guestCopy.drop('the stage was given up')
     await held?.close()
     await learner?.close()
   }
@@ -198,11 +232,16 @@ export class Custody {
     }
   }
 
-  async #commit(held: Holding, roster: Roster): Promise<string | null> {
+  async #commit(held: Holding, roster: Roster, own: Member): Promise<string | null> {
     const { committed: step } = roster
     const stage = held.index
     const loss = roster.loss!
+    this.#copying.beforeUpdate()
+    this.#saving.beforeUpdate()
     const { update, busySeconds } = await held.commit(step, roster)
+    this.#copying.committed(held, roster, own)
+    this.#guestCopy.committed(step, () => held.copy())
+    await this.#saving.committed(held, roster, own)
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
     const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1

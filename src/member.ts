@@ -3,6 +3,7 @@
 import type { Change } from '../protocols/agreement.ts'
 import * as agreement from '../protocols/agreement.ts'
 import { type Announcement, announce, listen } from '../protocols/announcement.ts'
+import { type SavedQuestion, saved } from '../protocols/checkpoint.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
@@ -10,13 +11,16 @@ import * as membership from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import type { Procedure, Service } from '../protocols/procedure.ts'
+import { snapshot } from '../protocols/snapshot.ts'
 import * as steps from '../protocols/step.ts'
 import { weights } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Acceptor } from './acceptor.ts'
 import { type AgreementOptions, fetchRoster } from './agreement.ts'
+import type { Store } from './checkpoint/store.ts'
 import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
+import { Keeper, serveCopies } from './keeper.ts'
 import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
 import {
   compareBallots,
@@ -26,6 +30,8 @@ import {
   learnersOf,
   memberById,
   memberOf,
+  newcomersOf,
+  rosterFrom,
 } from './roster.ts'
 import type { Run } from './run.ts'
 import { serveRun } from './serve-run.ts'
@@ -41,6 +47,8 @@ export interface MemberOptions {
   readonly journal: Journal
   /** What this peer is likely to be lost together with. */
   readonly domain?: string
+  /** Where checkpoints lie, the same place for all; null if this peer was told of none. */
+  readonly checkpoints?: Store | null
   /** Builds a stage with the run's initial weights. */
   createStage(stage: number): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
@@ -73,6 +81,7 @@ export interface Coordination {
   leave(from: PeerId, reason: string, patient: boolean): Promise<void>
   report(from: PeerId, question: steps.ReportQuestion): void
   learnt(from: PeerId, question: steps.LearntQuestion): void
+  saved(from: PeerId, question: SavedQuestion): void
   /** This peer knows of a roster under another ballot, or is in none any more. */
   depose(reason: string): void
 }
@@ -83,6 +92,7 @@ export class Member {
   readonly #handlers: readonly (() => void)[]
   readonly #watch: Watch
   readonly #custody: Custody
+  readonly #keeper = new Keeper()
   #session: number
   #acceptor: Acceptor | null = null
   #coordination: Coordination | null = null
@@ -169,7 +179,7 @@ export class Member {
           throw new ProtocolError('TOO_LARGE', `a roster of ${length} bytes`)
         },
         serve: async (from, { epoch, change }, body) => {
-          const whole = body && membership.decodeRoster(from, body)
+          const whole = body && rosterFrom(from, body)
           return { answer: await this.#install(epoch, change, whole) }
         },
       }),
@@ -222,6 +232,12 @@ export class Member {
           return { answer: {} }
         },
       }),
+      this.#serve(saved, {
+        serve: async (from, question) => {
+          this.#coordinates().saved(from, question)
+          return { answer: {} }
+        },
+      }),
       this.#serve(steps.report, {
         serve: async (from, question) => {
           this.#coordinates().report(from, question)
@@ -239,9 +255,21 @@ export class Member {
           return { answer: {} }
         },
       }),
+      ...serveCopies(options, this.#keeper, () => this.roster),
       this.#serve(weights, {
-        serve: async (from, { step, stage, part, offset, length }) =>
-          this.#donor(from, step, stage).donate(step, part, offset, length),
+        serve: async (from, question) => {
+          const { roster } = this.#member()
+          if (memberOf(roster, from) === undefined) return this.#custody.chunkOfCopy(from, question)
+          const { step, stage, part, offset, length } = question
+          const donor = this.#custody.donor(step, stage, roster.committed)
+          return donor.donate(step, part, offset, length)
+        },
+      }),
+      this.#serve(snapshot, {
+        serve: async (from, { stage, step }) => {
+          await this.#keepCopy(from, stage, step)
+          return { answer: {} }
+        },
       }),
     ]
   }
@@ -436,22 +464,26 @@ export class Member {
         `microbatch ${header.index} should come from member ${sender}`,
       )
     }
-    const ends = { stage: 0, id: header.driver }
-    for (const { stage, id } of [ends, ...header.route]) {
-      if (memberById(roster, id)?.stage === stage) continue
+    const check = ({ stage, id }: { readonly stage: number; readonly id: number }) => {
+      if (memberById(roster, id)?.stage === stage) return
       throw new ProtocolError(
         'STALE',
         `member ${id} does not hold stage ${stage} in epoch ${roster.epoch}`,
       )
     }
+    check({ stage: 0, id: header.driver })
+    header.route.forEach(check)
   }
 
-  #donor(from: PeerId, step: number, stage: number) {
-    const { roster } = this.#member()
-    if (memberOf(roster, from) !== undefined) {
-      return this.#custody.donor(step, stage, roster.committed)
-    }
-    throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster`)
+  async #keepCopy(from: PeerId, stage: number, step: number): Promise<void> {
+    // Between two changes: only then the weights are those after the roster's step.
+    const asked = this.#carrying.then(() => {
+      const { committed } = this.#member().roster
+      // In an object, since what is carried out next may be the very step that the copy waits for.
+      return { kept: this.#custody.keepCopy(from, stage, step, committed) }
+    })
+    this.#carrying = asked.catch(() => {})
+    await (await asked).kept
   }
 
   /** Carries out a change that was chosen, after those that came before. */
@@ -475,11 +507,8 @@ export class Member {
     const roster = this.roster!
     if (before !== null && roster.epoch === before.epoch)
       return { epoch: roster.epoch, digest: null }
-    for (const { id, peer, addresses } of before?.members === roster.members
-      ? []
-      : roster.members) {
-      const known = before === null ? undefined : memberById(before, id)
-      if (known === undefined) this.#options.network.learn(peer, addresses)
+    for (const { peer, addresses } of newcomersOf(before, roster)) {
+      this.#options.network.learn(peer, addresses)
     }
     const own = this.own
     if (own === undefined) {
@@ -490,6 +519,9 @@ export class Member {
       this.#turn({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
     this.#watch.heard()
+    if (before !== null && roster.committed < before.committed) {
+      this.#keeper.forgetAfter(roster.committed)
+    }
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
     }
@@ -586,5 +618,5 @@ export class Member {
 
 function reasonOf(change: Change | null): string {
   if (change === null) return 'it was learnt of late'
-  return change.type === 'members' ? change.reason : `step ${change.step}`
+  return change.type === 'commit' ? `step ${change.step}` : change.reason
 }
