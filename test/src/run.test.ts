@@ -51,6 +51,7 @@ test('a written manifest reads back as the same run', () => {
   expect(stageConfig(readRun(path))).toEqual({
     bodyStages: 3,
     keep: 'none',
+    keepDtype: 'float32',
     model: run.model,
     microbatch: run.microbatch,
     optimizer: {
