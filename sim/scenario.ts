@@ -6,6 +6,7 @@ import { type Corpus, heldOutMicrobatch, microbatch } from '../src/corpus.ts'
 import { createJournal, type Entry } from '../src/journal.ts'
 import type { Finished } from '../src/member.ts'
 import { runNode } from '../src/node.ts'
+import { holdersOf } from '../src/roster.ts'
 import { type Run, runId, stageConfig } from '../src/run.ts'
 import { createLocalStage } from '../stages/onnx-stage.ts'
 import { Random } from '../stages/random.ts'
@@ -140,9 +141,10 @@ export async function play(scenario: Scenario): Promise<History> {
   return { entries, finished, seconds }
 }
 
-/** The last peer that was given the stage. */
+/** Of the holders of a stage the one that came last, by the last roster that anybody has told of. */
 function holderIn(entries: readonly Entry[], stage: number): string {
-  const held = entries.findLast((entry) => entry.type === 'held' && entry.stage === stage)
-  if (held?.type !== 'held') throw new Error(`nobody held stage ${stage}`)
-  return held.by
+  const known = entries.findLast((entry) => entry.type === 'roster')
+  const holder = known?.type === 'roster' ? holdersOf(known.roster, stage).at(-1) : undefined
+  if (holder === undefined) throw new Error(`nobody held stage ${stage}`)
+  return holder.peer
 }

@@ -7,7 +7,7 @@ import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
 import type { Loss, Origin } from './recovery/strategy.ts'
-import { emptyStages, holdersOf, isRestored, learnersOf, sparesOf } from './roster.ts'
+import { emptyStages, holdersOf, isFresh, isRestored, learnersOf, sparesOf } from './roster.ts'
 import type { Run } from './run.ts'
 
 /** A member, and the stage that it is to take. */
@@ -151,13 +151,10 @@ export function planFor(
   stage: number,
   found: Pick<Loss, 'copies' | 'noCheckpoint'>,
 ): Plan {
+  const { committed } = roster
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
-  // Before the first step a stage has learnt nothing: the seed makes it as it is, or was.
-  const policy = roster.committed > 0 ? run.recovery.policy : ['seed']
-  // Others that have been filled since the swarm went back are no donors: what comes back is that step, exactly.
-  const rows = isRestored(roster) ? ['checkpoint'] : policy
-  const loss = { stage, bodyStages: run.stages, live, ...found }
-  const { chosen, skipped } = choose(rows, loss, run.recovery)
+  const loss = { stage, bodyStages: run.stages, live, committed, ...found }
+  const { chosen, skipped } = choose(rowsFor(run, roster), loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
     throw new ProtocolError(
@@ -169,8 +166,16 @@ export function planFor(
   return { strategy: chosen.strategy.name, donors, skipped }
 }
 
-function donorsOf(roster: Roster, { stage, copies }: Origin): Donor[] {
+function donorsOf(roster: Roster, { stage, copies, understudies }: Origin): Donor[] {
   if (copies !== undefined) return copies.map(({ peer, ...copy }) => ({ stage, peer, copy }))
-  const holders = holdersOf(roster, stage).slice(0, DONORS_MAX)
-  return holders.map(({ peer }) => ({ stage, peer, copy: null }))
+  const peers = understudies ?? holdersOf(roster, stage).map(({ peer }) => peer)
+  return peers.slice(0, DONORS_MAX).map((peer) => ({ stage, peer, copy: null }))
+}
+
+/** The rows that are tried for a stage that nobody holds. */
+function rowsFor(run: Run, roster: Roster): readonly string[] {
+  // Before the first step a stage has learnt nothing: what the swarm was started from makes it as it is, or was.
+  if (isFresh(roster)) return [roster.origin === null ? 'seed' : 'resume']
+  // Others that have been filled since the swarm went back are no donors: what comes back is that step, exactly.
+  return isRestored(roster) ? ['checkpoint'] : run.recovery.policy
 }

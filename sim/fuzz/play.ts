@@ -2,6 +2,7 @@
 import * as agreement from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
+import * as membership from '../../protocols/membership.ts'
 import { microbatch } from '../../protocols/microbatch.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as step from '../../protocols/step.ts'
@@ -383,14 +384,14 @@ export class Play {
     if (served.from === ONLOOKER) return
     for (const checker of this.#checkers) checker.served?.(served)
     if (FENCED.has(served.protocol)) this.#asked[this.#random.integer(REPLAYED_MAX)] = served
-    if (served.protocol === '/gensyn-node/install/1.0.0') this.#readRoster(served.peer)
+    if (served.protocol === agreement.install.protocol) this.#readRoster(served.peer)
   }
 
   /** What a peer knows of the roster, at this moment. */
   #readRoster(peer: PeerId): void {
     const life = this.#lives.get(peer)
     if (life === undefined || life.ended !== null) return
-    life.tap.ask(ONLOOKER, '/gensyn-node/roster/2.0.0', { run: this.#runId }).then(
+    life.tap.ask(ONLOOKER, membership.roster.protocol, { run: this.#runId }).then(
       ({ body }) => {
         const roster = JSON.parse(new TextDecoder().decode(body)) as Roster
         if (roster.epoch > (this.#newest?.epoch ?? -1)) this.#newest = roster

@@ -10,10 +10,10 @@ import { replaceFile } from '../../src/atomic-file.ts'
 import { InputError } from '../../src/errors.ts'
 import { createTerminal, type Terminal } from '../../src/terminal.ts'
 import { Cache } from './cache.ts'
-import { CASES } from './cases.ts'
+import { ALL_RATES, CASES } from './cases.ts'
 import { playAll } from './crew.ts'
 import { pageOf } from './page.ts'
-import { ALL_RATES, type Extent, trialsOf } from './plan.ts'
+import { type Extent, trialsOf } from './plan.ts'
 import type { Trial } from './trial.ts'
 
 interface Options {

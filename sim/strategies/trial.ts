@@ -22,6 +22,10 @@ export interface Trial {
   readonly rate: number
   readonly edgesExempt: boolean
   readonly steps: number
+  /** Every stage has two holders. */
+  readonly replicas?: true
+  /** Of the strategy's code, if it has changed since the first. */
+  readonly revision?: number
   /** What the manifest says of recovery, as far as it differs from the defaults. */
   readonly recovery: Partial<Run['recovery']>
 }
@@ -90,7 +94,7 @@ export async function playTrial(trial: Trial, onStep: (made: number) => void): P
   const { entries, finished } = await play({
     run,
     corpus: await loadCorpus(run, resolve('run.json')),
-    spares: SPARES,
+    spares: SPARES + (trial.replicas ? stages + 1 : 0),
     deaths,
     replaced: true,
     link: DEFAULT_LINK,

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { UNDISTURBED } from '../../sim/strategies/cases.ts'
 import { type Extent, trialOf } from '../../sim/strategies/plan.ts'
-import { partsAt, replayedCurve } from '../../sim/strategies/replay.ts'
+import { deviation, replayedCurve } from '../../sim/strategies/replay.ts'
 import { estimate, stepsTo, valueAt } from '../../sim/strategies/statistics.ts'
 import { rankingOf, rowsOf } from '../../sim/strategies/table.ts'
 import { drawFailures, stepsOfRollback } from '../../sim/strategies/trace.ts'
@@ -102,9 +102,13 @@ describe('trials of a tiny model', () => {
     expect(rough.recoveries.map(({ stage }) => stage)).toEqual(deaths.map(({ stage }) => stage))
     expect(rough.training.map(([step]) => step)).toEqual(calm.training.map(([step]) => step))
     // Until the first loss it is the same run, and not after it.
-    const parting = partsAt(rough, calm, 'exact')
-    expect(parting).toBe(deaths[0]!.step + 1)
-    expect(partsAt(calm, calm, 'exact')).toBe(null)
+    const first = deaths[0]!.step
+    const until = { ...rough, training: rough.training.slice(0, first) }
+    const short = { ...until, trial: { ...rough.trial, steps: first } }
+    expect(deviation(short, calm, 'exact')).toEqual({ partsAt: null, loss: 0 })
+    expect(deviation(rough, calm, 'exact').loss).toBeGreaterThan(1e-4)
+    // It made step after step, which a rollback would not have done.
+    expect(deviation(rough, calm, 3).partsAt).toBe(first + 1)
   })
 
   test('a replay has the losses of the steps that it has come to', () => {

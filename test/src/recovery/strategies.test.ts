@@ -93,7 +93,7 @@ describe('the policy', () => {
     const live = new Set(all.filter((other) => !lost.includes(other)))
     const { chosen, skipped } = choose(
       policy,
-      { stage, bodyStages: 6, live, copies: [], noCheckpoint: null },
+      { stage, bodyStages: 6, live, copies: [], committed: 9, noCheckpoint: null },
       settings,
     )
     return [chosen?.strategy.name, chosen?.donors.map((origin) => origin.stage), skipped.length]
@@ -115,7 +115,7 @@ describe('the policy', () => {
     const live = new Set([0, 1, 2, 5, 6])
     const { skipped } = choose(
       policy,
-      { stage: 3, bodyStages: 6, live, copies: [], noCheckpoint: null },
+      { stage: 3, bodyStages: 6, live, copies: [], committed: 9, noCheckpoint: null },
       settings,
     )
     expect(skipped).toEqual([
@@ -173,7 +173,10 @@ describe('checkfree+', () => {
   const plus = STRATEGIES.get('checkfree+')!
   const donors = (stage: number, lost: number[], copies: KeptCopy[] = []) => {
     const live = new Set([0, 1, 2, 3, 4, 5, 6].filter((other) => !lost.includes(other)))
-    return plus.donors({ stage, bodyStages: 6, live, copies, noCheckpoint: null }, settings)
+    return plus.donors(
+      { stage, bodyStages: 6, live, copies, committed: 9, noCheckpoint: null },
+      settings,
+    )
   }
   const kept = (peer: string, step: number): KeptCopy => ({
     peer,
@@ -220,7 +223,7 @@ describe('copies', () => {
     numbers.map((shard) => ({ peer: `p${shard}`, strategy: 'snapshot', stage: 3, step, shard }))
   const chosen = (copies: KeptCopy[]) =>
     STRATEGIES.get('snapshot')!.donors(
-      { stage: 3, bodyStages: 6, live: new Set(), copies, noCheckpoint: null },
+      { stage: 3, bodyStages: 6, live: new Set(), copies, committed: 9, noCheckpoint: null },
       settings,
     )
 
