@@ -359,6 +359,8 @@ export class Custody {
     let told: LearntQuestion
     try {
       const { bytes, learningRateScale } = await learner.learn(known.committed, donors, signal)
+      // It was given up meanwhile: the swarm may have gone back to before that state.
+      if (this.#learner !== learner) return
       const seconds = secondsSince()
       told = { ...none, failure: null, bytes, learningRateScale, seconds }
       journal.write({ type: 'holding', stage, strategy: 'replica', bytes, seconds })
