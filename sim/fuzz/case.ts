@@ -34,7 +34,7 @@ const STAGES = [2, 6] as const
 const STEPS = [6, 12] as const
 const MICROBATCHES = [2, 8] as const
 
-export interface StoreCase {
+interface StoreCase {
   /** Of one write, on average. */
   readonly writeMs: number
   /** Share of writes that fail. */
