@@ -9,23 +9,26 @@ import { secondStage } from './understudies.ts'
 interface NodePlan extends MemoryPlan {
   /** The state of the next stage, and the totals of both stages' gradients; 0 unless the policy has `redundant`. */
   readonly second: number
+  /** The copy of weights and moments that a checkpoint is written from; 0 unless the policy has `checkpoint`. */
+  readonly checkpoint: number
 }
 
 export function planOf(run: Run, stage: number, threads: number): NodePlan {
   const plan = (index: number) =>
     planMemory(stageConfig(run), index, { threads, microbatches: run.microbatches })
   const own = plan(stage)
+  const checkpoint = run.recovery.policy.includes('checkpoint') ? own.weights + own.optimizer : 0
   const next = secondStage(run, stage)
-  if (next === null) return { ...own, second: 0 }
+  if (next === null) return { ...own, second: 0, checkpoint, peak: own.peak + checkpoint }
   // Its programs but for the optimizer's never run.
   const { weights, sums, optimizer } = plan(next)
   const second = weights + sums + optimizer + weights + own.weights
-  return { ...own, second, peak: own.peak + second }
+  return { ...own, second, checkpoint, peak: own.peak + second + checkpoint }
 }
 
 /** One line: the peak, and what it is made of. */
 export function describePlan(stage: number, plan: NodePlan): string {
-  const { weights, sums, optimizer, inFlight, working, process, second, peak } = plan
+  const { weights, sums, optimizer, inFlight, working, process, second, checkpoint, peak } = plan
   const parts = {
     weights,
     'gradient sums': sums,
@@ -34,6 +37,7 @@ export function describePlan(stage: number, plan: NodePlan): string {
     working,
     process,
     ...(second > 0 && { 'redundant state of the next stage': second }),
+    ...(checkpoint > 0 && { 'copy for checkpoints': checkpoint }),
   }
   const shown = Object.entries(parts).map(([name, bytes]) => `${name} ${megabytes(bytes)}`)
   return `stage ${stage} will take about ${megabytes(peak)} MB: ${shown.join(', ')}`
@@ -47,6 +51,7 @@ const REMEDIES: Readonly<Record<Exclude<keyof NodePlan, 'peak' | 'process'>, str
   inFlight: '"keep": "none" in the manifest, fewer --microbatches, or a smaller --batch',
   working: 'a smaller --batch or --context, or fewer --threads',
   second: 'more --stages, a smaller --hidden, or a --policy without redundant',
+  checkpoint: 'more --stages, a smaller --hidden, or a --policy without checkpoint',
 }
 
 /**

@@ -173,7 +173,7 @@ function changed(roster: Roster, change: Change): Roster {
     case 'rollback': {
       const members = roster.members.map((member) => ({ ...member, stage: null, ready: true }))
       const { step } = change
-      const nothing = { learningRate: 0, norm: 0, loss: null }
+      const nothing = { learningRate: 0, norm: 0, loss: null, version: 0 }
       return { ...next, since: next.epoch, committed: step, ...nothing, members }
     }
     case 'members': {
