@@ -75,7 +75,7 @@ export class Learner {
 
   /** Gets the total of a step. It has no part in it. */
   async reduce(question: ReduceQuestion): Promise<{ norm: number }> {
-    const { version, holders, shared: _, ...fence } = question
+    const { version, holders, ...fence } = question
     const { epoch, step } = this.#fence ?? {}
     if (fence.epoch !== epoch || fence.step !== step) {
       const asked = `epoch ${fence.epoch} step ${fence.step}`

@@ -90,7 +90,8 @@ export class Step {
       const visits = ({ route, driver }: Journey) =>
         stage === 0 ? driver === id : route.some((hop) => hop.stage === stage && hop.id === id)
       const expected = this.#journeys.filter(visits).map(({ index }) => index)
-      const question = { ...this.#fence, version, expected, drives }
+      const alone = this.#isAlone(stage!)
+      const question = { ...this.#fence, version, alone, expected, drives }
       const answer = await this.#swarm.ask(peer, prepare, question, TIMEOUTS.stepMs)
       waitedFor.delete(member)
       return [member, answer] as const
@@ -126,23 +127,33 @@ export class Step {
     }
   }
 
+  /** The stage has one holder, and nobody learns it: what it has counted is the total. */
+  #isAlone(stage: number): boolean {
+    const { roster } = this.#swarm
+    return holdersOf(roster, stage).length === 1 && learnersOf(roster, stage).length === 0
+  }
+
   /** Replicas' sums become one; every holder knows its stage's norm. */
   async #reduce(prepared: ReadonlyMap<Member, PrepareAnswer>): Promise<Gradients> {
     const version = this.#version
     const { roster } = this.#swarm
-    const add = async ({ stage, peer }: Member) => {
+    const norms: number[] = []
+    for (const [{ stage }, { norm }] of prepared) if (norm !== null) norms[stage!] = norm
+    const add = async (member: Member) => {
+      const { stage, peer } = member
+      // It was alone, and has told its norm.
+      if (prepared.get(member)?.norm != null) return
       const holders = holdersOf(roster, stage!).map((holder) => ({
         id: holder.id,
         counted: prepared.get(holder)?.counted.length ?? 0,
       }))
-      const shared = holders.length > 1 || learnersOf(roster, stage!).length > 0
-      const question = { ...this.#fence, version, shared, holders }
+      const question = { ...this.#fence, version, holders }
       const { norm } = await this.#swarm.ask(peer, reduce, question, TIMEOUTS.reduceMs)
-      return { stage: stage!, norm }
+      norms[stage!] ??= norm
     }
     // One that learns and does not get the total cannot carry the commit out, and is lost by that.
     const learners = roster.members.filter(({ stage, ready }) => stage !== null && !ready)
-    const [norms] = await Promise.all([
+    await Promise.all([
       Promise.all([...prepared.keys()].map(add)),
       Promise.allSettled(learners.map(add)),
     ])
@@ -157,7 +168,7 @@ export class Step {
     return {
       loss: losses.reduce((sum, { loss }) => sum + loss, 0) / losses.length,
       counted: byStage.map((each) => each.reduce((sum, { counted }) => sum + counted.length, 0)),
-      norms: byStage.map((_, stage) => norms.find((each) => each.stage === stage)!.norm),
+      norms,
       busySeconds: byStage.map((each) => Math.max(...each.map(({ busySeconds }) => busySeconds))),
     }
   }
