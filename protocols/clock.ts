@@ -1,4 +1,5 @@
 /** The seam to time. The only file that touches the system's clock and timers. */
+import { onAbort } from './abort.ts'
 import { ProtocolError } from './errors.ts'
 
 export interface Clock {
@@ -13,15 +14,16 @@ export const systemClock: Clock = {
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)
-      const stop = () => {
-        clearTimeout(timer)
-        reject(signal!.reason)
-      }
       const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', stop)
+        remove?.()
         resolve()
       }, ms)
-      signal?.addEventListener('abort', stop, { once: true })
+      const remove =
+        signal &&
+        onAbort(signal, () => {
+          clearTimeout(timer)
+          reject(signal.reason)
+        })
     }),
 }
 
@@ -48,11 +50,12 @@ export async function withDeadline<T>(
   signal?.throwIfAborted()
   const over = new AbortController()
   const aborted = Promise.withResolvers<never>()
-  const stop = () => {
-    aborted.reject(signal!.reason)
-    over.abort(signal!.reason)
-  }
-  signal?.addEventListener('abort', stop, { once: true })
+  const remove =
+    signal &&
+    onAbort(signal, () => {
+      aborted.reject(signal.reason)
+      over.abort(signal.reason)
+    })
   const expired = clock.sleep(timeoutMs, over.signal).then(() => {
     const error = new ProtocolError('TIMEOUT', `waited ${timeoutMs} ms for ${waitingFor}`)
     over.abort(error)
@@ -63,7 +66,7 @@ export async function withDeadline<T>(
   try {
     return await Promise.race([work(over.signal), expired, aborted.promise])
   } finally {
-    signal?.removeEventListener('abort', stop)
+    remove?.()
     over.abort(OVER)
   }
 }

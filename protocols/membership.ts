@@ -43,13 +43,13 @@ const rosterSchema = z.strictObject({
   since: count,
   /** What it was started from; null for the run's beginning. */
   origin: originSchema.nullable(),
-  /** The last step that is decided; before the first, the origin's, or 0. */
+  /** The last step that is decided and not given up since; before the first, the origin's, or 0. */
   committed: count,
   /** Of that step. */
   learningRate: z.number().nonnegative(),
   /** L2 norm of the whole model's mean gradient in that step, before clipping. */
   norm: z.number().nonnegative(),
-  /** Training loss of that step, nats a token. */
+  /** Training loss of that step, nats a token; null before the first, or if the swarm went back to it and has made none since. */
   loss: z.number().nullable(),
   /** The member that may propose the next epoch without asking first, and its ballot. */
   coordinator: count,

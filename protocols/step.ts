@@ -1,5 +1,7 @@
 /** The coordinator's side of a step: hold a stage, make the gradients, bring replicas' sums together, measure. */
 import { z } from 'zod'
+import { copyNameSchema } from './copies.ts'
+import { once } from './once.ts'
 import { procedure } from './procedure.ts'
 
 const count = z.int().nonnegative()
@@ -13,7 +15,7 @@ const hopSchema = z.strictObject({
 })
 
 /** The body stages that a microbatch visits, in order. */
-const routeSchema = z.array(hopSchema).min(1).max(1024)
+const routeSchema = once(z.array(hopSchema).min(1).max(1024))
 
 /** A microbatch's journey. Driven again, after a holder on its way was lost, it goes under a higher attempt. */
 export const journeySchema = z.strictObject({
@@ -25,11 +27,17 @@ export const journeySchema = z.strictObject({
 })
 export type Journey = z.infer<typeof journeySchema>
 
-const donorSchema = z.strictObject({ stage: count, peer: z.string().min(1).max(128) })
+const donorSchema = z.strictObject({
+  stage: count,
+  peer: z.string().min(1).max(128),
+  /** A copy that it keeps; null for the state of the stage that it holds. */
+  copy: copyNameSchema.nullable(),
+})
+export type Donor = z.infer<typeof donorSchema>
 
 /** Take a stage, with weights from a strategy. `seed` makes the initial weights; any other needs its donors. */
 export const hold = procedure(
-  '/gensyn-node/hold/2.0.0',
+  '/gensyn-node/hold/3.0.0',
   z.strictObject({
     run: z.string().max(64),
     epoch: count,
@@ -37,7 +45,7 @@ export const hold = procedure(
     step: count,
     stage: count,
     strategy: z.string().max(32),
-    donors: z.array(donorSchema).max(64),
+    donors: z.array(donorSchema).max(256),
   }),
   z.strictObject({
     /** Bytes fetched from the donors. */
@@ -45,6 +53,8 @@ export const hold = procedure(
     seconds: z.number().nonnegative(),
     /** What this stage's learning rate is multiplied with from now on. */
     learningRateScale: z.number().positive(),
+    /** The committed step that the weights are of. */
+    ofStep: count,
     /** Gradient norm of each donor, as it weighed in. */
     norms: z.array(z.number().nonnegative()),
   }),

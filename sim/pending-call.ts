@@ -1,4 +1,5 @@
 /** A call that has not ended. It ends once: by its answer, its deadline, its signal, or the loss of the peer. */
+import { onAbort } from '../protocols/abort.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { CallOptions, PeerId, Received } from '../protocols/network.ts'
 import type { Machine } from './machine.ts'
@@ -13,7 +14,7 @@ export class PendingCall {
   #resolve!: (answer: Received) => void
   #reject!: (why: unknown) => void
   readonly #cancelDeadline: () => void
-  readonly #stop: (() => void) | undefined
+  readonly #unhook: (() => void) | undefined
   readonly #over: (call: PendingCall) => void
 
   /** @param over is told when it has ended */
@@ -39,10 +40,7 @@ export class PendingCall {
         ),
       ),
     )
-    if (signal !== undefined) {
-      this.#stop = () => this.fail(signal.reason)
-      signal.addEventListener('abort', this.#stop, { once: true })
-    }
+    this.#unhook = signal && onAbort(signal, () => this.fail(signal.reason))
   }
 
   /** After it nothing of an answer may be stored: where its body would go may be in use again. */
@@ -62,7 +60,7 @@ export class PendingCall {
     if (this.#settled) return false
     this.#settled = true
     this.#cancelDeadline()
-    if (this.#stop !== undefined) this.options.signal!.removeEventListener('abort', this.#stop)
+    this.#unhook?.()
     this.#over(this)
     return true
   }

@@ -6,6 +6,7 @@
  * That holds if all waiting ends in an event of the world. What really takes time (a worker thread, a file) must go
  * through `compute`; what is awaited behind the world's back is not waited for.
  */
+import { onAbort } from '../protocols/abort.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { Random } from '../stages/random.ts'
 import { EventQueue, type QueuedEvent } from './event-queue.ts'
@@ -249,14 +250,13 @@ export function sleepBy(
       }
       if (signal.aborted) return reject(signal.reason)
       const cancel = schedule(ms, () => {
-        signal.removeEventListener('abort', stop)
+        remove()
         resolve()
       })
-      const stop = () => {
+      const remove = onAbort(signal, () => {
         cancel()
         reject(signal.reason)
-      }
-      signal.addEventListener('abort', stop, { once: true })
+      })
     })
 }
 

@@ -11,7 +11,7 @@ import { ask } from '../protocols/procedure.ts'
 import type { Acceptor } from './acceptor.ts'
 import type { Journal } from './journal.ts'
 import { TIMEOUTS } from './limits.ts'
-import { applyChange, compareBallots, isQuorum } from './roster.ts'
+import { applyChange, compareBallots, isQuorum, rosterFrom } from './roster.ts'
 
 /** Another member coordinates now, or will: what this one proposes is not chosen any more. */
 export class Deposed extends Error {
@@ -79,6 +79,7 @@ function offer(
   const { network, runId, acceptor, signal } = options
   const question = { run: runId, ballot, epoch: roster.epoch + 1, change }
   const { promise, resolve, reject } = Promise.withResolvers<void>()
+  let decided = false
   const asked = roster.members
     .filter(({ id }) => !accepted.has(id))
     .map(async (member) => {
@@ -90,7 +91,8 @@ function offer(
         })
         if (answer.accepted) {
           accepted.add(member.id)
-          if (isQuorum(roster, accepted)) resolve()
+          decided ||= isQuorum(roster, accepted)
+          if (decided) resolve()
         } else if (answer.epoch > roster.epoch) {
           reject(new Deposed(member.peer, `${member.peer} knows of epoch ${answer.epoch}`))
         } else if (compareBallots(answer.ballot, ballot) > 0) {
@@ -218,5 +220,5 @@ export async function fetchRoster(
       },
     },
   )
-  return membership.decodeRoster(peer, body)
+  return rosterFrom(peer, body)
 }

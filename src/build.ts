@@ -3,9 +3,12 @@ import type { Origin } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import type { HoldQuestion } from '../protocols/step.ts'
 import type { AnyStage } from '../stages/stage.ts'
+import { restoreStage } from './checkpoint/restore.ts'
+import type { Store } from './checkpoint/store.ts'
 import { type Gathered, gatherStage } from './gather.ts'
 import { Holding, type HoldingOptions } from './holding.ts'
 import { Learner } from './learner.ts'
+import { checkpoint } from './recovery/checkpoint.ts'
 import { resume } from './recovery/resume.ts'
 import { loadResumed, type Resume } from './resume.ts'
 import type { Data } from './work.ts'
@@ -24,6 +27,7 @@ export interface BuildOptions
   /** The members of the run, of whom any may have what is needed of the data. */
   donors(): readonly PeerId[]
   readonly signal: AbortSignal
+  readonly checkpoints?: Store | null
 }
 
 const IDLE_DATA: Data = {
@@ -40,13 +44,9 @@ export function build(
   question: HoldQuestion,
   options: BuildOptions,
 ): Promise<{ holding: Holding; gathered: Gathered }> {
-  const { network, run, signal } = options
+  const { signal } = options
   return withStage(question.stage, options, async (stage, data) => {
-    const settings = run.recovery
-    const gathered =
-      question.strategy === resume.name
-        ? await resumeStage(stage, question.stage, options)
-        : await gatherStage({ network, stage, question, settings, signal })
+    const gathered = await stateOf(question, stage, options)
     signal.throwIfAborted()
     const { learningRateScale, norm, updates } = gathered
     const state = { learningRateScale, norm, updates }
@@ -55,16 +55,35 @@ export function build(
   })
 }
 
-/** With what a checkpoint has of it. */
+/** The state that the question asks for, once it is in the stage. */
+function stateOf(
+  question: HoldQuestion,
+  stage: AnyStage,
+  options: BuildOptions,
+): Promise<Gathered> {
+  const { network, run, signal } = options
+  switch (question.strategy) {
+    case checkpoint.name:
+      return restoreStage(options, stage, question.step)
+    case resume.name:
+      return resumeStage(stage, question.stage, options)
+    default:
+      return gatherStage({ network, stage, question, run, signal })
+  }
+}
+
+/** With what the checkpoint has of it that the swarm was started from. */
 async function resumeStage(
   stage: AnyStage,
   index: number,
   { resume, origin }: BuildOptions,
 ): Promise<Gathered> {
-  const loaded = await loadResumed(resume, origin(), index)
+  const from = origin()
+  const loaded = await loadResumed(resume, from, index)
   const { weights, optimizer, learningRateScale, gradientNorm: norm } = loaded
   await stage.load(weights, optimizer)
-  return { bytes: 0, norms: [], learningRateScale, norm, updates: optimizer.updates }
+  const { updates } = optimizer
+  return { bytes: 0, norms: [], ofStep: from!.step, learningRateScale, norm, updates }
 }
 
 /** With its initial weights, for one that will fetch the state while others go on. */

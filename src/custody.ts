@@ -14,6 +14,9 @@ import {
 import { bytesOf, sha256, type WeightsQuestion } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { type BuildOptions, build, buildLearner } from './build.ts'
+import { Saving } from './checkpoint/saving.ts'
+import type { Store } from './checkpoint/store.ts'
+import { Copying } from './copying.ts'
 import { GuestCopy } from './guest-copy.ts'
 import type { Holding, WeightsCopy } from './holding.ts'
 import type { Journal } from './journal.ts'
@@ -32,6 +35,7 @@ export interface CustodyOptions {
   readonly clock: Clock
   readonly journal: Journal
   readonly signal: AbortSignal
+  readonly checkpoints?: Store | null
   createStage(stage: number): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
   readonly resume?: Resume | undefined
@@ -44,6 +48,8 @@ export interface CustodyOptions {
 
 export class Custody {
   readonly #options: CustodyOptions
+  readonly #saving: Saving
+  readonly #copying: Copying
   #held: Holding | null = null
   /** A stage whose state it fetches while others go on. */
   #learner: Learner | null = null
@@ -53,6 +59,8 @@ export class Custody {
 
   constructor(options: CustodyOptions) {
     this.#options = options
+    this.#saving = new Saving(options)
+    this.#copying = new Copying(options)
     this.#guestCopy = new GuestCopy(options)
   }
 
@@ -118,10 +126,10 @@ export class Custody {
       this.#building = null
       this.#held = holding
       const { stage, strategy } = question
-      const { bytes, learningRateScale, norms } = gathered
+      const { bytes, learningRateScale, norms, ofStep } = gathered
       const seconds = (clock.now() - begun) / 1000
       journal.write({ type: 'holding', stage, strategy, bytes, seconds })
-      return { bytes, learningRateScale, norms, seconds }
+      return { bytes, learningRateScale, norms, ofStep, seconds }
     } catch (error) {
       const message = `could not take stage ${question.stage}: ${(error as Error).message}`
       if (!building.signal.aborted) journal.write({ type: 'notice', message })
@@ -160,11 +168,12 @@ export class Custody {
     }
     if (held === null) return null
     const missed = roster.committed - (before?.committed ?? roster.committed)
-    if (missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
+    // Of a step that was given up; whoever holds the stage of the one that the swarm went back to has built it since.
+    if (missed < 0 || missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
       await this.giveUp()
       throw new ProtocolError('REFUSED', `step ${roster.committed} is not prepared here`)
     }
-    const digest = missed === 1 ? await this.#commit(held, roster) : null
+    const digest = missed === 1 ? await this.#commit(held, roster, own) : null
     const { runId } = this.#options
     await held.open({ run: runId, epoch: roster.since, step: roster.committed + 1 })
     const learners = learnersOf(roster, held.index)
@@ -191,6 +200,8 @@ export class Custody {
     const [held, learner] = [this.#held, this.#learner]
     this.#held = null
     this.#learner = null
+    this.#saving.reset()
+    this.#copying.reset()
     this.#guestCopy.drop('the stage was given up')
     await held?.close()
     await learner?.close()
@@ -224,12 +235,16 @@ export class Custody {
     }
   }
 
-  async #commit(held: Holding, roster: Roster): Promise<string | null> {
+  async #commit(held: Holding, roster: Roster, own: Member): Promise<string | null> {
     const { committed: step } = roster
     const stage = held.index
     const loss = roster.loss!
+    this.#copying.beforeUpdate()
+    this.#saving.beforeUpdate()
     const { update, busySeconds } = await held.commit(step, roster)
+    this.#copying.committed(held, roster, own)
     this.#guestCopy.committed(step, () => held.copy())
+    await this.#saving.committed(held, roster, own)
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
     const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1

@@ -9,7 +9,13 @@ import type {
   PrepareQuestion,
   ReduceQuestion,
 } from '../protocols/step.ts'
-import { bytesOf, type StatePart, sha256, type WeightsAnswer } from '../protocols/weights.ts'
+import {
+  bytesOf,
+  type StateFacts,
+  type StatePart,
+  sha256,
+  type WeightsAnswer,
+} from '../protocols/weights.ts'
 import type { AnyStage, OptimizerState, Update } from '../stages/stage.ts'
 import { fetchGradients } from './fetch-gradients.ts'
 import { allFinite } from './finite.ts'
@@ -226,6 +232,12 @@ export class Holding {
     return { answer: { sha256: sha256(body) }, body }
   }
 
+  /** What belongs to the state beside weights and moments. */
+  get facts(): StateFacts {
+    const { learningRateScale } = this.#options
+    return { norm: this.#norm, updates: this.#updates, learningRateScale }
+  }
+
   /** Holds the whole gradient of this step: it can apply it. */
   canCommit(step: number): boolean {
     return this.#total?.norm != null && this.#total.fence.step === step
@@ -238,7 +250,7 @@ export class Holding {
       throw new ProtocolError('STALE', `step ${step} is not prepared here`)
     }
     const { run, learningRateScale } = this.#options
-    const update = updateOf(run, decision, norm, learningRateScale)
+    const update = updateOf(run, decision, norm, learningRateScale, this.#updates)
     if (this.#total!.shared) this.stage.sums.set(this.#totals!)
     this.#forget()
     this.#moments = null

@@ -61,14 +61,16 @@ export interface InitOptions {
 /**
  * A new run, not yet written anywhere, on data that needs no preparing.
  * @param folder what a relative path to the data is relative to: where the manifest will lie
+ * @param given values by their path in the manifest that no option sets
  * @throws InputError for a setting or data that will not do
  */
 export async function newRun(
   typed: InitOptions['settings'],
   data: string | undefined,
   folder: string,
+  given: Readonly<Record<string, unknown>> = {},
 ): Promise<Run> {
-  return runOn(await chooseData(data, folder, undefined), typed, {})
+  return runOn(await chooseData(data, folder, undefined), typed, given)
 }
 
 /**

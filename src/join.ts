@@ -8,7 +8,7 @@ import { createLibp2pNetwork } from '../protocols/libp2p.ts'
 import { chooseProvider, type Provider } from '../stages/provider.ts'
 import { Random } from '../stages/random.ts'
 import { createWorkerStage } from '../stages/worker-stage.ts'
-import { openStore } from './checkpoint/open-store.ts'
+import { openCheckpoints, openStore } from './checkpoint/open-store.ts'
 import { tuneCollector } from './collector.ts'
 import { openRunData } from './data/run-data.ts'
 import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
@@ -49,6 +49,8 @@ export interface JoinOptions {
   readonly resume?: string | undefined
   /** Which of its steps; undefined for the last complete one. */
   readonly resumeStep?: number | undefined
+  /** Where checkpoints lie, the same place for all peers of the run: a folder, or s3://BUCKET/PREFIX. */
+  readonly checkpoints?: string | undefined
 }
 
 export interface JoinIo {
@@ -80,6 +82,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
     throw new InputError(`${address} is no address; one looks like /ip4/127.0.0.1/tcp/4001.`)
   }
   refuseWhatCannotFit(run, options.stage, options.threads, process.availableMemory())
+  const checkpoints = await openCheckpoints(run, options.checkpoints, { clock, env: process.env })
   const initial = await openInitial(run, options)
   const { provider, reason } = await asInput(() => chooseProvider(options.provider))
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
@@ -129,6 +132,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
             clock,
             journal,
             wish: options.stage,
+            checkpoints,
             domain: options.domain,
             discover: (enter) => discover(discovery, enter),
             signal,

@@ -64,9 +64,9 @@ export class Learner {
       step,
       stage: this.index,
       strategy: 'replica',
-      donors: donors.map((peer) => ({ stage: this.index, peer })),
+      donors: donors.map((peer) => ({ stage: this.index, peer, copy: null })),
     }
-    const gathered = await gatherStage({ network, stage, question, settings: run.recovery, signal })
+    const gathered = await gatherStage({ network, stage, question, run, signal })
     this.#state = gathered
     this.#catchUp()
     await this.#applying
@@ -133,7 +133,7 @@ export class Learner {
         const state = this.#state!
         this.stage.sums.set(totals)
         await this.stage.update(
-          updateOf(this.#options.run, decision, norm, state.learningRateScale),
+          updateOf(this.#options.run, decision, norm, state.learningRateScale, state.updates),
         )
         this.#state = { ...state, norm, updates: state.updates + 1 }
       }

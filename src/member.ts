@@ -3,6 +3,7 @@
 import type { Change } from '../protocols/agreement.ts'
 import * as agreement from '../protocols/agreement.ts'
 import { type Announcement, announce, listen } from '../protocols/announcement.ts'
+import { type SavedQuestion, saved } from '../protocols/checkpoint.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
@@ -16,8 +17,10 @@ import { weights } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Acceptor } from './acceptor.ts'
 import { type AgreementOptions, fetchRoster } from './agreement.ts'
+import type { Store } from './checkpoint/store.ts'
 import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
+import { Keeper, serveCopies } from './keeper.ts'
 import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
 import type { Resume } from './resume.ts'
 import {
@@ -28,6 +31,8 @@ import {
   learnersOf,
   memberById,
   memberOf,
+  newcomersOf,
+  rosterFrom,
 } from './roster.ts'
 import type { Run } from './run.ts'
 import { serveRun } from './serve-run.ts'
@@ -43,6 +48,8 @@ export interface MemberOptions {
   readonly journal: Journal
   /** What this peer is likely to be lost together with. */
   readonly domain?: string
+  /** Where checkpoints lie, the same place for all; null if this peer was told of none. */
+  readonly checkpoints?: Store | null
   /** Builds a stage with the run's initial weights. */
   createStage(stage: number): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
@@ -77,6 +84,7 @@ export interface Coordination {
   leave(from: PeerId, reason: string, patient: boolean): Promise<void>
   report(from: PeerId, question: steps.ReportQuestion): void
   learnt(from: PeerId, question: steps.LearntQuestion): void
+  saved(from: PeerId, question: SavedQuestion): void
   /** This peer knows of a roster under another ballot, or is in none any more. */
   depose(reason: string): void
 }
@@ -87,6 +95,7 @@ export class Member {
   readonly #handlers: readonly (() => void)[]
   readonly #watch: Watch
   readonly #custody: Custody
+  readonly #keeper = new Keeper()
   #session: number
   #acceptor: Acceptor | null = null
   #coordination: Coordination | null = null
@@ -173,7 +182,7 @@ export class Member {
           throw new ProtocolError('TOO_LARGE', `a roster of ${length} bytes`)
         },
         serve: async (from, { epoch, change }, body) => {
-          const whole = body && membership.decodeRoster(from, body)
+          const whole = body && rosterFrom(from, body)
           return { answer: await this.#install(epoch, change, whole) }
         },
       }),
@@ -226,6 +235,12 @@ export class Member {
           return { answer: {} }
         },
       }),
+      this.#serve(saved, {
+        serve: async (from, question) => {
+          this.#coordinates().saved(from, question)
+          return { answer: {} }
+        },
+      }),
       this.#serve(steps.report, {
         serve: async (from, question) => {
           this.#coordinates().report(from, question)
@@ -243,6 +258,7 @@ export class Member {
           return { answer: {} }
         },
       }),
+      ...serveCopies(options, this.#keeper, () => this.roster),
       this.#serve(weights, {
         serve: async (from, question) => {
           const { roster } = this.#member()
@@ -451,14 +467,15 @@ export class Member {
         `microbatch ${header.index} should come from member ${sender}`,
       )
     }
-    const ends = { stage: 0, id: header.driver }
-    for (const { stage, id } of [ends, ...header.route]) {
-      if (memberById(roster, id)?.stage === stage) continue
+    const check = ({ stage, id }: { readonly stage: number; readonly id: number }) => {
+      if (memberById(roster, id)?.stage === stage) return
       throw new ProtocolError(
         'STALE',
         `member ${id} does not hold stage ${stage} in epoch ${roster.epoch}`,
       )
     }
+    check({ stage: 0, id: header.driver })
+    header.route.forEach(check)
   }
 
   async #keepCopy(from: PeerId, stage: number, step: number): Promise<void> {
@@ -493,11 +510,8 @@ export class Member {
     const roster = this.roster!
     if (before !== null && roster.epoch === before.epoch)
       return { epoch: roster.epoch, digest: null }
-    for (const { id, peer, addresses } of before?.members === roster.members
-      ? []
-      : roster.members) {
-      const known = before === null ? undefined : memberById(before, id)
-      if (known === undefined) this.#options.network.learn(peer, addresses)
+    for (const { peer, addresses } of newcomersOf(before, roster)) {
+      this.#options.network.learn(peer, addresses)
     }
     const own = this.own
     if (own === undefined) {
@@ -508,6 +522,9 @@ export class Member {
       this.#turn({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
     this.#watch.heard()
+    if (before !== null && roster.committed < before.committed) {
+      this.#keeper.forgetAfter(roster.committed)
+    }
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
     }
@@ -604,5 +621,5 @@ export class Member {
 
 function reasonOf(change: Change | null): string {
   if (change === null) return 'it was learnt of late'
-  return change.type === 'members' ? change.reason : `step ${change.step}`
+  return change.type === 'commit' ? `step ${change.step}` : change.reason
 }

@@ -2,10 +2,12 @@
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Member, Roster } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
+import type { Donor } from '../protocols/step.ts'
 import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
-import { emptyStages, holdersOf, isFresh, learnersOf, sparesOf } from './roster.ts'
+import type { Loss, Origin } from './recovery/strategy.ts'
+import { emptyStages, holdersOf, isFresh, isRestored, learnersOf, sparesOf } from './roster.ts'
 import type { Run } from './run.ts'
 
 /** A member, and the stage that it is to take. */
@@ -134,20 +136,28 @@ function releasable({ roster, bodyStages, leaving, wishes }: Situation): Member 
 
 export interface Plan {
   readonly strategy: string
-  readonly donors: { stage: number; peer: PeerId }[]
+  readonly donors: Donor[]
   readonly skipped: readonly Skipped[]
 }
 
 /**
  * How a stage that nobody holds gets its weights: by the run's policy.
+ * @param found what live members keep, and whether there is a checkpoint
  * @throws ProtocolError REFUSED if no strategy of the run's policy can work
  */
-export function planFor(run: Run, roster: Roster, stage: number): Plan {
+export function planFor(
+  run: Run,
+  roster: Roster,
+  stage: number,
+  found: Pick<Loss, 'copies' | 'noCheckpoint'>,
+): Plan {
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
   // Before the first step a stage has learnt nothing: what the swarm was started from makes it as it is, or was.
   const beginning = roster.origin === null ? 'seed' : 'resume'
-  const policy = isFresh(roster) ? [beginning] : run.recovery.policy
-  const { chosen, skipped } = choose(policy, { stage, bodyStages: run.stages, live })
+  // Others that have been filled since the swarm went back are no donors: what comes back is that step, exactly.
+  const later = isRestored(roster) ? ['checkpoint'] : run.recovery.policy
+  const loss = { stage, bodyStages: run.stages, live, ...found }
+  const { chosen, skipped } = choose(isFresh(roster) ? [beginning] : later, loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
     throw new ProtocolError(
@@ -155,10 +165,12 @@ export function planFor(run: Run, roster: Roster, stage: number): Plan {
       `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
     )
   }
-  const donors = chosen.donors.flatMap((donor) =>
-    holdersOf(roster, donor)
-      .slice(0, DONORS_MAX)
-      .map(({ peer }) => ({ stage: donor, peer })),
-  )
+  const donors = chosen.donors.flatMap((origin) => donorsOf(roster, origin))
   return { strategy: chosen.strategy.name, donors, skipped }
+}
+
+function donorsOf(roster: Roster, { stage, copies }: Origin): Donor[] {
+  if (copies !== undefined) return copies.map(({ peer, ...copy }) => ({ stage, peer, copy }))
+  const holders = holdersOf(roster, stage).slice(0, DONORS_MAX)
+  return holders.map(({ peer }) => ({ stage, peer, copy: null }))
 }

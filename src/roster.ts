@@ -1,6 +1,18 @@
-/** The agreed membership, as a value: who is in, who holds what, and how a change makes the next epoch of it. */
+/**
+ * The agreed membership, as a value: who is in, who holds what, and how a change makes the next epoch of it. A roster
+ * never changes, so that all members of one process may have the same one: of a thousand virtual members that carry out
+ * a change, one makes the roster and its index, and the others find them.
+ */
+import { isDeepStrictEqual } from 'node:util'
 import type { Change } from '../protocols/agreement.ts'
-import type { Ballot, Member, Origin, Roster } from '../protocols/membership.ts'
+import {
+  type Ballot,
+  decodeRoster,
+  type Member,
+  type Origin,
+  type Roster,
+} from '../protocols/membership.ts'
+import type { PeerId } from '../protocols/network.ts'
 
 /** The roster of a run that nobody has joined but its founder. @param origin the checkpoint that it goes on from, or null */
 export function foundingRoster(
@@ -56,6 +68,24 @@ function indexOf({ members }: Roster): Index {
   return index
 }
 
+/** The roster that this process made or got last, and the bytes that one came in last. */
+let latest: Roster | null = null
+let received: { readonly body: Uint8Array; readonly roster: Roster } | null = null
+
+/** The latest roster, if it is the same. */
+function shared(roster: Roster): Roster {
+  if (latest?.epoch !== roster.epoch || !isDeepStrictEqual(latest, roster)) latest = roster
+  return latest
+}
+
+/** A roster that came whole. @throws ProtocolError BAD_MESSAGE */
+export function rosterFrom(peer: PeerId, body: Uint8Array | undefined): Roster {
+  if (body && received !== null && Buffer.compare(received.body, body) === 0) return received.roster
+  const roster = shared(decodeRoster(peer, body))
+  received = { body: body!, roster }
+  return roster
+}
+
 export function coordinatorOf(roster: Roster): Member {
   // A roster whose coordinator has left on its own names its successor, who is in it.
   return memberById(roster, roster.coordinator) ?? roster.members[0]!
@@ -95,23 +125,55 @@ export function emptyStages(roster: Roster, bodyStages: number): number[] {
  * common: two halves both have the coordinator.
  */
 export function isQuorum(roster: Roster, ids: ReadonlySet<number>): boolean {
+  // Counted once it can be one: thousands of members are asked one by one.
+  if (2 * ids.size < roster.members.length) return false
   const present = roster.members.filter(({ id }) => ids.has(id)).length
   if (2 * present === roster.members.length) return ids.has(roster.coordinator)
   return 2 * present > roster.members.length
+}
+
+/** True until the first step after the swarm went to a checkpoint: whatever stage has no holder is that step's. */
+export function isRestored({ committed, loss }: Roster): boolean {
+  return committed > 0 && loss === null
 }
 
 export function compareBallots(a: Ballot, b: Ballot): number {
   return a.round - b.round || a.id - b.id
 }
 
+/** The members that were not in the roster before, which is null for one who was in none. */
+export function newcomersOf(before: Roster | null, roster: Roster): readonly Member[] {
+  if (before === null) return roster.members
+  // Ids are given in the order of joining, and the members stand in that order.
+  const known = roster.members.findLastIndex(({ id }) => id < before.nextId)
+  return roster.members.slice(known + 1)
+}
+
+/** What a change has last made, and of which roster. */
+const made = new WeakMap<Change, { readonly roster: Roster; readonly next: Roster }>()
+
 /** The roster of the next epoch. */
 export function applyChange(roster: Roster, change: Change): Roster {
+  const known = made.get(change)
+  if (known?.roster === roster) return known.next
+  const next = shared(changed(roster, change))
+  made.set(change, { roster, next })
+  return next
+}
+
+function changed(roster: Roster, change: Change): Roster {
   const { coordinator, ballot } = change
   const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }
   switch (change.type) {
     case 'commit': {
       const { step, learningRate, norm, loss } = change
       return { ...next, committed: step, learningRate, norm, loss }
+    }
+    case 'rollback': {
+      const members = roster.members.map((member) => ({ ...member, stage: null, ready: true }))
+      const { step } = change
+      const nothing = { learningRate: 0, norm: 0, loss: null }
+      return { ...next, since: next.epoch, committed: step, ...nothing, members }
     }
     case 'members': {
       const leaving = new Set(change.leave)

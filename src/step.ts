@@ -15,7 +15,7 @@ import {
   reduce,
 } from '../protocols/step.ts'
 import type { Journal } from './journal.ts'
-import { planJourneys, replan } from './journeys.ts'
+import { ordersOf, planJourneys, replan, visits } from './journeys.ts'
 import { JOURNEY_ATTEMPTS, STRAGGLER_FACTOR, TIMEOUTS } from './limits.ts'
 import { holdersOf, learnersOf, memberById } from './roster.ts'
 import type { Run } from './run.ts'
@@ -58,9 +58,8 @@ export class Step {
     this.#clock = clock
     this.#journal = journal
     this.#fence = swarm.fence
-    this.#journeys = planJourneys(swarm.roster, run.stages, run.microbatches, (id) =>
-      swarm.speeds.of(id),
-    )
+    const orders = ordersOf(run, this.#fence.step)
+    this.#journeys = planJourneys(swarm.roster, orders, (id) => swarm.speeds.of(id))
   }
 
   /** @throws ProtocolError if the step has to start over */
@@ -87,9 +86,8 @@ export class Step {
     const answers = [...waitedFor].map(async (member) => {
       const { id, stage, peer } = member
       const drives = this.#journeys.filter((journey) => stage === 0 && journey.driver === id)
-      const visits = ({ route, driver }: Journey) =>
-        stage === 0 ? driver === id : route.some((hop) => hop.stage === stage && hop.id === id)
-      const expected = this.#journeys.filter(visits).map(({ index }) => index)
+      const visiting = this.#journeys.filter((journey) => visits(journey, member))
+      const expected = visiting.map(({ index }) => index)
       const question = { ...this.#fence, version, expected, drives }
       const answer = await this.#swarm.ask(peer, prepare, question, TIMEOUTS.stepMs)
       waitedFor.delete(member)

@@ -68,20 +68,30 @@ export class Watch {
     return this.#options.clock.now() - this.#heardAt
   }
 
+  /** Until there may be something to look at: a coordinator that was just heard of is not silent for some time. */
+  get #patienceMs(): number {
+    const { roster, own } = this.#options
+    const listens = roster() !== null && roster()!.coordinator !== own()?.id && this.content
+    // Whole milliseconds: a smaller rest of one may be no time at all beside what the clock says.
+    return listens ? Math.ceil(TIMEOUTS.silenceMs - this.#silentMs) : TIMEOUTS.heartbeatMs
+  }
+
   /** Until the signal aborts. */
   async run(): Promise<void> {
     const { clock, network, signal, roster } = this.#options
-    let broken = Promise.withResolvers<void>()
+    let wake = () => {}
     const removeLost = network.onLost((peer) => {
       const known = roster()
       if (known === null || peer !== coordinatorOf(known).peer) return
       this.#suspect = peer
-      broken.resolve()
-      broken = Promise.withResolvers()
+      wake()
     })
     try {
       for (;;) {
-        await Promise.race([clock.sleep(TIMEOUTS.heartbeatMs, signal), broken.promise])
+        // One a turn: whoever waits for a promise that lasts stays in it.
+        const broken = Promise.withResolvers<void>()
+        wake = broken.resolve
+        await Promise.race([clock.sleep(this.#patienceMs, signal), broken.promise])
         await this.#look()
       }
     } catch (error) {

@@ -36,7 +36,10 @@ export const PLANTED: Readonly<
   },
   'any number of members is a majority': {
     breaks: 'I3',
-    edits: [edit('roster.ts', 'return 2 * present > roster.members.length', 'return present > 0')],
+    edits: [
+      edit('roster.ts', 'if (2 * ids.size < roster.members.length) return false', ''),
+      edit('roster.ts', 'return 2 * present > roster.members.length', 'return present > 0'),
+    ],
   },
   'a member forgets what it has promised': {
     breaks: 'I3',

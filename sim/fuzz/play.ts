@@ -6,7 +6,9 @@ import * as membership from '../../protocols/membership.ts'
 import { microbatch } from '../../protocols/microbatch.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as step from '../../protocols/step.ts'
+import type { Store } from '../../src/checkpoint/store.ts'
 import { createJournal, type Entry } from '../../src/journal.ts'
+import { ordersOf } from '../../src/journeys.ts'
 import type { Finished } from '../../src/member.ts'
 import { runNode } from '../../src/node.ts'
 import { type Run, runId } from '../../src/run.ts'
@@ -14,6 +16,8 @@ import { Random } from '../../stages/random.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import { costTokens, createCostStage } from '../cost-stage.ts'
 import { type Theatre, unleash } from '../faults.ts'
+import type { Machine } from '../machine.ts'
+import { MemoryStore } from '../memory-store.ts'
 import { VirtualNetwork } from '../network.ts'
 import type { LinkTable } from '../wire.ts'
 import { World, WorldError } from '../world.ts'
@@ -77,6 +81,7 @@ export class Play {
   readonly #network: VirtualNetwork
   readonly #random: Random
   readonly #checkers: readonly Checker[]
+  readonly #store = new MemoryStore()
   readonly #lives = new Map<PeerId, Life>()
   readonly #story: (Entry | { at: number; fault: string })[] = []
   readonly #entries: Entry[] = []
@@ -221,12 +226,37 @@ export class Play {
       return life !== undefined && life.ended === null && life.bornAt <= session
     })
     const ends = present.filter(({ stage }) => stage === 0)
+    // From a checkpoint the ends come back, too.
+    const precious = this.#case.store === null ? ends.slice(0, 2) : []
     // One blow may take several.
     const spare = Math.floor(0.3 * this.#network.living.length)
-    if (ends.length === 0 || 2 * (present.length - Math.max(1, spare)) <= roster.members.length)
+    if (
+      (this.#case.store === null && ends.length === 0) ||
+      2 * (present.length - Math.max(1, spare)) <= roster.members.length
+    )
       return []
-    const sacred = new Set(ends.slice(0, 2).map(({ peer }) => peer))
+    const sacred = new Set(precious.map(({ peer }) => peer))
     return this.#network.living.filter((peer) => !sacred.has(peer))
+  }
+
+  /** The store that all see, as slow and as sound as the case says. What a peer was writing when it crashed is not there. */
+  #storeOf({ clock }: Machine): Store | null {
+    const { store: how } = this.#case
+    if (how === null) return null
+    const random = this.#world.random.stream('store')
+    const store = this.#store
+    return {
+      location: store.location,
+      list: (prefix) => store.list(prefix),
+      read: (name, offset, into) => store.read(name, offset, into),
+      remove: (name) => store.remove(name),
+      async write(name, content) {
+        const fails = random.float() < how.failing
+        await clock.sleep(2 * random.float() * how.writeMs)
+        if (fails) throw new Error('ENOSPC: no space left on device')
+        await store.write(name, content)
+      },
+    }
   }
 
   #start(name: PeerId): void {
@@ -262,6 +292,7 @@ export class Play {
       clock,
       journal: createJournal(name, () => world.clock.now(), [record]),
       wish: null,
+      checkpoints: this.#storeOf(machine),
       lastStep: run.steps,
       signal: new AbortController().signal,
       domain: `host-${this.#random.integer(8)}`,
@@ -294,6 +325,7 @@ export class Play {
           machine,
           costMs: this.#case.costMs,
           stages: run.stages,
+          ordersOf: (step) => ordersOf(run, step),
           elements: elementsOf(run),
           violated: (what) => this.#violate('I6', `${name}: ${what}`),
           updated: (sums) => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Change } from '../../protocols/agreement.ts'
-import type { Roster } from '../../protocols/membership.ts'
+import { encodeRoster, type Roster } from '../../protocols/membership.ts'
 import {
   applyChange,
   coordinatorOf,
@@ -9,6 +9,8 @@ import {
   foundingRoster,
   holdersOf,
   isQuorum,
+  newcomersOf,
+  rosterFrom,
   sparesOf,
 } from '../../src/roster.ts'
 
@@ -43,6 +45,26 @@ test('joining, taking a stage and leaving each make the next epoch; ids are give
   expect(left.members.map(({ id, peer }) => `${peer}${id}`)).toEqual(['a0', 'c2', 'b3'])
   expect(emptyStages(left, 1)).toEqual([1])
   expect(founded.members).toHaveLength(1)
+})
+
+test('members of one process that make the same roster have the same one; another change makes another', () => {
+  const change = members({ join: [newcomer('b')] })
+  const next = applyChange(founded, change)
+  expect(applyChange(founded, change)).toBe(next)
+  expect(applyChange(structuredClone(founded), structuredClone(change))).toBe(next)
+  expect(rosterFrom('b', encodeRoster(next))).toBe(next)
+  expect(applyChange(founded, members({ join: [newcomer('c')] })).members[1]!.peer).toBe('c')
+  expect(rosterFrom('b', encodeRoster(next))).toEqual(next)
+})
+
+test('newcomers are those whom the roster before did not name, whoever has left meanwhile', () => {
+  const joined = applyChange(founded, members({ join: [newcomer('b'), newcomer('c')] }))
+  const later = applyChange(joined, members({ leave: [0, 2], join: [newcomer('d')] }))
+  const names = (before: Roster | null) => newcomersOf(before, later).map(({ peer }) => peer)
+  expect(names(joined)).toEqual(['d'])
+  expect(names(founded)).toEqual(['b', 'd'])
+  expect(names(null)).toEqual(['b', 'd'])
+  expect(names(later)).toEqual([])
 })
 
 test('a commit makes the next epoch of the same members; only a restart moves the fence', () => {
