@@ -87,7 +87,7 @@ function overheadTable(overheads: ReturnType<typeof overheadsOf>): string[] {
     (bytes / 1000).toFixed(0),
     (100 * traffic).toFixed(1),
     (100 * time).toFixed(2),
-    (100 * cpu).toFixed(0),
+    (100 * cpu).toFixed(1),
     (memory / 1000).toFixed(0),
   ])
   return [
@@ -95,7 +95,8 @@ function overheadTable(overheads: ReturnType<typeof overheadsOf>): string[] {
     ...markdown(head, body),
     '',
     'Beyond `none`, all peers and the store together. Time is that of a virtual step (a laptop a stage, 20 ms and 20 Mbit/s between two, and to the store), the',
-    'same on every machine. CPU is measured, in one process for all peers, and moves by many percent with what else the machine does.',
+    'same on every machine. CPU is what all peers in one process spend beside the computing of stages: measured, and some percent more or less when the machine',
+    'does other things.',
   ]
 }
 

@@ -101,7 +101,7 @@ export interface Overhead {
   readonly traffic: number
   /** Of a virtual step, as a share of one without. */
   readonly time: number
-  /** CPU seconds of a step in this process, as a share of one without: measured on a machine that does other things too. */
+  /** CPU seconds of a step outside of stages, beyond those without, as a share of all that a step takes. */
   readonly cpu: number
   /** Held by all peers together beyond what training holds. */
   readonly memory: number
@@ -119,7 +119,7 @@ export function overheadsOf(extent: Extent, played: Played): Overhead[] {
         bytes,
         traffic: bytes / total(plain.stepBytes),
         time: cost.stepSeconds / plain.stepSeconds - 1,
-        cpu: cost.cpuSeconds / plain.cpuSeconds - 1,
+        cpu: (cost.otherCpuSeconds - plain.otherCpuSeconds) / plain.cpuSeconds,
         memory: cost.bufferBytes - plain.bufferBytes,
       },
     ]

@@ -155,7 +155,14 @@ test('rows pair each seed with its undisturbed run; a ranking needs its interval
         [10, final],
       ],
       recoveries: [],
-      cost: { stepSeconds: 1, stepBytes: {}, cpuSeconds: 1, bufferBytes: 0, seconds: 1 },
+      cost: {
+        stepSeconds: 1,
+        stepBytes: {},
+        cpuSeconds: 1,
+        otherCpuSeconds: 0,
+        bufferBytes: 0,
+        seconds: 1,
+      },
     })
   for (const seed of [1, 2, 3]) {
     put(trialOf(extent, UNDISTURBED, 0, seed), seed)
