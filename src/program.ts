@@ -162,6 +162,11 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       '--checkpoints <place>',
       'a folder that all peers see, or s3://BUCKET/PREFIX: for a run whose policy names checkpoint',
     )
+    .option(
+      '--resume <store>',
+      'start the swarm from a checkpoint: a folder, or s3://BUCKET/PREFIX; any number of stages',
+    )
+    .option('--resume-step <step>', 'which one (default: the last complete one)', wholeNumber)
     .action(async (options) => {
       const { join: joinRun } = await import('./join.ts')
       const finished = await joinRun(

@@ -2,7 +2,7 @@
  * The coordinator's hold on the swarm: the roster, who is suspected, who waits to be let in or out, and the questions
  * that go to holders. It knows nothing of what a step means; `step.ts` and `train.ts` do.
  */
-import { type Assignment, type Change, JOINS_MAX } from '../protocols/agreement.ts'
+import { ASSIGNS_MAX, type Assignment, type Change, JOINS_MAX } from '../protocols/agreement.ts'
 import type { SavedQuestion } from '../protocols/checkpoint.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
@@ -22,7 +22,7 @@ import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
 import { isLearnt, type Match, type Plan, place, planFor, type Situation } from './placement.ts'
 import type { KeptCopy } from './recovery/strategy.ts'
-import { emptyStages, holdersOf, isRestored, memberById, memberOf } from './roster.ts'
+import { emptyStages, holdersOf, isFresh, isRestored, memberById, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
 import { Speeds } from './speeds.ts'
 import type { Decision } from './update.ts'
@@ -107,7 +107,7 @@ export class Swarm implements Coordination {
       changed: () => this.#changed.resolve(),
     })
     // Of a stage that went with the coordinator before, this one learns now.
-    if (this.roster.committed > 0) {
+    if (!isFresh(this.roster)) {
       for (const stage of emptyStages(this.roster, run.stages)) {
         this.#lostAt.set(stage, this.#agreement.clock.now())
       }
@@ -220,7 +220,9 @@ export class Swarm implements Coordination {
   }
 
   /** Has the step decided: from then on it is made, and everyone applies it. */
-  async commit(decision: Decision & { step: number; loss: number }): Promise<void> {
+  async commit(
+    decision: Decision & { step: number; loss: number; version: number },
+  ): Promise<void> {
     this.#saves.begin(this.roster, decision.step)
     await this.#agree({ type: 'commit', ...decision })
   }
@@ -263,7 +265,7 @@ export class Swarm implements Coordination {
       for (const { stage, member } of learnt) void this.#learners.start(stage, member)
       const filled = matches.filter((match) => !learnt.includes(match))
       if (filled.length > 0) {
-        await this.#fill(filled)
+        await this.#fill(filled.slice(0, ASSIGNS_MAX))
         continue
       }
       if (release !== null) {
@@ -317,11 +319,17 @@ export class Swarm implements Coordination {
   }
 
   async admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> {
-    const { addresses, session, domain, stage } = question
+    const { addresses, session, domain, stage, resumes } = question
     if (stage !== null && stage > this.#run.stages) {
       const count = this.#run.stages + 1
       const which = `stages are 0..${this.#run.stages}`
       throw new ProtocolError('REFUSED', `stage ${stage} of ${count}: ${which}`)
+    }
+    if (resumes && this.roster.origin === null && isFresh(this.roster)) {
+      throw new ProtocolError(
+        'REFUSED',
+        'The run there has begun anew, without --resume: stop its peers, and start the first one with --resume.',
+      )
     }
     // Its question was asked again, since the answer came too late: it waits already, or is in.
     if (this.#joining.some((each) => each.peer === from && each.session === session)) return
@@ -535,7 +543,7 @@ export class Swarm implements Coordination {
     try {
       const question = { run: runId, epoch, step: committed, stage, strategy, donors }
       const answer = await this.ask(peer, hold, question, TIMEOUTS.holdMs)
-      const lost = lostAt !== undefined || committed > 0
+      const lost = lostAt !== undefined || !isFresh(this.roster)
       const cause = isRestored(this.roster) && lostAt === undefined ? 'rollback' : 'lost'
       journal.write({
         type: 'held',
@@ -602,7 +610,7 @@ export class Swarm implements Coordination {
   }
 
   #canBeLearnt(stage: number): boolean {
-    return this.roster.committed > 0 && holdersOf(this.roster, stage).length > 0
+    return !isFresh(this.roster) && holdersOf(this.roster, stage).length > 0
   }
 
   learnt(from: PeerId, facts: LearntQuestion): void {

@@ -2,6 +2,7 @@
 import * as agreement from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
+import * as membership from '../../protocols/membership.ts'
 import { microbatch } from '../../protocols/microbatch.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as step from '../../protocols/step.ts'
@@ -45,6 +46,8 @@ const PROGRESS_MS = 30 * 60_000
 const PARTING_MS = 40 * 60_000
 const EVENTS_MAX = 3_000_000
 const PEERS_MAX = 64
+/** Of a roster: with fewer nobody crashes. */
+const EXPENDABLE_MEMBERS = 5
 const CONTACT_MS = 1_000
 /** Who looks on asks in this name. */
 const ONLOOKER = 'onlooker'
@@ -219,7 +222,8 @@ export class Play {
   /** Who may crash so that a majority of the roster and a holder of the ends are left. */
   #expendable(): PeerId[] {
     const roster = this.#newest
-    if (roster === null) return []
+    // Of a few, one more is too many: the roster that is on its way may be without others already.
+    if (roster === null || roster.members.length < EXPENDABLE_MEMBERS) return []
     const present = roster.members.filter(({ peer, session }) => {
       const life = this.#lives.get(peer)
       return life !== undefined && life.ended === null && life.bornAt <= session
@@ -316,7 +320,7 @@ export class Play {
           }
         }
       },
-      createStage: async (index) => {
+      createStage: async (index, isSecond) => {
         await new Promise<void>((resolve) => {
           machine.schedule(this.#case.buildMs * machine.slowness, 'building', resolve)
         })
@@ -334,7 +338,7 @@ export class Play {
             }
           },
         })
-        held.set(index, stage)
+        if (!isSecond) held.set(index, stage)
         return stage
       },
       loadData: async () => ({
@@ -380,14 +384,14 @@ export class Play {
     if (served.from === ONLOOKER) return
     for (const checker of this.#checkers) checker.served?.(served)
     if (FENCED.has(served.protocol)) this.#asked[this.#random.integer(REPLAYED_MAX)] = served
-    if (served.protocol === '/gensyn-node/install/1.0.0') this.#readRoster(served.peer)
+    if (served.protocol === agreement.install.protocol) this.#readRoster(served.peer)
   }
 
   /** What a peer knows of the roster, at this moment. */
   #readRoster(peer: PeerId): void {
     const life = this.#lives.get(peer)
     if (life === undefined || life.ended !== null) return
-    life.tap.ask(ONLOOKER, '/gensyn-node/roster/2.0.0', { run: this.#runId }).then(
+    life.tap.ask(ONLOOKER, membership.roster.protocol, { run: this.#runId }).then(
       ({ body }) => {
         const roster = JSON.parse(new TextDecoder().decode(body)) as Roster
         if (roster.epoch > (this.#newest?.epoch ?? -1)) this.#newest = roster

@@ -5,7 +5,9 @@ import { checkfreePlus } from './checkfree-plus.ts'
 import { checkpoint } from './checkpoint.ts'
 import { copy } from './copy.ts'
 import { random } from './random.ts'
+import { redundant } from './redundant.ts'
 import { replica } from './replica.ts'
+import { resume } from './resume.ts'
 import { seed } from './seed.ts'
 import { shadow } from './shadow.ts'
 import { snapshot } from './snapshot.ts'
@@ -13,7 +15,17 @@ import type { Loss, Origin, RecoverySettings, Strategy } from './strategy.ts'
 import { uniform } from './uniform.ts'
 
 /** What a policy can name. */
-const RECOVERIES = [shadow, snapshot, checkfreePlus, checkfree, uniform, copy, random, checkpoint]
+const RECOVERIES = [
+  redundant,
+  shadow,
+  snapshot,
+  checkfreePlus,
+  checkfree,
+  uniform,
+  copy,
+  random,
+  checkpoint,
+]
 
 export const RECOVERY_NAMES: readonly string[] = RECOVERIES.map(({ name }) => name)
 
@@ -26,7 +38,7 @@ export function policyOf(name: string): readonly string[] {
 }
 
 export const STRATEGIES: ReadonlyMap<string, Strategy> = new Map(
-  [seed, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
+  [seed, resume, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
 )
 
 /** The rows of a policy. */
