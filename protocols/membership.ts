@@ -51,6 +51,8 @@ const rosterSchema = z.strictObject({
   norm: z.number().nonnegative(),
   /** Training loss of that step, nats a token; null before the first, or if the swarm went back to it and has made none since. */
   loss: z.number().nullable(),
+  /** Of the plan that it was made by. */
+  version: count,
   /** The member that may propose the next epoch without asking first, and its ballot. */
   coordinator: count,
   ballot: ballotSchema,

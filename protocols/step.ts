@@ -131,6 +131,33 @@ export const learnt = procedure(
   z.strictObject({}),
 )
 
+/**
+ * To the holder of a stage, from its understudy, which has the total of every step from now on: freeze the state as it
+ * is, until `studied`.
+ */
+export const study = procedure(
+  '/gensyn-node/study/1.0.0',
+  z.strictObject({
+    run: z.string().max(64),
+    stage: count,
+    /** It has a state already: does the holder have its own from there? Then nothing is frozen. */
+    has: z.boolean(),
+  }),
+  z.strictObject({
+    /** The committed step that the state is of. */
+    step: count,
+    /** The holder's state is what the understudy has. */
+    same: z.boolean(),
+  }),
+)
+
+/** The understudy has the whole state, and needs it frozen no more. */
+export const studied = procedure(
+  '/gensyn-node/studied/1.0.0',
+  z.strictObject({ run: z.string().max(64), stage: count }),
+  z.strictObject({}),
+)
+
 /** A piece of a replica's own sum, or of the total of all, as float32 in the body. */
 export const gradients = procedure(
   '/gensyn-node/gradients/1.0.0',

@@ -18,7 +18,7 @@ export interface BuildOptions
     HoldingOptions,
     'run' | 'runId' | 'network' | 'clock' | 'ownId' | 'peerOf' | 'onTrouble'
   > {
-  createStage(stage: number): Promise<AnyStage>
+  createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
   /** What this peer can read a checkpoint from. */
   readonly resume?: Resume | undefined
@@ -55,7 +55,6 @@ export function build(
   })
 }
 
-/** The state that the question asks for, once it is in the stage. */
 function stateOf(
   question: HoldQuestion,
   stage: AnyStage,
@@ -63,10 +62,10 @@ function stateOf(
 ): Promise<Gathered> {
   const { network, run, signal } = options
   switch (question.strategy) {
+    case resume.name:
+      return resumeStage(stage, question, options)
     case checkpoint.name:
       return restoreStage(options, stage, question.step)
-    case resume.name:
-      return resumeStage(stage, question.stage, options)
     default:
       return gatherStage({ network, stage, question, run, signal })
   }
@@ -75,15 +74,13 @@ function stateOf(
 /** With what the checkpoint has of it that the swarm was started from. */
 async function resumeStage(
   stage: AnyStage,
-  index: number,
+  { stage: index, step: ofStep }: HoldQuestion,
   { resume, origin }: BuildOptions,
 ): Promise<Gathered> {
-  const from = origin()
-  const loaded = await loadResumed(resume, from, index)
+  const loaded = await loadResumed(resume, origin(), index)
   const { weights, optimizer, learningRateScale, gradientNorm: norm } = loaded
   await stage.load(weights, optimizer)
-  const { updates } = optimizer
-  return { bytes: 0, norms: [], ofStep: from!.step, learningRateScale, norm, updates }
+  return { bytes: 0, norms: [], learningRateScale, ofStep, norm, updates: optimizer.updates }
 }
 
 /** With its initial weights, for one that will fetch the state while others go on. */
@@ -91,6 +88,13 @@ export function buildLearner(index: number, options: BuildOptions): Promise<Lear
   return withStage(index, options, async (stage, data) => {
     return new Learner({ ...options, stage, stageIndex: index, data })
   })
+}
+
+/** With its initial weights, for one that keeps the state beside that of the stage that it holds. */
+export async function buildUnderstudy(index: number, options: BuildOptions): Promise<Learner> {
+  const idle = { ...options, loadData: async () => IDLE_DATA }
+  const createStage = (stage: number) => options.createStage(stage, true)
+  return buildLearner(index, { ...idle, createStage })
 }
 
 async function withStage<T>(

@@ -296,8 +296,8 @@ export class Holding {
     length: number,
   ): Promise<{ answer: WeightsAnswer; body: Uint8Array }> {
     const frozen = this.#frozen.get(step)
-    const state = frozen ?? { norm: this.#norm, updates: this.#updates }
-    return this.chunk(frozen?.[part] ?? (await this.#live(part)), state, offset, length)
+    const { norm, updates } = frozen ?? this.facts
+    return this.chunk(frozen?.[part] ?? (await this.#live(part)), { norm, updates }, offset, length)
   }
 
   /** @param source a flat buffer of this stage, and what else the stage had then */
@@ -307,19 +307,7 @@ export class Holding {
     offset: number,
     length: number,
   ): { answer: WeightsAnswer; body: Uint8Array } {
-    if (offset + length > source.length) {
-      throw new ProtocolError('WRONG_SHAPE', `stage ${this.index} has ${source.length} weights`)
-    }
-    // A copy, since the next update writes to the weights while the chunk may still be on its way.
-    const body = bytesOf(source.slice(offset, offset + length))
-    const answer = {
-      sha256: sha256(body),
-      total: source.length,
-      norm: state.norm,
-      updates: state.updates,
-      learningRateScale: this.#options.learningRateScale,
-    }
-    return { answer, body }
+    return donation(this.index, source, { ...this.facts, ...state }, offset, length)
   }
 
   async #live(part: StatePart): Promise<Float32Array> {
@@ -347,6 +335,24 @@ export class Holding {
     this.#reducing = null
     this.#total = null
   }
+}
+
+/** A chunk of a flat buffer of a stage, with what is to be said of it. */
+export function donation(
+  stage: number,
+  source: Float32Array,
+  facts: StateFacts,
+  offset: number,
+  length: number,
+): { answer: WeightsAnswer; body: Uint8Array } {
+  if (offset + length > source.length) {
+    throw new ProtocolError('WRONG_SHAPE', `stage ${stage} has ${source.length} weights`)
+  }
+  // A copy, since the next update writes to the weights while the chunk may still be on its way.
+  const body = bytesOf(source.slice(offset, offset + length))
+  const { norm, updates, learningRateScale } = facts
+  const answer = { sha256: sha256(body), total: source.length, norm, updates, learningRateScale }
+  return { answer, body }
 }
 
 function elementsOf({ shape }: MicrobatchHeader): number {

@@ -45,12 +45,12 @@ export interface JoinOptions {
   readonly spotUrl?: string | undefined
   /** Where the checkpoint lies that the run starts from, if not where the manifest says. */
   readonly weights?: string | undefined
+  /** Where checkpoints lie, the same place for all peers of the run: a folder, or s3://BUCKET/PREFIX. */
+  readonly checkpoints?: string | undefined
   /** A folder, or s3://BUCKET/PREFIX, with a checkpoint that the swarm goes on from. */
   readonly resume?: string | undefined
   /** Which of its steps; undefined for the last complete one. */
   readonly resumeStep?: number | undefined
-  /** Where checkpoints lie, the same place for all peers of the run: a folder, or s3://BUCKET/PREFIX. */
-  readonly checkpoints?: string | undefined
 }
 
 export interface JoinIo {
@@ -137,9 +137,12 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
             discover: (enter) => discover(discovery, enter),
             signal,
             lastStep: Math.min(run.steps, options.steps ?? run.steps),
-            createStage: async (index) => {
-              const message = describePlan(index, planOf(run, index, options.threads))
-              journal.write({ type: 'notice', message })
+            createStage: async (index, isSecond) => {
+              // The plan of the stage that is held counts the second one.
+              if (!isSecond) {
+                const message = describePlan(index, planOf(run, index, options.threads))
+                journal.write({ type: 'notice', message })
+              }
               const stage = await createWorkerStage(stageConfig(run), index, {
                 provider,
                 threads: options.threads,

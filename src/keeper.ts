@@ -133,11 +133,15 @@ function nameOf({ strategy, stage, step, shard }: CopyName): string {
   return `${strategy} copy of stage ${stage} after step ${step}, shard ${shard}`
 }
 
-/** Lets members keep copies here, and fetch them. Gives what ends that. */
+/**
+ * Lets members keep copies here, and fetch them. Gives what ends that.
+ * @param understudied stages of which the whole state is here: told of with the copies, but given as a donor gives it
+ */
 export function serveCopies(
   context: RunContext,
   keeper: Keeper,
   roster: () => Roster | null,
+  understudied: () => readonly CopyName[],
 ): (() => void)[] {
   const memberIn = (from: PeerId) => {
     const known = roster()
@@ -161,7 +165,7 @@ export function serveCopies(
     serveRun(context, kept, {
       serve: async (from) => {
         memberIn(from)
-        return { answer: { copies: keeper.copies } }
+        return { answer: { copies: [...keeper.copies, ...understudied()] } }
       },
     }),
     serveRun(context, copy, {

@@ -37,6 +37,7 @@ import {
 import type { Run } from './run.ts'
 import { serveRun } from './serve-run.ts'
 import { takeOver } from './succession.ts'
+import { understudiesOf } from './understudies.ts'
 import { Watch } from './watch.ts'
 import type { Data } from './work.ts'
 
@@ -50,8 +51,8 @@ export interface MemberOptions {
   readonly domain?: string
   /** Where checkpoints lie, the same place for all; null if this peer was told of none. */
   readonly checkpoints?: Store | null
-  /** Builds a stage with the run's initial weights. */
-  createStage(stage: number): Promise<AnyStage>
+  /** Builds a stage with the run's initial weights; a second one is kept up to date beside the one that is held. */
+  createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
   loadData(donors: () => readonly PeerId[]): Promise<Data>
   /** What the swarm is started from, if this peer founds it; and where this peer reads its stage, if another has. */
@@ -201,7 +202,7 @@ export class Member {
       this.#serve(steps.reduce, {
         serve: async (from, question) => {
           this.#fromCoordinator(from)
-          return { answer: await this.#custody.reducing.reduce(question) }
+          return { answer: await this.#custody.reducing(question).reduce(question) }
         },
       }),
       this.#serve(steps.gradients, {
@@ -209,7 +210,11 @@ export class Member {
           const held = this.#custody.holding
           const { roster } = this.#member()
           const { stage } = question
-          const replicas = [...holdersOf(roster, stage), ...learnersOf(roster, stage)]
+          const replicas = [
+            ...holdersOf(roster, stage),
+            ...learnersOf(roster, stage),
+            ...understudiesOf(options.run, roster, stage),
+          ]
           if (held.index !== question.stage || !replicas.some(({ peer }) => peer === from)) {
             throw new ProtocolError('REFUSED', `stage ${question.stage} is not held by both of us`)
           }
@@ -232,6 +237,18 @@ export class Member {
       this.#serve(steps.learnt, {
         serve: async (from, question) => {
           this.#coordinates().learnt(from, question)
+          return { answer: {} }
+        },
+      }),
+      this.#serve(steps.study, {
+        serve: async (from, { stage, has }) => {
+          // Between two changes: the state that is frozen must be that of one step.
+          return { answer: await this.#inTurn(() => this.#custody.study(from, stage, has)) }
+        },
+      }),
+      this.#serve(steps.studied, {
+        serve: async (from) => {
+          this.#custody.studied(from)
           return { answer: {} }
         },
       }),
@@ -258,7 +275,12 @@ export class Member {
           return { answer: {} }
         },
       }),
-      ...serveCopies(options, this.#keeper, () => this.roster),
+      ...serveCopies(
+        options,
+        this.#keeper,
+        () => this.roster,
+        () => this.#custody.understudied,
+      ),
       this.#serve(weights, {
         serve: async (from, question) => {
           const { roster } = this.#member()
@@ -491,9 +513,13 @@ export class Member {
 
   /** Carries out a change that was chosen, after those that came before. */
   #install(epoch: number, change: Change | null, whole: Roster | undefined) {
-    const work = this.#carrying.then(() => this.#carryOut(epoch, change, whole))
-    this.#carrying = work.catch(() => {})
-    return work
+    return this.#inTurn(() => this.#carryOut(epoch, change, whole))
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#carrying.then(work)
+    this.#carrying = done.catch(() => {})
+    return done
   }
 
   async #carryOut(epoch: number, change: Change | null, whole: Roster | undefined) {

@@ -1,4 +1,5 @@
 /** Who takes which stage, and how the stage is to come back: decisions, without any of the asking. */
+import { ASSIGNS_MAX } from '../protocols/agreement.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Member, Roster } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
@@ -7,7 +8,15 @@ import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
 import type { Loss, Origin } from './recovery/strategy.ts'
-import { emptyStages, holdersOf, isFresh, isRestored, learnersOf, sparesOf } from './roster.ts'
+import {
+  emptyStages,
+  holdersOf,
+  isFresh,
+  isRestored,
+  learnersOf,
+  memberById,
+  sparesOf,
+} from './roster.ts'
 import type { Run } from './run.ts'
 
 /** A member, and the stage that it is to take. */
@@ -65,7 +74,9 @@ export function place(situation: Situation): Placement {
     const coming = matches.some((match) => match.stage === stage) || isLearnt(situation, stage)
     if (staying.length === 0 && !coming) take(stage, true)
   }
-  while (spares.length > situation.spares && empty.length === 0) {
+  // What one change can say: the rest are matched after it.
+  const more = () => spares.length > situation.spares && matches.length < ASSIGNS_MAX
+  while (empty.length === 0 && more()) {
     const weakest = weakestStage(situation, matches)
     if (!take(weakest, false)) break
   }
@@ -103,7 +114,7 @@ function weakestStage(
     const holders = [
       ...holdersOf(roster, stage),
       ...learnersOf(roster, stage),
-      ...roster.members.filter(({ id }) => learning.get(id) === stage),
+      ...[...learning].flatMap(([id, each]) => (each === stage && memberById(roster, id)) || []),
       ...matches.filter((match) => match.stage === stage).map(({ member }) => member),
     ]
     const known = holders.flatMap(({ id }) => speedOf(id) ?? [])
@@ -151,13 +162,10 @@ export function planFor(
   stage: number,
   found: Pick<Loss, 'copies' | 'noCheckpoint'>,
 ): Plan {
+  const { committed } = roster
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
-  // Before the first step a stage has learnt nothing: what the swarm was started from makes it as it is, or was.
-  const beginning = roster.origin === null ? 'seed' : 'resume'
-  // Others that have been filled since the swarm went back are no donors: what comes back is that step, exactly.
-  const later = isRestored(roster) ? ['checkpoint'] : run.recovery.policy
-  const loss = { stage, bodyStages: run.stages, live, ...found }
-  const { chosen, skipped } = choose(isFresh(roster) ? [beginning] : later, loss, run.recovery)
+  const loss = { stage, bodyStages: run.stages, live, committed, ...found }
+  const { chosen, skipped } = choose(rowsFor(run, roster), loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
     throw new ProtocolError(
@@ -169,8 +177,16 @@ export function planFor(
   return { strategy: chosen.strategy.name, donors, skipped }
 }
 
-function donorsOf(roster: Roster, { stage, copies }: Origin): Donor[] {
+function donorsOf(roster: Roster, { stage, copies, understudies }: Origin): Donor[] {
   if (copies !== undefined) return copies.map(({ peer, ...copy }) => ({ stage, peer, copy }))
-  const holders = holdersOf(roster, stage).slice(0, DONORS_MAX)
-  return holders.map(({ peer }) => ({ stage, peer, copy: null }))
+  const peers = understudies ?? holdersOf(roster, stage).map(({ peer }) => peer)
+  return peers.slice(0, DONORS_MAX).map((peer) => ({ stage, peer, copy: null }))
+}
+
+/** The rows that are tried for a stage that nobody holds. */
+function rowsFor(run: Run, roster: Roster): readonly string[] {
+  // Before the first step a stage has learnt nothing: what the swarm was started from makes it as it is, or was.
+  if (isFresh(roster)) return [roster.origin === null ? 'seed' : 'resume']
+  // Others that have been filled since the swarm went back are no donors: what comes back is that step, exactly.
+  return isRestored(roster) ? ['checkpoint'] : run.recovery.policy
 }

@@ -159,14 +159,14 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
     .addOption(new Option('--spot-url <url>', 'of its metadata service').hideHelp())
     .option('--weights <folder>', 'the checkpoint that an imported run starts from, if moved')
     .option(
+      '--checkpoints <place>',
+      'a folder that all peers see, or s3://BUCKET/PREFIX: for a run whose policy names checkpoint',
+    )
+    .option(
       '--resume <store>',
       'start the swarm from a checkpoint: a folder, or s3://BUCKET/PREFIX; any number of stages',
     )
     .option('--resume-step <step>', 'which one (default: the last complete one)', wholeNumber)
-    .option(
-      '--checkpoints <place>',
-      'a folder that all peers see, or s3://BUCKET/PREFIX: for a run whose policy names checkpoint',
-    )
     .action(async (options) => {
       const { join: joinRun } = await import('./join.ts')
       const finished = await joinRun(

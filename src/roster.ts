@@ -27,6 +27,7 @@ export function foundingRoster(
     learningRate: 0,
     norm: 0,
     loss: null,
+    version: 0,
     coordinator: 0,
     ballot: { round: 0, id: 0 },
     nextId: 1,
@@ -166,8 +167,8 @@ function changed(roster: Roster, change: Change): Roster {
   const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }
   switch (change.type) {
     case 'commit': {
-      const { step, learningRate, norm, loss } = change
-      return { ...next, committed: step, learningRate, norm, loss }
+      const { step, learningRate, norm, loss, version } = change
+      return { ...next, committed: step, learningRate, norm, loss, version }
     }
     case 'rollback': {
       const members = roster.members.map((member) => ({ ...member, stage: null, ready: true }))

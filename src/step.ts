@@ -20,11 +20,14 @@ import { JOURNEY_ATTEMPTS, STRAGGLER_FACTOR, TIMEOUTS } from './limits.ts'
 import { holdersOf, learnersOf, memberById } from './roster.ts'
 import type { Run } from './run.ts'
 import type { Swarm } from './swarm.ts'
+import { understudiesOf } from './understudies.ts'
 
 /** What every stage has in hand when all are prepared. */
 export interface Gradients {
   /** Mean over the microbatches, nats a token. */
   readonly loss: number
+  /** Of the plan that made it. */
+  readonly version: number
   /** Microbatches that each stage counted, from stage 0 on. */
   readonly counted: number[]
   /** Of each stage's mean gradient before clipping. */
@@ -128,35 +131,71 @@ export class Step {
   async #reduce(prepared: ReadonlyMap<Member, PrepareAnswer>): Promise<Gradients> {
     const version = this.#version
     const { roster } = this.#swarm
-    const add = async ({ stage, peer }: Member) => {
-      const holders = holdersOf(roster, stage!).map((holder) => ({
+    const add = async (stage: number, peer: PeerId) => {
+      const holders = holdersOf(roster, stage).map((holder) => ({
         id: holder.id,
         counted: prepared.get(holder)?.counted.length ?? 0,
       }))
-      const shared = holders.length > 1 || learnersOf(roster, stage!).length > 0
+      const others =
+        learnersOf(roster, stage).length + understudiesOf(this.#run, roster, stage).length
+      const shared = holders.length > 1 || others > 0
       const question = { ...this.#fence, version, shared, holders }
       const { norm } = await this.#swarm.ask(peer, reduce, question, TIMEOUTS.reduceMs)
-      return { stage: stage!, norm }
+      return { stage, norm }
     }
+    const stages = Array.from({ length: this.#run.stages + 1 }, (_, stage) => stage)
     // One that learns and does not get the total cannot carry the commit out, and is lost by that.
-    const learners = roster.members.filter(({ stage, ready }) => stage !== null && !ready)
+    const learners = stages.flatMap((stage) =>
+      learnersOf(roster, stage).map(({ peer }) => add(stage, peer)),
+    )
+    // An understudy that does not get it begins anew.
+    const unlearnt: number[] = []
+    const understudies = stages.flatMap((stage) =>
+      understudiesOf(this.#run, roster, stage).map(({ peer }) =>
+        add(stage, peer).catch((error: ProtocolError) => {
+          if (error.code !== 'STALE') unlearnt.push(stage)
+        }),
+      ),
+    )
     const [norms] = await Promise.all([
-      Promise.all([...prepared.keys()].map(add)),
-      Promise.allSettled(learners.map(add)),
+      Promise.all([...prepared.keys()].map(({ stage, peer }) => add(stage!, peer))),
+      Promise.allSettled(learners),
+      Promise.all(understudies),
     ])
+    await this.#expectHeld(unlearnt)
     const answers = [...prepared]
     for (const [{ id }, { counted, busySeconds }] of answers) {
       this.#swarm.speeds.note(id, counted.length, busySeconds)
     }
     const losses = answers.flatMap(([, answer]) => answer.losses)
-    const byStage = Array.from({ length: this.#run.stages + 1 }, (_, stage) =>
+    const byStage = stages.map((stage) =>
       answers.filter(([member]) => member.stage === stage).map(([, answer]) => answer),
     )
     return {
       loss: losses.reduce((sum, { loss }) => sum + loss, 0) / losses.length,
+      version,
       counted: byStage.map((each) => each.reduce((sum, { counted }) => sum + counted.length, 0)),
       norms: byStage.map((_, stage) => norms.find((each) => each.stage === stage)!.norm),
       busySeconds: byStage.map((each) => Math.max(...each.map(({ busySeconds }) => busySeconds))),
+    }
+  }
+
+  /**
+   * A holder may be lost after it has said that it has the total, and before its understudy has it. Were the step made
+   * all the same, the stage could not come back as of that step. @throws ProtocolError PEER_LOST
+   */
+  async #expectHeld(stages: readonly number[]): Promise<void> {
+    if (stages.length === 0) return
+    const { roster } = this.#swarm
+    const looked = stages.map((stage) => {
+      const reason = `the understudy of stage ${stage} did not get the total`
+      return holdersOf(roster, stage).map(({ peer }) => this.#swarm.suspect(peer, reason))
+    })
+    await Promise.all(looked.flat())
+    const lost = new Set((await this.#swarm.losses()).map(({ id }) => id))
+    for (const stage of stages) {
+      if (!holdersOf(roster, stage).every(({ id }) => lost.has(id))) continue
+      throw new ProtocolError('PEER_LOST', `stage ${stage} is lost, and the step only there`)
     }
   }
 

@@ -73,12 +73,12 @@ async function makeStep(swarm: Swarm, options: TrainOptions): Promise<void> {
   const { fence } = swarm
 
   // Forward and backward: every holder then has its stage's gradient, summed over M microbatches and all replicas.
-  const { loss, ...gradients } = await new Step(swarm, options).gradients()
+  const { loss, version, ...gradients } = await new Step(swarm, options).gradients()
 
   // All are prepared. With a quorum the step is decided: who cannot apply it any more is lost, the step is not.
   const learningRate = learningRateAt(run.optimizer, fence.step, run.steps)
   const norm = wholeNorm(gradients.norms)
-  await swarm.commit({ step: fence.step, learningRate, norm, loss })
+  await swarm.commit({ step: fence.step, learningRate, norm, loss, version })
 
   swarm.stepMs = clock.now() - begun
 

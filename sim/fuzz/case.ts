@@ -34,7 +34,7 @@ const STAGES = [2, 6] as const
 const STEPS = [6, 12] as const
 const MICROBATCHES = [2, 8] as const
 
-export interface StoreCase {
+interface StoreCase {
   /** Of one write, on average. */
   readonly writeMs: number
   /** Share of writes that fail. */
@@ -63,11 +63,11 @@ export function drawCase(seed: number): Case {
   return {
     seed,
     run: runOf(settings, policyFor(seed, stages, store !== null), store?.checkpoint ?? {}),
-    peers,
+    peers: store === null ? peers : Math.min(peers, stages + store.beyond),
     latencyMs,
     costMs: (method) => COSTS[method] * forwardMs,
     buildMs: spread(10, 2_000),
-    faults: drawFaults(random),
+    faults: withCrashes(drawFaults(random), store !== null),
     replays: random.integer(2) === 0,
     store,
     coordinator:
@@ -81,6 +81,11 @@ export function drawCase(seed: number): Case {
   }
 }
 
+/** Only who is gone for good, with the only state of its stage, takes a swarm back. */
+function withCrashes(faults: readonly FaultName[], always: boolean): readonly FaultName[] {
+  return always ? [...new Set<FaultName>([...faults, 'restart', 'crash'])] : faults
+}
+
 /** A third of all runs have checkpoints, drawn apart from the rest. */
 function drawStore(seed: number, stepMs: number) {
   const random = new Random(`fuzz/${seed}/store`)
@@ -89,6 +94,8 @@ function drawStore(seed: number, stepMs: number) {
   const checkpoint = { everySteps: 1 + random.integer(3), mode }
   return {
     checkpoint,
+    /** Peers beyond the body stages: few, so that many losses are of a stage's only holder. */
+    beyond: 2 + random.integer(5),
     writeMs: stepMs * 0.01 * 300 ** random.float(),
     failing: random.integer(3) === 0 ? 0.05 : 0,
   }

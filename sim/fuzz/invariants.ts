@@ -39,6 +39,9 @@ export interface Checker {
 
 type Invariant = (run: Run, violate: Violate) => Checker
 
+/** Strategies that give a stage as it is after the last step. */
+const EXACT: ReadonlySet<string> = new Set(['replica', 'redundant', 'seed', 'checkpoint'])
+
 export const INVARIANTS = {
   /** Exactly once: each update is made of every microbatch of its step, once. */
   I1: ({ microbatches }, violate) => ({
@@ -93,7 +96,7 @@ export const INVARIANTS = {
       },
       built(peer, stage, strategy, weights) {
         const step = committed.get(peer) ?? 0
-        if (!['replica', 'seed', 'checkpoint'].includes(strategy)) {
+        if (!EXACT.has(strategy)) {
           const key = `${stage}/${step}`
           rebuilt.set(key, [...(rebuilt.get(key) ?? []), weights])
         } else if (!known(stage, step, weights)) {

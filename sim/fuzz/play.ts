@@ -46,6 +46,8 @@ const PROGRESS_MS = 30 * 60_000
 const PARTING_MS = 40 * 60_000
 const EVENTS_MAX = 3_000_000
 const PEERS_MAX = 64
+/** Of a roster: with fewer nobody crashes. */
+const EXPENDABLE_MEMBERS = 5
 const CONTACT_MS = 1_000
 /** Who looks on asks in this name. */
 const ONLOOKER = 'onlooker'
@@ -220,7 +222,8 @@ export class Play {
   /** Who may crash so that a majority of the roster and a holder of the ends are left. */
   #expendable(): PeerId[] {
     const roster = this.#newest
-    if (roster === null) return []
+    // Of a few, one more is too many: the roster that is on its way may be without others already.
+    if (roster === null || roster.members.length < EXPENDABLE_MEMBERS) return []
     const present = roster.members.filter(({ peer, session }) => {
       const life = this.#lives.get(peer)
       return life !== undefined && life.ended === null && life.bornAt <= session
@@ -317,7 +320,7 @@ export class Play {
           }
         }
       },
-      createStage: async (index) => {
+      createStage: async (index, isSecond) => {
         await new Promise<void>((resolve) => {
           machine.schedule(this.#case.buildMs * machine.slowness, 'building', resolve)
         })
@@ -335,7 +338,7 @@ export class Play {
             }
           },
         })
-        held.set(index, stage)
+        if (!isSecond) held.set(index, stage)
         return stage
       },
       loadData: async () => ({

@@ -10,10 +10,10 @@ import { replaceFile } from '../../src/atomic-file.ts'
 import { InputError } from '../../src/errors.ts'
 import { createTerminal, type Terminal } from '../../src/terminal.ts'
 import { Cache } from './cache.ts'
-import { CASES } from './cases.ts'
+import { ALL_RATES, CASES } from './cases.ts'
 import { playAll } from './crew.ts'
 import { pageOf } from './page.ts'
-import { ALL_RATES, type Extent, trialsOf } from './plan.ts'
+import { type Extent, trialsOf } from './plan.ts'
 import type { Trial } from './trial.ts'
 
 interface Options {
@@ -28,7 +28,7 @@ interface Options {
   readonly write?: true
 }
 
-const QUICK_STEPS = 40
+const QUICK_STEPS = 80
 /** Below it, docs/STRATEGIES.md is written by this program. */
 const MARK = '<!-- npm run sim:strategies -- --write -->'
 const PROGRESS_MS = 30_000

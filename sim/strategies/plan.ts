@@ -1,5 +1,5 @@
 /** Which trials a table takes, and in which order. */
-import { type Case, LOW_RATES, RATE, UNDISTURBED } from './cases.ts'
+import { type Case, UNDISTURBED } from './cases.ts'
 import type { SCALES } from './scales.ts'
 import { keyOf, type Trial } from './trial.ts'
 
@@ -12,27 +12,25 @@ export interface Extent {
   readonly steps: number
 }
 
-export const ALL_RATES: readonly number[] = [...LOW_RATES, RATE]
-
 export function trialOf({ scale, steps }: Extent, row: Case, rate: number, seed: number): Trial {
-  const { recovery, edgesExempt = false } = row
-  return { scale, steps, seed, rate, edgesExempt, recovery }
+  const { recovery, revision, replicas, edgesExempt = false } = row
+  const more = { ...(revision && { revision }), ...(replicas && { replicas }) }
+  return { scale, steps, seed, rate, edgesExempt, recovery, ...more }
 }
 
 /** Of a short undisturbed run: what the case costs while nothing fails. */
-export function overheadTrialOf({ scale, seeds }: Extent, row: Case): Trial {
-  const { recovery } = row
-  return { scale, steps: OVERHEAD_STEPS, seed: seeds[0]!, rate: 0, edgesExempt: false, recovery }
+export function calmTrialOf(extent: Extent, row: Case): Trial {
+  return trialOf({ ...extent, steps: SHORT_STEPS }, row, 0, extent.seeds[0]!)
 }
 
-const OVERHEAD_STEPS = 60
-
-/** A real run that a replay is held against: short, with many failures. */
-export function confirmingTrialOf({ scale, seeds }: Extent, row: Case): Trial {
-  const { recovery } = row
-  const [steps, rate] = scale === 'full' ? [120, 0.01] : [20, 0.02]
-  return { scale, steps, seed: seeds[0]!, rate, edgesExempt: false, recovery }
+/** The same run with many failures, which a replay is held against. */
+export function roughTrialOf(extent: Extent, row: Case): Trial {
+  return trialOf({ ...extent, steps: SHORT_STEPS }, row, ROUGH_RATE, extent.seeds[0]!)
 }
+
+/** Failures begin after 50. */
+const SHORT_STEPS = 60
+const ROUGH_RATE = 0.05
 
 export function ratesOf({ rates }: Extent, row: Case): number[] {
   return row.rates.filter((rate) => rate === 0 || rates.includes(rate))
@@ -45,13 +43,9 @@ export function trialsOf(extent: Extent): Trial[] {
   const trials = seeds.flatMap((seed) =>
     played.flatMap((row) => ratesOf(extent, row).map((rate) => trialOf(extent, row, rate, seed))),
   )
-  const overheads = [UNDISTURBED, ...cases].map((row) => overheadTrialOf(extent, row))
-  const confirming = cases
-    .filter(({ replay }) => replay !== undefined)
-    .map((row) => confirmingTrialOf(extent, row))
-  return [
-    ...new Map(
-      [...trials, ...overheads, ...confirming].map((trial) => [keyOf(trial), trial]),
-    ).values(),
-  ]
+  const calm = [UNDISTURBED, ...cases].map((row) => calmTrialOf(extent, row))
+  const replayed = cases.filter(({ replay }) => replay !== undefined)
+  const rough = replayed.map((row) => roughTrialOf(extent, row))
+  const byKey = new Map([...trials, ...calm, ...rough].map((trial) => [keyOf(trial), trial]))
+  return [...byKey.values()]
 }

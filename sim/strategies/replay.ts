@@ -31,18 +31,28 @@ export function replayedCurve(undisturbed: Outcome, made: readonly number[]): Po
   })
 }
 
-/** Where a real run first parts from its replay, counted from 1; null if they are the same to the last digit. */
-export function partsAt(
+/** How a real run compares with its replay. */
+export interface Deviation {
+  /** The first iteration that makes another step, counted from 1; null if all make the same. */
+  readonly partsAt: number | null
+  /** The largest difference of a training loss until then, as a share of it. */
+  readonly loss: number
+}
+
+/** @param undisturbed the same run without failures, for at least as many steps */
+export function deviation(
   real: Outcome,
   undisturbed: Outcome,
   replay: NonNullable<Case['replay']>,
-): number | null {
+): Deviation {
   const made = stepsOf(replay, real.trial, Number.POSITIVE_INFINITY)
-  const length = Math.max(made.length, real.training.length)
-  for (let i = 0; i < length; i++) {
-    const expected = undisturbed.training[made[i]! - 1]
-    const found = real.training[i]
-    if (expected?.[0] !== found?.[0] || expected?.[1] !== found?.[1]) return i + 1
+  const losses = new Map(undisturbed.training)
+  let loss = 0
+  for (let i = 0; i < Math.max(made.length, real.training.length); i++) {
+    const point = real.training[i]
+    if (point === undefined || point[0] !== made[i]) return { partsAt: i + 1, loss }
+    const expected = losses.get(point[0])!
+    loss = Math.max(loss, Math.abs(point[1] - expected) / expected)
   }
-  return null
+  return { partsAt: null, loss }
 }

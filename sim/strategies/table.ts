@@ -1,7 +1,7 @@
 /** The table, from outcomes alone: what is missing is left out. */
 import { type Case, RATE, UNDISTURBED } from './cases.ts'
-import { confirmingTrialOf, type Extent, overheadTrialOf, ratesOf, trialOf } from './plan.ts'
-import { deathsOf, partsAt, replayedCurve, stepsOf } from './replay.ts'
+import { calmTrialOf, type Extent, ratesOf, roughTrialOf, trialOf } from './plan.ts'
+import { type Deviation, deathsOf, deviation, replayedCurve, stepsOf } from './replay.ts'
 import { type Estimate, estimate, type Point, stepsTo, valueAt } from './statistics.ts'
 import type { Outcome, Trial } from './trial.ts'
 
@@ -108,9 +108,9 @@ export interface Overhead {
 }
 
 export function overheadsOf(extent: Extent, played: Played): Overhead[] {
-  const plain = played.get(overheadTrialOf(extent, UNDISTURBED))?.cost
+  const plain = played.get(calmTrialOf(extent, UNDISTURBED))?.cost
   return extent.cases.flatMap((row) => {
-    const cost = played.get(overheadTrialOf(extent, row))?.cost
+    const cost = played.get(calmTrialOf(extent, row))?.cost
     if (plain === undefined || cost === undefined) return []
     const bytes = total(cost.stepBytes) - total(plain.stepBytes)
     return [
@@ -167,23 +167,32 @@ export function rankingOf(extent: Extent, played: Played): Comparison[] {
   })
 }
 
+/** A replay held against a real run. */
 export interface Confirmation {
   readonly row: Case
   readonly failures: number
   /** Iterations of the real run. */
   readonly iterations: number
-  /** The first iteration in which the real run and the replay differ; null if none does. */
-  readonly partsAt: number | null
+  /** From the same run without failures. */
+  readonly fromCalm: Deviation
+  /** Of that one from the undisturbed run that the replay is made of. */
+  readonly calmFromNone: Deviation
 }
 
 export function confirmationsOf(extent: Extent, played: Played): Confirmation[] {
   return extent.cases.flatMap((row) => {
     if (row.replay === undefined) return []
-    const real = played.get(confirmingTrialOf(extent, row))
-    const calm = played.get(trialOf(extent, UNDISTURBED, 0, extent.seeds[0]!))
-    if (real === undefined || calm === undefined) return []
-    const { failures, training } = real
-    const parting = partsAt(real, calm, row.replay)
-    return [{ row, failures, iterations: training.length, partsAt: parting }]
+    const [none, calm] = [UNDISTURBED, row].map((each) => played.get(calmTrialOf(extent, each)))
+    const rough = played.get(roughTrialOf(extent, row))
+    if (none === undefined || calm === undefined || rough === undefined) return []
+    return [
+      {
+        row,
+        failures: rough.failures,
+        iterations: rough.training.length,
+        fromCalm: deviation(rough, calm, row.replay),
+        calmFromNone: deviation(calm, none, 'exact'),
+      },
+    ]
   })
 }

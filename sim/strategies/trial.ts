@@ -22,6 +22,10 @@ export interface Trial {
   readonly rate: number
   readonly edgesExempt: boolean
   readonly steps: number
+  /** Every stage has two holders. */
+  readonly replicas?: true
+  /** Of the strategy's code, if it has changed since the first. */
+  readonly revision?: number
   /** What the manifest says of recovery, as far as it differs from the defaults. */
   readonly recovery: Partial<Run['recovery']>
 }
@@ -43,7 +47,7 @@ export interface Outcome {
 interface Cost {
   /** Of one virtual step, on average of those after the first. */
   readonly stepSeconds: number
-  /** Bytes of bodies that all peers sent a step, by protocol: of those after the first. */
+  /** Bytes of bodies that all peers sent a step, by protocol, or wrote to the store: of those after the first. */
   readonly stepBytes: Readonly<Record<string, number>>
   /** Of this process, a step after the first. */
   readonly cpuSeconds: number
@@ -90,13 +94,14 @@ export async function playTrial(trial: Trial, onStep: (made: number) => void): P
   const { entries, finished } = await play({
     run,
     corpus: await loadCorpus(run, resolve('run.json')),
-    spares: SPARES,
+    spares: SPARES + (trial.replicas ? stages + 1 : 0),
     deaths,
     replaced: true,
     link: DEFAULT_LINK,
     costMs: DEFAULT_COSTS,
     limitMs: Number.POSITIVE_INFINITY,
     watch: (peer) => meter.watch(peer),
+    onStored: (bytes) => meter.count('store', bytes),
     onEntry: (entry) => {
       if (entry.type !== 'step') return
       meter.step(entry.at)
@@ -143,10 +148,13 @@ class Meter {
     const call = peer.call.bind(peer)
     peer.call = async (to, protocol, message, options): Promise<Received> => {
       const answer = await call(to, protocol, message, options)
-      const bytes = (message.body?.length ?? 0) + (answer.body?.length ?? 0)
-      this.#bytes.set(protocol, (this.#bytes.get(protocol) ?? 0) + bytes)
+      this.count(protocol, (message.body?.length ?? 0) + (answer.body?.length ?? 0))
       return answer
     }
+  }
+
+  count(name: string, bytes: number): void {
+    this.#bytes.set(name, (this.#bytes.get(name) ?? 0) + bytes)
   }
 
   step(at: number): void {

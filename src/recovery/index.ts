@@ -5,6 +5,7 @@ import { checkfreePlus } from './checkfree-plus.ts'
 import { checkpoint } from './checkpoint.ts'
 import { copy } from './copy.ts'
 import { random } from './random.ts'
+import { redundant } from './redundant.ts'
 import { replica } from './replica.ts'
 import { resume } from './resume.ts'
 import { seed } from './seed.ts'
@@ -14,7 +15,17 @@ import type { Loss, Origin, RecoverySettings, Strategy } from './strategy.ts'
 import { uniform } from './uniform.ts'
 
 /** What a policy can name. */
-const RECOVERIES = [shadow, snapshot, checkfreePlus, checkfree, uniform, copy, random, checkpoint]
+const RECOVERIES = [
+  redundant,
+  shadow,
+  snapshot,
+  checkfreePlus,
+  checkfree,
+  uniform,
+  copy,
+  random,
+  checkpoint,
+]
 
 export const RECOVERY_NAMES: readonly string[] = RECOVERIES.map(({ name }) => name)
 

@@ -23,13 +23,17 @@ export interface Loss {
   readonly noCheckpoint: string | null
   /** What live members keep of any stage. */
   readonly copies: readonly KeptCopy[]
+  /** The last step that is decided. */
+  readonly committed: number
 }
 
-/** A stage that a strategy needs the state of: from its live holders, or from copies of it. */
+/** A stage that a strategy needs the state of: from its live holders, from others that have it, or from copies of it. */
 export interface Origin {
   readonly stage: number
-  /** All of one step; the holders' own state if left out. */
+  /** All of one step. */
   readonly copies?: readonly KeptCopy[]
+  /** Who has the state as it is now, if not its holders. */
+  readonly understudies?: readonly PeerId[]
 }
 
 /** What a donor gives. */
@@ -75,6 +79,8 @@ export interface Strategy {
   readonly name: string
   /** `swapped`: half of the microbatches visit the first two and the last two body stages the other way round. */
   readonly order?: 'swapped'
+  /** True if the holder before each stage keeps that stage's state, too, and every update of it. */
+  readonly understudies?: boolean
   /** True if it needs the donors' optimizer state beside their weights. */
   moments?(settings: RecoverySettings): boolean
   copies?(settings: RecoverySettings, bodyStages: number): CopyRule

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { UNDISTURBED } from '../../sim/strategies/cases.ts'
 import { type Extent, trialOf } from '../../sim/strategies/plan.ts'
-import { partsAt, replayedCurve } from '../../sim/strategies/replay.ts'
+import { deviation, replayedCurve } from '../../sim/strategies/replay.ts'
 import { estimate, stepsTo, valueAt } from '../../sim/strategies/statistics.ts'
 import { rankingOf, rowsOf } from '../../sim/strategies/table.ts'
 import { drawFailures, stepsOfRollback } from '../../sim/strategies/trace.ts'
@@ -73,7 +73,7 @@ describe('trials of a tiny model', () => {
     seed: 1,
     rate: 0,
     edgesExempt: false,
-    steps: 30,
+    steps: 70,
     recovery: UNDISTURBED.recovery,
   }
   const roughTrial: Trial = {
@@ -94,7 +94,7 @@ describe('trials of a tiny model', () => {
       seed,
       rate,
       iterations: steps,
-      quiet: 5,
+      quiet: 50,
       stages: 6,
       edgesExempt: false,
     })
@@ -102,9 +102,13 @@ describe('trials of a tiny model', () => {
     expect(rough.recoveries.map(({ stage }) => stage)).toEqual(deaths.map(({ stage }) => stage))
     expect(rough.training.map(([step]) => step)).toEqual(calm.training.map(([step]) => step))
     // Until the first loss it is the same run, and not after it.
-    const parting = partsAt(rough, calm, 'exact')
-    expect(parting).toBe(deaths[0]!.step + 1)
-    expect(partsAt(calm, calm, 'exact')).toBe(null)
+    const first = deaths[0]!.step
+    const until = { ...rough, training: rough.training.slice(0, first) }
+    const short = { ...until, trial: { ...rough.trial, steps: first } }
+    expect(deviation(short, calm, 'exact')).toEqual({ partsAt: null, loss: 0 })
+    expect(deviation(rough, calm, 'exact').loss).toBeGreaterThan(1e-4)
+    // It made step after step, which a rollback would not have done.
+    expect(deviation(rough, calm, 3).partsAt).toBe(first + 1)
   })
 
   test('a replay has the losses of the steps that it has come to', () => {
@@ -114,6 +118,16 @@ describe('trials of a tiny model', () => {
       [5, calm.validation[0]![1]],
       [10, calm.validation[0]![1]],
     ])
+  })
+
+  test('a real run that goes back to checkpoints makes the steps of its replay, to the last digit', async () => {
+    const recovery = { checkpoint: { everySteps: 5, mode: 'lazy' } } as const
+    const trial = { ...roughTrial, recovery: { policy: ['checkpoint'], ...recovery } }
+    const real = await playTrial(trial, () => {})
+    expect(real.failures).toBeGreaterThan(2)
+    expect(real.training.length).toBeGreaterThan(trial.steps + 2)
+    expect(deviation(real, calm, 5)).toEqual({ partsAt: null, loss: 0 })
+    expect(deviation(real, calm, 4).partsAt).not.toBe(null)
   })
 
   test('one key for what comes to the same, another for all else', () => {

@@ -93,7 +93,7 @@ describe('the policy', () => {
     const live = new Set(all.filter((other) => !lost.includes(other)))
     const { chosen, skipped } = choose(
       policy,
-      { stage, bodyStages: 6, live, copies: [], noCheckpoint: null },
+      { stage, bodyStages: 6, live, copies: [], committed: 9, noCheckpoint: null },
       settings,
     )
     return [chosen?.strategy.name, chosen?.donors.map((origin) => origin.stage), skipped.length]
@@ -115,7 +115,7 @@ describe('the policy', () => {
     const live = new Set([0, 1, 2, 5, 6])
     const { skipped } = choose(
       policy,
-      { stage: 3, bodyStages: 6, live, copies: [], noCheckpoint: null },
+      { stage: 3, bodyStages: 6, live, copies: [], committed: 9, noCheckpoint: null },
       settings,
     )
     expect(skipped).toEqual([
@@ -173,7 +173,10 @@ describe('checkfree+', () => {
   const plus = STRATEGIES.get('checkfree+')!
   const donors = (stage: number, lost: number[], copies: KeptCopy[] = []) => {
     const live = new Set([0, 1, 2, 3, 4, 5, 6].filter((other) => !lost.includes(other)))
-    return plus.donors({ stage, bodyStages: 6, live, copies, noCheckpoint: null }, settings)
+    return plus.donors(
+      { stage, bodyStages: 6, live, copies, committed: 9, noCheckpoint: null },
+      settings,
+    )
   }
   const kept = (peer: string, step: number): KeptCopy => ({
     peer,
@@ -215,12 +218,52 @@ describe('checkfree+', () => {
   })
 })
 
+describe('redundant', () => {
+  const redundant = STRATEGIES.get('redundant')!
+  const told = (stage: number, step: number): KeptCopy => ({
+    peer: `before ${stage}`,
+    strategy: 'redundant',
+    stage,
+    step,
+    shard: 0,
+  })
+  const donors = (copies: KeptCopy[]) =>
+    redundant.donors(
+      { stage: 3, bodyStages: 6, live: new Set(), copies, committed: 9, noCheckpoint: null },
+      settings,
+    )
+
+  test('asks the understudy for its live state, and for that of the last step alone', () => {
+    expect(donors([told(2, 9), told(3, 9)])).toEqual([{ stage: 3, understudies: ['before 3'] }])
+    expect(donors([told(3, 8)])).toEqual({
+      reason: 'the understudy of stage 3 has missed step 9',
+    })
+    expect(donors([told(2, 9)])).toEqual({
+      reason: 'nobody that is left is an understudy of stage 3',
+    })
+  })
+
+  test('restores all there is, as it was', () => {
+    const optimizer = {
+      firstMoment: Float32Array.of(1, 2, 3),
+      secondMoment: Float32Array.of(4, 5, 6),
+      updates: 9,
+    }
+    const weights = Float32Array.of(7, 8, 9)
+    const facts = { stage: 3, norm: 2, learningRateScale: 1.1, isCopy: false }
+    const rebuilt = redundant.rebuild([{ ...facts, weights, optimizer }], initial, settings)
+    expect(rebuilt.weights).toBe(weights)
+    expect(rebuilt).toMatchObject({ norm: 2, learningRateScale: 1.1, optimizer })
+    expect(redundant.moments!(settings)).toBe(true)
+  })
+})
+
 describe('copies', () => {
   const shards = (step: number, ...numbers: number[]): KeptCopy[] =>
     numbers.map((shard) => ({ peer: `p${shard}`, strategy: 'snapshot', stage: 3, step, shard }))
   const chosen = (copies: KeptCopy[]) =>
     STRATEGIES.get('snapshot')!.donors(
-      { stage: 3, bodyStages: 6, live: new Set(), copies, noCheckpoint: null },
+      { stage: 3, bodyStages: 6, live: new Set(), copies, committed: 9, noCheckpoint: null },
       settings,
     )
 
