@@ -10,6 +10,7 @@ import { holdersOf } from '../src/roster.ts'
 import { type Run, runId, stageConfig } from '../src/run.ts'
 import { createLocalStage } from '../stages/onnx-stage.ts'
 import { Random } from '../stages/random.ts'
+import { MemoryStore } from './memory-store.ts'
 import { VirtualNetwork } from './network.ts'
 import type { VirtualPeer } from './peer.ts'
 import { type StageMethod, timedStage } from './stage.ts'
@@ -77,6 +78,7 @@ export async function play(scenario: Scenario): Promise<History> {
   const { run, corpus, spares, deaths, replaced, link, costMs, limitMs } = scenario
   const world = new World({ seed: run.seed })
   const network = new VirtualNetwork({ world, links: () => link })
+  const checkpoints = new MemoryStore()
   const entries: Entry[] = []
   const peers = new Map<string, { finished: Promise<Finished>; abort: AbortController }>()
 
@@ -95,6 +97,7 @@ export async function play(scenario: Scenario): Promise<History> {
       journal: createJournal(name, () => world.clock.now(), [record]),
       wish: null,
       lastStep: run.steps,
+      checkpoints,
       signal: abort.signal,
       discover: async (enter) =>
         name === FOUNDER
