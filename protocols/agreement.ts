@@ -13,6 +13,9 @@ const count = z.int().nonnegative()
 /** Newcomers that one change lets in: their addresses must fit a header. */
 export const JOINS_MAX = 64
 
+/** Members that one change gives a stage or takes it from; with the newcomers they must fit a header. */
+export const ASSIGNS_MAX = 512
+
 const author = {
   /** Who may propose the epoch after this one without asking first, and under which ballot. */
   coordinator: count,
@@ -47,7 +50,7 @@ const changeSchema = once(
       join: z.array(memberSchema.omit({ id: true, stage: true, ready: true })).max(JOINS_MAX),
       /** Ids. */
       leave: z.array(count).max(4096),
-      assign: z.array(assignmentSchema).max(1024),
+      assign: z.array(assignmentSchema).max(ASSIGNS_MAX),
       /** The step in hand is given up: sums become empty. */
       restart: z.boolean(),
       reason: z.string().max(256),

@@ -2,6 +2,7 @@
  * One history of a swarm: nodes of src under virtual time, with stages that truly learn and may lose their holders. A
  * function of its settings: the same ones give the same journal, byte for byte.
  */
+import type { Store } from '../src/checkpoint/store.ts'
 import { type Corpus, heldOutMicrobatch, microbatch } from '../src/corpus.ts'
 import { createJournal, type Entry } from '../src/journal.ts'
 import type { Finished } from '../src/member.ts'
@@ -40,6 +41,8 @@ export interface Scenario {
   /** Sees every peer's end of the network before its node does. */
   readonly watch?: (peer: VirtualPeer) => void
   readonly onEntry?: (entry: Entry) => void
+  /** Hears how many bytes are written to the store of checkpoints. */
+  readonly onStored?: (bytes: number) => void
 }
 
 /** A laptop a stage, on a home network. */
@@ -78,7 +81,7 @@ export async function play(scenario: Scenario): Promise<History> {
   const { run, corpus, spares, deaths, replaced, link, costMs, limitMs } = scenario
   const world = new World({ seed: run.seed })
   const network = new VirtualNetwork({ world, links: () => link })
-  const checkpoints = new MemoryStore()
+  const checkpoints = storeOf(scenario, world)
   const entries: Entry[] = []
   const peers = new Map<string, { finished: Promise<Finished>; abort: AbortController }>()
 
@@ -96,8 +99,8 @@ export async function play(scenario: Scenario): Promise<History> {
       clock: world.clock,
       journal: createJournal(name, () => world.clock.now(), [record]),
       wish: null,
-      lastStep: run.steps,
       checkpoints,
+      lastStep: run.steps,
       signal: abort.signal,
       discover: async (enter) =>
         name === FOUNDER
@@ -142,6 +145,34 @@ export async function play(scenario: Scenario): Promise<History> {
   const all = Promise.allSettled([...peers.values()].map((peer) => peer.finished))
   await world.run(all, { waitingFor: 'all peers to end' })
   return { entries, finished, seconds }
+}
+
+/** A store at the other end of a link; each transfer has the link to itself. */
+function storeOf({ link, onStored }: Scenario, { clock }: World): Store {
+  const { latencyMs, bytesPerMs } = link
+  const store = new MemoryStore()
+  const transfer = (bytes: number) => clock.sleep(2 * latencyMs + bytes / bytesPerMs)
+  return {
+    location: store.location,
+    list: async (prefix) => {
+      await transfer(0)
+      return store.list(prefix)
+    },
+    read: async (name, offset, into) => {
+      await transfer(into.length)
+      await store.read(name, offset, into)
+    },
+    write: async (name, content) => {
+      const bytes = content.reduce((sum, { length }) => sum + length, 0)
+      await transfer(bytes)
+      onStored?.(bytes)
+      await store.write(name, content)
+    },
+    remove: async (name) => {
+      await transfer(0)
+      await store.remove(name)
+    },
+  }
 }
 
 /** Of the holders of a stage the one that came last, by the last roster that anybody has told of. */

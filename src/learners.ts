@@ -1,5 +1,5 @@
 /** The coordinator's list of members that are to be replicas: nothing waits for them, and the roster says how far they are. */
-import type { Assignment } from '../protocols/agreement.ts'
+import { ASSIGNS_MAX, type Assignment } from '../protocols/agreement.ts'
 import type { Member, Roster } from '../protocols/membership.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
@@ -77,7 +77,10 @@ export class Learners {
   advance(): Assignment[] {
     const { roster } = this.#options
     const { members } = roster()
-    const assign = [...this.#learning].flatMap(([id, learning]) => this.#step(id, learning) ?? [])
+    const assign: Assignment[] = []
+    for (const [id, learning] of [...this.#learning]) {
+      if (assign.length < ASSIGNS_MAX) assign.push(...this.#step(id, learning))
+    }
     // Those of an earlier coordinator begin anew.
     const orphans = members.filter(
       ({ id, stage, ready }) =>
@@ -86,29 +89,30 @@ export class Learners {
         !this.#learning.has(id) &&
         !assign.some((each) => each.id === id),
     )
-    return [...assign, ...orphans.map(({ id }) => ({ id, stage: null, ready: true }))]
+    const idle = orphans.map(({ id }) => ({ id, stage: null, ready: true }))
+    return [...assign, ...idle].slice(0, ASSIGNS_MAX)
   }
 
-  #step(id: number, learning: Learning): Assignment | null {
+  #step(id: number, learning: Learning): Assignment[] {
     const { journal, failed, roster } = this.#options
     const { stage, peer, phase, facts } = learning
     const held = holdersOf(roster(), stage).length > 0
     if (phase === 'built' && held) {
       learning.phase = 'learning'
-      return { id, stage, ready: false }
+      return [{ id, stage, ready: false }]
     }
     if (phase === 'over' && facts!.failure === null) {
       this.#learning.delete(id)
       this.#noteHeld(peer, facts!)
-      return { id, stage, ready: true }
+      return [{ id, stage, ready: true }]
     }
-    if (phase === 'building' || (phase === 'learning' && held)) return null
+    if (phase === 'building' || (phase === 'learning' && held)) return []
     this.#learning.delete(id)
     const why = facts?.failure ?? 'nobody holds it any more'
     const message = `${peer} did not learn stage ${stage}: ${why}`
     journal.write({ type: 'notice', message })
     failed(id, peer, message)
-    return { id, stage: null, ready: true }
+    return [{ id, stage: null, ready: true }]
   }
 
   #noteHeld(by: PeerId, { stage, bytes, seconds, learningRateScale }: LearntQuestion): void {

@@ -140,7 +140,8 @@ export class Pipeline {
       failure: null,
       waiters: new Set(),
     }
-    if (old !== null) {
+    // An error costs its stack, and after a step that was made nobody waits.
+    if (old !== null && old.waiters.size > 0) {
       this.#fail(old, new ProtocolError('STALE', `step ${old.fence.step} was given up`))
     }
   }

@@ -1,4 +1,5 @@
 /** Who takes which stage, and how the stage is to come back: decisions, without any of the asking. */
+import { ASSIGNS_MAX } from '../protocols/agreement.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Member, Roster } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
@@ -7,7 +8,15 @@ import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
 import type { Loss, Origin } from './recovery/strategy.ts'
-import { emptyStages, holdersOf, isFresh, isRestored, learnersOf, sparesOf } from './roster.ts'
+import {
+  emptyStages,
+  holdersOf,
+  isFresh,
+  isRestored,
+  learnersOf,
+  memberById,
+  sparesOf,
+} from './roster.ts'
 import type { Run } from './run.ts'
 
 /** A member, and the stage that it is to take. */
@@ -65,7 +74,9 @@ export function place(situation: Situation): Placement {
     const coming = matches.some((match) => match.stage === stage) || isLearnt(situation, stage)
     if (staying.length === 0 && !coming) take(stage, true)
   }
-  while (spares.length > situation.spares && empty.length === 0) {
+  // What one change can say: the rest are matched after it.
+  const more = () => spares.length > situation.spares && matches.length < ASSIGNS_MAX
+  while (empty.length === 0 && more()) {
     const weakest = weakestStage(situation, matches)
     if (!take(weakest, false)) break
   }
@@ -103,7 +114,7 @@ function weakestStage(
     const holders = [
       ...holdersOf(roster, stage),
       ...learnersOf(roster, stage),
-      ...roster.members.filter(({ id }) => learning.get(id) === stage),
+      ...[...learning].flatMap(([id, each]) => (each === stage && memberById(roster, id)) || []),
       ...matches.filter((match) => match.stage === stage).map(({ member }) => member),
     ]
     const known = holders.flatMap(({ id }) => speedOf(id) ?? [])

@@ -2,7 +2,7 @@
  * The coordinator's hold on the swarm: the roster, who is suspected, who waits to be let in or out, and the questions
  * that go to holders. It knows nothing of what a step means; `step.ts` and `train.ts` do.
  */
-import { type Assignment, type Change, JOINS_MAX } from '../protocols/agreement.ts'
+import { ASSIGNS_MAX, type Assignment, type Change, JOINS_MAX } from '../protocols/agreement.ts'
 import type { SavedQuestion } from '../protocols/checkpoint.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
@@ -265,7 +265,7 @@ export class Swarm implements Coordination {
       for (const { stage, member } of learnt) void this.#learners.start(stage, member)
       const filled = matches.filter((match) => !learnt.includes(match))
       if (filled.length > 0) {
-        await this.#fill(filled)
+        await this.#fill(filled.slice(0, ASSIGNS_MAX))
         continue
       }
       if (release !== null) {

@@ -320,7 +320,7 @@ export class Play {
           }
         }
       },
-      createStage: async (index) => {
+      createStage: async (index, isSecond) => {
         await new Promise<void>((resolve) => {
           machine.schedule(this.#case.buildMs * machine.slowness, 'building', resolve)
         })
@@ -338,7 +338,7 @@ export class Play {
             }
           },
         })
-        held.set(index, stage)
+        if (!isSecond) held.set(index, stage)
         return stage
       },
       loadData: async () => ({

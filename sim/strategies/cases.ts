@@ -78,7 +78,7 @@ export const CASES: readonly Case[] = [
     storeless: true,
   },
   {
-    name: 'none, swapped',
+    name: 'none (swapped)',
     says: 'nothing fails, half of the microbatches in the swapped order',
     recovery: { policy: ['checkfree+'] },
     rates: [0],
@@ -103,7 +103,7 @@ export const CASES: readonly Case[] = [
     storeless: true,
   },
   {
-    name: 'shadow, no moments',
+    name: 'shadow (no moments)',
     says: 'own weights in int8, at most 20 steps old, fresh optimizer',
     recovery: {
       ...AS_PUBLISHED,
@@ -124,6 +124,20 @@ export const CASES: readonly Case[] = [
     rates: [RATE],
     storeless: true,
   },
+  ...[10, 50].map(
+    (every): Case => ({
+      name: `checkpoint (every ${every})`,
+      says: 'all stages go back to the last checkpoint in a store',
+      recovery: {
+        ...AS_PUBLISHED,
+        policy: ['checkpoint', ...FALLBACKS],
+        checkpoint: { everySteps: every, mode: 'lazy' },
+      },
+      rates: ALL_RATES,
+      storeless: false,
+      replay: every,
+    }),
+  ),
   {
     name: 'replica',
     says: 'two holders of every stage, one of which fails; a stage is lost if the other fails before a new one has learnt it',
@@ -133,7 +147,7 @@ export const CASES: readonly Case[] = [
     storeless: false,
   },
   {
-    name: 'checkfree, copied edges',
+    name: 'checkfree (copied edges)',
     says: 'average of both neighbours; the first and last stage from their one neighbour',
     recovery: { ...AS_PUBLISHED, policy: ['checkfree', ...FALLBACKS] },
     rates: [RATE],

@@ -28,7 +28,7 @@ interface Options {
   readonly write?: true
 }
 
-const QUICK_STEPS = 40
+const QUICK_STEPS = 80
 /** Below it, docs/STRATEGIES.md is written by this program. */
 const MARK = '<!-- npm run sim:strategies -- --write -->'
 const PROGRESS_MS = 30_000

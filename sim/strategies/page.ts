@@ -94,8 +94,8 @@ function overheadTable(overheads: ReturnType<typeof overheadsOf>): string[] {
     '',
     ...markdown(head, body),
     '',
-    'Beyond `none`, all peers together. Time is that of a virtual step (a laptop a stage, 20 ms and 20 Mbit/s between two), the same on every machine; CPU is',
-    'measured in this process and moves by several percent with what else the machine does.',
+    'Beyond `none`, all peers and the store together. Time is that of a virtual step (a laptop a stage, 20 ms and 20 Mbit/s between two, and to the store), the',
+    'same on every machine. CPU is measured, in one process for all peers, and moves by many percent with what else the machine does.',
   ]
 }
 

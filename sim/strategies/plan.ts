@@ -28,7 +28,7 @@ export function roughTrialOf(extent: Extent, row: Case): Trial {
   return trialOf({ ...extent, steps: SHORT_STEPS }, row, ROUGH_RATE, extent.seeds[0]!)
 }
 
-/** Of the reference model, failures begin after 50. */
+/** Failures begin after 50. */
 const SHORT_STEPS = 60
 const ROUGH_RATE = 0.05
 

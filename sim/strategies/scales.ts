@@ -48,6 +48,6 @@ export const SCALES = {
       evaluateEvery: '5',
     },
     given: { 'evaluation.microbatches': 4 },
-    quiet: 5,
+    quiet: 50,
   },
 } as const satisfies Record<string, Scale>

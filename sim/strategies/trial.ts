@@ -47,7 +47,7 @@ export interface Outcome {
 interface Cost {
   /** Of one virtual step, on average of those after the first. */
   readonly stepSeconds: number
-  /** Bytes of bodies that all peers sent a step, by protocol: of those after the first. */
+  /** Bytes of bodies that all peers sent a step, by protocol, or wrote to the store: of those after the first. */
   readonly stepBytes: Readonly<Record<string, number>>
   /** Of this process, a step after the first. */
   readonly cpuSeconds: number
@@ -101,6 +101,7 @@ export async function playTrial(trial: Trial, onStep: (made: number) => void): P
     costMs: DEFAULT_COSTS,
     limitMs: Number.POSITIVE_INFINITY,
     watch: (peer) => meter.watch(peer),
+    onStored: (bytes) => meter.count('store', bytes),
     onEntry: (entry) => {
       if (entry.type !== 'step') return
       meter.step(entry.at)
@@ -147,10 +148,13 @@ class Meter {
     const call = peer.call.bind(peer)
     peer.call = async (to, protocol, message, options): Promise<Received> => {
       const answer = await call(to, protocol, message, options)
-      const bytes = (message.body?.length ?? 0) + (answer.body?.length ?? 0)
-      this.#bytes.set(protocol, (this.#bytes.get(protocol) ?? 0) + bytes)
+      this.count(protocol, (message.body?.length ?? 0) + (answer.body?.length ?? 0))
       return answer
     }
+  }
+
+  count(name: string, bytes: number): void {
+    this.#bytes.set(name, (this.#bytes.get(name) ?? 0) + bytes)
   }
 
   step(at: number): void {

@@ -1,7 +1,7 @@
 /** What strategies have in common that bring a stage back from copies which others keep. */
 import type { Member, Roster } from '../../protocols/membership.ts'
 import { holdersOf } from '../roster.ts'
-import type { KeptCopy, Loss, Origin, Source } from './strategy.ts'
+import type { Loss, Origin, Source } from './strategy.ts'
 
 /** The latest copies of a stage of which so many shards are there. */
 export function latestCopies(
@@ -52,9 +52,4 @@ function awayAt(i: number, stages: number): number {
   const half = Math.floor(stages / 2)
   const distance = i % 2 === 0 ? half - i / 2 : half + (i + 1) / 2
   return ((distance - 1 + stages - 1) % (stages - 1)) + 1
-}
-
-/** Those of one step that have different shards. */
-export function distinctShards(copies: readonly KeptCopy[]): KeptCopy[] {
-  return [...new Map(copies.map((copy) => [copy.shard, copy])).values()]
 }

@@ -73,7 +73,7 @@ describe('trials of a tiny model', () => {
     seed: 1,
     rate: 0,
     edgesExempt: false,
-    steps: 30,
+    steps: 70,
     recovery: UNDISTURBED.recovery,
   }
   const roughTrial: Trial = {
@@ -94,7 +94,7 @@ describe('trials of a tiny model', () => {
       seed,
       rate,
       iterations: steps,
-      quiet: 5,
+      quiet: 50,
       stages: 6,
       edgesExempt: false,
     })
@@ -118,6 +118,16 @@ describe('trials of a tiny model', () => {
       [5, calm.validation[0]![1]],
       [10, calm.validation[0]![1]],
     ])
+  })
+
+  test('a real run that goes back to checkpoints makes the steps of its replay, to the last digit', async () => {
+    const recovery = { checkpoint: { everySteps: 5, mode: 'lazy' } } as const
+    const trial = { ...roughTrial, recovery: { policy: ['checkpoint'], ...recovery } }
+    const real = await playTrial(trial, () => {})
+    expect(real.failures).toBeGreaterThan(2)
+    expect(real.training.length).toBeGreaterThan(trial.steps + 2)
+    expect(deviation(real, calm, 5)).toEqual({ partsAt: null, loss: 0 })
+    expect(deviation(real, calm, 4).partsAt).not.toBe(null)
   })
 
   test('one key for what comes to the same, another for all else', () => {

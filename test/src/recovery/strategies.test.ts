@@ -218,6 +218,46 @@ describe('checkfree+', () => {
   })
 })
 
+describe('redundant', () => {
+  const redundant = STRATEGIES.get('redundant')!
+  const told = (stage: number, step: number): KeptCopy => ({
+    peer: `before ${stage}`,
+    strategy: 'redundant',
+    stage,
+    step,
+    shard: 0,
+  })
+  const donors = (copies: KeptCopy[]) =>
+    redundant.donors(
+      { stage: 3, bodyStages: 6, live: new Set(), copies, committed: 9, noCheckpoint: null },
+      settings,
+    )
+
+  test('asks the understudy for its live state, and for that of the last step alone', () => {
+    expect(donors([told(2, 9), told(3, 9)])).toEqual([{ stage: 3, understudies: ['before 3'] }])
+    expect(donors([told(3, 8)])).toEqual({
+      reason: 'the understudy of stage 3 has missed step 9',
+    })
+    expect(donors([told(2, 9)])).toEqual({
+      reason: 'nobody that is left is an understudy of stage 3',
+    })
+  })
+
+  test('restores all there is, as it was', () => {
+    const optimizer = {
+      firstMoment: Float32Array.of(1, 2, 3),
+      secondMoment: Float32Array.of(4, 5, 6),
+      updates: 9,
+    }
+    const weights = Float32Array.of(7, 8, 9)
+    const facts = { stage: 3, norm: 2, learningRateScale: 1.1, isCopy: false }
+    const rebuilt = redundant.rebuild([{ ...facts, weights, optimizer }], initial, settings)
+    expect(rebuilt.weights).toBe(weights)
+    expect(rebuilt).toMatchObject({ norm: 2, learningRateScale: 1.1, optimizer })
+    expect(redundant.moments!(settings)).toBe(true)
+  })
+})
+
 describe('copies', () => {
   const shards = (step: number, ...numbers: number[]): KeptCopy[] =>
     numbers.map((shard) => ({ peer: `p${shard}`, strategy: 'snapshot', stage: 3, step, shard }))
