@@ -10,8 +10,6 @@ import { COUNTS_FOLDER } from './count-sockets.ts'
 import { type CpuSeconds, cpuSeconds } from './cpu-time.ts'
 import { median } from './statistics.ts'
 
-/** The first steps fill caches, arenas and connections, and V8 still compiles: they do not count. */
-export const WARM_UP_STEPS = 60
 /** For all steps of a run. */
 const RUN_MS = 300_000
 
@@ -26,8 +24,12 @@ export interface SwarmFigures {
 
 type Step = Extract<Entry, { type: 'step' }>
 
-/** Makes all steps of a run, with one process a stage. @throws Error if it fails */
-export async function localSwarm(run: Run): Promise<SwarmFigures> {
+/**
+ * Makes all steps of a run, with one process a stage.
+ * @param warmUp steps that do not count
+ * @throws Error if it fails
+ */
+export async function localSwarm(run: Run, warmUp: number): Promise<SwarmFigures> {
   const folder = mkdtempSync(join(tmpdir(), 'gensyn-bench-'))
   process.env[COUNTS_FOLDER] = folder
   const counter = new URL('count-sockets.ts', import.meta.url)
@@ -35,7 +37,7 @@ export async function localSwarm(run: Run): Promise<SwarmFigures> {
   process.env.NODE_OPTIONS = `${before ?? ''} --import=${counter}`
   const children = new Children()
   try {
-    return await runSwarm(run, folder, children)
+    return await runSwarm(run, warmUp, folder, children)
   } finally {
     await children.stop(systemClock)
     if (before === undefined) delete process.env.NODE_OPTIONS
@@ -44,7 +46,12 @@ export async function localSwarm(run: Run): Promise<SwarmFigures> {
   }
 }
 
-async function runSwarm(run: Run, folder: string, children: Children): Promise<SwarmFigures> {
+async function runSwarm(
+  run: Run,
+  warmUp: number,
+  folder: string,
+  children: Children,
+): Promise<SwarmFigures> {
   const runPath = join(folder, 'run.json')
   writeRun(runPath, run, { force: false })
   const pids: number[] = []
@@ -64,7 +71,7 @@ async function runSwarm(run: Run, folder: string, children: Children): Promise<S
     if (entry.type !== 'step') return
     steps.push(entry)
     // Not after the last, when the processes end.
-    if (entry.step === WARM_UP_STEPS || entry.step === run.steps - 1) sample()
+    if (entry.step === warmUp || entry.step === run.steps - 1) sample()
   }
   const start = (args: readonly string[], onEntry: (entry: Entry) => void) => {
     const common = ['--run', runPath, '--data-dir', join(folder, 'state'), '--threads', '1']
@@ -92,9 +99,9 @@ async function runSwarm(run: Run, folder: string, children: Children): Promise<S
       .map(Number),
   )
   const bytes = counted.reduce((total, counts) => total + counts[1]! - counts[0]!, 0)
-  const between = run.steps - 1 - WARM_UP_STEPS
+  const between = run.steps - 1 - warmUp
   const perStep = (name: keyof CpuSeconds) => (cpu[1]![name] - cpu[0]![name]) / between
-  const measured = steps.slice(WARM_UP_STEPS)
+  const measured = steps.slice(warmUp)
   // From one step's entry to the next: what lies between the steps counts too.
   const seconds = measured.slice(1).map(({ at }, i) => (at - measured[i]!.at) / 1000)
   return {

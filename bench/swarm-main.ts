@@ -1,16 +1,15 @@
 /**
- * `npm run bench:swarm`: swarms of 2, 4, 7 and 8 processes, each beside the same training in one process, and seven of
- * wider models. The default model's six layers are dealt to one, three and six body stages; eight processes have seven
- * of one layer each, beside one process with seven layers. `npm run bench:swarm -- 7` measures seven processes alone;
- * `-- 7 256` those of hidden size 256.
+ * `npm run bench:swarm`: swarms of 2, 4, 7 and 8 processes of hidden size 256, each beside the same training in one
+ * process, and seven of 512. Six layers are dealt to one, three and six body stages; eight processes have seven of one
+ * layer each, beside one process with seven layers. `npm run bench:swarm -- 7` measures seven processes alone; `-- 7 128`
+ * those of hidden size 128, the default of a new run. JSON on the standard output, a line a swarm on the other.
  */
 import { availableParallelism, cpus } from 'node:os'
 import { benchSingle, benchSwarm, type SwarmCase } from './swarm.ts'
 
-const HIDDEN = 128
+const HIDDEN = 256
 const CASES: readonly SwarmCase[] = [
   ...[2, 4, 7, 8].map((processes) => ({ processes, hidden: HIDDEN })),
-  { processes: 7, hidden: 256 },
   { processes: 7, hidden: 512 },
 ]
 
@@ -20,7 +19,14 @@ const cases =
   processes === undefined ? CASES : [{ processes, hidden: hidden ?? HIDDEN } satisfies SwarmCase]
 const single = await benchSingle(cases[0]!.hidden, threads)
 const swarms = []
-for (const each of cases) swarms.push(await benchSwarm(each, threads))
+for (const each of cases) {
+  const swarm = await benchSwarm(each, threads)
+  const { hidden, shareOfSingleProcess, shareOfCpu } = swarm
+  console.error(
+    `${each.processes} processes, hidden size ${hidden}: ${shareOfSingleProcess} of the tokens/s of one process with ${threads} threads; ${shareOfCpu} by processor time`,
+  )
+  swarms.push(swarm)
+}
 const machine = { cores: threads, processor: cpus()[0]?.model.trim(), node: process.versions.node }
 const result = { format: 'gensyn-bench-swarm', version: 1, machine, single, swarms }
 console.log(JSON.stringify(result, null, 2))

@@ -3,15 +3,25 @@ import { join } from 'node:path'
 import { loadCorpus } from '../src/corpus.ts'
 import { newRun } from '../src/init.ts'
 import type { Run } from '../src/run.ts'
-import { localSwarm, WARM_UP_STEPS } from './local-swarm.ts'
+import { localSwarm } from './local-swarm.ts'
 import { createSingleProcess } from './single-process.ts'
 import { median, rounded } from './statistics.ts'
 
-/** Of a swarm, after its warm-up. */
-const MEASURED_STEPS = 40
-/** Of one process, which is warm sooner: it compiles nothing but the stages. */
-const SINGLE_STEPS = 20
-const SINGLE_WARM_UP_STEPS = 5
+interface Counts {
+  /** Of a swarm. The first steps fill caches, arenas and connections, and V8 still compiles: they do not count. */
+  readonly warmUp: number
+  readonly measured: number
+  /** Of one process, which is warm sooner: it compiles nothing but the stages. */
+  readonly singleWarmUp: number
+  readonly single: number
+}
+
+/** Steps. Those of wider models take longer, and less of each is what has to become warm. */
+function countsOf(hidden: number): Counts {
+  if (hidden <= 128) return { warmUp: 60, measured: 40, singleWarmUp: 5, single: 20 }
+  if (hidden <= 256) return { warmUp: 30, measured: 25, singleWarmUp: 3, single: 12 }
+  return { warmUp: 8, measured: 12, singleWarmUp: 1, single: 5 }
+}
 
 /** What is trained, as far as it differs from a new run's defaults. */
 export interface SwarmCase {
@@ -22,7 +32,8 @@ export interface SwarmCase {
 
 /** @param threads of the one process; each of the swarm's has one */
 export async function benchSwarm({ processes, hidden }: SwarmCase, threads: number) {
-  const steps = WARM_UP_STEPS + MEASURED_STEPS
+  const counts = countsOf(hidden)
+  const steps = counts.warmUp + counts.measured
   const settings = {
     steps: String(steps),
     stages: String(processes - 1),
@@ -31,9 +42,9 @@ export async function benchSwarm({ processes, hidden }: SwarmCase, threads: numb
   }
   const run = await newRun(settings, undefined, process.cwd())
   // Before and after, so that a machine that changes its speed does so for both.
-  const before = await singleProcess(run, threads)
-  const swarm = await localSwarm(run)
-  const after = await singleProcess(run, threads)
+  const before = await singleProcess(run, threads, counts)
+  const swarm = await localSwarm(run, counts.warmUp)
+  const after = await singleProcess(run, threads, counts)
   const single = (before.tokensPerSecond + after.tokensPerSecond) / 2
   const { main, stage, helpers } = swarm.cpuSeconds
   const floor = floorBytes(run)
@@ -43,6 +54,7 @@ export async function benchSwarm({ processes, hidden }: SwarmCase, threads: numb
     layers: run.model.layers,
     keep: run.keep,
     keepDtype: run.keepDtype,
+    steps: counts,
     tokensPerSecond: rounded(swarm.tokensPerSecond),
     singleProcess: { threads, tokensPerSecond: rounded(single) },
     shareOfSingleProcess: rounded(swarm.tokensPerSecond / single),
@@ -64,7 +76,7 @@ export async function benchSwarm({ processes, hidden }: SwarmCase, threads: numb
 /** One process, without a network: what the others are held against. */
 export async function benchSingle(hidden: number, threads: number) {
   const run = await newRun({ hidden: String(hidden) }, undefined, process.cwd())
-  const { tokensPerSecond, cpuSeconds } = await singleProcess(run, threads)
+  const { tokensPerSecond, cpuSeconds } = await singleProcess(run, threads, countsOf(hidden))
   return {
     processes: 1,
     hidden,
@@ -82,22 +94,22 @@ function floorBytes({ stages, microbatch: { batch, context }, model }: Run): num
   return 2 * (stages + 1) * batch * context * model.hiddenSize * Float32Array.BYTES_PER_ELEMENT
 }
 
-async function singleProcess(run: Run, threads: number) {
+async function singleProcess(run: Run, threads: number, counts: Counts) {
   const corpus = await loadCorpus(run, join(process.cwd(), 'run.json'))
   const single = await createSingleProcess(run, corpus, threads)
   const seconds: number[] = []
   let cpu = process.cpuUsage()
-  for (let step = 1; step <= SINGLE_WARM_UP_STEPS + SINGLE_STEPS; step++) {
-    if (step === SINGLE_WARM_UP_STEPS + 1) cpu = process.cpuUsage()
+  for (let step = 1; step <= counts.singleWarmUp + counts.single; step++) {
+    if (step === counts.singleWarmUp + 1) cpu = process.cpuUsage()
     const begun = performance.now()
     await single.step(step)
-    if (step > SINGLE_WARM_UP_STEPS) seconds.push((performance.now() - begun) / 1000)
+    if (step > counts.singleWarmUp) seconds.push((performance.now() - begun) / 1000)
   }
   const { user, system } = process.cpuUsage(cpu)
   await single.close()
   const { batch, context } = run.microbatch
   return {
     tokensPerSecond: (run.microbatches * batch * context) / median(seconds),
-    cpuSeconds: (user + system) / 1e6 / SINGLE_STEPS,
+    cpuSeconds: (user + system) / 1e6 / counts.single,
   }
 }

@@ -63,12 +63,15 @@ export const hold = procedure(
 /**
  * Make this holder's part of the gradients of a step: the answer comes when it has counted each of the microbatches
  * that are `expected` of it once, and handed each on. A later version of the plan takes the place of an earlier one.
+ * Where nobody else has a part in the stage, its sum is the total, and the answer says so: a round less than `reduce`.
  */
 export const prepare = procedure(
-  '/gensyn-node/prepare/2.0.0',
+  '/gensyn-node/prepare/3.0.0',
   z.strictObject({
     ...fence,
     version: count,
+    /** Nobody else needs the total: no replica, and none that learns the stage. */
+    alone: z.boolean(),
     /** Indices of microbatches. */
     expected: z.array(count).max(4096),
     /** The microbatches that it is to drive: those of a higher attempt than before start anew. */
@@ -79,22 +82,22 @@ export const prepare = procedure(
     counted: z.array(count).max(4096),
     /** Mean cross-entropy in nats a token of each that it drove. */
     losses: z.array(z.strictObject({ index: count, loss: z.number() })).max(4096),
+    /** L2 norm of the stage's mean gradient, before clipping, of one that is alone; null otherwise. */
+    norm: z.number().nonnegative().nullable(),
     /** Seconds spent computing, since the step began. */
     busySeconds: z.number().nonnegative(),
   }),
 )
 
 /**
- * All holders have counted: bring the sums of a stage's replicas together. `holders` are all of the stage, in the order
- * in which their sums are added; the answer comes when this one has the total.
+ * All holders have counted: bring the sums of a stage's replicas together, for them and for those that learn the stage.
+ * `holders` are all of the stage, in the order in which their sums are added; the answer comes when this one has the total.
  */
 export const reduce = procedure(
-  '/gensyn-node/reduce/1.0.0',
+  '/gensyn-node/reduce/2.0.0',
   z.strictObject({
     ...fence,
     version: count,
-    /** Somebody else needs the total, too: a replica, or one that learns the stage. */
-    shared: z.boolean(),
     holders: z
       .array(z.strictObject({ id: count, counted: count }))
       .min(1)

@@ -1,6 +1,7 @@
 /**
  * `npm run sim:scale`: swarms of hundreds and thousands of virtual peers under churn, with the node's own code; what a
- * step costs their coordinator, and this machine.
+ * step costs their coordinator, and this machine. Of several sizes (`--peers 100,1000`) the questions that a coordinator
+ * asks a step and peer must not differ by more than a factor: messages grow with the peers, not with their square.
  */
 import { Command } from 'commander'
 import { systemClock } from '../protocols/clock.ts'
@@ -22,6 +23,8 @@ const HOUR_MS = 3_600_000
 /** Elements of an activation. */
 const ELEMENTS = 8
 const FOUNDER = 'peer-0'
+/** The most that two sizes of swarms may differ in the questions of a step and peer. */
+const LINEAR_FACTOR = 2
 
 const terminal = createTerminal({ json: false })
 const options = new Command('sim:scale')
@@ -33,9 +36,16 @@ const options = new Command('sim:scale')
   .parse()
   .opts<{ peers: string; stages: string; steps: string; microbatches: string; churn: string }>()
 
-for (const peers of options.peers.split(',')) await play(Number(peers))
+const questions: number[] = []
+for (const peers of options.peers.split(',')) questions.push(await play(Number(peers)))
+const factor = Math.max(...questions) / Math.min(...questions)
+if (factor > LINEAR_FACTOR) {
+  const reason = `a step and peer costs ${factor.toFixed(1)} times as many questions in one size as in another: more than ${LINEAR_FACTOR}`
+  throw new Error(reason)
+}
 
-async function play(peers: number): Promise<void> {
+/** @returns questions of the coordinator, a step and peer */
+async function play(peers: number): Promise<number> {
   const stages = Number(options.stages)
   const run = runSchema.parse({
     format: 'gensyn-run',
@@ -50,6 +60,7 @@ async function play(peers: number): Promise<void> {
     evaluation: { everySteps: 100, microbatches: 2 },
   })
   const begun = systemClock.now()
+  const cpu = process.cpuUsage()
   const world = new World({ seed: peers, eventsMax: Infinity })
   const random = world.random.stream('churn')
   const network = new VirtualNetwork({
@@ -61,14 +72,18 @@ async function play(peers: number): Promise<void> {
   const counts = new Map<Entry['type'], number>()
   const asked = { coordinator: 0, all: 0 }
   let coordinator: PeerId = FOUNDER
-  let firstStep: { at: number; coordinator: number; all: number } | null = null
+  /** What was asked until the first step was made, and until the latest. */
+  let first = { at: 0, ...asked }
+  let last = first
   let named = 0
   const over = Promise.withResolvers<void>()
 
   const record = (entry: Entry) => {
     counts.set(entry.type, (counts.get(entry.type) ?? 0) + 1)
     if (entry.type === 'roster') coordinator = entry.peer
-    if (entry.type === 'step') firstStep ??= { at: entry.at, ...asked }
+    if (entry.type !== 'step') return
+    last = { at: entry.at, ...asked }
+    if (entry.step === 1) first = last
   }
   const start = () => {
     const name = `peer-${named++}`
@@ -145,16 +160,18 @@ async function play(peers: number): Promise<void> {
   const seconds = (systemClock.now() - begun) / 1000
   const steps = run.steps - 1
   const of = (type: Entry['type']) => counts.get(type) ?? 0
-  const since = firstStep ?? { at: 0, coordinator: 0, all: 0 }
-  const perStep = (asked.coordinator - since.coordinator) / steps
+  const { user, system } = process.cpuUsage(cpu)
+  const perStep = (last.coordinator - first.coordinator) / steps
+  const ofAll = (last.all - first.all) / steps
   terminal.line(
     [
       `${peers} peers, ${stages} stages, ${run.steps} steps`,
-      `${seconds.toFixed(0)} s, ${Math.round(world.fired / 1000)} thousand events, ${Math.round(world.fired / seconds)} a second`,
-      `${Math.round((world.clock.now() - since.at) / 1000)} virtual seconds from the first step on`,
+      `${seconds.toFixed(0)} s (${((user + system) / 1e6).toFixed(0)} s of processor time), ${Math.round(world.fired / 1000)} thousand events, ${Math.round(world.fired / seconds)} a second`,
+      `${Math.round((last.at - first.at) / 1000)} virtual seconds from the first step to the last`,
       `${of('lost')} lost, ${of('elected')} took notice of another coordinator, ${of('aborted')} steps started over, ${of('amended')} mended`,
-      `the coordinator asks ${perStep.toFixed(0)} questions a step, ${(perStep / peers).toFixed(2)} a peer`,
+      `the coordinator asks ${perStep.toFixed(0)} questions a step, ${(perStep / peers).toFixed(2)} a peer; all members ${(ofAll / peers).toFixed(2)} a peer`,
       `${Math.round(process.memoryUsage().rss / 2 ** 20)} MiB`,
     ].join('; '),
   )
+  return perStep / peers
 }

@@ -11,6 +11,7 @@ import { holdersOf } from '../src/roster.ts'
 import { type Run, runId, stageConfig } from '../src/run.ts'
 import { createLocalStage } from '../stages/onnx-stage.ts'
 import { Random } from '../stages/random.ts'
+import type { AnyStage } from '../stages/stage.ts'
 import { MemoryStore } from './memory-store.ts'
 import { VirtualNetwork } from './network.ts'
 import type { VirtualPeer } from './peer.ts'
@@ -41,6 +42,8 @@ export interface Scenario {
   /** Sees every peer's end of the network before its node does. */
   readonly watch?: (peer: VirtualPeer) => void
   readonly onEntry?: (entry: Entry) => void
+  /** Puts something round each stage, under the time that it takes. */
+  readonly wrap?: (stage: AnyStage) => AnyStage
   /** Hears how many bytes are written to the store of checkpoints. */
   readonly onStored?: (bytes: number) => void
 }
@@ -111,7 +114,7 @@ export async function play(scenario: Scenario): Promise<History> {
         const stage = await world.compute(costMs.build, `${name} builds stage ${index}`, () =>
           createLocalStage(stageConfig(run), index, options),
         )
-        return timedStage(stage, world, (method) => costMs[method])
+        return timedStage(scenario.wrap?.(stage) ?? stage, world, (method) => costMs[method])
       },
       loadData: async () => ({
         training: (step, index) => microbatch(run, corpus, step, index),

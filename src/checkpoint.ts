@@ -11,6 +11,7 @@ import type { ModelConfig } from '../stages/model.ts'
 import { modelTensors } from '../stages/parameters.ts'
 import { openDataset, preparedFolder } from './data/prepared-corpus.ts'
 import { InputError, systemCode } from './errors.ts'
+import type { LiveStages } from './live-stages.ts'
 import { type Run, readRun, runId } from './run.ts'
 import { stageFiles } from './stage-file.ts'
 import { checkTensors, TensorFiles } from './tensor-files.ts'
@@ -52,11 +53,12 @@ export async function openCheckpoint(options: CheckpointOptions): Promise<Checkp
   const run = readRun(path)
   const dataDir = options.dataDir ?? join(dirname(resolve(path)), '.gensyn')
   if (peer === undefined) {
-    return openStages(path, run, dataDir, await stageFiles(dataDir, runId(run), run.stages + 1))
+    const found = await stageFiles(dataDir, runId(run), run.stages + 1)
+    return openStages(path, run, dataDir, { ...found, dataset: preparedFolder(run, path) })
   }
   // Loaded on demand: libp2p takes longer to load than a small model.
   const { fetchStages } = await import('./live-stages.ts')
-  const { remove, ...stages } = await fetchStages(run, {
+  const { remove, ...stages } = await fetchStages(run, path, {
     dataDir,
     addresses: peer === true ? undefined : peer,
   })
@@ -75,7 +77,7 @@ async function openStages(
   path: string,
   run: Run,
   where: string,
-  { step, paths }: { readonly step: number; readonly paths: readonly string[] },
+  { step, paths, dataset }: Omit<LiveStages, 'remove'>,
 ): Promise<Checkpoint> {
   const began = run.initial === null ? null : initialFolder(path, run.initial.path)
   const source = began === null ? {} : readJson(join(began, 'config.json'))
@@ -83,7 +85,7 @@ async function openStages(
   const context = Math.max(run.microbatch.context, Number(source.max_position_embeddings ?? 0))
   const config = modelToHuggingFace(run.model, context)
   const tokenizer =
-    began === null ? tokenizerOf(run, path, context) : readTokenizer(began, run.model.vocabSize)
+    began === null ? tokenizerOf(run, dataset, context) : readTokenizer(began, run.model.vocabSize)
   return {
     name: run.name,
     model: run.model,
@@ -115,8 +117,7 @@ function specialTokens(
 }
 
 /** Of a run that has not begun from a checkpoint: that of its dataset, which lies there beside the tokens. */
-function tokenizerOf(run: Run, path: string, context: number): ModelTokenizer {
-  const folder = preparedFolder(run, path)
+function tokenizerOf(run: Run, folder: string | null, context: number): ModelTokenizer {
   if (folder === null) return bytesAsTokens(context)
   const { kind, endOfText } = openDataset(run, folder).tokenizer
   if (kind === 'bytes') return bytesAsTokens(context)

@@ -161,50 +161,55 @@ export class Holding {
     this.#pipeline.expectNewer(question)
     this.#forget()
     const answer = await this.#pipeline.prepare(question)
-    this.#prepared = {
-      fence: this.#pipeline.fence!,
-      version: question.version,
-      owned: Promise.withResolvers(),
-    }
+    const fence = this.#pipeline.fence!
+    const { version, alone } = question
+    this.#prepared = { fence, version, owned: Promise.withResolvers() }
     this.#busySeconds = answer.busySeconds
-    return answer
+    const norm = alone ? await this.#complete(fence, false, () => this.stage.gradientNorm()) : null
+    return { ...answer, norm }
   }
 
   /** Brings the sums of all replicas together; gives the norm of the mean gradient. */
   async reduce(question: ReduceQuestion): Promise<{ norm: number }> {
-    const { version } = question
-    this.#current(question, version)
+    const { version, holders: _, ...fence } = question
+    this.#current(fence, version)
     // Asked again, it is not done again.
     if (this.#reducing?.version !== version) {
-      this.#reducing = { version, answer: this.#reduce(question) }
+      const sum = () => this.#sumUp(question)
+      const answer = this.#complete(fence, true, sum).then((norm) => ({ norm }))
+      this.#reducing = { version, answer }
     }
     return this.#reducing.answer
   }
 
-  async #reduce({ version, holders, shared, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
+  /** Adds up the sums of all replicas; gives the norm of the total. */
+  async #sumUp({ version, holders, ...fence }: ReduceQuestion): Promise<number> {
     const { owned } = this.#current(fence, version)
-    const { run, ownId: own } = this.#options
+    const { sums } = this.stage
+    const totals = this.#totals ?? new Float32Array(sums.length)
+    // Not used again if this fails: what was under way for it may still come in.
+    this.#totals = null
+    await reduceSums({
+      holders,
+      own: this.#options.ownId,
+      sums,
+      totals,
+      fetch: fetchGradients(this.#options, this.index, { ...fence, version }),
+      owned: () => owned.resolve(totals),
+    })
+    this.#totals = totals
+    return normOf(totals)
+  }
+
+  /** From when the total is there it can be committed. Gives the norm of the mean gradient. */
+  async #complete(
+    fence: Fence,
+    shared: boolean,
+    normOfSum: () => Promise<number>,
+  ): Promise<number> {
     const total: Total = { fence, shared, norm: null }
     this.#total = total
-    let norm: number
-    if (!shared) norm = await this.stage.gradientNorm()
-    else {
-      const { sums } = this.stage
-      const totals = this.#totals ?? new Float32Array(sums.length)
-      // Not used again if this fails: what was under way for it may still come in.
-      this.#totals = null
-      await reduceSums({
-        holders,
-        own,
-        sums,
-        totals,
-        fetch: fetchGradients(this.#options, this.index, { ...fence, version }),
-        owned: () => owned.resolve(totals),
-      })
-      norm = normOf(totals)
-      this.#totals = totals
-    }
-    norm /= run.microbatches
+    const norm = (await normOfSum()) / this.#options.run.microbatches
     if (!Number.isFinite(norm)) {
       throw new ProtocolError(
         'NON_FINITE',
@@ -213,7 +218,7 @@ export class Holding {
     }
     if (this.#total !== total) throw new ProtocolError('STALE', 'another plan took its place')
     total.norm = norm
-    return { norm }
+    return norm
   }
 
   /** A piece of this holder's sum, or of the total that it adds up. */

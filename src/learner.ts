@@ -104,7 +104,7 @@ export class Learner {
   }
 
   async #reduce(question: ReduceQuestion): Promise<{ norm: number }> {
-    const { version, holders, shared: _, ...fence } = question
+    const { version, holders, ...fence } = question
     const { ownId: own, run } = this.#options
     const { sums } = this.stage
     const totals = new Float32Array(sums.length)

@@ -77,12 +77,12 @@ async function attempt(
 }
 
 /** As the first who answers knows it. */
-async function currentRoster({
+export async function currentRoster({
   network,
   runId,
   contacts,
   signal = new AbortController().signal,
-}: LiveWeightsOptions): Promise<Roster> {
+}: Pick<LiveWeightsOptions, 'network' | 'runId' | 'contacts' | 'signal'>): Promise<Roster> {
   let failure: unknown = new ProtocolError('UNREACHABLE', 'no peer of the run is known')
   for (const peer of contacts) {
     try {

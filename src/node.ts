@@ -106,6 +106,10 @@ async function enterRun(
     if (found === null && founds) {
       member.found()
       journal.write({ type: 'founded' })
+      if (member.committed > 0) {
+        const message = `the swarm goes on after step ${member.committed}`
+        journal.write({ type: 'notice', message })
+      }
       return turned
     }
     founds = false

@@ -187,7 +187,7 @@ export class Pipeline {
   }
 
   /** Resolves when this stage has counted each microbatch that is expected of it; starts those that it drives. */
-  async prepare(question: PrepareQuestion): Promise<PrepareAnswer> {
+  async prepare(question: PrepareQuestion): Promise<Omit<PrepareAnswer, 'norm'>> {
     const progress = this.expectNewer(question)
     const { version, expected, drives } = question
     progress.version = version

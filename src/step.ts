@@ -91,7 +91,8 @@ export class Step {
       const drives = this.#journeys.filter((journey) => stage === 0 && journey.driver === id)
       const visiting = this.#journeys.filter((journey) => visits(journey, member))
       const expected = visiting.map(({ index }) => index)
-      const question = { ...this.#fence, version, expected, drives }
+      const alone = this.#isAlone(stage!)
+      const question = { ...this.#fence, version, alone, expected, drives }
       const answer = await this.#swarm.ask(peer, prepare, question, TIMEOUTS.stepMs)
       waitedFor.delete(member)
       return [member, answer] as const
@@ -127,21 +128,28 @@ export class Step {
     }
   }
 
+  /** The stage has one holder, and nobody learns it: what it has counted is the total. */
+  #isAlone(stage: number): boolean {
+    const { roster } = this.#swarm
+    const others =
+      learnersOf(roster, stage).length + understudiesOf(this.#run, roster, stage).length
+    return holdersOf(roster, stage).length === 1 && others === 0
+  }
+
   /** Replicas' sums become one; every holder knows its stage's norm. */
   async #reduce(prepared: ReadonlyMap<Member, PrepareAnswer>): Promise<Gradients> {
     const version = this.#version
     const { roster } = this.#swarm
+    const norms: number[] = []
+    for (const [{ stage }, { norm }] of prepared) if (norm !== null) norms[stage!] = norm
     const add = async (stage: number, peer: PeerId) => {
       const holders = holdersOf(roster, stage).map((holder) => ({
         id: holder.id,
         counted: prepared.get(holder)?.counted.length ?? 0,
       }))
-      const others =
-        learnersOf(roster, stage).length + understudiesOf(this.#run, roster, stage).length
-      const shared = holders.length > 1 || others > 0
-      const question = { ...this.#fence, version, shared, holders }
+      const question = { ...this.#fence, version, holders }
       const { norm } = await this.#swarm.ask(peer, reduce, question, TIMEOUTS.reduceMs)
-      return { stage, norm }
+      norms[stage] ??= norm
     }
     const stages = Array.from({ length: this.#run.stages + 1 }, (_, stage) => stage)
     // One that learns and does not get the total cannot carry the commit out, and is lost by that.
@@ -157,8 +165,10 @@ export class Step {
         }),
       ),
     )
-    const [norms] = await Promise.all([
-      Promise.all([...prepared.keys()].map(({ stage, peer }) => add(stage!, peer))),
+    // Who is alone has told its norm.
+    const holders = [...prepared].filter(([, { norm }]) => norm === null)
+    await Promise.all([
+      Promise.all(holders.map(([{ stage, peer }]) => add(stage!, peer))),
       Promise.allSettled(learners),
       Promise.all(understudies),
     ])
@@ -175,7 +185,7 @@ export class Step {
       loss: losses.reduce((sum, { loss }) => sum + loss, 0) / losses.length,
       version,
       counted: byStage.map((each) => each.reduce((sum, { counted }) => sum + counted.length, 0)),
-      norms: byStage.map((_, stage) => norms.find((each) => each.stage === stage)!.norm),
+      norms,
       busySeconds: byStage.map((each) => Math.max(...each.map(({ busySeconds }) => busySeconds))),
     }
   }

@@ -72,7 +72,7 @@ export class Understudy {
     if (stage === null) return
     if (this.#learner !== null) this.#keepUp(this.#learner, stage, before, roster)
     const { committed } = roster
-    const isThere = committed === 0 || holdersOf(roster, stage).length > 0
+    const isThere = isOfSeed(roster) || holdersOf(roster, stage).length > 0
     if (this.#attempt === null && isThere && committed >= this.#notBefore) void this.#begin(stage)
   }
 
@@ -155,8 +155,7 @@ export class Understudy {
     }
     this.#committed = step
     learner.open({ ...fence, step: step + 1 })
-    // Before the first step a stage is what the seed makes, whoever holds it.
-    if (step === 0 || !isAnother(before, roster, stage)) return
+    if (isOfSeed(roster) || !isAnother(before, roster, stage)) return
     if (!this.#isWhole) {
       this.#fail('who held it is gone')
       return
@@ -172,15 +171,14 @@ export class Understudy {
       const learner = await build(stage, signal)
       if (signal.aborted) return learner.close()
       // From now on it gets the total of every step.
-      const { since, committed } = roster()!
+      const known = roster()!
+      const { since, committed } = known
       this.#learner = learner
       this.#committed = committed
       learner.open({ run: runId, epoch: since, step: committed + 1 })
-      if (committed > 0) await this.#study(learner, committed, signal)
-      else {
-        learner.begin()
-        this.#isWhole = true
-      }
+      if (!isOfSeed(known)) return this.#study(learner, committed, signal)
+      learner.begin()
+      this.#isWhole = true
     })
   }
 
@@ -238,6 +236,11 @@ export class Understudy {
     if (holder !== undefined) return holder.peer
     throw new ProtocolError('STALE', `nobody holds stage ${stage}`)
   }
+}
+
+/** Every stage is as the seed makes it, whoever holds it. */
+function isOfSeed({ committed, origin }: Roster): boolean {
+  return committed === 0 && origin === null
 }
 
 /** Nobody who holds the stage had a part in it before, or who did is not known. */

@@ -124,6 +124,14 @@ export const CASES: readonly Case[] = [
     rates: [RATE],
     storeless: true,
   },
+  {
+    name: 'redundant',
+    says: 'the holder before a stage applies all of its updates too, and has its exact state',
+    recovery: { ...AS_PUBLISHED, policy: ['redundant', ...FALLBACKS] },
+    rates: [RATE],
+    storeless: true,
+    replay: 'exact',
+  },
   ...[10, 50].map(
     (every): Case => ({
       name: `checkpoint (every ${every})`,

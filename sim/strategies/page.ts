@@ -61,9 +61,12 @@ function lossTable({ steps }: Extent, rows: readonly Row[]): string[] {
     it.recovery === null ? '' : it.recovery.seconds.toFixed(1),
     it.recovery === null ? '' : (100 * it.recovery.fallbacks).toFixed(0),
   ])
+  const cases = [...new Set(rows.map(({ row }) => row))]
   return [
     '',
     ...markdown(head, body),
+    '',
+    ...cases.map(({ name, says }) => `- ${name}: ${says}`),
     '',
     'Losses are nats a byte on held-out text: means over the seeds, with half of their 95 % confidence interval (Student). `above none` compares with the',
     `undisturbed run of the same seed, whose loss at ${target} is the target. Seconds of a recovery are virtual, from the loss until the stage was held again.`,
@@ -87,7 +90,7 @@ function overheadTable(overheads: ReturnType<typeof overheadsOf>): string[] {
     (bytes / 1000).toFixed(0),
     (100 * traffic).toFixed(1),
     (100 * time).toFixed(2),
-    (100 * cpu).toFixed(0),
+    (100 * cpu).toFixed(1),
     (memory / 1000).toFixed(0),
   ])
   return [
@@ -95,7 +98,8 @@ function overheadTable(overheads: ReturnType<typeof overheadsOf>): string[] {
     ...markdown(head, body),
     '',
     'Beyond `none`, all peers and the store together. Time is that of a virtual step (a laptop a stage, 20 ms and 20 Mbit/s between two, and to the store), the',
-    'same on every machine. CPU is measured, in one process for all peers, and moves by many percent with what else the machine does.',
+    'same on every machine. CPU is what all peers in one process spend beside the computing of stages: measured, and some percent more or less when the machine',
+    'does other things.',
   ]
 }
 
@@ -104,7 +108,7 @@ function replays(extent: Extent, played: Played): string[] {
   if (confirmed.length === 0) return ['', 'No row of this table is a replay.']
   return [
     '',
-    ...confirmed.map(({ row, failures, iterations, fromCalm, calmFromNone }) => {
+    ...confirmed.map(({ row, failures, iterations, fromCalm, calmFromNone, replayed }) => {
       const run = `a real run with ${failures} failures`
       const { partsAt } = fromCalm
       if (partsAt !== null) {
@@ -112,8 +116,12 @@ function replays(extent: Extent, played: Played): string[] {
       }
       const loss = Math.max(fromCalm.loss, calmFromNone.loss)
       const said = loss <= SAME ? 'confirmed' : 'REFUTED'
+      const joint =
+        replayed.joint === 0
+          ? ''
+          : `. Left out: ${replayed.joint} of the ${replayed.failures} failures of the table took a stage soon after the one before it, which may not be exact`
       const how = loss === 0 ? 'to the last digit' : `within ${loss.toExponential(0)} of each`
-      return `- ${row.name}: ${said}: ${run} made the ${iterations} steps of the replay, its losses the same ${how}`
+      return `- ${row.name}: ${said}: ${run} made the ${iterations} steps of the replay, its losses the same ${how}${joint}`
     }),
   ]
 }

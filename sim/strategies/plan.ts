@@ -29,7 +29,7 @@ export function roughTrialOf(extent: Extent, row: Case): Trial {
 }
 
 /** Failures begin after 50. */
-const SHORT_STEPS = 60
+const SHORT_STEPS = 64
 const ROUGH_RATE = 0.05
 
 export function ratesOf({ rates }: Extent, row: Case): number[] {

@@ -3,6 +3,7 @@ import { type Case, RATE, UNDISTURBED } from './cases.ts'
 import { calmTrialOf, type Extent, ratesOf, roughTrialOf, trialOf } from './plan.ts'
 import { type Deviation, deathsOf, deviation, replayedCurve, stepsOf } from './replay.ts'
 import { type Estimate, estimate, type Point, stepsTo, valueAt } from './statistics.ts'
+import { jointFailures } from './trace.ts'
 import type { Outcome, Trial } from './trial.ts'
 
 /** Whose outcome it knows. */
@@ -101,7 +102,7 @@ export interface Overhead {
   readonly traffic: number
   /** Of a virtual step, as a share of one without. */
   readonly time: number
-  /** CPU seconds of a step in this process, as a share of one without: measured on a machine that does other things too. */
+  /** CPU seconds of a step outside of stages, beyond those without, as a share of all that a step takes. */
   readonly cpu: number
   /** Held by all peers together beyond what training holds. */
   readonly memory: number
@@ -119,7 +120,7 @@ export function overheadsOf(extent: Extent, played: Played): Overhead[] {
         bytes,
         traffic: bytes / total(plain.stepBytes),
         time: cost.stepSeconds / plain.stepSeconds - 1,
-        cpu: cost.cpuSeconds / plain.cpuSeconds - 1,
+        cpu: (cost.otherCpuSeconds - plain.otherCpuSeconds) / plain.cpuSeconds,
         memory: cost.bufferBytes - plain.bufferBytes,
       },
     ]
@@ -127,7 +128,11 @@ export function overheadsOf(extent: Extent, played: Played): Overhead[] {
 }
 
 function total(bytes: Readonly<Record<string, number>>): number {
-  return Object.values(bytes).reduce((sum, each) => sum + each, 0)
+  return sum(Object.values(bytes))
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, each) => total + each, 0)
 }
 
 /** Of two strategies under the same failures, the one that is said to be worse less the other. */
@@ -177,7 +182,12 @@ export interface Confirmation {
   readonly fromCalm: Deviation
   /** Of that one from the undisturbed run that the replay is made of. */
   readonly calmFromNone: Deviation
+  /** Of the failures that it replays, and how many of them an exact replay leaves out though they may not be exact. */
+  readonly replayed: { readonly failures: number; readonly joint: number }
 }
+
+/** Within so many iterations after its loss, the place before a stage may have nobody that is ready again. */
+const JOINT_STEPS = 4
 
 export function confirmationsOf(extent: Extent, played: Played): Confirmation[] {
   return extent.cases.flatMap((row) => {
@@ -185,6 +195,8 @@ export function confirmationsOf(extent: Extent, played: Played): Confirmation[] 
     const [none, calm] = [UNDISTURBED, row].map((each) => played.get(calmTrialOf(extent, each)))
     const rough = played.get(roughTrialOf(extent, row))
     if (none === undefined || calm === undefined || rough === undefined) return []
+    const rate = Math.max(...row.rates)
+    const deaths = extent.seeds.map((seed) => deathsOf(trialOf(extent, row, rate, seed)))
     return [
       {
         row,
@@ -192,6 +204,13 @@ export function confirmationsOf(extent: Extent, played: Played): Confirmation[] 
         iterations: rough.training.length,
         fromCalm: deviation(rough, calm, row.replay),
         calmFromNone: deviation(calm, none, 'exact'),
+        replayed: {
+          failures: deaths.flat().length,
+          joint:
+            row.replay === 'exact'
+              ? sum(deaths.map((each) => jointFailures(each, JOINT_STEPS)))
+              : 0,
+        },
       },
     ]
   })

@@ -54,3 +54,16 @@ export function stepsOfRollback(
   }
   return made
 }
+
+/**
+ * Failures of a stage within so many iterations of a failure of the stage before it: those that whoever stands by in the
+ * place before may not survive, or not be ready for again.
+ */
+export function jointFailures(deaths: readonly Death[], withinSteps: number): number {
+  return deaths.filter(({ step, stage }) =>
+    deaths.some((other) => {
+      const after = step - other.step
+      return other.stage === stage - 1 && after >= 0 && after <= withinSteps
+    }),
+  ).length
+}

@@ -6,6 +6,7 @@ import { loadCorpus } from '../../src/corpus.ts'
 import { newRun } from '../../src/init.ts'
 import type { Entry } from '../../src/journal.ts'
 import type { Run } from '../../src/run.ts'
+import type { AnyStage } from '../../stages/stage.ts'
 import type { VirtualPeer } from '../peer.ts'
 import { DEFAULT_COSTS, DEFAULT_LINK, play } from '../scenario.ts'
 import { SCALES, type Scale } from './scales.ts'
@@ -51,6 +52,8 @@ interface Cost {
   readonly stepBytes: Readonly<Record<string, number>>
   /** Of this process, a step after the first. */
   readonly cpuSeconds: number
+  /** Of those the part in which no stage computed. */
+  readonly otherCpuSeconds: number
   /** That this process holds in array buffers after the last step: what stages exchange and keep, not what they compute on. */
   readonly bufferBytes: number
   /** Of real time, the whole trial. */
@@ -101,6 +104,7 @@ export async function playTrial(trial: Trial, onStep: (made: number) => void): P
     costMs: DEFAULT_COSTS,
     limitMs: Number.POSITIVE_INFINITY,
     watch: (peer) => meter.watch(peer),
+    wrap: (stage) => meter.wrap(stage),
     onStored: (bytes) => meter.count('store', bytes),
     onEntry: (entry) => {
       if (entry.type !== 'step') return
@@ -134,7 +138,11 @@ function points(entries: readonly Entry[], type: 'step' | 'evaluation'): Point[]
 class Meter {
   steps = 0
   readonly #bytes = new Map<string, number>()
-  #first = { at: 0, cpu: process.cpuUsage() }
+  #first = { at: 0, cpu: cpuSeconds() }
+  /** Stages that compute now, and since when at least one does. */
+  #computing = 0
+  #since = 0
+  #stageCpu = 0
   #lastAt = 0
   #bufferBytes = 0
   readonly #last: number
@@ -153,6 +161,31 @@ class Meter {
     }
   }
 
+  wrap<S extends AnyStage>(stage: S): S {
+    return new Proxy(stage, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name, target)
+        if (typeof value !== 'function') return value
+        return async (...inputs: unknown[]) => {
+          this.#begin()
+          try {
+            return await value.apply(target, inputs)
+          } finally {
+            this.#end()
+          }
+        }
+      },
+    })
+  }
+
+  #begin(): void {
+    if (this.#computing++ === 0) this.#since = cpuSeconds()
+  }
+
+  #end(): void {
+    if (--this.#computing === 0) this.#stageCpu += cpuSeconds() - this.#since
+  }
+
   count(name: string, bytes: number): void {
     this.#bytes.set(name, (this.#bytes.get(name) ?? 0) + bytes)
   }
@@ -162,21 +195,29 @@ class Meter {
     this.#lastAt = at
     if (this.steps === this.#last) this.#bufferBytes = usedBuffers()
     if (this.steps > 1) return
-    this.#first = { at, cpu: process.cpuUsage() }
+    this.#first = { at, cpu: cpuSeconds() }
+    this.#stageCpu = 0
     this.#bytes.clear()
   }
 
   cost(): Omit<Cost, 'seconds'> {
     const steps = Math.max(1, this.steps - 1)
-    const { user, system } = process.cpuUsage(this.#first.cpu)
+    const cpu = cpuSeconds() - this.#first.cpu
     const bytes = [...this.#bytes].filter(([, sum]) => sum > 0)
     return {
       stepSeconds: (this.#lastAt - this.#first.at) / 1000 / steps,
       stepBytes: Object.fromEntries(bytes.map(([name, sum]) => [name, Math.round(sum / steps)])),
-      cpuSeconds: (user + system) / 1e6 / steps,
+      cpuSeconds: cpu / steps,
+      otherCpuSeconds: (cpu - this.#stageCpu) / steps,
       bufferBytes: this.#bufferBytes,
     }
   }
+}
+
+/** That this process has used. */
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
 }
 
 /** Bytes in array buffers that are in use: exact if the process was started with `--expose-gc`. */

@@ -29,7 +29,7 @@ export const BYTES: Tokenizer = {
 const KNOWN_ENDS = ['<|endoftext|>', '</s>', '<|end_of_text|>', '<eos>', '[EOS]', '<|im_end|>']
 
 /** Longer files are no tokenizers: the largest in use have about 40 MB. */
-const MAX_TOKENIZER_BYTES = 256 << 20
+export const MAX_TOKENIZER_BYTES = 256 << 20
 
 /**
  * @param name `bytes`, or the path of a tokenizer.json

@@ -2,7 +2,7 @@
  * Real processes, one of them in a folder without the dataset, which it reads from the others; the model is exported
  * while they train, and is that of a run that stopped at that step.
  */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../protocols/clock.ts'
@@ -85,11 +85,9 @@ test('a live export is the model of a run that stopped there; data comes from th
   expect(step).toBeGreaterThanOrEqual(before)
   await swarm.until(step + 20)
 
-  // By an address, from where neither weights nor text are.
+  // By an address, from where neither weights nor the tokenizer are.
   const speak = ['generate', '--peer', address, '--prompt', 'the swarm', '--max-tokens', '8']
-  mkdirSync(join(home, 'elsewhere'))
-  const elsewhere = ['--run', '../run.json', '--data-dir', 'none', '--json']
-  const spoken = await cli([...speak, ...elsewhere], join(home, 'elsewhere'))
+  const spoken = await cli([...speak, '--data-dir', 'none', '--json'], away)
   expect(spoken).toMatchObject({ code: 0, stderr: '' })
   expect(JSON.parse(spoken.stdout).tokens).toHaveLength(8)
   await swarm.children.stop(systemClock)

@@ -1,49 +1,61 @@
-/** Real processes go on from a checkpoint, with as many stages as it was saved by, and with another number. */
-import { readFileSync } from 'node:fs'
+/** Real processes save while they train, are all killed, and others go on: with as many stages, and with fewer. */
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../protocols/clock.ts'
-import { DirectoryStore } from '../../src/checkpoint/directory-store.ts'
 import { Children } from '../../src/children.ts'
 import { loadCorpus } from '../../src/corpus.ts'
 import type { Entry } from '../../src/journal.ts'
 import { readRun } from '../../src/run.ts'
 import { parameterView } from '../../stages/parameters.ts'
 import { readSafetensors } from '../../stages/safetensors.ts'
-import { saveSwarm } from '../fixtures/checkpoint.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 import { entriesOf } from '../fixtures/swarm.ts'
 import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
 
-const SAVED = 5
-const STEPS = 12
+const STEPS = 30
 
-async function train(folder: string, run: string, peers: number): Promise<Entry[]> {
+/** A process a stage, until all have ended; all are killed once there is a checkpoint, if so told. */
+async function train(
+  folder: string,
+  run: string,
+  options: readonly string[],
+  killed: boolean,
+): Promise<Entry[]> {
   const children = new Children()
   onTestFinished(() => children.stop(systemClock))
   const entries: Entry[] = []
-  const args = ['join', '--run', join(folder, run), '--resume', join(folder, 'checkpoints')]
-  const common = [...args, '--threads', '1', '--provider', 'cpu']
-  const all = Array.from({ length: peers }, () =>
-    children.start(common, (entry) => entries.push(entry), expect.unreachable),
+  const pids: number[] = []
+  const hear = (entry: Entry) => {
+    entries.push(entry)
+    if (killed && entry.type === 'checkpoint') {
+      for (const pid of pids) children.signal(pid, 'SIGKILL')
+    }
+  }
+  const path = join(folder, run)
+  const args = ['join', '--run', path, '--threads', '1', '--provider', 'cpu', ...options]
+  const all = Array.from({ length: readRun(path).stages + 1 }, () =>
+    children.start(args, hear, killed ? () => {} : expect.unreachable),
   )
-  expect(await Promise.all(all.map(({ exited }) => exited))).toEqual(all.map(() => 0))
+  pids.push(...all.map(({ pid }) => pid))
+  const exits = await Promise.all(all.map(({ exited }) => exited))
+  expect(exits).toEqual(all.map(() => (killed ? 'SIGKILL' : 0)))
   return entries
 }
 
-test('join --resume: the unbroken run to its last bit; with other stages its losses', async () => {
+test('join --resume: the unbroken run to its last bit; with fewer stages its losses', async () => {
   const folder = workFolder()
   // One microbatch a step: sums of several depend on the order in which they come.
-  const settings = ['--steps', String(STEPS), '--stages', '2', '--layers', '2']
-  const init = ['init', ...TINY, ...settings, '--microbatches', '1', '--schedule', 'cosine']
-  expect(await cli(init, folder)).toMatchObject({ code: 0 })
+  const settings = ['--steps', String(STEPS), '--stages', '2', '--layers', '2', '--clip', 'whole']
+  const more = ['--microbatches', '1', '--schedule', 'cosine', '--policy', 'checkpoint,checkfree']
+  expect(await cli(['init', ...TINY, ...settings, ...more], folder)).toMatchObject({ code: 0 })
   const runPath = join(folder, 'run.json')
+  const written = JSON.parse(readFileSync(runPath, 'utf8'))
+  written.recovery.checkpoint.everySteps = 4
+  writeFileSync(runPath, JSON.stringify(written))
   const run = readRun(runPath)
-  const corpus = await loadCorpus(run, runPath)
-  const checkpoints = new DirectoryStore(join(folder, 'checkpoints'))
-  await saveSwarm(checkpoints, run, SAVED, corpus)
 
-  const unbroken = new VirtualSwarm(run, undefined, corpus)
+  const unbroken = new VirtualSwarm(run, undefined, await loadCorpus(run, runPath))
   const expected = new Map<string, Float32Array>()
   for (let i = 1; i <= 3; i++) {
     unbroken.join(`peer-${i}`, {
@@ -57,21 +69,34 @@ test('join --resume: the unbroken run to its last bit; with other stages its los
   }
   await unbroken.end()
   const lossesOf = (entries: readonly Entry[]) => entriesOf(entries, 'step').map((s) => s.loss)
-  const left = lossesOf(unbroken.entries).slice(SAVED)
+  const losses = lossesOf(unbroken.entries)
 
-  expect(lossesOf(await train(folder, 'run.json', 3))).toEqual(left)
+  const live = join(folder, 'live')
+  const before = await train(folder, 'run.json', ['--checkpoints', live], true)
+  expect(lossesOf(before)).toEqual(losses.slice(0, lossesOf(before).length))
+  cpSync(live, join(folder, 'saved'), { recursive: true })
+  const resume = ['--resume', join(folder, 'saved'), '--checkpoints']
+
+  const after = await train(folder, 'run.json', [...resume, live], false)
+  const from = entriesOf(after, 'step')[0]!.step
+  expect(from % 4).toBe(1)
+  expect(from).toBeGreaterThan(4)
+  expect(from).toBeLessThan(STEPS)
+  expect(lossesOf(after)).toEqual(losses.slice(from - 1))
   const out = ['export', '--format', 'safetensors', '--out', 'out']
   expect(await cli(out, folder)).toMatchObject({ code: 0 })
   const { tensors } = readSafetensors(readFileSync(join(folder, 'out', 'model.safetensors')))
   expect(new Map([...tensors].map(([name, { data }]) => [name, data]))).toEqual(expected)
 
-  // The manifest of reshard; the checkpoint as it was saved.
-  const reshard = ['reshard', '--from', 'checkpoints', '--stages', '1', '--out', 'checkpoints-1']
+  // The manifest of reshard; the checkpoint as two stages saved it.
+  const reshard = ['reshard', '--from', 'saved', '--stages', '1', '--out', 'resharded']
   expect(await cli(reshard, folder)).toMatchObject({ code: 0 })
-  const other = lossesOf(await train(folder, 'run-1-stages.json', 2))
-  expect(other).toBeAllclose(left, { relative: 1e-6 })
+  const places = [...resume, join(folder, 'live-1')]
+  const fewer = await train(folder, 'run-1-stages.json', places, false)
+  expect(lossesOf(fewer)).toBeAllclose(losses.slice(from - 1), { relative: 1e-6 })
 
-  const nowhere = await cli(['join', '--resume', 'nowhere', '--no-mdns'], folder)
-  expect(nowhere.stderr).toMatch(/nowhere holds no complete checkpoint/)
-  expect(nowhere.code).toBe(2)
-}, 120_000)
+  const nowhere = ['join', '--resume', 'nowhere', '--checkpoints', 'live', '--no-mdns']
+  const told = await cli(nowhere, folder)
+  expect(told.stderr).toMatch(/nowhere holds no complete checkpoint/)
+  expect(told.code).toBe(2)
+}, 180_000)

@@ -7,7 +7,7 @@ import { type Extent, trialOf } from '../../sim/strategies/plan.ts'
 import { deviation, replayedCurve } from '../../sim/strategies/replay.ts'
 import { estimate, stepsTo, valueAt } from '../../sim/strategies/statistics.ts'
 import { rankingOf, rowsOf } from '../../sim/strategies/table.ts'
-import { drawFailures, stepsOfRollback } from '../../sim/strategies/trace.ts'
+import { drawFailures, jointFailures, stepsOfRollback } from '../../sim/strategies/trace.ts'
 import { keyOf, type Outcome, playTrial, type Trial } from '../../sim/strategies/trial.ts'
 import { temporaryFolder } from '../fixtures/folder.ts'
 
@@ -46,6 +46,22 @@ test('a failure takes the model back to the last checkpoint that was finished be
   expect(stepsOfRollback(after(4, 6), 3, 6, 99)).toEqual([1, 2, 3, 4, 4, 5, 4, 5, 6])
   expect(stepsOfRollback(after(4, 5), 3, 5, 99)).toEqual([1, 2, 3, 4, 4, 4, 5])
   expect(stepsOfRollback(after(2, 4, 6, 8), 3, 5, 8)).toEqual([1, 2, 1, 2, 1, 2, 1, 2])
+})
+
+test('failures of a stage together with the one before it, or soon after', () => {
+  const deaths = [
+    [51, 3],
+    [51, 4],
+    [55, 5],
+    [60, 6],
+    [70, 2],
+    [69, 3],
+  ] as const
+  const named = deaths.map(([step, stage]) => ({ step, stage }))
+  expect(jointFailures(named, 0)).toBe(1)
+  // Stage 5 four iterations after stage 4, stage 6 five after stage 5; stage 3 was lost before stage 2.
+  expect(jointFailures(named, 4)).toBe(2)
+  expect(jointFailures(named, 5)).toBe(3)
 })
 
 test('estimates and curves', () => {
@@ -155,7 +171,14 @@ test('rows pair each seed with its undisturbed run; a ranking needs its interval
         [10, final],
       ],
       recoveries: [],
-      cost: { stepSeconds: 1, stepBytes: {}, cpuSeconds: 1, bufferBytes: 0, seconds: 1 },
+      cost: {
+        stepSeconds: 1,
+        stepBytes: {},
+        cpuSeconds: 1,
+        otherCpuSeconds: 0,
+        bufferBytes: 0,
+        seconds: 1,
+      },
     })
   for (const seed of [1, 2, 3]) {
     put(trialOf(extent, UNDISTURBED, 0, seed), seed)

@@ -19,8 +19,8 @@ const route = [
 const DRIVER = 10
 const PEERS: Record<number, string> = { 10: 'd', 11: 'a', 12: 'me', 13: 'twin' }
 /** The plan of a step of two microbatches, as this holder gets it. */
-const plan = { ...fence, version: 0, expected: [0, 1], drives: [] }
-const alone = { ...fence, version: 0, shared: false, holders: [{ id: 12, counted: 2 }] }
+const plan = { ...fence, version: 0, alone: true, expected: [0, 1], drives: [] }
+const reduction = { ...fence, version: 0, holders: [{ id: 12, counted: 2 }] }
 
 /** A stage whose gradient sum is a number: the sum of all output gradients that it was given. */
 class CountingStage {
@@ -135,8 +135,7 @@ test('counts each microbatch once, whatever arrives twice, and applies the mean,
   holding.receive(header(), body(0))
   holding.receive(header({ direction: 'backward' }), body(3))
   holding.receive(header({ index: 1, direction: 'backward' }), body(5))
-  expect(await holding.prepare(plan)).toMatchObject({ counted: [0, 1], losses: [] })
-  expect(await holding.reduce(alone)).toEqual({ norm: 4 })
+  expect(await holding.prepare(plan)).toMatchObject({ counted: [0, 1], losses: [], norm: 4 })
   expect(sent.map(({ to }) => to).toSorted()).toEqual(['a', 'a', 'd', 'd'])
 
   await holding.commit(7, { learningRate: 0.1, norm: 5 })
@@ -233,13 +232,14 @@ test('a later version of the plan takes the place of the one that is waited for'
   await given
   await bothWays(0, 3)
   expect(await second).toMatchObject({ counted: [0] })
-  await expect(holding.reduce(alone)).rejects.toMatchObject({ code: 'STALE' })
+  await expect(holding.reduce(reduction)).rejects.toMatchObject({ code: 'STALE' })
 })
 
 test('a replica that is told late to add up lets the one that asks already wait for its range', async () => {
   await bothWays(0, 3)
   await bothWays(1, 5)
-  await holding.prepare(plan)
+  expect(await holding.prepare({ ...plan, alone: false })).toMatchObject({ norm: null })
+  expect(holding.canCommit(7)).toBe(false)
   stage.sums.set([1, 2, 3, 4])
   const holders = [
     { id: 12, counted: 2 },
@@ -249,16 +249,18 @@ test('a replica that is told late to add up lets the one that asks already wait 
   const early = holding.gradients(range)
   // The twin does not answer, so that this one never has its half of the total.
   answer = () => new Promise(() => {})
-  void holding.reduce({ ...fence, version: 0, shared: true, holders })
+  void holding.reduce({ ...fence, version: 0, holders })
   expect((await early).body).toEqual(bytesOf(new Float32Array([1, 2])))
 })
 
 test('old questions that come again undo nothing', async () => {
   await bothWays(0, 3)
   await bothWays(1, 5)
-  await holding.prepare(plan)
-  expect(await holding.reduce(alone)).toEqual({ norm: 4 })
+  await holding.prepare({ ...plan, alone: false })
+  stage.sums.set([0, 0, 6, 8])
+  // The mean of two.
+  expect(await holding.reduce(reduction)).toEqual({ norm: 5 })
   await expect(holding.prepare(plan)).rejects.toMatchObject({ code: 'STALE' })
-  expect(await holding.reduce(alone)).toEqual({ norm: 4 })
+  expect(await holding.reduce(reduction)).toEqual({ norm: 5 })
   expect(holding.canCommit(7)).toBe(true)
 })
