@@ -19,13 +19,17 @@ import { createWorkerStage } from '../stages/worker-stage.ts'
 import { median, rounded } from './statistics.ts'
 
 /** Of each kind one step, after one round that does not count. */
-const ROUNDS = Number(process.argv[2] ?? 80)
+const ROUNDS = Number(process.argv[2] ?? 25)
 
 /** Of step time: what a lazy checkpoint every step may cost. */
 const BOUND = 0.05
 
 /** Tokens of a step are twice the default run's: a checkpoint's share depends on them, and hardly on the width. */
-const run = await newRun({ stages: '1', layers: '4', batch: '8' }, undefined, process.cwd())
+const run = await newRun(
+  { stages: '1', layers: '4', hidden: '256', intermediate: '688', batch: '8' },
+  undefined,
+  process.cwd(),
+)
 const threads = availableParallelism()
 const folder = mkdtempSync(join(tmpdir(), 'gensyn-bench-'))
 const store = new DirectoryStore(folder)

@@ -76,9 +76,8 @@ export class RunView {
       }
       case 'rollback': {
         const { step, from, stages } = entry
-        return [
-          `  stages ${stages.join(', ')} lost: all go back from step ${from} to the checkpoint of step ${step}`,
-        ]
+        const lost = `stage${stages.length > 1 ? 's' : ''} ${stages.join(', ')}`
+        return [`  ${lost} lost: all go back from step ${from} to the checkpoint of step ${step}`]
       }
       case 'waiting':
         return entry.stages.length === 0

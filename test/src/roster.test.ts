@@ -9,6 +9,7 @@ import {
   foundingRoster,
   holdersOf,
   isQuorum,
+  isRestored,
   newcomersOf,
   rosterFrom,
   sparesOf,
@@ -127,4 +128,20 @@ describe('a quorum', () => {
     expect(isQuorum(roster, new Set([0, 1]))).toBe(false)
     expect(isQuorum(roster, new Set([0, 7, 8, 9]))).toBe(false)
   })
+})
+
+test('going back to a checkpoint gives up every stage and all sums, and forgets the outcome of the step', () => {
+  const joined = applyChange(founded, members({ join: [newcomer('b'), newcomer('c')] }))
+  const assign = [
+    { id: 0, stage: 0, ready: true },
+    { id: 2, stage: 1, ready: false },
+  ]
+  const placed = { ...applyChange(joined, members({ assign })), committed: 9, loss: 2, norm: 1 }
+  const back = applyChange(placed, { type: 'rollback', ...author, step: 5, reason: 'test' })
+  expect(back).toMatchObject({ epoch: 3, since: 3, committed: 5, loss: null, norm: 0 })
+  expect(back.members.map(({ stage, ready }) => [stage, ready])).toEqual(
+    Array(3).fill([null, true]),
+  )
+  expect(isRestored(back)).toBe(true)
+  expect(isRestored(placed)).toBe(false)
 })

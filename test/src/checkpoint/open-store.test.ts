@@ -1,0 +1,27 @@
+/** Where the checkpoints of a run lie: said by its peers if the policy names them, and held by no other run. */
+import { expect, test } from 'vitest'
+import { systemClock } from '../../../protocols/clock.ts'
+import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
+import { openCheckpoints } from '../../../src/checkpoint/open-store.ts'
+import { workFolder } from '../../fixtures/cli.ts'
+import { RUN, saveSmallStep } from './small-step.ts'
+
+const context = { clock: systemClock, env: {} }
+const named = { ...RUN, recovery: { ...RUN.recovery, policy: ['checkpoint', 'copy'] } }
+const plain = { ...RUN, recovery: { ...RUN.recovery, policy: ['copy'] } }
+
+test('a place is needed if the policy names checkpoint, and refused if it does not', async () => {
+  await expect(openCheckpoints(named, undefined, context)).rejects.toThrow('--checkpoints')
+  await expect(openCheckpoints(plain, 'x', context)).rejects.toThrow('does not name checkpoint')
+  expect(await openCheckpoints(plain, undefined, context)).toBeNull()
+  const folder = workFolder()
+  expect((await openCheckpoints(named, folder, context))!.location).toBe(folder)
+})
+
+test('a place with the checkpoints of another run is refused, with its name', async () => {
+  const folder = workFolder()
+  await saveSmallStep(new DirectoryStore(folder), 4, named)
+  expect((await openCheckpoints(named, folder, context))!.location).toBe(folder)
+  const other = { ...named, name: 'other' }
+  await expect(openCheckpoints(other, folder, context)).rejects.toThrow('of another run')
+})
