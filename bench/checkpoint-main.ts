@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { systemClock } from '../protocols/clock.ts'
 import { DirectoryStore } from '../src/checkpoint/directory-store.ts'
 import { saveStage } from '../src/checkpoint/save.ts'
 import { StageSaver } from '../src/checkpoint/stage-saver.ts'
@@ -47,7 +48,7 @@ async function compute(): Promise<void> {
   await stage.gradientNorm()
 }
 
-const saver = new StageSaver(store)
+const saver = new StageSaver(store, () => systemClock.sleep(0))
 const saved: Promise<{ bytes: number }>[] = []
 let step = 0
 let stalled = 0

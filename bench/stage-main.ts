@@ -1,4 +1,7 @@
-/** `npm run bench:stage`: how near a body stage comes to this machine's matrix products, at three widths. */
+/**
+ * `npm run bench:stage`: how near a body stage comes to this machine's matrix products, at three widths. Fails unless each
+ * reaches its share; nothing else should run meanwhile.
+ */
 import { availableParallelism, cpus } from 'node:os'
 import type { StageConfig } from '../stages/model.ts'
 import { benchStage } from './stage.ts'
@@ -11,12 +14,14 @@ type Shape = [
   batch: number,
 ]
 
-/** All in one body stage. */
-const SHAPES: readonly Shape[] = [
-  [128, 344, 6, 128, 16],
-  [512, 1376, 2, 512, 4],
-  [1024, 2752, 2, 512, 2],
+/** All in one body stage, each with the share of the peak that it must reach. */
+const SHAPES: readonly (readonly [Shape, shareOfPeakMin: number])[] = [
+  [[128, 344, 6, 128, 16], 0.6],
+  [[512, 1376, 2, 512, 4], 0.8],
+  [[1024, 2752, 2, 512, 2], 0.8],
 ]
+const OPTIMIZER_SHARE_MAX = 0.03
+const COPIES_AND_DISPATCH_SHARE_MAX = 0.05
 const HEAD_SIZE = 64
 
 function configOf([hiddenSize, intermediateSize, layers, context, batch]: Shape): StageConfig {
@@ -40,15 +45,26 @@ function configOf([hiddenSize, intermediateSize, layers, context, batch]: Shape)
 
 const threads = availableParallelism()
 const stages = []
-for (const shape of SHAPES) {
+for (const [shape, shareOfPeakMin] of SHAPES) {
   const [hiddenSize, intermediateSize, layers, context, batch] = shape
   const measured = await benchStage(configOf(shape), threads)
-  stages.push({ hiddenSize, intermediateSize, layers, context, batch, ...measured })
+  const bounds = {
+    shareOfPeakMin,
+    optimizerShareMax: OPTIMIZER_SHARE_MAX,
+    copiesAndDispatchShareMax: COPIES_AND_DISPATCH_SHARE_MAX,
+  }
+  const passed =
+    measured.shareOfPeak >= bounds.shareOfPeakMin &&
+    measured.optimizerShare <= bounds.optimizerShareMax &&
+    measured.copiesAndDispatchShare <= bounds.copiesAndDispatchShareMax
+  stages.push({ hiddenSize, intermediateSize, layers, context, batch, ...measured, bounds, passed })
 }
 const machine = {
   cores: threads,
   processor: cpus()[0]?.model.trim(),
   node: process.versions.node,
 }
-const result = { format: 'gensyn-bench-stage', version: 1, machine, stages }
+const passed = stages.every((stage) => stage.passed)
+const result = { format: 'gensyn-bench-stage', version: 1, machine, stages, passed }
 console.log(JSON.stringify(result, null, 2))
+if (!passed) process.exitCode = 1

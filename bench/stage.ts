@@ -9,7 +9,7 @@ import { Random } from '../stages/random.ts'
 import { createSession, type SessionOptions, tensor } from '../stages/session.ts'
 import { sharedFloats } from '../stages/stage.ts'
 import { productFlops, productsOf } from './products.ts'
-import { rounded, sideBySide } from './statistics.ts'
+import { median, rounded, sideBySide } from './statistics.ts'
 
 /** Square products of this size are compute-bound and fill every core. */
 const PEAK_SIZE = 1024
@@ -70,6 +70,25 @@ function floorOf(
   }
 }
 
+/** Seconds of processor time, all threads of this process together, of each call of each candidate. */
+function countingCpu(candidates: Readonly<Record<string, () => Promise<unknown>>>) {
+  const spent: Record<string, number[]> = {}
+  const counting = Object.entries(candidates).map(([name, work]) => [
+    name,
+    async () => {
+      const begun = process.cpuUsage()
+      await work()
+      const { user, system } = process.cpuUsage(begun)
+      spent[name] = [...(spent[name] ?? []), (user + system) / 1e6]
+    },
+  ])
+  return {
+    candidates: Object.fromEntries(counting) as typeof candidates,
+    /** The first call does not count. */
+    seconds: (name: string) => median(spent[name]!.slice(1)),
+  }
+}
+
 export async function benchStage(config: StageConfig, threads: number, rounds = 5) {
   const options = { provider: 'cpu', threads } as const
   const sequences = sequencesPerRun(config, options)
@@ -90,7 +109,7 @@ export async function benchStage(config: StageConfig, threads: number, rounds = 
   const input = filled(tokens * config.model.hiddenSize)
   const gradient = filled(input.length)
 
-  const seconds: Record<string, number> = await sideBySide(rounds, {
+  const cpu = countingCpu({
     square: square.run,
     ...products.candidates,
     forward: () => stage.forward(input),
@@ -100,15 +119,21 @@ export async function benchStage(config: StageConfig, threads: number, rounds = 
     // A worker's calls take a copy of each activation along; results are handed over.
     copies: async () => [input.slice(), input.slice(), gradient.slice()],
   })
+  const seconds: Record<string, number> = await sideBySide(rounds, cpu.candidates)
   for (const { release } of [square, empty, products]) await release()
   await stage.close()
 
   const of = (name: string) => seconds[name]!
   const computing = of('forward') + of('backward')
   const step = (computing * TOKENS_OF_A_STEP) / tokens + of('update')
+  const cpuStep =
+    cpu.seconds('forward') +
+    cpu.seconds('backward') +
+    (cpu.seconds('update') * tokens) / TOKENS_OF_A_STEP
+  const squareGflop = (2 * PEAK_SIZE ** 3) / 1e9
   const overhead = 2 * runs * of('dispatch') + of('copies')
   const floor = floorOf(forward, backward, runs, input.length, stage.weights.length)
-  const squareRate = (2 * PEAK_SIZE ** 3) / of('square')
+  const squareRate = (squareGflop * 1e9) / of('square')
   const gflop = floor.forwardGflop + floor.backwardGflop
   const productSeconds = products.seconds(seconds)
   const stepSeconds = (step * tokens) / TOKENS_OF_A_STEP
@@ -120,6 +145,7 @@ export async function benchStage(config: StageConfig, threads: number, rounds = 
     sameShapesGflops: rounded(gflop / productSeconds),
     stageGflops: rounded(gflop / stepSeconds),
     shareOfPeak: rounded((gflop / stepSeconds / squareRate) * 1e9),
+    shareOfPeakCpu: rounded(gflop / cpuStep / (squareGflop / cpu.seconds('square'))),
     shareOfSameShapes: rounded(productSeconds / stepSeconds),
     optimizerShare: rounded(of('update') / step),
     copiesAndDispatchShare: rounded(overhead / (computing + of('copies'))),

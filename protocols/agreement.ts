@@ -41,6 +41,8 @@ const changeSchema = once(
       /** L2 norm of the whole model's mean gradient, before clipping. */
       norm: z.number().nonnegative(),
       loss: z.number(),
+      /** Of the plan whose gradients are applied: those of another differ in the order in which they were added up. */
+      version: count,
     }),
     z.strictObject({
       type: z.literal('members'),
@@ -51,6 +53,16 @@ const changeSchema = once(
       assign: z.array(assignmentSchema).max(ASSIGNS_MAX),
       /** The step in hand is given up: sums become empty. */
       restart: z.boolean(),
+      reason: z.string().max(256),
+    }),
+    /**
+     * The steps after this one are given up: every holder becomes a spare, and stages are filled from its checkpoint. Nothing
+     * else lets the last committed step go back.
+     */
+    z.strictObject({
+      type: z.literal('rollback'),
+      ...author,
+      step: count,
       reason: z.string().max(256),
     }),
   ]),
@@ -91,7 +103,7 @@ export const promise = procedure(
  * not know the one before; then the change may be left out. The answer comes when it is carried out: a commit is applied.
  */
 export const install = procedure(
-  '/gensyn-node/install/1.0.0',
+  '/gensyn-node/install/2.0.0',
   z.strictObject({ run, epoch: count, change: changeSchema.nullable() }),
   z.strictObject({
     epoch: count,

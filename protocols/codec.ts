@@ -9,6 +9,10 @@ import { bytesOf } from './weights.ts'
 export const WIRE_DTYPES = ['float32', 'float16', 'int8'] as const
 export type WireDtype = (typeof WIRE_DTYPES)[number]
 
+/** Those, and what is only kept: bfloat16 has float32's range, which an optimizer's second moments need. */
+export const DTYPES = [...WIRE_DTYPES, 'bfloat16'] as const
+export type Dtype = (typeof DTYPES)[number]
+
 interface Codec {
   /** Of a body with so many elements. */
   bytes(elements: number): number
@@ -25,7 +29,7 @@ const LEVELS = 127
 /** A little under the largest float32 over 127: rounded up, that times 127 would be infinite. */
 const SCALE_MAX = 2.6793e36
 
-const codecs: Readonly<Record<WireDtype, Codec>> = {
+const codecs: Readonly<Record<Dtype, Codec>> = {
   float32: {
     bytes: (elements) => 4 * elements,
     encode: bytesOf,
@@ -46,6 +50,29 @@ const codecs: Readonly<Record<WireDtype, Codec>> = {
       const tensor = new Float32Array(elements)
       const bits = new Uint32Array(tensor.buffer)
       for (let i = 0; i < elements; i++) bits[i] = FLOAT_OF_HALF[halves[i]!]!
+      return tensor
+    },
+  },
+
+  /** The upper half of a float32, rounded to nearest even: relative error 2^-9 over the whole range. */
+  bfloat16: {
+    bytes: (elements) => 2 * elements,
+    encode(tensor) {
+      const halves = new Uint16Array(tensor.length)
+      const bits = new Uint32Array(tensor.buffer, tensor.byteOffset, tensor.length)
+      for (let i = 0; i < bits.length; i++) {
+        const value = bits[i]!
+        // A NaN whose low bits would round it to infinity stays one.
+        const nan = (value & 0x7fffffff) > 0x7f800000
+        halves[i] = nan ? (value >>> 16) | 0x40 : (value + 0x7fff + ((value >>> 16) & 1)) >>> 16
+      }
+      return new Uint8Array(halves.buffer)
+    },
+    decode(body, elements) {
+      const halves = new Uint16Array(body.buffer, body.byteOffset, elements)
+      const tensor = new Float32Array(elements)
+      const bits = new Uint32Array(tensor.buffer)
+      for (let i = 0; i < elements; i++) bits[i] = halves[i]! << 16
       return tensor
     },
   },
@@ -83,20 +110,20 @@ const codecs: Readonly<Record<WireDtype, Codec>> = {
   },
 }
 
-export function wireBytes(dtype: WireDtype, elements: number): number {
+export function wireBytes(dtype: Dtype, elements: number): number {
   return codecs[dtype].bytes(elements)
 }
 
-export function encodeTensor(dtype: WireDtype, tensor: Float32Array): Uint8Array {
+export function encodeTensor(dtype: Dtype, tensor: Float32Array): Uint8Array {
   return codecs[dtype].encode(tensor)
 }
 
 /** Where a body may be received into: aligned for `decodeTensor` to look at it as it is. */
-export function wireBuffer(dtype: WireDtype, elements: number): Uint8Array {
+export function wireBuffer(dtype: Dtype, elements: number): Uint8Array {
   const bytes = wireBytes(dtype, elements)
   return dtype === 'float32' ? bytesOf(new Float32Array(elements)) : new Uint8Array(bytes)
 }
 
-export function decodeTensor(dtype: WireDtype, body: Uint8Array, elements: number): Float32Array {
+export function decodeTensor(dtype: Dtype, body: Uint8Array, elements: number): Float32Array {
   return codecs[dtype].decode(body, elements)
 }

@@ -32,19 +32,27 @@ export type Member = z.infer<typeof memberSchema>
 export const ballotSchema = z.strictObject({ round: count, id: count })
 export type Ballot = z.infer<typeof ballotSchema>
 
+/** A checkpoint that a swarm was started from: its step, and the SHA-256 of its manifest. */
+const originSchema = z.strictObject({ step: count, sha256: z.string().length(64) })
+export type Origin = z.infer<typeof originSchema>
+
 /** What the swarm has agreed on, as of one epoch. Members stand in the order of their joining. */
 const rosterSchema = z.strictObject({
   epoch: count,
   /** The epoch that last emptied the gradient sums: with the step it fences all work. */
   since: count,
-  /** The last step that is decided; 0 before the first. */
+  /** What it was started from; null for the run's beginning. */
+  origin: originSchema.nullable(),
+  /** The last step that is decided and not given up since; before the first, the origin's, or 0. */
   committed: count,
   /** Of that step. */
   learningRate: z.number().nonnegative(),
   /** L2 norm of the whole model's mean gradient in that step, before clipping. */
   norm: z.number().nonnegative(),
-  /** Training loss of that step, nats a token. */
+  /** Training loss of that step, nats a token; null before the first, or if the swarm went back to it and has made none since. */
   loss: z.number().nullable(),
+  /** Of the plan that it was made by. */
+  version: count,
   /** The member that may propose the next epoch without asking first, and its ballot. */
   coordinator: count,
   ballot: ballotSchema,
@@ -55,7 +63,7 @@ export type Roster = z.infer<typeof rosterSchema>
 
 /** A newcomer's request to be let in. Any member answers; one that does not coordinate names who does. */
 export const hello = procedure(
-  '/gensyn-node/hello/2.0.0',
+  '/gensyn-node/hello/3.0.0',
   z.strictObject({
     run,
     addresses,
@@ -63,6 +71,8 @@ export const hello = procedure(
     domain,
     /** The stage that it insists on, or null for whichever needs a holder most. */
     stage: count.nullable(),
+    /** It was told to go on from a checkpoint: a run that begins anew is not the one that it means. */
+    resumes: z.boolean(),
   }),
   z.discriminatedUnion('result', [
     z.strictObject({ result: z.literal('welcome') }),
@@ -74,7 +84,7 @@ export const hello = procedure(
 
 /** The roster as the one asked knows it, as JSON in the body: headers are too small for thousands of members. */
 export const roster = procedure(
-  '/gensyn-node/roster/2.0.0',
+  '/gensyn-node/roster/3.0.0',
   z.strictObject({ run }),
   z.strictObject({ epoch: count }),
 )

@@ -1,5 +1,6 @@
 /** The coordinator's side of a step: hold a stage, make the gradients, bring replicas' sums together, measure. */
 import { z } from 'zod'
+import { copyNameSchema } from './copies.ts'
 import { once } from './once.ts'
 import { procedure } from './procedure.ts'
 
@@ -26,11 +27,17 @@ export const journeySchema = z.strictObject({
 })
 export type Journey = z.infer<typeof journeySchema>
 
-const donorSchema = z.strictObject({ stage: count, peer: z.string().min(1).max(128) })
+const donorSchema = z.strictObject({
+  stage: count,
+  peer: z.string().min(1).max(128),
+  /** A copy that it keeps; null for the state of the stage that it holds. */
+  copy: copyNameSchema.nullable(),
+})
+export type Donor = z.infer<typeof donorSchema>
 
 /** Take a stage, with weights from a strategy. `seed` makes the initial weights; any other needs its donors. */
 export const hold = procedure(
-  '/gensyn-node/hold/2.0.0',
+  '/gensyn-node/hold/3.0.0',
   z.strictObject({
     run: z.string().max(64),
     epoch: count,
@@ -38,7 +45,7 @@ export const hold = procedure(
     step: count,
     stage: count,
     strategy: z.string().max(32),
-    donors: z.array(donorSchema).max(64),
+    donors: z.array(donorSchema).max(256),
   }),
   z.strictObject({
     /** Bytes fetched from the donors. */
@@ -46,6 +53,8 @@ export const hold = procedure(
     seconds: z.number().nonnegative(),
     /** What this stage's learning rate is multiplied with from now on. */
     learningRateScale: z.number().positive(),
+    /** The committed step that the weights are of. */
+    ofStep: count,
     /** Gradient norm of each donor, as it weighed in. */
     norms: z.array(z.number().nonnegative()),
   }),
@@ -122,6 +131,33 @@ export const learnt = procedure(
     seconds: z.number().nonnegative(),
     learningRateScale: z.number().positive(),
   }),
+  z.strictObject({}),
+)
+
+/**
+ * To the holder of a stage, from its understudy, which has the total of every step from now on: freeze the state as it
+ * is, until `studied`.
+ */
+export const study = procedure(
+  '/gensyn-node/study/1.0.0',
+  z.strictObject({
+    run: z.string().max(64),
+    stage: count,
+    /** It has a state already: does the holder have its own from there? Then nothing is frozen. */
+    has: z.boolean(),
+  }),
+  z.strictObject({
+    /** The committed step that the state is of. */
+    step: count,
+    /** The holder's state is what the understudy has. */
+    same: z.boolean(),
+  }),
+)
+
+/** The understudy has the whole state, and needs it frozen no more. */
+export const studied = procedure(
+  '/gensyn-node/studied/1.0.0',
+  z.strictObject({ run: z.string().max(64), stage: count }),
   z.strictObject({}),
 )
 

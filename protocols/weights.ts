@@ -36,6 +36,7 @@ export const weights = procedure(
     learningRateScale: z.number().positive(),
   }),
 )
+export type WeightsQuestion = z.infer<typeof weights.question>
 export type WeightsAnswer = z.infer<typeof weights.answer>
 
 /** Elements a chunk: 1 MiB, small enough that a slow uplink shows progress, large enough to hide the round trip. */

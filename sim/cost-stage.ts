@@ -11,6 +11,7 @@
  * | gradient sums     | count, step (modulo 4096) times count, two sums of fingerprints            |
  * | weights           | a hash of the sums of each update, element by element                      |
  */
+import { normalOrder, type Order } from '../src/journeys.ts'
 import type { Moments, OptimizerState, Parameter, SharedFloats, Update } from '../stages/stage.ts'
 import { type AnyStage, type BodyStage, type EndsStage, sharedFloats } from '../stages/stage.ts'
 import type { Machine } from './machine.ts'
@@ -34,6 +35,8 @@ export interface CostStageOptions {
   readonly costMs: (method: StageMethod) => number
   /** Body stages of the run, to know the way that a microbatch must have come. */
   readonly stages: number
+  /** The ways of a step's microbatches, where they are not all the normal one. */
+  readonly ordersOf?: ((step: number) => readonly Order[]) | undefined
   /** Elements of an activation; at least 3. */
   readonly elements: number
   /** Hears of what cannot be, before it is thrown: a stage visited twice, out of order, or left out. */
@@ -113,12 +116,16 @@ function body(stage: number, options: CostStageOptions): BodyStage {
 }
 
 function ends(options: CostStageOptions): EndsStage {
-  const { stages, elements } = options
+  const { stages, elements, ordersOf } = options
   const state = new CostState(0, options)
   const { device } = state
-  const there = Array.from({ length: stages }, (_, i) => i + 1)
-  const forwardTrail = trailOf(there)
-  const backwardTrail = trailOf([...there, ...there.toReversed()])
+  const normal = normalOrder(stages)
+  /** Out and back, if it is to come home. */
+  const arrived = (input: Float32Array, way: 'out' | 'home', order: Order) => {
+    const stages = way === 'out' ? order : [...order, ...order.toReversed()]
+    state.arrived(input, trailOf(stages))
+  }
+  const orderOf = ([step, index]: Float32Array) => ordersOf?.(step!)[index!] ?? normal
   return {
     ...state.common(),
     kind: 'ends',
@@ -131,19 +138,19 @@ function ends(options: CostStageOptions): EndsStage {
     embedBackward: (tokens, outputGradient) =>
       device('embedBackward', () => {
         state.same(tokens, outputGradient)
-        state.arrived(outputGradient, backwardTrail)
+        arrived(outputGradient, 'home', orderOf(outputGradient))
       }),
     lossAndGradient: (input, targets, count = true) =>
       device('lossAndGradient', () => {
         state.same(targets, input)
-        state.arrived(input, forwardTrail)
+        arrived(input, 'out', orderOf(input))
         if (count) state.count(input)
         return { loss: 1, inputGradient: input.slice() }
       }),
     loss: (input, targets) =>
       device('loss', () => {
         state.same(targets, input)
-        state.arrived(input, forwardTrail)
+        arrived(input, 'out', normal)
         return 1
       }),
   }

@@ -1,31 +1,48 @@
 /**
- * One history of a swarm: nodes of src under virtual time, with stages that truly learn, one of which may lose its
- * holder. A function of its settings: the same ones give the same journal, byte for byte.
+ * One history of a swarm: nodes of src under virtual time, with stages that truly learn and may lose their holders. A
+ * function of its settings: the same ones give the same journal, byte for byte.
  */
+import type { Store } from '../src/checkpoint/store.ts'
 import { type Corpus, heldOutMicrobatch, microbatch } from '../src/corpus.ts'
 import { createJournal, type Entry } from '../src/journal.ts'
 import type { Finished } from '../src/member.ts'
 import { runNode } from '../src/node.ts'
+import { holdersOf } from '../src/roster.ts'
 import { type Run, runId, stageConfig } from '../src/run.ts'
 import { createLocalStage } from '../stages/onnx-stage.ts'
 import { Random } from '../stages/random.ts'
+import { MemoryStore } from './memory-store.ts'
 import { VirtualNetwork } from './network.ts'
+import type { VirtualPeer } from './peer.ts'
 import { type StageMethod, timedStage } from './stage.ts'
 import type { Link } from './wire.ts'
 import { World } from './world.ts'
+
+/** The holder of a stage vanishes. */
+export interface Death {
+  /** Right after so many steps were committed, those counted again that were made again after a rollback. */
+  readonly step: number
+  readonly stage: number
+}
 
 export interface Scenario {
   readonly run: Run
   readonly corpus: Corpus
   readonly spares: number
-  /** The body stage whose holder vanishes, right after a step was committed; null for an undisturbed history. */
-  readonly kill: { readonly stage: number; readonly step: number } | null
+  readonly deaths: readonly Death[]
+  /** Another peer joins in place of each one that dies, so that there are always as many spares. */
+  readonly replaced: boolean
   /** Between any two peers. */
   readonly link: Link
   /** Milliseconds of virtual time. */
   readonly costMs: Readonly<Record<StageMethod | 'build', number>>
   /** Virtual time after which the history is given up: a swarm that waits for a joiner beats for ever. */
   readonly limitMs: number
+  /** Sees every peer's end of the network before its node does. */
+  readonly watch?: (peer: VirtualPeer) => void
+  readonly onEntry?: (entry: Entry) => void
+  /** Hears how many bytes are written to the store of checkpoints. */
+  readonly onStored?: (bytes: number) => void
 }
 
 /** A laptop a stage, on a home network. */
@@ -61,15 +78,20 @@ export interface History {
 const FOUNDER = 'peer-1'
 
 export async function play(scenario: Scenario): Promise<History> {
-  const { run, corpus, spares, kill, link, costMs, limitMs } = scenario
+  const { run, corpus, spares, deaths, replaced, link, costMs, limitMs } = scenario
   const world = new World({ seed: run.seed })
   const network = new VirtualNetwork({ world, links: () => link })
+  const checkpoints = storeOf(scenario, world)
   const entries: Entry[] = []
   const peers = new Map<string, { finished: Promise<Finished>; abort: AbortController }>()
 
-  const join = (name: string) => {
+  let steps = 0
+
+  const join = () => {
+    const name = `peer-${peers.size + 1}`
     const abort = new AbortController()
     const own = network.join(name)
+    scenario.watch?.(own)
     const finished = runNode({
       run,
       runId: runId(run),
@@ -77,6 +99,7 @@ export async function play(scenario: Scenario): Promise<History> {
       clock: world.clock,
       journal: createJournal(name, () => world.clock.now(), [record]),
       wish: null,
+      checkpoints,
       lastStep: run.steps,
       signal: abort.signal,
       discover: async (enter) =>
@@ -102,13 +125,18 @@ export async function play(scenario: Scenario): Promise<History> {
 
   const record = (entry: Entry) => {
     entries.push(entry)
-    if (kill === null || entry.type !== 'step' || entry.step !== kill.step) return
-    const holder = holderIn(entries, kill.stage)
-    network.kill(holder)
-    peers.get(holder)!.abort.abort(new Error(`${holder} was killed`))
+    scenario.onEntry?.(entry)
+    if (entry.type !== 'step') return
+    steps++
+    const dead = deaths.filter(({ step }) => step === steps)
+    for (const holder of dead.map(({ stage }) => holderIn(entries, stage))) {
+      network.kill(holder)
+      peers.get(holder)!.abort.abort(new Error(`${holder} was killed`))
+      if (replaced) join()
+    }
   }
 
-  for (let i = 1; i <= run.stages + 1 + spares; i++) join(`peer-${i}`)
+  for (let i = 0; i < run.stages + 1 + spares; i++) join()
   const finished = await world.run(peers.get(FOUNDER)!.finished, {
     waitingFor: `${FOUNDER} to finish ${run.steps} steps`,
     untilMs: limitMs,
@@ -119,9 +147,38 @@ export async function play(scenario: Scenario): Promise<History> {
   return { entries, finished, seconds }
 }
 
-/** The last peer that was given the stage. */
+/** A store at the other end of a link; each transfer has the link to itself. */
+function storeOf({ link, onStored }: Scenario, { clock }: World): Store {
+  const { latencyMs, bytesPerMs } = link
+  const store = new MemoryStore()
+  const transfer = (bytes: number) => clock.sleep(2 * latencyMs + bytes / bytesPerMs)
+  return {
+    location: store.location,
+    list: async (prefix) => {
+      await transfer(0)
+      return store.list(prefix)
+    },
+    read: async (name, offset, into) => {
+      await transfer(into.length)
+      await store.read(name, offset, into)
+    },
+    write: async (name, content) => {
+      const bytes = content.reduce((sum, { length }) => sum + length, 0)
+      await transfer(bytes)
+      onStored?.(bytes)
+      await store.write(name, content)
+    },
+    remove: async (name) => {
+      await transfer(0)
+      await store.remove(name)
+    },
+  }
+}
+
+/** Of the holders of a stage the one that came last, by the last roster that anybody has told of. */
 function holderIn(entries: readonly Entry[], stage: number): string {
-  const held = entries.findLast((entry) => entry.type === 'held' && entry.stage === stage)
-  if (held?.type !== 'held') throw new Error(`nobody held stage ${stage}`)
-  return held.by
+  const known = entries.findLast((entry) => entry.type === 'roster')
+  const holder = known?.type === 'roster' ? holdersOf(known.roster, stage).at(-1) : undefined
+  if (holder === undefined) throw new Error(`nobody held stage ${stage}`)
+  return holder.peer
 }

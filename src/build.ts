@@ -1,10 +1,16 @@
 /** Builds a stage for a peer that is to hold it: sessions, state from donors, and for the ends the text. */
+import type { Origin } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import type { HoldQuestion } from '../protocols/step.ts'
 import type { AnyStage } from '../stages/stage.ts'
+import { restoreStage } from './checkpoint/restore.ts'
+import type { Store } from './checkpoint/store.ts'
 import { type Gathered, gatherStage } from './gather.ts'
 import { Holding, type HoldingOptions } from './holding.ts'
 import { Learner } from './learner.ts'
+import { checkpoint } from './recovery/checkpoint.ts'
+import { resume } from './recovery/resume.ts'
+import { loadResumed, type Resume } from './resume.ts'
 import type { Data } from './work.ts'
 
 export interface BuildOptions
@@ -12,11 +18,16 @@ export interface BuildOptions
     HoldingOptions,
     'run' | 'runId' | 'network' | 'clock' | 'ownId' | 'peerOf' | 'onTrouble'
   > {
-  createStage(stage: number): Promise<AnyStage>
+  createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
+  /** What this peer can read a checkpoint from. */
+  readonly resume?: Resume | undefined
+  /** The checkpoint that the swarm was started from, if it was. */
+  origin(): Origin | null
   /** The members of the run, of whom any may have what is needed of the data. */
   donors(): readonly PeerId[]
   readonly signal: AbortSignal
+  readonly checkpoints?: Store | null
 }
 
 const IDLE_DATA: Data = {
@@ -33,10 +44,9 @@ export function build(
   question: HoldQuestion,
   options: BuildOptions,
 ): Promise<{ holding: Holding; gathered: Gathered }> {
-  const { network, run, signal } = options
+  const { signal } = options
   return withStage(question.stage, options, async (stage, data) => {
-    const settings = run.recovery
-    const gathered = await gatherStage({ network, stage, question, settings, signal })
+    const gathered = await stateOf(question, stage, options)
     signal.throwIfAborted()
     const { learningRateScale, norm, updates } = gathered
     const state = { learningRateScale, norm, updates }
@@ -45,11 +55,46 @@ export function build(
   })
 }
 
+function stateOf(
+  question: HoldQuestion,
+  stage: AnyStage,
+  options: BuildOptions,
+): Promise<Gathered> {
+  const { network, run, signal } = options
+  switch (question.strategy) {
+    case resume.name:
+      return resumeStage(stage, question, options)
+    case checkpoint.name:
+      return restoreStage(options, stage, question.step)
+    default:
+      return gatherStage({ network, stage, question, run, signal })
+  }
+}
+
+/** With what the checkpoint has of it that the swarm was started from. */
+async function resumeStage(
+  stage: AnyStage,
+  { stage: index, step: ofStep }: HoldQuestion,
+  { resume, origin }: BuildOptions,
+): Promise<Gathered> {
+  const loaded = await loadResumed(resume, origin(), index)
+  const { weights, optimizer, learningRateScale, gradientNorm: norm } = loaded
+  await stage.load(weights, optimizer)
+  return { bytes: 0, norms: [], learningRateScale, ofStep, norm, updates: optimizer.updates }
+}
+
 /** With its initial weights, for one that will fetch the state while others go on. */
 export function buildLearner(index: number, options: BuildOptions): Promise<Learner> {
   return withStage(index, options, async (stage, data) => {
     return new Learner({ ...options, stage, stageIndex: index, data })
   })
+}
+
+/** With its initial weights, for one that keeps the state beside that of the stage that it holds. */
+export async function buildUnderstudy(index: number, options: BuildOptions): Promise<Learner> {
+  const idle = { ...options, loadData: async () => IDLE_DATA }
+  const createStage = (stage: number) => options.createStage(stage, true)
+  return buildLearner(index, { ...idle, createStage })
 }
 
 async function withStage<T>(

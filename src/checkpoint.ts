@@ -9,8 +9,9 @@ import {
 } from '../stages/hugging-face-config.ts'
 import type { ModelConfig } from '../stages/model.ts'
 import { modelTensors } from '../stages/parameters.ts'
+import { openDataset, preparedFolder } from './data/prepared-corpus.ts'
 import { InputError, systemCode } from './errors.ts'
-import { readRun, runId } from './run.ts'
+import { type Run, readRun, runId } from './run.ts'
 import { stageFiles } from './stage-file.ts'
 import { checkTensors, TensorFiles } from './tensor-files.ts'
 import { bytesAsTokens, type ModelTokenizer, readTokenizer } from './tokenizer-files.ts'
@@ -24,6 +25,8 @@ export interface Checkpoint {
   /** Of the run, if it is one's. */
   readonly step: number | null
   readonly files: TensorFiles
+  /** Closes the files. */
+  close(): Promise<void>
   readonly tokenizer: ModelTokenizer
   /** config.json and generation_config.json, as others read them. */
   readonly config: Readonly<Record<string, unknown>>
@@ -35,31 +38,61 @@ export interface CheckpointOptions {
   readonly model?: string | undefined
   readonly run: string
   readonly dataDir?: string | undefined
+  /** Addresses of peers of the run, which goes on: its weights are fetched from them. True for peers on this machine. */
+  readonly peer?: readonly string[] | true | undefined
 }
 
-/** @throws InputError naming what is missing, damaged or not understood. The caller closes its files. */
+/** @throws InputError naming what is missing, damaged or not understood. The caller closes it. */
 export async function openCheckpoint(options: CheckpointOptions): Promise<Checkpoint> {
-  return await (options.model === undefined ? openRun(options) : openFolder(options.model))
+  const { model, run: path, peer } = options
+  if (model !== undefined && peer !== undefined) {
+    throw new InputError('--model and --peer name two models: leave one of them out.')
+  }
+  if (model !== undefined) return openFolder(model)
+  const run = readRun(path)
+  const dataDir = options.dataDir ?? join(dirname(resolve(path)), '.gensyn')
+  if (peer === undefined) {
+    return openStages(path, run, dataDir, await stageFiles(dataDir, runId(run), run.stages + 1))
+  }
+  // Loaded on demand: libp2p takes longer to load than a small model.
+  const { fetchStages } = await import('./live-stages.ts')
+  const { remove, ...stages } = await fetchStages(run, {
+    dataDir,
+    addresses: peer === true ? undefined : peer,
+  })
+  try {
+    const checkpoint = await openStages(path, run, 'The running swarm', stages)
+    const close = () => checkpoint.close().finally(remove)
+    return { ...checkpoint, close }
+  } catch (error) {
+    remove()
+    throw error
+  }
 }
 
-async function openRun({ run: path, dataDir }: CheckpointOptions): Promise<Checkpoint> {
-  const run = readRun(path)
-  const folder = dataDir ?? join(dirname(resolve(path)), '.gensyn')
-  const { step, paths } = await stageFiles(folder, runId(run), run.stages + 1)
+/** @param where the stages were found, for messages */
+async function openStages(
+  path: string,
+  run: Run,
+  where: string,
+  { step, paths }: { readonly step: number; readonly paths: readonly string[] },
+): Promise<Checkpoint> {
   const began = run.initial === null ? null : initialFolder(path, run.initial.path)
   const source = began === null ? {} : readJson(join(began, 'config.json'))
   // Training on shorter texts does not take away what the checkpoint could do.
   const context = Math.max(run.microbatch.context, Number(source.max_position_embeddings ?? 0))
   const config = modelToHuggingFace(run.model, context)
+  const tokenizer =
+    began === null ? tokenizerOf(run, path, context) : readTokenizer(began, run.model.vocabSize)
   return {
     name: run.name,
     model: run.model,
     context,
     step,
-    tokenizer: began === null ? bytesAsTokens(context) : readTokenizer(began, run.model.vocabSize),
-    config: { ...config, ...specialTokens(source) },
+    tokenizer,
+    config: { ...config, ...specialTokens(source, tokenizer) },
     generation: began === null ? MODEL_CONFIG : generationOf(began),
-    files: await openTensors(folder, run.model, paths),
+    ...(await openTensors(where, run.model, paths)),
   }
 }
 
@@ -71,8 +104,23 @@ export function initialFolder(runPath: string, path: string): string {
 /** Numbers of tokens, which our own model has no use for. */
 const SPECIAL_TOKENS = ['bos_token_id', 'eos_token_id', 'pad_token_id']
 
-function specialTokens(config: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(config).filter(([key]) => SPECIAL_TOKENS.includes(key)))
+function specialTokens(
+  config: Record<string, unknown>,
+  { isBytes, endOfText }: ModelTokenizer,
+): Record<string, unknown> {
+  const known = Object.entries(config).filter(([key]) => SPECIAL_TOKENS.includes(key))
+  // Byte 0 ends a text, and is no token that a reader of config.json should take for special.
+  const own = isBytes || endOfText === null ? {} : { eos_token_id: endOfText }
+  return { ...own, ...Object.fromEntries(known) }
+}
+
+/** Of a run that has not begun from a checkpoint: that of its dataset, which lies there beside the tokens. */
+function tokenizerOf(run: Run, path: string, context: number): ModelTokenizer {
+  const folder = preparedFolder(run, path)
+  if (folder === null) return bytesAsTokens(context)
+  const { kind, endOfText } = openDataset(run, folder).tokenizer
+  if (kind === 'bytes') return bytesAsTokens(context)
+  return readTokenizer(folder, run.model.vocabSize, endOfText)
 }
 
 /** A generation_config.json that says no more than config.json. */
@@ -88,13 +136,12 @@ export async function openFolder(folder: string): Promise<Checkpoint> {
   const config = readJson(path)
   const { model, context } = modelOf(path, config)
   const tokenizer = readTokenizer(folder, model.vocabSize)
-  const files = await openTensors(folder, model, weightFiles(folder))
   return {
     name: basename(resolve(folder)),
     model,
     context,
     step: null,
-    files,
+    ...(await openTensors(folder, model, weightFiles(folder))),
     tokenizer,
     config,
     generation: generationOf(folder),
@@ -108,12 +155,12 @@ async function openTensors(
   where: string,
   model: ModelConfig,
   paths: readonly string[],
-): Promise<TensorFiles> {
+): Promise<Pick<Checkpoint, 'files' | 'close'>> {
   const files = await TensorFiles.open(paths)
   try {
     const expected = new Map(modelTensors(model).map(({ name, shape }) => [name, shape]))
     checkTensors(where, files, expected, (name) => NO_WEIGHT.test(name))
-    return files
+    return { files, close: () => files.close() }
   } catch (error) {
     await files.close()
     throw error

@@ -1,5 +1,5 @@
 /** What the commands of the command line have in common: `--json`, the settings of a run, numbers as they are typed. */
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DOMAIN_LENGTH } from '../protocols/membership.ts'
 import { type InitSetting, initOptions } from './init.ts'
 
@@ -23,8 +23,17 @@ export function withSettings(command: Command, except: readonly InitSetting[] = 
 
 /** How text becomes tokens, for the commands that prepare it. */
 export function withTokenizer(command: Command): Command {
+  return withPreparing(
+    command.option(
+      '--tokenizer <file>',
+      'bytes, or a tokenizer.json of Hugging Face (default: bytes)',
+    ),
+  )
+}
+
+/** What else it takes to prepare text, for commands whose tokenizer is known. */
+export function withPreparing(command: Command): Command {
   return command
-    .option('--tokenizer <file>', 'bytes, or a tokenizer.json of Hugging Face (default: bytes)')
     .option(
       '--end-of-text <token>',
       'what ends a document (default: what the tokenizer_config.json beside it says, or a token known for it)',
@@ -66,6 +75,13 @@ export function wholeNumber(text: string): number {
 export function withCheckpoint(command: Command): Command {
   return command
     .option('--model <folder>', "a model in Hugging Face's layout, in place of what a run has left")
+    .addOption(
+      new Option(
+        '--peer [address...]',
+        'a swarm that trains, by multiaddrs of its peers (default: those on this machine): as it is after one step, ' +
+          'while it goes on',
+      ),
+    )
     .option(
       '--run <file>',
       'the manifest of the run whose peers have left their weights',

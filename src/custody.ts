@@ -1,5 +1,6 @@
 /** What a member has of the model: the stage that it holds, learns, or builds; and what the roster makes of that. */
 import type { Clock } from '../protocols/clock.ts'
+import type { CopyName } from '../protocols/copies.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Member, Roster } from '../protocols/membership.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
@@ -9,18 +10,26 @@ import {
   type HoldQuestion,
   type LearntQuestion,
   learnt,
+  type ReduceQuestion,
   report,
 } from '../protocols/step.ts'
-import { bytesOf, sha256 } from '../protocols/weights.ts'
+import { bytesOf, sha256, type WeightsQuestion } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
-import { type BuildOptions, build, buildLearner } from './build.ts'
-import type { Holding } from './holding.ts'
+import { type BuildOptions, build, buildLearner, buildUnderstudy } from './build.ts'
+import { Saving } from './checkpoint/saving.ts'
+import type { Store } from './checkpoint/store.ts'
+import { Copying } from './copying.ts'
+import { GuestCopy } from './guest-copy.ts'
+import type { Holding, WeightsCopy } from './holding.ts'
 import type { Journal } from './journal.ts'
 import type { Learner } from './learner.ts'
 import { DIGEST_STEPS, DONORS_MAX, TIMEOUTS } from './limits.ts'
 import type { Trouble } from './pipeline.ts'
+import type { Resume } from './resume.ts'
 import { coordinatorOf, holdersOf, learnersOf, memberById } from './roster.ts'
 import type { Run } from './run.ts'
+import { understudiesOf } from './understudies.ts'
+import { Understudy } from './understudy.ts'
 import type { Data } from './work.ts'
 
 export interface CustodyOptions {
@@ -30,8 +39,10 @@ export interface CustodyOptions {
   readonly clock: Clock
   readonly journal: Journal
   readonly signal: AbortSignal
-  createStage(stage: number): Promise<AnyStage>
+  readonly checkpoints?: Store | null
+  createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<Data>
+  readonly resume?: Resume | undefined
   /** As this member knows it; null while it is in none. */
   roster(): Roster | null
   own(): Member | undefined
@@ -41,14 +52,30 @@ export interface CustodyOptions {
 
 export class Custody {
   readonly #options: CustodyOptions
+  readonly #saving: Saving
+  readonly #copying: Copying
   #held: Holding | null = null
   /** A stage whose state it fetches while others go on. */
   #learner: Learner | null = null
+  /** Of the stage after the one that is held. */
+  readonly #understudy: Understudy
+  /** Whose second state the held one was made of; none if it was made otherwise. */
+  #heldFrom: readonly PeerId[] = []
+  /** The understudy that fetches the held state, which is frozen for it, by id. */
+  #student: number | null = null
   /** A stage is being built or fetched. */
   #building: AbortController | null = null
+  readonly #guestCopy: GuestCopy<WeightsCopy>
 
   constructor(options: CustodyOptions) {
     this.#options = options
+    this.#saving = new Saving(options)
+    this.#copying = new Copying(options)
+    this.#understudy = new Understudy({
+      ...options,
+      build: (stage, signal) => buildUnderstudy(stage, this.#buildOptions(signal)),
+    })
+    this.#guestCopy = new GuestCopy(options)
   }
 
   get held(): Holding | null {
@@ -61,19 +88,46 @@ export class Custody {
     throw new ProtocolError('REFUSED', 'this peer holds no stage')
   }
 
-  /** Whoever needs the total of a step: the stage that is held, or learnt. */
-  get reducing(): Pick<Holding, 'reduce'> {
-    return this.#learner ?? this.holding
+  /** What of the second stage could be had here. */
+  get understudied(): CopyName[] {
+    return this.#understudy.copies
+  }
+
+  /** Whoever needs the total of a step: the stage that is held, or learnt, or the one beside it. */
+  reducing({ holders }: ReduceQuestion): Pick<Holding, 'reduce'> {
+    if (this.#learner !== null) return this.#learner
+    const own = this.#options.own()?.id
+    return holders.some(({ id }) => id === own) ? this.holding : this.#understudy
   }
 
   /** The stage, if it is as the asker believes: weights of another step must not be averaged. */
-  donor(step: number, stage: number, committed: number): Holding {
+  donor(step: number, stage: number, committed: number): Pick<Holding, 'donate'> {
+    if (this.#understudy.has(stage, step)) return this.#understudy
     const held = this.holding
     if (stage === held.index && (step === committed || held.hasFrozen(step))) return held
     throw new ProtocolError(
       'STALE',
       `asked for stage ${stage} after step ${step}; this peer holds stage ${held.index} after step ${committed}`,
     )
+  }
+
+  /** Keeps a copy of the weights after a step for a peer that is no member; to be called between two changes. */
+  keepCopy(guest: PeerId, stage: number, step: number, committed: number): Promise<WeightsCopy> {
+    const { holding } = this
+    if (holding.index === stage) {
+      return this.#guestCopy.ask(guest, step, committed, () => holding.copy())
+    }
+    throw new ProtocolError('STALE', `this peer holds stage ${holding.index}, not ${stage}`)
+  }
+
+  /** A chunk of the copy that is kept for a peer that is no member. */
+  async chunkOfCopy(guest: PeerId, { step, stage, part, offset, length }: WeightsQuestion) {
+    const { holding } = this
+    if (holding.index !== stage || part !== 'weights') {
+      throw new ProtocolError('NOT_MEMBER', `${guest} is not in the roster`)
+    }
+    const copy = await this.#guestCopy.of(guest, step)
+    return holding.chunk(copy.weights, copy, offset, length)
   }
 
   /** Gives up what is being built. */
@@ -93,11 +147,12 @@ export class Custody {
       const { holding, gathered } = await build(question, options)
       this.#building = null
       this.#held = holding
-      const { stage, strategy } = question
-      const { bytes, learningRateScale, norms } = gathered
+      const { stage, strategy, donors } = question
+      if (strategy === 'redundant') this.#heldFrom = donors.map(({ peer }) => peer)
+      const { bytes, learningRateScale, norms, ofStep } = gathered
       const seconds = (clock.now() - begun) / 1000
       journal.write({ type: 'holding', stage, strategy, bytes, seconds })
-      return { bytes, learningRateScale, norms, seconds }
+      return { bytes, learningRateScale, norms, ofStep, seconds }
     } catch (error) {
       const message = `could not take stage ${question.stage}: ${(error as Error).message}`
       if (!building.signal.aborted) journal.write({ type: 'notice', message })
@@ -120,6 +175,48 @@ export class Custody {
    * @returns SHA-256 of the weights, after some steps
    */
   async follow(before: Roster | null, roster: Roster, own: Member): Promise<string | null> {
+    const digest = await this.#follow(before, roster, own)
+    this.#understudy.follow(before, roster, own)
+    return digest
+  }
+
+  /**
+   * Freezes the state of the held stage for its understudy, if that one does not have it. Nothing that changes the state
+   * may be carried out meanwhile.
+   */
+  async study(from: PeerId, stage: number, has: boolean): Promise<{ step: number; same: boolean }> {
+    const roster = this.#options.roster()!
+    const held = this.holding
+    const student = understudiesOf(this.#options.run, roster, stage).find(
+      ({ peer }) => peer === from,
+    )
+    if (held.index !== stage || student === undefined) {
+      throw new ProtocolError('REFUSED', `${from} is no understudy of stage ${held.index}`)
+    }
+    const { committed: step } = roster
+    if (has) return { step, same: this.#heldFrom.includes(from) }
+    if (learnersOf(roster, stage).length === 0) held.thaw()
+    this.#student = student.id
+    await held.freeze(step)
+    return { step, same: false }
+  }
+
+  /** The understudy has what was frozen for it. */
+  studied(from: PeerId): void {
+    const roster = this.#options.roster()!
+    if (this.#student === null || memberById(roster, this.#student)?.peer !== from) return
+    this.#student = null
+    this.#thaw(roster)
+  }
+
+  #thaw(roster: Roster): void {
+    const held = this.#held
+    if (held !== null && this.#student === null && learnersOf(roster, held.index).length === 0) {
+      held.thaw()
+    }
+  }
+
+  async #follow(before: Roster | null, roster: Roster, own: Member): Promise<string | null> {
     // What is built for a stage that the roster has yet to give stays.
     const expectant = this.#learner !== null && !this.#learner.assigned
     if (own.stage === null && !expectant) await this.giveUp()
@@ -136,16 +233,18 @@ export class Custody {
     }
     if (held === null) return null
     const missed = roster.committed - (before?.committed ?? roster.committed)
-    if (missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
+    // Of a step that was given up; whoever holds the stage of the one that the swarm went back to has built it since.
+    if (missed < 0 || missed > 1 || (missed === 1 && !held.canCommit(roster.committed))) {
       await this.giveUp()
       throw new ProtocolError('REFUSED', `step ${roster.committed} is not prepared here`)
     }
-    const digest = missed === 1 ? await this.#commit(held, roster) : null
+    const digest = missed === 1 ? await this.#commit(held, roster, own) : null
     const { runId } = this.#options
     await held.open({ run: runId, epoch: roster.since, step: roster.committed + 1 })
-    const learners = learnersOf(roster, held.index)
-    if (learners.length === 0) held.thaw()
-    else if (isNew(before, learners)) await held.freeze(roster.committed)
+    const students = understudiesOf(this.#options.run, roster, held.index)
+    if (!students.some(({ id }) => id === this.#student)) this.#student = null
+    if (isNew(before, learnersOf(roster, held.index))) await held.freeze(roster.committed)
+    else this.#thaw(roster)
     return digest
   }
 
@@ -167,6 +266,12 @@ export class Custody {
     const [held, learner] = [this.#held, this.#learner]
     this.#held = null
     this.#learner = null
+    this.#heldFrom = []
+    this.#student = null
+    this.#saving.reset()
+    this.#copying.reset()
+    this.#guestCopy.drop('the stage was given up')
+    await this.#understudy.close()
     await held?.close()
     await learner?.close()
   }
@@ -192,17 +297,23 @@ export class Custody {
         const known = roster()
         return known === null ? undefined : memberById(known, id)?.peer
       },
+      origin: () => roster()?.origin ?? null,
       donors: () => roster()?.members.map(({ peer }) => peer) ?? [],
       onTrouble: (trouble) => void this.report(trouble),
       signal,
     }
   }
 
-  async #commit(held: Holding, roster: Roster): Promise<string | null> {
+  async #commit(held: Holding, roster: Roster, own: Member): Promise<string | null> {
     const { committed: step } = roster
     const stage = held.index
     const loss = roster.loss!
+    this.#copying.beforeUpdate()
+    this.#saving.beforeUpdate()
     const { update, busySeconds } = await held.commit(step, roster)
+    this.#copying.committed(held, roster, own)
+    this.#guestCopy.committed(step, () => held.copy())
+    await this.#saving.committed(held, roster, own)
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
     const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1
@@ -222,7 +333,7 @@ export class Custody {
       learner.assigned = true
       void this.#fetchState(learner, roster)
     } else if (before !== null && roster.committed > before.committed) {
-      if (roster.committed > before.committed + 1 || !learner.canCommit(fence)) {
+      if (roster.committed > before.committed + 1 || !learner.canCommit(fence, roster.version)) {
         await this.giveUp()
         throw new ProtocolError('REFUSED', `step ${roster.committed} did not come here`)
       }
@@ -248,6 +359,8 @@ export class Custody {
     let told: LearntQuestion
     try {
       const { bytes, learningRateScale } = await learner.learn(known.committed, donors, signal)
+      // It was given up meanwhile: the swarm may have gone back to before that state.
+      if (this.#learner !== learner) return
       const seconds = secondsSince()
       told = { ...none, failure: null, bytes, learningRateScale, seconds }
       journal.write({ type: 'holding', stage, strategy: 'replica', bytes, seconds })

@@ -11,19 +11,23 @@ import { type Child, Children } from './children.ts'
 import { InputError, systemCode } from './errors.ts'
 import { type InitSetting, initRun } from './init.ts'
 import type { Entry } from './journal.ts'
+import { policyOf } from './recovery/index.ts'
 import { type KillRecord, type ProcessRecord, type RunReport, reportOf } from './report.ts'
 import { type Run, runId } from './run.ts'
-import { RunView } from './view.ts'
+import { stagesToKill } from './stages-to-kill.ts'
+import { originOf, RunView } from './view.ts'
 
 export interface DemoOptions {
   /** Settings of the run, as `init` takes them. */
   readonly settings: Partial<Record<InitSetting, string>>
   /** A text file to train on; undefined for the bundled corpus. */
   readonly data: string | undefined
-  /** Peers beyond one a stage. */
-  readonly spares: number
-  /** The stage whose holder is killed (undefined: the middle one), and the step after which (undefined: half-way). */
-  readonly killStage: number | undefined
+  /** Peers beyond one a stage; undefined: as many as are killed, at least one. */
+  readonly spares: number | undefined
+  /** The strategy that is tried first; undefined leaves it to the settings. */
+  readonly recovery?: string | undefined
+  /** The stages whose holders are killed, as `stagesToKill` reads them, and the step after which (undefined: half-way). */
+  readonly killStage: string
   readonly killStep: number | undefined
   /** False for an undisturbed run. */
   readonly kill: boolean
@@ -42,12 +46,10 @@ export interface DemoIo {
 
 export interface DemoReport extends RunReport {
   readonly format: 'gensyn-demo-report'
-  readonly version: 1
+  readonly version: 2
   readonly runId: string
   readonly processes: readonly ProcessRecord[]
-  readonly kill: KillRecord | null
-  /** The recovery that followed the kill; null if there was none. */
-  readonly recovery: RunReport['recoveries'][number] | null
+  readonly kills: readonly KillRecord[]
   readonly failure: string | null
 }
 
@@ -68,7 +70,9 @@ export async function demo(options: DemoOptions, io: DemoIo): Promise<DemoReport
   const folder = options.keep === undefined ? temporaryFolder() : keptFolder(options.keep)
   try {
     const runPath = join(folder, 'run.json')
-    const { settings, data } = options
+    const { settings: given, recovery, data } = options
+    const policy = recovery === undefined ? {} : { policy: policyOf(recovery).join() }
+    const settings = { ...given, ...policy }
     const run = await initRun({ out: runPath, data, force: false, settings })
     return await runSwarm(run, folder, runPath, options, io)
   } finally {
@@ -91,7 +95,7 @@ function keptFolder(path: string): string {
 }
 
 interface Kill {
-  readonly stage: number
+  readonly stages: readonly number[]
   readonly step: number
 }
 
@@ -107,16 +111,11 @@ function checkFolder(path: string): void {
 
 function killOf(run: Run, { kill, killStage, killStep, spares }: DemoOptions): Kill | null {
   if (!kill) return null
-  if (spares === 0) {
-    throw new InputError(
-      '--spares 0: nobody could take the stage of the killed peer; use --spares 1, or --no-kill.',
-    )
-  }
-  const stage = killStage ?? Math.ceil(run.stages / 2)
+  const stages = stagesToKill(killStage, run.stages)
   const step = killStep ?? Math.floor(run.steps / 2)
-  if (!(stage >= 1 && stage <= run.stages)) {
+  if (spares !== undefined && spares < stages.length) {
     throw new InputError(
-      `--kill-stage ${stage}: the body stages are 1..${run.stages}; the ends (stage 0) cannot be rebuilt yet.`,
+      `--spares ${spares}: nobody could take the stage of a killed peer; use --spares ${stages.length}, or --no-kill.`,
     )
   }
   if (!(step >= 1 && step < run.steps)) {
@@ -124,7 +123,7 @@ function killOf(run: Run, { kill, killStage, killStep, spares }: DemoOptions): K
       `--kill-step ${step}: it must lie in 1..${run.steps - 1}, before the last.`,
     )
   }
-  return { stage, step }
+  return { stages, step }
 }
 
 /** True for the entry after which the kill comes: the held-out loss of that step is measured first. */
@@ -141,6 +140,7 @@ async function runSwarm(
   { clock, line, signal }: DemoIo,
 ): Promise<DemoReport> {
   const kill = killOf(run, options)
+  const spares = options.spares ?? Math.max(1, kill?.stages.length ?? 0)
   const children = new Children()
   const peers: Peer[] = []
   const live = new Set<Peer>()
@@ -148,10 +148,14 @@ async function runSwarm(
   const view = new RunView(run.stages + 1)
   const founderReady = Promise.withResolvers<string>()
   const over = Promise.withResolvers<string | null>()
-  let killed: KillRecord | null = null
+  const kills: KillRecord[] = []
+  /** Whose journal tells of the swarm. */
+  let coordinator = ''
+
+  const saves = run.recovery.policy.includes('checkpoint')
+  const checkpoints = saves ? ['--checkpoints', join(folder, 'checkpoints')] : []
 
   const start = (args: readonly string[]) => {
-    const coordinates = peers.length === 0
     const child = children.start(
       [
         'join',
@@ -164,6 +168,7 @@ async function runSwarm(
         '--no-mdns',
         '--provider',
         'cpu',
+        ...checkpoints,
         ...args,
       ],
       (entry) => {
@@ -172,7 +177,9 @@ async function runSwarm(
           peer.address = entry.addresses[0]!
         }
         if (entry.type === 'founded') founderReady.resolve(peer.address)
-        if (coordinates) follow(entry)
+        const isElected = entry.type === 'elected' && entry.coordinator === entry.peer
+        if (entry.type === 'founded' || isElected) coordinator = entry.peer
+        if (coordinator === '' || entry.peer === coordinator) follow(entry)
       },
       (text) => line(`  [${child.pid}] ${text}`),
     )
@@ -181,8 +188,10 @@ async function runSwarm(
     live.add(peer)
     void child.exited.then((code) => {
       if (code !== 0) live.delete(peer)
-      if (coordinates) over.resolve(`the coordinator ended with ${code}`)
-      else if (live.size <= run.stages)
+      const wasKilled = kills.some(({ pid }) => pid === child.pid)
+      if (peer.peer === coordinator && !wasKilled) {
+        over.resolve(`the coordinator ended with ${code}`)
+      } else if (live.size <= run.stages)
         over.resolve(`process ${child.pid} ended with ${code}, and no spare is left`)
     })
   }
@@ -196,38 +205,36 @@ async function runSwarm(
       if (holder !== undefined) holder.stage = entry.stage
     }
     if (entry.type === 'finished') over.resolve(entry.failure)
-    if (kill !== null && isKillTime(entry, kill, run)) {
-      const victim = peers.find(({ stage }) => stage === kill.stage)!
-      const { pid } = victim.child
-      line(`  kill -9 ${pid}, the holder of stage ${kill.stage}`)
-      killed = { signal: 'SIGKILL', pid, peer: victim.peer, stage: kill.stage, step: kill.step }
-      children.signal(pid, 'SIGKILL')
+    // A step that is made again, after the swarm went back to a checkpoint, is no time for it.
+    if (kill !== null && kills.length === 0 && isKillTime(entry, kill, run)) {
+      for (const stage of kill.stages) {
+        const { child, peer } = peers.find((each) => each.stage === stage)!
+        line(`  kill -9 ${child.pid}, the holder of stage ${stage}`)
+        kills.push({ signal: 'SIGKILL', pid: child.pid, peer, stage, step: kill.step })
+        children.signal(child.pid, 'SIGKILL')
+      }
     }
   }
 
   try {
-    line(
-      `run ${runId(run).slice(0, 12)}: ${run.stages + 1 + options.spares} processes, ${run.steps} steps`,
-    )
+    line(`run ${runId(run).slice(0, 12)}: ${run.stages + 1 + spares} processes, ${run.steps} steps`)
     start([])
     const address = await withDeadline(
       { clock, timeoutMs: START_MS, signal },
       'the first process to listen',
       () => Promise.race([founderReady.promise, over.promise.then(failed)]),
     )
-    for (let i = 0; i < run.stages + options.spares; i++) start(['--bootstrap', address])
+    for (let i = 0; i < run.stages + spares; i++) start(['--bootstrap', address])
     const stopped = Promise.withResolvers<never>()
     signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true })
     const failure = await Promise.race([over.promise, stopped.promise])
     const exits = Promise.all(peers.map(({ child }) => child.exited))
     await withDeadline({ clock, timeoutMs: END_MS, signal }, 'the processes to end', () => exits)
-    const told = reportOf(entries, run)
-    const { recoveries } = told
     const report: DemoReport = {
       format: 'gensyn-demo-report',
-      version: 1,
+      version: 2,
       runId: runId(run),
-      ...told,
+      ...reportOf(entries, run),
       processes: await Promise.all(
         peers.map(async ({ child, peer, stage }) => ({
           pid: child.pid,
@@ -242,8 +249,7 @@ async function runSwarm(
           exit: await child.exited,
         })),
       ),
-      kill: killed,
-      recovery: recoveries.find(({ stage }) => stage === kill?.stage) ?? null,
+      kills,
       failure,
     }
     replaceFile(options.reportPath, `${JSON.stringify(report, null, 2)}\n`)
@@ -258,10 +264,16 @@ function failed(failure: string | null): never {
 }
 
 /** Why the demo did not show what it is there to show; null if it did. */
-export function failureOf({ failure, committedOnce, kill, recovery }: DemoReport): string | null {
+export function failureOf({
+  failure,
+  committedOnce,
+  kills,
+  recoveries,
+}: DemoReport): string | null {
   if (failure !== null) return failure
   if (!committedOnce) return 'not every step was committed exactly once: see the report'
-  if (kill !== null && recovery === null) return 'the killed stage was not rebuilt: see the report'
+  const left = kills.filter(({ stage }) => recoveries.every((each) => each.stage !== stage))
+  if (left.length > 0) return `stage ${left[0]!.stage} was not rebuilt: see the report`
   return null
 }
 
@@ -282,16 +294,18 @@ export function summaryOf(report: DemoReport): string[] {
       `${Math.round(report.tokensPerSecond)} tokens/s over ${report.processes.length} processes`,
     ],
   ]
-  const { kill, recovery } = report
-  if (kill !== null) {
+  for (const kill of report.kills) {
     lines.push(['killed', `stage ${kill.stage}, process ${kill.pid}, after step ${kill.step}`])
   }
-  if (recovery !== null) {
-    const donors = recovery.donors.map(({ stage }) => stage).join(' and ')
+  for (const recovery of report.recoveries) {
     lines.push(
+      ...recovery.skipped.map(({ strategy, reason }): [string, string] => [
+        'passed over',
+        `${strategy} for stage ${recovery.stage}: ${reason}`,
+      ]),
       [
         'recovered',
-        `by ${recovery.strategy} from stages ${donors}: ${recovery.bytes} bytes, held again after ${recovery.secondsSinceLoss?.toFixed(2)} s`,
+        `stage ${recovery.stage} by ${recovery.strategy}${originOf(recovery)}: ${recovery.bytes} bytes, held again after ${recovery.secondsSinceLoss?.toFixed(2)} s`,
       ],
       [
         'loss',

@@ -102,8 +102,8 @@ export async function doctor(
     const finding = await check(options, clock)
     if (finding.verdict === 'bad') able = false
     terminal.event({ type: 'check', name, ...finding })
-    terminal.line(`${finding.verdict.padEnd(6)}${name.padEnd(20)}${finding.found}`)
-    if (finding.remedy !== undefined) terminal.line(`${''.padEnd(26)}${finding.remedy}`)
+    terminal.line(`${finding.verdict.padEnd(6)}${name.padEnd(22)}${finding.found}`)
+    if (finding.remedy !== undefined) terminal.line(`${''.padEnd(28)}${finding.remedy}`)
   }
   terminal.line(able ? 'A node can run here.' : 'A node cannot run here: see what is bad above.')
   return able

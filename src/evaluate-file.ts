@@ -41,7 +41,12 @@ export async function evaluateFile(
       terminal.line(`  ${tokens} tokens, ${Math.round((tokens / (told - begun)) * 1000)} a second`)
     }
     const text = file === '-' ? process.stdin : createReadStream(file)
-    const evaluation = await evaluateText(decoder, tokenizer, text, { context, stride, progress })
+    const evaluation = await evaluateText(decoder, tokenizer, text, {
+      name: file,
+      context,
+      stride,
+      progress,
+    })
     const seconds = (clock.now() - begun) / 1000
     terminal.event({ type: 'evaluated', file, step, context, stride, ...evaluation, seconds })
     const { tokens, bytes, nats, bitsPerByte, perplexity } = evaluation

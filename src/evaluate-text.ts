@@ -1,5 +1,6 @@
 /** The loss of a model on a text of any length, read as it is needed. */
 import type { Decoder } from '../stages/decoder.ts'
+import { textParts } from './data/text-parts.ts'
 import { InputError } from './errors.ts'
 import type { ModelTokenizer } from './tokenizer-files.ts'
 
@@ -15,6 +16,8 @@ export interface Evaluation {
 }
 
 export interface EvaluateOptions {
+  /** Of the text, for messages. */
+  readonly name: string
   /** Tokens that the model sees at a time. */
   readonly context: number
   /**
@@ -31,7 +34,7 @@ export async function evaluateText(
   decoder: Decoder,
   tokenizer: ModelTokenizer,
   text: AsyncIterable<Uint8Array>,
-  { context, stride, progress }: EvaluateOptions,
+  { name, context, stride, progress }: EvaluateOptions,
 ): Promise<Evaluation> {
   const { hiddenSize } = decoder.model
   let pending: number[] = []
@@ -49,12 +52,14 @@ export async function evaluateText(
     tokens += targets.length
     progress?.(tokens)
   }
-  for await (const part of partsOf(tokenizer, text)) {
-    const fresh = tokenizer.encode(part)
-    bytes += part.length
-    // The first token is predicted by nobody.
-    if (tokens === 0 && pending.length === 0) bytes -= tokenizer.decode([fresh[0]!]).length
-    for (const token of fresh) pending.push(token)
+  for await (const { data, continues } of textParts(text, name, tokenizer.isBytes)) {
+    const fresh = tokenizer.encode(data, continues)
+    bytes += Buffer.byteLength(data)
+    for (let i = 0; i < fresh.length; i++) {
+      // The first token is predicted by nobody.
+      if (tokens === 0 && pending.length === 0) bytes -= tokenizer.decode([fresh[i]!]).length
+      pending.push(fresh[i]!)
+    }
     while (pending.length > context) {
       await score(pending.slice(0, context + 1))
       pending = pending.slice(stride)
@@ -71,23 +76,4 @@ export async function evaluateText(
     bitsPerByte: nats / Math.LN2 / bytes,
     perplexity: Math.exp(mean),
   }
-}
-
-const NEWLINE = '\n'.charCodeAt(0)
-/** A line that is longer is cut all the same. */
-const LINE_MAX = 1 << 20
-
-/** The text in parts that may be tokenized alone: whole lines, unless tokens are bytes. */
-async function* partsOf(
-  { isBytes }: ModelTokenizer,
-  text: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  let rest = Buffer.alloc(0)
-  for await (const chunk of text) {
-    const all = Buffer.concat([rest, chunk])
-    const cut = isBytes || all.length > LINE_MAX ? all.length : all.lastIndexOf(NEWLINE) + 1
-    if (cut > 0) yield all.subarray(0, cut)
-    rest = all.subarray(cut)
-  }
-  if (rest.length > 0) yield rest
 }

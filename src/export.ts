@@ -80,7 +80,7 @@ export async function exportModel(options: ExportOptions): Promise<Exported> {
     const bytes = await write(checkpoint, options)
     return { step: checkpoint.step, tensors: modelTensors(checkpoint.model).length, bytes }
   } finally {
-    await checkpoint.files.close()
+    await checkpoint.close()
   }
 }
 

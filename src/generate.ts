@@ -23,10 +23,8 @@ export async function generate(
   const compute = { provider: 'cpu', threads: options.threads } as const
   const { decoder, tokenizer, context } = await loadModel(options, compute)
   try {
-    const prompt = Int32Array.from([
-      ...tokenizer.beginning,
-      ...tokenizer.encode(Buffer.from(options.prompt)),
-    ])
+    const encoded = Array.from(tokenizer.encode(options.prompt))
+    const prompt = Int32Array.from([...tokenizer.beginning, ...encoded])
     const text = new GeneratedText(tokenizer, options.stop)
     const tokens: number[] = []
     const begun = clock.now()

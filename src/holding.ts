@@ -9,7 +9,13 @@ import type {
   PrepareQuestion,
   ReduceQuestion,
 } from '../protocols/step.ts'
-import { bytesOf, type StatePart, sha256, type WeightsAnswer } from '../protocols/weights.ts'
+import {
+  bytesOf,
+  type StateFacts,
+  type StatePart,
+  sha256,
+  type WeightsAnswer,
+} from '../protocols/weights.ts'
 import type { AnyStage, OptimizerState, Update } from '../stages/stage.ts'
 import { fetchGradients } from './fetch-gradients.ts'
 import { allFinite } from './finite.ts'
@@ -51,6 +57,11 @@ interface Prepared {
    * earlier than this one asks for it before this one knows of it, and waits.
    */
   readonly owned: PromiseWithResolvers<Float32Array | null>
+}
+
+/** A stage's weights after some step, and what is known of it beside them. */
+export interface WeightsCopy extends Pick<WeightsAnswer, 'norm' | 'updates'> {
+  readonly weights: Float32Array
 }
 
 /** A stage's state after some step. */
@@ -226,6 +237,12 @@ export class Holding {
     return { answer: { sha256: sha256(body) }, body }
   }
 
+  /** What belongs to the state beside weights and moments. */
+  get facts(): StateFacts {
+    const { learningRateScale } = this.#options
+    return { norm: this.#norm, updates: this.#updates, learningRateScale }
+  }
+
   /** Holds the whole gradient of this step: it can apply it. */
   canCommit(step: number): boolean {
     return this.#total?.norm != null && this.#total.fence.step === step
@@ -238,7 +255,7 @@ export class Holding {
       throw new ProtocolError('STALE', `step ${step} is not prepared here`)
     }
     const { run, learningRateScale } = this.#options
-    const update = updateOf(run, decision, norm, learningRateScale)
+    const update = updateOf(run, decision, norm, learningRateScale, this.#updates)
     if (this.#total!.shared) this.stage.sums.set(this.#totals!)
     this.#forget()
     this.#moments = null
@@ -270,6 +287,12 @@ export class Holding {
     return this.#frozen.has(step)
   }
 
+  /** What the next update will not touch. To be called between two. */
+  copy(): WeightsCopy {
+    const weights = new Float32Array(this.stage.weights)
+    return { weights, norm: this.#norm, updates: this.#updates }
+  }
+
   /** A chunk of the stage's state for another peer's recovery, or for one more replica. */
   async donate(
     step: number,
@@ -277,23 +300,19 @@ export class Holding {
     offset: number,
     length: number,
   ): Promise<{ answer: WeightsAnswer; body: Uint8Array }> {
-    const { weights } = this.stage
-    if (offset + length > weights.length) {
-      throw new ProtocolError('WRONG_SHAPE', `stage ${this.index} has ${weights.length} weights`)
-    }
     const frozen = this.#frozen.get(step)
-    const state = frozen ?? { norm: this.#norm, updates: this.#updates }
-    const source = frozen?.[part] ?? (await this.#live(part))
-    // A copy, since the next update writes to the weights while the chunk may still be on its way.
-    const body = bytesOf(source.slice(offset, offset + length))
-    const answer = {
-      sha256: sha256(body),
-      total: weights.length,
-      norm: state.norm,
-      updates: state.updates,
-      learningRateScale: this.#options.learningRateScale,
-    }
-    return { answer, body }
+    const { norm, updates } = frozen ?? this.facts
+    return this.chunk(frozen?.[part] ?? (await this.#live(part)), { norm, updates }, offset, length)
+  }
+
+  /** @param source a flat buffer of this stage, and what else the stage had then */
+  chunk(
+    source: Float32Array,
+    state: Pick<WeightsAnswer, 'norm' | 'updates'>,
+    offset: number,
+    length: number,
+  ): { answer: WeightsAnswer; body: Uint8Array } {
+    return donation(this.index, source, { ...this.facts, ...state }, offset, length)
   }
 
   async #live(part: StatePart): Promise<Float32Array> {
@@ -321,6 +340,24 @@ export class Holding {
     this.#reducing = null
     this.#total = null
   }
+}
+
+/** A chunk of a flat buffer of a stage, with what is to be said of it. */
+export function donation(
+  stage: number,
+  source: Float32Array,
+  facts: StateFacts,
+  offset: number,
+  length: number,
+): { answer: WeightsAnswer; body: Uint8Array } {
+  if (offset + length > source.length) {
+    throw new ProtocolError('WRONG_SHAPE', `stage ${stage} has ${source.length} weights`)
+  }
+  // A copy, since the next update writes to the weights while the chunk may still be on its way.
+  const body = bytesOf(source.slice(offset, offset + length))
+  const { norm, updates, learningRateScale } = facts
+  const answer = { sha256: sha256(body), total: source.length, norm, updates, learningRateScale }
+  return { answer, body }
 }
 
 function elementsOf({ shape }: MicrobatchHeader): number {

@@ -1,12 +1,11 @@
 /** `gensyn-node import`: the manifest of a run that starts from a Llama in Hugging Face's layout. */
-import { dirname, relative, resolve, sep } from 'node:path'
+import { dirname, join, relative, resolve, sep } from 'node:path'
 import { modelTensors } from '../stages/parameters.ts'
 import { openFolder } from './checkpoint.ts'
-import { InputError } from './errors.ts'
-import { type InitOptions, newRun } from './init.ts'
-import { type Run, writeRun } from './run.ts'
+import { type InitOptions, initRun } from './init.ts'
+import type { Run } from './run.ts'
 
-export interface ImportOptions extends InitOptions {
+export interface ImportOptions extends Omit<InitOptions, 'tokenizer'> {
   /** The checkpoint's folder. */
   readonly folder: string
 }
@@ -15,38 +14,30 @@ export interface ImportOptions extends InitOptions {
 const STAGES = 6
 
 /**
- * Writes the manifest. The weights stay where they are: it names them by their digests.
+ * Writes the manifest, and beside it the dataset, if the data has to be prepared: with the checkpoint's tokenizer. The
+ * weights stay where they are: the manifest names them by their digests.
  * @throws InputError for a checkpoint that is damaged or not a Llama as we train it; then nothing is written
  */
-export async function importRun({
-  folder,
-  out,
-  data,
-  force,
-  settings,
-}: ImportOptions): Promise<Run> {
-  const { model, files, tokenizer } = await openFolder(folder)
+export async function importRun({ folder, settings, ...options }: ImportOptions): Promise<Run> {
+  const checkpoint = await openFolder(folder)
+  const { model, files, tokenizer } = checkpoint
   try {
-    if (!tokenizer.isBytes) {
-      throw new InputError(
-        `${folder}: its tokens are not bytes, which is all that a run trains on today. Import a model whose tokenizer.json ` +
-          'is that of `gensyn-node export`.',
-      )
-    }
     const tensors: Record<string, string> = {}
     for (const { name } of modelTensors(model)) tensors[name] = await files.digest(name)
-    const home = dirname(resolve(out))
+    const home = dirname(resolve(options.out))
     // Slashes on every system: the manifest travels.
     const path = relative(home, folder).replaceAll(sep, '/') || '.'
     const given = Object.entries(model).map(([key, value]) => [`model.${key}`, value])
-    const run = await newRun({ stages: String(stagesFor(model.layers)), ...settings }, data, home, {
-      ...Object.fromEntries(given),
-      initial: { path, tensors },
-    })
-    writeRun(out, run, { force })
-    return run
+    return await initRun(
+      {
+        ...options,
+        tokenizer: tokenizer.isBytes ? 'bytes' : join(folder, 'tokenizer.json'),
+        settings: { stages: String(stagesFor(model.layers)), ...settings },
+      },
+      { ...Object.fromEntries(given), initial: { path, tensors } },
+    )
   } finally {
-    await files.close()
+    await checkpoint.close()
   }
 }
 

@@ -75,9 +75,13 @@ export async function newRun(
 
 /**
  * Writes the manifest of a new run, and beside it the dataset, if the data had to be prepared.
+ * @param given values by their path in the manifest that no option sets
  * @throws InputError for a setting, data or a place that will not do; then nothing is written
  */
-export async function initRun(options: InitOptions): Promise<Run> {
+export async function initRun(
+  options: InitOptions,
+  given: Readonly<Record<string, unknown>> = {},
+): Promise<Run> {
   const { out, data, force, settings, tokenizer, endOfText, field } = options
   if (!force) checkFree(out)
   const folder = dirname(resolve(out))
@@ -91,7 +95,7 @@ export async function initRun(options: InitOptions): Promise<Run> {
   }
   const chosen = await chooseData(data, folder, preparing)
   try {
-    const run = runOn(chosen, settings)
+    const run = runOn(chosen, settings, given)
     chosen.keep()
     writeRun(out, run, { force })
     return run
@@ -113,7 +117,7 @@ function heldOutOf({ heldOut }: InitOptions['settings']): number {
 function runOn(
   chosen: ChosenData,
   typed: InitOptions['settings'],
-  given: Readonly<Record<string, unknown>> = {},
+  given: Readonly<Record<string, unknown>>,
 ): Run {
   const { source, sha256, bytes, vocabSize, heldOut } = chosen
   const values: Record<string, unknown> = {

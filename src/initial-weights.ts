@@ -21,7 +21,7 @@ export async function openInitial(
   }
   const { tensors } = run.initial
   const folder = weights ?? initialFolder(path, run.initial.path)
-  await (await openFolder(folder)).files.close()
+  await (await openFolder(folder)).close()
   return {
     async load(stage) {
       try {
@@ -40,7 +40,7 @@ async function readStage(
   { parameters, weights }: AnyStage,
   digests: Readonly<Record<string, string>>,
 ): Promise<Float32Array> {
-  const { files } = await openFolder(folder)
+  const { files, close } = await openFolder(folder)
   try {
     const flat = new Float32Array(weights.length)
     for (const parameter of parameters) {
@@ -55,6 +55,6 @@ async function readStage(
     }
     return flat
   } finally {
-    await files.close()
+    await close()
   }
 }

@@ -35,7 +35,9 @@ export async function installAll(
   lost?: (member: Member) => Promise<never>,
 ): Promise<Installed[]> {
   const question = { run: runId, epoch: after.epoch, change }
-  const timeoutMs = change?.type === 'commit' ? TIMEOUTS.commitMs : TIMEOUTS.rosterMs
+  // A stage that is updated or given up ends its work first.
+  const works = change?.type === 'commit' || change?.type === 'rollback'
+  const timeoutMs = works ? TIMEOUTS.commitMs : TIMEOUTS.rosterMs
   let whole: Uint8Array | undefined
   return Promise.all(
     after.members.map(async (member): Promise<Installed> => {

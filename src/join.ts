@@ -8,6 +8,7 @@ import { createLibp2pNetwork } from '../protocols/libp2p.ts'
 import { chooseProvider, type Provider } from '../stages/provider.ts'
 import { Random } from '../stages/random.ts'
 import { createWorkerStage } from '../stages/worker-stage.ts'
+import { openCheckpoints, openStore } from './checkpoint/open-store.ts'
 import { tuneCollector } from './collector.ts'
 import { openRunData } from './data/run-data.ts'
 import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
@@ -15,10 +16,11 @@ import { discover } from './discovery.ts'
 import { InputError } from './errors.ts'
 import { untilFarewell } from './farewell.ts'
 import { openInitial } from './initial-weights.ts'
-import { createJournal, type Entry, openJournalFile } from './journal.ts'
+import { createJournal, type Entry, type Journal, openJournalFile } from './journal.ts'
 import type { Finished } from './member.ts'
 import { describePlan, planOf, refuseWhatCannotFit } from './memory.ts'
 import { runNode } from './node.ts'
+import { openResume, type Resume } from './resume.ts'
 import { type Run, readRun, runId, stageConfig } from './run.ts'
 import type { SpotProvider } from './spot-notice.ts'
 import { saveStage } from './stage-file.ts'
@@ -43,6 +45,12 @@ export interface JoinOptions {
   readonly spotUrl?: string | undefined
   /** Where the checkpoint lies that the run starts from, if not where the manifest says. */
   readonly weights?: string | undefined
+  /** Where checkpoints lie, the same place for all peers of the run: a folder, or s3://BUCKET/PREFIX. */
+  readonly checkpoints?: string | undefined
+  /** A folder, or s3://BUCKET/PREFIX, with a checkpoint that the swarm goes on from. */
+  readonly resume?: string | undefined
+  /** Which of its steps; undefined for the last complete one. */
+  readonly resumeStep?: number | undefined
 }
 
 export interface JoinIo {
@@ -74,6 +82,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
     throw new InputError(`${address} is no address; one looks like /ip4/127.0.0.1/tcp/4001.`)
   }
   refuseWhatCannotFit(run, options.stage, options.threads, process.availableMemory())
+  const checkpoints = await openCheckpoints(run, options.checkpoints, { clock, env: process.env })
   const initial = await openInitial(run, options)
   const { provider, reason } = await asInput(() => chooseProvider(options.provider))
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
@@ -105,6 +114,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
           addressBook: () => knownAddresses(dataDir, id),
           claimFounder: () => claimFounder(dataDir, id),
         }
+        const resume = await openCheckpoint(run, options, clock, journal)
         const data = openRunData({
           run,
           runPath: options.run,
@@ -122,13 +132,17 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
             clock,
             journal,
             wish: options.stage,
+            checkpoints,
             domain: options.domain,
             discover: (enter) => discover(discovery, enter),
             signal,
             lastStep: Math.min(run.steps, options.steps ?? run.steps),
-            createStage: async (index) => {
-              const message = describePlan(index, planOf(run, index, options.threads))
-              journal.write({ type: 'notice', message })
+            createStage: async (index, isSecond) => {
+              // The plan of the stage that is held counts the second one.
+              if (!isSecond) {
+                const message = describePlan(index, planOf(run, index, options.threads))
+                journal.write({ type: 'notice', message })
+              }
               const stage = await createWorkerStage(stageConfig(run), index, {
                 provider,
                 threads: options.threads,
@@ -137,6 +151,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
               return await initial.load(stage)
             },
             loadData: (donors) => data.load(donors),
+            resume,
             save: async (stage, index, step) =>
               saveStage(slot.path, stage, { run: id, stage: index, step }),
           }),
@@ -150,6 +165,18 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
   } finally {
     slot.release()
   }
+}
+
+/** @throws InputError if what is to be resumed from is not there, or does not fit */
+async function openCheckpoint(
+  run: Run,
+  { resume, resumeStep: step }: JoinOptions,
+  clock: Clock,
+  { write }: Journal,
+): Promise<Resume | undefined> {
+  if (resume === undefined) return undefined
+  const notice = (message: string) => write({ type: 'notice', message })
+  return openResume(run, openStore(resume, { clock, env: process.env }), { step, notice })
 }
 
 function shown(terminal: Terminal, run: Run): (entry: Entry) => void {

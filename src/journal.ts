@@ -4,6 +4,7 @@
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Roster } from '../protocols/membership.ts'
+import type { Donor } from '../protocols/step.ts'
 import { InputError, systemCode } from './errors.ts'
 
 /** Why a row of the recovery policy was passed over. */
@@ -29,10 +30,13 @@ type Event =
       stage: number
       /** The peer that now holds it. */
       by: string
-      /** `lost`: it had a holder before. `empty`: it never had. `replica`: it has others. */
-      cause: 'lost' | 'empty' | 'replica'
+      /**
+       * `lost`: it had a holder before. `empty`: it never had. `replica`: it has others. `rollback`: its holder has given it
+       * up, since all go back to a checkpoint.
+       */
+      cause: 'lost' | 'empty' | 'replica' | 'rollback'
       strategy: string
-      donors: readonly { stage: number; peer: string }[]
+      donors: readonly Donor[]
       /** Gradient norm of each donor, as it weighed in. */
       norms: readonly number[]
       skipped: readonly Skipped[]
@@ -41,6 +45,8 @@ type Event =
       /** From noticing the loss until the stage was held again. */
       secondsSinceLoss: number | null
       learningRateScale: number
+      /** The committed step that the weights are of: earlier than the last one for one that comes from a copy. */
+      ofStep: number
       lossBefore: number | null
     }
   | {
@@ -59,6 +65,19 @@ type Event =
       busySeconds: readonly number[]
       peers: number
     }
+  /** A holder had its stage's state kept by others. */
+  | {
+      type: 'copied'
+      /** What for. */
+      strategy: string
+      stage: number
+      step: number
+      to: readonly string[]
+      /** Members that did not take it. */
+      failed: number
+      bytes: number
+      seconds: number
+    }
   | { type: 'holding'; stage: number; strategy: string; bytes: number; seconds: number }
   | {
       type: 'committed'
@@ -67,6 +86,28 @@ type Event =
       loss: number
       learningRate: number
       gradientScale: number
+    }
+  /** A step is complete in the store of checkpoints. */
+  | {
+      type: 'checkpoint'
+      step: number
+      /** Of all holders. */
+      bytes: number
+      /** From its commit until it was complete. */
+      seconds: number
+      /** For which the holder that it cost most could not go on. */
+      stalledSeconds: number
+    }
+  /** The swarm goes back: the steps from the one after `step` to `from` are given up, and will be made again. */
+  | {
+      type: 'rollback'
+      step: number
+      from: number
+      /** Without a holder; all others are filled anew, too. */
+      stages: readonly number[]
+      lossBefore: number | null
+      /** To find a checkpoint, and to hold it to its digests. */
+      seconds: number
     }
   | { type: 'evaluation'; step: number; loss: number }
   /** A holder was lost in the middle of a step that goes on: its microbatches are driven again. */

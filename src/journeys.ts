@@ -1,7 +1,9 @@
 /** The plan of a step: which holders each microbatch visits. Another version follows when one of them is lost. */
-import type { Roster } from '../protocols/membership.ts'
+import type { Member, Roster } from '../protocols/membership.ts'
 import type { Journey } from '../protocols/step.ts'
+import { rowsOf } from './recovery/index.ts'
 import { holdersOf } from './roster.ts'
+import type { Run } from './run.ts'
 
 /** How many microbatches each member has been given, in this plan. */
 type Loads = Map<number, number>
@@ -9,23 +11,48 @@ type Loads = Map<number, number>
 /** What is known of a member's speed; undefined before it has made a step. */
 export type SpeedOf = (id: number) => number | undefined
 
-/** Spreads `count` microbatches over the holders of each stage, by their speeds. Every stage must have one. */
+/** The body stages that a microbatch visits, in order. */
+export type Order = readonly number[]
+
+/** 1, 2, .., S. */
+export function normalOrder(bodyStages: number): Order {
+  return Array.from({ length: bodyStages }, (_, i) => i + 1)
+}
+
+/** The first two and the last two the other way round: 2, 1, 3, .., S, S-1 (CheckFree+, section 4.3). */
+export function swappedOrder(bodyStages: number): Order {
+  const between = Array.from({ length: bodyStages - 4 }, (_, i) => i + 3)
+  return [2, 1, ...between, bodyStages, bodyStages - 1]
+}
+
+/** Of each microbatch of a step. Where the policy asks for swaps, every other microbatch of the run takes them. */
+export function ordersOf({ stages, microbatches, recovery }: Run, step: number): Order[] {
+  const swaps = rowsOf(recovery.policy).some(({ order }) => order === 'swapped')
+  return Array.from({ length: microbatches }, (_, index) => {
+    const isOdd = (step * microbatches + index) % 2 === 1
+    return swaps && isOdd ? swappedOrder(stages) : normalOrder(stages)
+  })
+}
+
+/** A journey for each order, spread over the holders of each stage by their speeds. Every stage must have one. */
 export function planJourneys(
   roster: Roster,
-  bodyStages: number,
-  count: number,
+  orders: readonly Order[],
   speedOf: SpeedOf,
 ): Journey[] {
   const loads: Loads = new Map()
-  return Array.from({ length: count }, (_, index) => ({
+  return orders.map((order, index) => ({
     index,
     attempt: 0,
     driver: pick(roster, 0, loads, speedOf),
-    route: Array.from({ length: bodyStages }, (_, i) => ({
-      stage: i + 1,
-      id: pick(roster, i + 1, loads, speedOf),
-    })),
+    route: order.map((stage) => ({ stage, id: pick(roster, stage, loads, speedOf) })),
   }))
+}
+
+/** Whether a member has a part in a microbatch's journey. */
+export function visits({ route, driver }: Journey, { id, stage }: Member): boolean {
+  if (stage === 0) return driver === id
+  return route.some((hop) => hop.stage === stage && hop.id === id)
 }
 
 /**

@@ -1,15 +1,16 @@
 /**
- * A member on its way to be one more holder of a stage. It fetches the state as it was after one step, while the others
+ * The state of a stage that others work at, on its way to be that of one more holder, or of an understudy. It fetches the state as it was after one step, while the others
  * go on; of every step since it gets the total of the gradients, as a replica does, and applies them in order once the
  * state is there. AdamW is a function of state and gradient: it ends with the bits of those that it learns from.
  */
 import { ProtocolError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/network.ts'
 import type { HoldQuestion, ReduceQuestion } from '../protocols/step.ts'
+import type { StatePart, WeightsAnswer } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { fetchGradients } from './fetch-gradients.ts'
 import { type Gathered, gatherStage } from './gather.ts'
-import { Holding, type HoldingOptions } from './holding.ts'
+import { donation, Holding, type HoldingOptions } from './holding.ts'
 import { LEARNER_BYTES_MAX } from './limits.ts'
 import type { Fence } from './pipeline.ts'
 import { normOf, reduceSums } from './reduce.ts'
@@ -20,6 +21,8 @@ export type LearnerOptions = Omit<HoldingOptions, 'learningRateScale' | 'norm' |
 /** The gradient of a step, as all replicas have it. */
 interface Total {
   readonly fence: Fence
+  /** Of the plan that it was made by. */
+  readonly version: number
   /** Of the mean gradient, before clipping. */
   readonly norm: number
   readonly totals: Float32Array
@@ -38,7 +41,7 @@ export class Learner {
   readonly #options: LearnerOptions
   readonly #missed: Missed[] = []
   #fence: Fence | null = null
-  #asked: ReduceQuestion | null = null
+  #reducing: { readonly version: number; readonly answer: Promise<{ norm: number }> } | null = null
   #total: Total | null = null
   /** What was fetched; null before. */
   #state: Pick<Gathered, 'learningRateScale' | 'norm' | 'updates'> | null = null
@@ -52,7 +55,14 @@ export class Learner {
 
   /** From now on it gets the total of this step. */
   open(fence: Fence): void {
+    if (this.#fence?.epoch === fence.epoch && this.#fence.step === fence.step) return
     this.#fence = fence
+    this.#reducing = null
+  }
+
+  /** Before the first step there is nothing to fetch: the state is the stage's as it was built. */
+  begin(): void {
+    this.#state = { learningRateScale: 1, norm: null, updates: 0 }
   }
 
   /** Fetches the state after `step` from those that hold it, and catches up with what has come since. */
@@ -64,10 +74,12 @@ export class Learner {
       step,
       stage: this.index,
       strategy: 'replica',
-      donors: donors.map((peer) => ({ stage: this.index, peer })),
+      donors: donors.map((peer) => ({ stage: this.index, peer, copy: null })),
     }
-    const gathered = await gatherStage({ network, stage, question, settings: run.recovery, signal })
+    const gathered = await gatherStage({ network, stage, question, run, signal })
     this.#state = gathered
+    // The state may be of a later step than the first that came here.
+    while ((this.#missed[0]?.fence.step ?? step + 1) <= step) this.#missed.shift()
     this.#catchUp()
     await this.#applying
     return gathered
@@ -75,35 +87,49 @@ export class Learner {
 
   /** Gets the total of a step. It has no part in it. */
   async reduce(question: ReduceQuestion): Promise<{ norm: number }> {
-    const { version, holders, ...fence } = question
+    const { version } = question
     const { epoch, step } = this.#fence ?? {}
-    if (fence.epoch !== epoch || fence.step !== step) {
-      const asked = `epoch ${fence.epoch} step ${fence.step}`
+    if (question.epoch !== epoch || question.step !== step) {
+      const asked = `epoch ${question.epoch} step ${question.step}`
       throw new ProtocolError('STALE', `${asked}; this peer is at epoch ${epoch} step ${step}`)
     }
-    this.#asked = question
+    if (version < (this.#reducing?.version ?? 0)) {
+      throw new ProtocolError('STALE', `version ${version} of the plan has passed`)
+    }
+    // Asked again, it is not done again.
+    if (this.#reducing?.version !== version) {
+      this.#reducing = { version, answer: this.#reduce(question) }
+    }
+    return this.#reducing.answer
+  }
+
+  async #reduce(question: ReduceQuestion): Promise<{ norm: number }> {
+    const { version, holders, ...fence } = question
     const { ownId: own, run } = this.#options
     const { sums } = this.stage
     const totals = new Float32Array(sums.length)
     const fetch = fetchGradients(this.#options, this.index, { ...fence, version })
     await reduceSums({ holders, own, sums, totals, fetch, owned: () => {} })
-    if (this.#asked !== question) throw new ProtocolError('STALE', 'another plan took its place')
+    const { epoch, step } = this.#fence!
+    const passed = fence.epoch !== epoch || fence.step !== step
+    if (passed || this.#reducing?.version !== version) {
+      throw new ProtocolError('STALE', 'another plan took its place')
+    }
     const norm = normOf(totals) / run.microbatches
-    this.#total = { fence, norm, totals }
+    this.#total = { fence, version, norm, totals }
     return { norm }
   }
 
-  /** Has the gradient of this step. */
-  canCommit(fence: Fence): boolean {
-    const had = this.#total?.fence
-    return had?.step === fence.step && had.epoch === fence.epoch
+  /** Has the gradient of this step, as that plan has made it. */
+  canCommit({ epoch, step }: Fence, version: number): boolean {
+    const had = this.#total
+    return had?.fence.step === step && had.fence.epoch === epoch && had.version === version
   }
 
   /** Applies the step, or keeps its gradient until the state is there. */
   commit(decision: Decision): void {
     const total = this.#total!
     this.#total = null
-    this.#asked = null
     this.#missed.push({ ...total, decision })
     const bytes = this.#missed.length * total.totals.byteLength
     if (bytes > LEARNER_BYTES_MAX) {
@@ -121,6 +147,19 @@ export class Learner {
     return new Holding({ ...this.#options, learningRateScale, norm, updates })
   }
 
+  /** A chunk of the state as it is after the last step that came here. */
+  async donate(
+    part: StatePart,
+    offset: number,
+    length: number,
+  ): Promise<{ answer: WeightsAnswer; body: Uint8Array }> {
+    await this.#applying
+    const { weights, moments } = this.stage
+    if (this.#state === null) throw new ProtocolError('REFUSED', 'its state is not there yet')
+    const source = part === 'weights' ? weights : moments[part]
+    return donation(this.index, source, this.#state, offset, length)
+  }
+
   async close(): Promise<void> {
     this.#missed.length = 0
     await this.stage.close()
@@ -133,7 +172,7 @@ export class Learner {
         const state = this.#state!
         this.stage.sums.set(totals)
         await this.stage.update(
-          updateOf(this.#options.run, decision, norm, state.learningRateScale),
+          updateOf(this.#options.run, decision, norm, state.learningRateScale, state.updates),
         )
         this.#state = { ...state, norm, updates: state.updates + 1 }
       }

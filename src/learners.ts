@@ -117,10 +117,10 @@ export class Learners {
 
   #noteHeld(by: PeerId, { stage, bytes, seconds, learningRateScale }: LearntQuestion): void {
     const { journal, roster } = this.#options
-    const { loss } = roster()
+    const { loss, committed } = roster()
     const donors = holdersOf(roster(), stage)
       .slice(0, DONORS_MAX)
-      .map(({ peer }) => ({ stage, peer }))
+      .map(({ peer }) => ({ stage, peer, copy: null }))
     journal.write({
       type: 'held',
       stage,
@@ -134,6 +134,7 @@ export class Learners {
       seconds,
       secondsSinceLoss: null,
       learningRateScale,
+      ofStep: committed,
       lossBefore: loss,
     })
   }

@@ -17,6 +17,10 @@ export const TIMEOUTS = {
   holdMs: 300_000,
   /** One chunk (1 MiB) of weights. */
   chunkMs: 30_000,
+  /** A holder to have the step committed after which a guest wants a copy of its weights. */
+  snapshotMs: 1_200_000,
+  /** A holder to keep that copy, at most: as long as the guest is connected and fetches. */
+  guestCopyMs: 3_600_000,
   /** A microbatch to be taken into the next stage's inbox. */
   handOverMs: 60_000,
   /** All microbatches of a step to be counted by every stage. */
@@ -50,6 +54,10 @@ export const TIMEOUTS = {
   drainMs: 60_000,
   /** One request to a bucket with its body, which is bounded: enough at 1 MiB/s. */
   storeMs: 120_000,
+  /** Training to wait for a synchronous checkpoint; what is not written then is written while it goes on. */
+  syncSaveMs: 60_000,
+  /** At the end of a run, checkpoints that are on their way to be complete. */
+  lastSaveMs: 60_000,
   /** Before a request to a bucket is tried again; doubles each time. */
   storeRetryMs: 250,
 } as const
@@ -78,6 +86,21 @@ export const JOURNEY_ATTEMPTS = 4
 /** Holders of a stage that a new replica fetches its state from at once. */
 export const DONORS_MAX = 4
 
+/** Copies of others' stages that a member keeps for when those are lost, all together. */
+export const KEPT_BYTES_MAX = 8 * 1024 ** 3
+
+/** Complete copies of one stage that a keeper has: while the shards of the next one come, those before must be whole. */
+export const COPY_GENERATIONS = 2
+
+/** Holders of a stage that a guest has keep a copy: one to fetch it from, one for when that is lost. */
+export const COPIES_MAX = 2
+
+/**
+ * How many steps after the last committed one the copy is to be taken, in one attempt after another: at once if every
+ * holder can still be asked before the next step, later where steps are faster than that.
+ */
+export const COPY_STEPS_AHEAD = [0, 2, 4, 8, 16, 32, 64] as const
+
 /** Gradients that a member keeps while it fetches the state of the stage that they belong to. */
 export const LEARNER_BYTES_MAX = 2 * 1024 ** 3
 
@@ -89,6 +112,9 @@ export const FINISH_ATTEMPTS = 3
 
 /** How often a request to a bucket is tried that fails for a reason that may pass. */
 export const STORE_ATTEMPTS = 4
+
+/** Complete checkpoints that are kept. */
+export const CHECKPOINTS_KEPT = 3
 
 /** How often a step is tried before the run is given up. */
 export const STEP_ATTEMPTS = 3

@@ -22,7 +22,8 @@ export async function loadModel(
   options: CheckpointOptions,
   compute: DecoderOptions,
 ): Promise<LoadedModel> {
-  const { model, files, tokenizer, context, step } = await openCheckpoint(options)
+  const checkpoint = await openCheckpoint(options)
+  const { model, files, tokenizer, context, step } = checkpoint
   try {
     const weights = new Map<string, Float32Array>()
     for (const { name, shape } of modelTensors(model)) {
@@ -33,7 +34,7 @@ export async function loadModel(
     const decoder = new Decoder(model, (name) => weights.get(name)!, compute)
     return { decoder, tokenizer, context, step }
   } finally {
-    await files.close()
+    await checkpoint.close()
   }
 }
 

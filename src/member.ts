@@ -3,6 +3,7 @@
 import type { Change } from '../protocols/agreement.ts'
 import * as agreement from '../protocols/agreement.ts'
 import { type Announcement, announce, listen } from '../protocols/announcement.ts'
+import { type SavedQuestion, saved } from '../protocols/checkpoint.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
@@ -10,14 +11,18 @@ import * as membership from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import type { Procedure, Service } from '../protocols/procedure.ts'
+import { snapshot } from '../protocols/snapshot.ts'
 import * as steps from '../protocols/step.ts'
 import { weights } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Acceptor } from './acceptor.ts'
 import { type AgreementOptions, fetchRoster } from './agreement.ts'
+import type { Store } from './checkpoint/store.ts'
 import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
+import { Keeper, serveCopies } from './keeper.ts'
 import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
+import type { Resume } from './resume.ts'
 import {
   compareBallots,
   coordinatorOf,
@@ -32,6 +37,7 @@ import {
 import type { Run } from './run.ts'
 import { serveRun } from './serve-run.ts'
 import { takeOver } from './succession.ts'
+import { understudiesOf } from './understudies.ts'
 import { Watch } from './watch.ts'
 import type { Data } from './work.ts'
 
@@ -43,10 +49,14 @@ export interface MemberOptions {
   readonly journal: Journal
   /** What this peer is likely to be lost together with. */
   readonly domain?: string
-  /** Builds a stage with the run's initial weights. */
-  createStage(stage: number): Promise<AnyStage>
+  /** Where checkpoints lie, the same place for all; null if this peer was told of none. */
+  readonly checkpoints?: Store | null
+  /** Builds a stage with the run's initial weights; a second one is kept up to date beside the one that is held. */
+  createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
   loadData(donors: () => readonly PeerId[]): Promise<Data>
+  /** What the swarm is started from, if this peer founds it; and where this peer reads its stage, if another has. */
+  readonly resume?: Resume | undefined
   /** Keeps the final weights of the held stage, as they are after `step`; gives the path. */
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
@@ -75,6 +85,7 @@ export interface Coordination {
   leave(from: PeerId, reason: string, patient: boolean): Promise<void>
   report(from: PeerId, question: steps.ReportQuestion): void
   learnt(from: PeerId, question: steps.LearntQuestion): void
+  saved(from: PeerId, question: SavedQuestion): void
   /** This peer knows of a roster under another ballot, or is in none any more. */
   depose(reason: string): void
 }
@@ -85,6 +96,7 @@ export class Member {
   readonly #handlers: readonly (() => void)[]
   readonly #watch: Watch
   readonly #custody: Custody
+  readonly #keeper = new Keeper()
   #session: number
   #acceptor: Acceptor | null = null
   #coordination: Coordination | null = null
@@ -190,7 +202,7 @@ export class Member {
       this.#serve(steps.reduce, {
         serve: async (from, question) => {
           this.#fromCoordinator(from)
-          return { answer: await this.#custody.reducing.reduce(question) }
+          return { answer: await this.#custody.reducing(question).reduce(question) }
         },
       }),
       this.#serve(steps.gradients, {
@@ -198,7 +210,11 @@ export class Member {
           const held = this.#custody.holding
           const { roster } = this.#member()
           const { stage } = question
-          const replicas = [...holdersOf(roster, stage), ...learnersOf(roster, stage)]
+          const replicas = [
+            ...holdersOf(roster, stage),
+            ...learnersOf(roster, stage),
+            ...understudiesOf(options.run, roster, stage),
+          ]
           if (held.index !== question.stage || !replicas.some(({ peer }) => peer === from)) {
             throw new ProtocolError('REFUSED', `stage ${question.stage} is not held by both of us`)
           }
@@ -224,6 +240,24 @@ export class Member {
           return { answer: {} }
         },
       }),
+      this.#serve(steps.study, {
+        serve: async (from, { stage, has }) => {
+          // Between two changes: the state that is frozen must be that of one step.
+          return { answer: await this.#inTurn(() => this.#custody.study(from, stage, has)) }
+        },
+      }),
+      this.#serve(steps.studied, {
+        serve: async (from) => {
+          this.#custody.studied(from)
+          return { answer: {} }
+        },
+      }),
+      this.#serve(saved, {
+        serve: async (from, question) => {
+          this.#coordinates().saved(from, question)
+          return { answer: {} }
+        },
+      }),
       this.#serve(steps.report, {
         serve: async (from, question) => {
           this.#coordinates().report(from, question)
@@ -241,9 +275,26 @@ export class Member {
           return { answer: {} }
         },
       }),
+      ...serveCopies(
+        options,
+        this.#keeper,
+        () => this.roster,
+        () => this.#custody.understudied,
+      ),
       this.#serve(weights, {
-        serve: async (from, { step, stage, part, offset, length }) =>
-          this.#donor(from, step, stage).donate(step, part, offset, length),
+        serve: async (from, question) => {
+          const { roster } = this.#member()
+          if (memberOf(roster, from) === undefined) return this.#custody.chunkOfCopy(from, question)
+          const { step, stage, part, offset, length } = question
+          const donor = this.#custody.donor(step, stage, roster.committed)
+          return donor.donate(step, part, offset, length)
+        },
+      }),
+      this.#serve(snapshot, {
+        serve: async (from, { stage, step }) => {
+          await this.#keepCopy(from, stage, step)
+          return { answer: {} }
+        },
       }),
     ]
   }
@@ -293,10 +344,10 @@ export class Member {
 
   /** Begins the run: a roster of this peer alone, which coordinates it. */
   found(): void {
-    const { network, domain = '' } = this.#options
+    const { network, domain = '', resume } = this.#options
     const addresses = [...network.addresses]
     const founder = { peer: network.self, session: this.session, addresses, domain }
-    this.#acceptor = new Acceptor(foundingRoster(founder))
+    this.#acceptor = new Acceptor(foundingRoster(founder, resume?.origin))
     this.#turn({ type: 'elected', ballot: this.#acceptor.roster.ballot })
   }
 
@@ -449,19 +500,26 @@ export class Member {
     header.route.forEach(check)
   }
 
-  #donor(from: PeerId, step: number, stage: number) {
-    const { roster } = this.#member()
-    if (memberOf(roster, from) !== undefined) {
-      return this.#custody.donor(step, stage, roster.committed)
-    }
-    throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster`)
+  async #keepCopy(from: PeerId, stage: number, step: number): Promise<void> {
+    // Between two changes: only then the weights are those after the roster's step.
+    const asked = this.#carrying.then(() => {
+      const { committed } = this.#member().roster
+      // In an object, since what is carried out next may be the very step that the copy waits for.
+      return { kept: this.#custody.keepCopy(from, stage, step, committed) }
+    })
+    this.#carrying = asked.catch(() => {})
+    await (await asked).kept
   }
 
   /** Carries out a change that was chosen, after those that came before. */
   #install(epoch: number, change: Change | null, whole: Roster | undefined) {
-    const work = this.#carrying.then(() => this.#carryOut(epoch, change, whole))
-    this.#carrying = work.catch(() => {})
-    return work
+    return this.#inTurn(() => this.#carryOut(epoch, change, whole))
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#carrying.then(work)
+    this.#carrying = done.catch(() => {})
+    return done
   }
 
   async #carryOut(epoch: number, change: Change | null, whole: Roster | undefined) {
@@ -490,6 +548,9 @@ export class Member {
       this.#turn({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
     this.#watch.heard()
+    if (before !== null && roster.committed < before.committed) {
+      this.#keeper.forgetAfter(roster.committed)
+    }
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
     }
@@ -577,14 +638,16 @@ export class Member {
   /** Every announcement costs each member a signature's check, so that a fast swarm must not make one a step. */
   #announce(step: Pick<Announcement, 'step' | 'loss' | 'busySeconds' | 'stage'>): void {
     const { network, clock, runId } = this.#options
-    if (clock.now() - this.#announcedAt < ANNOUNCEMENT_INTERVAL_MS) return
+    const { roster } = this
+    // It may have been dropped while it applied the step.
+    if (roster === null || clock.now() - this.#announcedAt < ANNOUNCEMENT_INTERVAL_MS) return
     this.#announcedAt = clock.now()
-    const { epoch, members } = this.roster!
+    const { epoch, members } = roster
     announce(network, runId, { ...step, epoch, members: members.length })
   }
 }
 
 function reasonOf(change: Change | null): string {
   if (change === null) return 'it was learnt of late'
-  return change.type === 'members' ? change.reason : `step ${change.step}`
+  return change.type === 'commit' ? `step ${change.step}` : change.reason
 }

@@ -3,14 +3,29 @@ import { type MemoryPlan, planMemory } from '../stages/memory-plan.ts'
 import { ENDS } from '../stages/parameters.ts'
 import { InputError } from './errors.ts'
 import { type Run, stageConfig } from './run.ts'
+import { secondStage } from './understudies.ts'
 
-export function planOf(run: Run, stage: number, threads: number): MemoryPlan {
-  return planMemory(stageConfig(run), stage, { threads, microbatches: run.microbatches })
+/** In bytes. */
+interface NodePlan extends MemoryPlan {
+  /** The state of the next stage, and the totals of both stages' gradients; 0 unless the policy has `redundant`. */
+  readonly second: number
+}
+
+export function planOf(run: Run, stage: number, threads: number): NodePlan {
+  const plan = (index: number) =>
+    planMemory(stageConfig(run), index, { threads, microbatches: run.microbatches })
+  const own = plan(stage)
+  const next = secondStage(run, stage)
+  if (next === null) return { ...own, second: 0 }
+  // Its programs but for the optimizer's never run.
+  const { weights, sums, optimizer } = plan(next)
+  const second = weights + sums + optimizer + weights + own.weights
+  return { ...own, second, peak: own.peak + second }
 }
 
 /** One line: the peak, and what it is made of. */
-export function describePlan(stage: number, plan: MemoryPlan): string {
-  const { weights, sums, optimizer, inFlight, working, process, peak } = plan
+export function describePlan(stage: number, plan: NodePlan): string {
+  const { weights, sums, optimizer, inFlight, working, process, second, peak } = plan
   const parts = {
     weights,
     'gradient sums': sums,
@@ -18,18 +33,20 @@ export function describePlan(stage: number, plan: MemoryPlan): string {
     'in flight': inFlight,
     working,
     process,
+    ...(second > 0 && { 'redundant state of the next stage': second }),
   }
   const shown = Object.entries(parts).map(([name, bytes]) => `${name} ${megabytes(bytes)}`)
   return `stage ${stage} will take about ${megabytes(peak)} MB: ${shown.join(', ')}`
 }
 
 /** What makes the largest part of a plan smaller. */
-const REMEDIES: Readonly<Record<Exclude<keyof MemoryPlan, 'peak' | 'process'>, string>> = {
+const REMEDIES: Readonly<Record<Exclude<keyof NodePlan, 'peak' | 'process'>, string>> = {
   weights: 'more --stages, or a smaller --hidden',
   sums: 'more --stages, or a smaller --hidden',
   optimizer: 'more --stages, a smaller --hidden, or "kind": "sgd" in the manifest\'s optimizer',
   inFlight: '"keep": "none" in the manifest, fewer --microbatches, or a smaller --batch',
   working: 'a smaller --batch or --context, or fewer --threads',
+  second: 'more --stages, a smaller --hidden, or a --policy without redundant',
 }
 
 /**

@@ -260,7 +260,7 @@ function farewellOf({ reason }: AbortSignal): Farewell {
 /** Asks to be let in, by way of whoever is known. Gives the coordinator; null if that one is not in the run yet. */
 async function enter(
   member: Member,
-  { network, clock, runId, wish, domain = '' }: NodeOptions & { clock: Clock },
+  { network, clock, runId, wish, domain = '', resume }: NodeOptions & { clock: Clock },
   contact: PeerId,
 ): Promise<PeerId | null> {
   let asked = contact
@@ -268,7 +268,8 @@ async function enter(
   for (let referrals = 0; referrals < 4; referrals++) {
     const { session } = member
     const addresses = [...network.addresses]
-    const question = { run: runId, addresses, session, domain, stage: wish }
+    const resumes = resume !== undefined
+    const question = { run: runId, addresses, session, domain, stage: wish, resumes }
     const answer = await ask(network, asked, hello, question, { timeoutMs: TIMEOUTS.helloMs })
     switch (answer.result) {
       case 'welcome':

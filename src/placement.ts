@@ -3,10 +3,20 @@ import { ASSIGNS_MAX } from '../protocols/agreement.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Member, Roster } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
+import type { Donor } from '../protocols/step.ts'
 import type { Skipped } from './journal.ts'
 import { DONORS_MAX } from './limits.ts'
 import { choose } from './recovery/index.ts'
-import { emptyStages, holdersOf, learnersOf, memberById, sparesOf } from './roster.ts'
+import type { Loss, Origin } from './recovery/strategy.ts'
+import {
+  emptyStages,
+  holdersOf,
+  isFresh,
+  isRestored,
+  learnersOf,
+  memberById,
+  sparesOf,
+} from './roster.ts'
 import type { Run } from './run.ts'
 
 /** A member, and the stage that it is to take. */
@@ -137,19 +147,25 @@ function releasable({ roster, bodyStages, leaving, wishes }: Situation): Member 
 
 export interface Plan {
   readonly strategy: string
-  readonly donors: { stage: number; peer: PeerId }[]
+  readonly donors: Donor[]
   readonly skipped: readonly Skipped[]
 }
 
 /**
  * How a stage that nobody holds gets its weights: by the run's policy.
+ * @param found what live members keep, and whether there is a checkpoint
  * @throws ProtocolError REFUSED if no strategy of the run's policy can work
  */
-export function planFor(run: Run, roster: Roster, stage: number): Plan {
+export function planFor(
+  run: Run,
+  roster: Roster,
+  stage: number,
+  found: Pick<Loss, 'copies' | 'noCheckpoint'>,
+): Plan {
+  const { committed } = roster
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
-  // Before the first step a stage has learnt nothing: the seed makes it as it is, or was.
-  const policy = roster.committed > 0 ? run.recovery.policy : ['seed']
-  const { chosen, skipped } = choose(policy, { stage, bodyStages: run.stages, live })
+  const loss = { stage, bodyStages: run.stages, live, committed, ...found }
+  const { chosen, skipped } = choose(rowsFor(run, roster), loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
     throw new ProtocolError(
@@ -157,10 +173,20 @@ export function planFor(run: Run, roster: Roster, stage: number): Plan {
       `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
     )
   }
-  const donors = chosen.donors.flatMap((donor) =>
-    holdersOf(roster, donor)
-      .slice(0, DONORS_MAX)
-      .map(({ peer }) => ({ stage: donor, peer })),
-  )
+  const donors = chosen.donors.flatMap((origin) => donorsOf(roster, origin))
   return { strategy: chosen.strategy.name, donors, skipped }
+}
+
+function donorsOf(roster: Roster, { stage, copies, understudies }: Origin): Donor[] {
+  if (copies !== undefined) return copies.map(({ peer, ...copy }) => ({ stage, peer, copy }))
+  const peers = understudies ?? holdersOf(roster, stage).map(({ peer }) => peer)
+  return peers.slice(0, DONORS_MAX).map((peer) => ({ stage, peer, copy: null }))
+}
+
+/** The rows that are tried for a stage that nobody holds. */
+function rowsFor(run: Run, roster: Roster): readonly string[] {
+  // Before the first step a stage has learnt nothing: what the swarm was started from makes it as it is, or was.
+  if (isFresh(roster)) return [roster.origin === null ? 'seed' : 'resume']
+  // Others that have been filled since the swarm went back are no donors: what comes back is that step, exactly.
+  return isRestored(roster) ? ['checkpoint'] : run.recovery.policy
 }

@@ -21,6 +21,7 @@ import { prepareCommand } from './commands/prepare.ts'
 import { reshardCommand } from './commands/reshard.ts'
 import { tokenizerCommand } from './commands/tokenizer.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
+import { RECOVERY_NAMES } from './recovery/index.ts'
 import { SPOT_PROVIDERS } from './spot-notice.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
@@ -157,6 +158,15 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
     )
     .addOption(new Option('--spot-url <url>', 'of its metadata service').hideHelp())
     .option('--weights <folder>', 'the checkpoint that an imported run starts from, if moved')
+    .option(
+      '--checkpoints <place>',
+      'a folder that all peers see, or s3://BUCKET/PREFIX: for a run whose policy names checkpoint',
+    )
+    .option(
+      '--resume <store>',
+      'start the swarm from a checkpoint: a folder, or s3://BUCKET/PREFIX; any number of stages',
+    )
+    .option('--resume-step <step>', 'which one (default: the last complete one)', wholeNumber)
     .action(async (options) => {
       const { join: joinRun } = await import('./join.ts')
       const finished = await joinRun(
@@ -174,16 +184,35 @@ function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
     'a whole swarm on this machine; one stage is killed and rebuilt',
   )
   withSettings(demo)
-    .option('--spares <count>', 'peers beyond one a stage', wholeNumber, 1)
+    .option(
+      '--spares <count>',
+      'peers beyond one a stage (default: one for each that is killed)',
+      wholeNumber,
+    )
     .option('--no-kill', 'leave the swarm undisturbed')
-    .option('--kill-stage <stage>', 'whose holder is killed (default: the middle one)', wholeNumber)
+    .addOption(
+      new Option('--recovery <strategy>', 'tried first when a stage is lost')
+        .choices(['auto', ...RECOVERY_NAMES])
+        .conflicts('policy')
+        .default('checkfree'),
+    )
+    .option(
+      '--kill-stage <stages>',
+      'whose holders are killed: middle, first, last, ends, or numbers (3,4)',
+      'middle',
+    )
     .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
     .option('--report <file>', 'where the figures go', 'demo-report.json')
     .option('--keep <folder>', 'leave the run there: its manifest, journals and trained weights')
     .action(async ({ report: reportPath, ...options }) => {
       const { demo, failureOf, summaryOf } = await import('./demo.ts')
       const report = await demo(
-        { ...options, reportPath, settings: { steps: '120', ...settingsIn(options) } },
+        {
+          ...options,
+          reportPath,
+          recovery: options.policy === undefined ? options.recovery : undefined,
+          settings: { steps: '120', ...settingsIn(options) },
+        },
         { clock: systemClock, line: terminal.line, signal: interrupt.listen() },
       )
       terminal.event({ type: 'report', path: reportPath, ...report })

@@ -24,7 +24,9 @@ interface RecoveryRecord {
   readonly stage: number
   readonly strategy: string
   readonly by: string
-  readonly donors: readonly { readonly stage: number; readonly peer: string }[]
+  readonly donors: Of<'held'>['donors']
+  /** The committed step that the weights are of. */
+  readonly ofStep: number
   readonly norms: readonly number[]
   readonly skipped: readonly { readonly strategy: string; readonly reason: string }[]
   readonly bytes: number
@@ -43,11 +45,16 @@ export interface RunReport {
   readonly steps: number
   readonly losses: readonly { readonly step: number; readonly loss: number }[]
   readonly evaluations: readonly { readonly step: number; readonly loss: number }[]
-  /** True if the journal commits each step from 1 to the last exactly once, with every microbatch in every stage. */
+  /**
+   * True if the journal commits each step from 1 to the last exactly once, with every microbatch in every stage. What was
+   * given up by going back to a checkpoint does not count: its steps are committed again.
+   */
   readonly committedOnce: boolean
+  /** Steps that were given up by going back to a checkpoint. */
+  readonly stepsGivenUp: number
   readonly recoveries: readonly RecoveryRecord[]
   readonly aborted: number
-  /** Over all committed steps, the time of recoveries left out. */
+  /** Tokens of the steps that count over the time of all that were made, that of recoveries left out. */
   readonly tokensPerSecond: number
 }
 
@@ -57,6 +64,19 @@ function only<Type extends Entry['type']>(entries: readonly Entry[], type: Type)
   return entries.filter((entry): entry is Of<Type> => entry.type === type)
 }
 
+/** The steps, or evaluations, that count: those after a checkpoint that the swarm went back to are given up. */
+function lasting<E extends Of<'step' | 'evaluation'>>(
+  entries: readonly Entry[],
+  type: E['type'],
+): E[] {
+  let kept: E[] = []
+  for (const entry of entries) {
+    if (entry.type === type) kept.push(entry as E)
+    if (entry.type === 'rollback') kept = kept.filter(({ step }) => step <= entry.step)
+  }
+  return kept
+}
+
 /** Steps over which the loss before a failure is averaged: single microbatches are noisy. */
 const TREND_STEPS = 5
 
@@ -64,29 +84,35 @@ export function reportOf(
   entries: readonly Entry[],
   { microbatches, steps: wanted }: { microbatches: number; steps: number },
 ): RunReport {
-  const steps = only(entries, 'step')
-  const seconds = steps.reduce((sum, step) => sum + step.seconds, 0)
+  const steps = lasting<Of<'step'>>(entries, 'step')
+  const made = only(entries, 'step')
+  const seconds = made.reduce((sum, step) => sum + step.seconds, 0)
   const tokens = steps.reduce((sum, step) => sum + step.tokens, 0)
   return {
     steps: steps.length,
     losses: steps.map(({ step, loss }) => ({ step, loss })),
-    evaluations: only(entries, 'evaluation').map(({ step, loss }) => ({ step, loss })),
+    evaluations: lasting<Of<'evaluation'>>(entries, 'evaluation').map(({ step, loss }) => ({
+      step,
+      loss,
+    })),
     committedOnce:
       steps.length === wanted &&
       steps.every(
         ({ step, counted }, i) =>
           step === i + 1 && counted.every((count) => count === microbatches),
       ),
+    stepsGivenUp: made.length - steps.length,
     recoveries: only(entries, 'held')
       .filter(({ cause }) => cause === 'lost')
-      .map((held) => recoveryOf(held, steps)),
+      .map((held) => recoveryOf(held, made)),
     aborted: only(entries, 'aborted').length,
     tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
   }
 }
 
 function recoveryOf(held: Of<'held'>, steps: readonly Of<'step'>[]): RecoveryRecord {
-  const { stage, strategy, by, donors, norms, skipped, bytes, seconds, secondsSinceLoss } = held
+  const { stage, strategy, by, donors, ofStep, norms, skipped, bytes, seconds, secondsSinceLoss } =
+    held
   const before = steps.filter(({ at }) => at <= held.at).map(({ loss }) => loss)
   const after = steps.filter(({ at }) => at > held.at).map(({ loss }) => loss)
   const trend = mean(before.slice(-TREND_STEPS))
@@ -100,6 +126,7 @@ function recoveryOf(held: Of<'held'>, steps: readonly Of<'step'>[]): RecoveryRec
     strategy,
     by,
     donors,
+    ofStep,
     norms,
     skipped,
     bytes,

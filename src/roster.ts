@@ -5,23 +5,39 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Change } from '../protocols/agreement.ts'
-import { type Ballot, decodeRoster, type Member, type Roster } from '../protocols/membership.ts'
+import {
+  type Ballot,
+  decodeRoster,
+  type Member,
+  type Origin,
+  type Roster,
+} from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 
-/** The roster of a run that nobody has joined but its founder. */
-export function foundingRoster(founder: Omit<Member, 'id' | 'stage' | 'ready'>): Roster {
+/** The roster of a run that nobody has joined but its founder. @param origin the checkpoint that it goes on from, or null */
+export function foundingRoster(
+  founder: Omit<Member, 'id' | 'stage' | 'ready'>,
+  origin: Origin | null = null,
+): Roster {
   return {
     epoch: 0,
     since: 0,
-    committed: 0,
+    origin,
+    committed: origin?.step ?? 0,
     learningRate: 0,
     norm: 0,
     loss: null,
+    version: 0,
     coordinator: 0,
     ballot: { round: 0, id: 0 },
     nextId: 1,
     members: [{ ...founder, id: 0, stage: null, ready: true }],
   }
+}
+
+/** It has made no step since it was started: what stages have is what it was started from. */
+export function isFresh({ committed, origin }: Roster): boolean {
+  return committed === (origin?.step ?? 0)
 }
 
 /** Members by id, by peer and by stage; those without one are among the holders of null. Made once a roster: of thousands, each message looks some of them up. */
@@ -117,6 +133,11 @@ export function isQuorum(roster: Roster, ids: ReadonlySet<number>): boolean {
   return 2 * present > roster.members.length
 }
 
+/** True until the first step after the swarm went to a checkpoint: whatever stage has no holder is that step's. */
+export function isRestored({ committed, loss }: Roster): boolean {
+  return committed > 0 && loss === null
+}
+
 export function compareBallots(a: Ballot, b: Ballot): number {
   return a.round - b.round || a.id - b.id
 }
@@ -146,8 +167,14 @@ function changed(roster: Roster, change: Change): Roster {
   const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }
   switch (change.type) {
     case 'commit': {
-      const { step, learningRate, norm, loss } = change
-      return { ...next, committed: step, learningRate, norm, loss }
+      const { step, learningRate, norm, loss, version } = change
+      return { ...next, committed: step, learningRate, norm, loss, version }
+    }
+    case 'rollback': {
+      const members = roster.members.map((member) => ({ ...member, stage: null, ready: true }))
+      const { step } = change
+      const nothing = { learningRate: 0, norm: 0, loss: null }
+      return { ...next, since: next.epoch, committed: step, ...nothing, members }
     }
     case 'members': {
       const leaving = new Set(change.leave)

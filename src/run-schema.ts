@@ -3,12 +3,12 @@
  * command line's help and the reference in docs are made from it.
  */
 import { z } from 'zod'
-import { WIRE_DTYPES } from '../protocols/codec.ts'
+import { DTYPES, WIRE_DTYPES } from '../protocols/codec.ts'
 import { CLIPS } from '../stages/clip.ts'
-import { KEEPS } from '../stages/keep.ts'
+import { KEEP_DTYPES, KEEPS } from '../stages/keep.ts'
 import { OPTIMIZER_KINDS } from '../stages/optimizer.ts'
 import { NO_SCALING, ROPE_TYPES } from '../stages/rope.ts'
-import { RECOVERY_NAMES } from './recovery/index.ts'
+import { AUTO_POLICY, RECOVERY_NAMES, rowsOf } from './recovery/index.ts'
 import { SCHEDULES, type ScheduleName } from './schedule.ts'
 
 /** Of the manifest's layout. Another version is another meaning: it is refused, never guessed at. */
@@ -198,15 +198,53 @@ const evaluation = group('The loss on held-out text.', {
   microbatches: setting(upTo(4096), 16, 'microbatches', 'Held-out text of an evaluation.'),
 })
 
+/** Whether a step begins to be saved when its update may go on, or is saved before that. */
+const CHECKPOINT_MODES = ['lazy', 'sync'] as const
+
+const checkpoint = group('Checkpoints of a run whose policy names checkpoint.', {
+  everySteps: setting(z.int().min(1), 25, 'steps', 'Between two checkpoints.'),
+  mode: setting(
+    z.enum(CHECKPOINT_MODES),
+    'lazy',
+    '',
+    'lazy: a step is copied and written while the next ones are made; sync: training waits until it is written.',
+  ),
+})
+
+const shadow = group(
+  'The copy of each stage that another member keeps, where the policy has shadow.',
+  {
+    everySteps: setting(z.int().min(1), 20, 'steps', 'Between two copies of a stage.'),
+    weights: setting(
+      z.enum(DTYPES),
+      'int8',
+      '',
+      'How weights are kept: float32, float16, bfloat16, or int8 in blocks of 64.',
+    ),
+    moments: setting(
+      z.enum(['none', ...DTYPES]),
+      'bfloat16',
+      '',
+      "How the optimizer's moments are kept; none lets it start afresh.",
+    ),
+  },
+)
+
+const snapshot = group('The erasure-coded copy of each stage, where the policy has snapshot.', {
+  everySteps: setting(z.int().min(1), 20, 'steps', 'Between two copies of a stage.'),
+  data: setting(upTo(128), 2, 'shards', 'So many shards give the copy back.'),
+  parity: setting(upTo(127), 1, 'shards', 'So many shards more are kept, each by another member.'),
+})
+
 const recovery = group('What happens when a stage is lost.', {
   policy: setting(
     z
       .array(z.enum(RECOVERY_NAMES))
       .min(1)
       .refine((policy) => new Set(policy).size === policy.length, 'names a strategy twice'),
-    [...RECOVERY_NAMES],
+    [...AUTO_POLICY],
     '',
-    'Strategies in the order in which they are tried.',
+    'Strategies in the order in which they are tried. Each brings its upkeep with it.',
   ),
   normExponent: setting(
     z.number().min(0).max(4),
@@ -220,6 +258,21 @@ const recovery = group('What happens when a stage is lost.', {
     '',
     "Multiplies a recovered stage's learning rate from then on.",
   ),
+  learningRateScaleSteps: setting(
+    z.int().min(0),
+    0,
+    'steps',
+    'For so many updates learningRateScale falls back to 1 in a straight line; 0 leaves it.',
+  ),
+  moments: setting(
+    z.enum(['fresh', 'averaged']),
+    'fresh',
+    '',
+    "The optimizer's state of a stage that checkfree rebuilds: fresh, or averaged from its neighbours'.",
+  ),
+  shadow: shadow.prefault({}),
+  snapshot: snapshot.prefault({}),
+  checkpoint: checkpoint.prefault({}),
 })
 
 export const runSchema = z
@@ -262,6 +315,12 @@ export const runSchema = z
       'What stages keep of a microbatch until its gradient comes, beside the input: none computes all again, attention ' +
         'keeps its output, all keeps everything.',
     ),
+    keepDtype: setting(
+      z.enum(KEEP_DTYPES),
+      'float32',
+      '',
+      'How that is stored: float16 takes half the memory and rounds each value to 2^-11 of itself.',
+    ),
     model: model.prefault({}),
     microbatch: microbatch.prefault({}),
     optimizer: optimizer.prefault({}),
@@ -275,10 +334,16 @@ export const runSchema = z
     evaluation: evaluation.prefault({}),
     recovery: recovery.prefault({}),
   })
-  .superRefine(({ stages, model }, context) => {
+  .superRefine(({ stages, model, recovery }, context) => {
     const { layers, heads, keyValueHeads, hiddenSize, headSize, ropeScaling } = model
     const refuse = (name: keyof typeof model, message: string) =>
       context.addIssue({ code: 'custom', path: ['model', name], message })
+    for (const { name, refusal } of rowsOf(recovery.policy)) {
+      const reason = refusal?.(recovery, stages) ?? null
+      if (reason === null) continue
+      const path = ['recovery', 'policy']
+      context.addIssue({ code: 'custom', path, message: `${name}: ${reason}` })
+    }
     if (layers % stages !== 0) {
       const near = Math.max(1, Math.round(layers / stages)) * stages
       refuse('layers', `${layers} do not divide evenly among ${stages} stages; ${near} would`)

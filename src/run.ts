@@ -125,7 +125,14 @@ export function runId(run: Run): string {
 }
 
 /** What the stages need to know of a run. */
-export function stageConfig({ model, microbatch, optimizer, stages, keep }: Run): StageConfig {
+export function stageConfig({
+  model,
+  microbatch,
+  optimizer,
+  stages,
+  keep,
+  keepDtype,
+}: Run): StageConfig {
   const { kind, beta1, beta2, epsilon, weightDecay } = optimizer
   return {
     model,
@@ -133,6 +140,7 @@ export function stageConfig({ model, microbatch, optimizer, stages, keep }: Run)
     optimizer: { kind, beta1, beta2, epsilon, weightDecay },
     bodyStages: stages,
     keep,
+    keepDtype,
   }
 }
 

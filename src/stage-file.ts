@@ -3,13 +3,18 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type NamedTensor, writeSafetensors } from '../stages/safetensors.ts'
-import type { AnyStage } from '../stages/stage.ts'
+import type { Parameter } from '../stages/stage.ts'
 import { replaceFile } from './atomic-file.ts'
 import { peerFolders } from './data-dir.ts'
 import { InputError } from './errors.ts'
 import { metadataOf } from './tensor-files.ts'
 
 const FILE = /^stage-(\d+)\.safetensors$/
+
+interface StageWeights {
+  readonly parameters: readonly Parameter[]
+  readonly weights: Float32Array
+}
 
 export interface StageLabel {
   readonly run: string
@@ -19,9 +24,18 @@ export interface StageLabel {
 }
 
 /** Writes a stage into a peer's folder, in place of what the peer held before; gives the path. */
-export function saveStage(
+export function saveStage(folder: string, stage: StageWeights, label: StageLabel): string {
+  const path = writeStage(folder, stage, label)
+  for (const name of readdirSync(folder)) {
+    if (FILE.test(name) && join(folder, name) !== path) rmSync(join(folder, name))
+  }
+  return path
+}
+
+/** Writes a stage into a folder; gives the path. */
+export function writeStage(
   folder: string,
-  { parameters, weights }: AnyStage,
+  { parameters, weights }: StageWeights,
   label: StageLabel,
 ): string {
   const tensors = new Map(
@@ -34,9 +48,6 @@ export function saveStage(
   const metadata = { format: 'pt', run, stage: String(stage), step: String(step) }
   const path = join(folder, `stage-${stage}.safetensors`)
   replaceFile(path, writeSafetensors({ tensors, metadata }))
-  for (const name of readdirSync(folder)) {
-    if (FILE.test(name) && join(folder, name) !== path) rmSync(join(folder, name))
-  }
   return path
 }
 

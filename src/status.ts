@@ -2,10 +2,8 @@
 import { dirname, join as joinPath, resolve } from 'node:path'
 import { type Announcement, listen } from '../protocols/announcement.ts'
 import type { Clock } from '../protocols/clock.ts'
-import { createLibp2pNetwork } from '../protocols/libp2p.ts'
-import { knownAddresses } from './data-dir.ts'
 import { InputError } from './errors.ts'
-import { TIMEOUTS } from './limits.ts'
+import { asGuest } from './guest.ts'
 import { readRun, runId } from './run.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -28,41 +26,18 @@ export async function status(options: StatusOptions, io: StatusIo): Promise<void
   const run = readRun(options.run)
   const id = runId(run)
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
-  const addresses = options.bootstrap ?? knownAddresses(dataDir, id)
-  const network = await createLibp2pNetwork(
-    { listen: ['/ip4/127.0.0.1/tcp/0'], bootstrap: [], mdns: null },
-    { clock },
-  )
-  try {
-    const failures: string[] = []
-    let connected = 0
-    for (const address of addresses) {
-      try {
-        await network.connect(address, { timeoutMs: TIMEOUTS.connectMs, signal })
-        connected++
-      } catch (error) {
-        failures.push((error as Error).message)
-      }
-    }
-    if (connected === 0) {
-      const why = failures.length > 0 ? ` (${failures.join('; ')})` : ''
-      throw new InputError(
-        `No peer of run ${id.slice(0, 12)} can be reached${why}. Name one by --bootstrap, or start the run with \`gensyn-node join\`.`,
-      )
-    }
-    const heard = new Map<string, Announcement>()
+  const guest = { runId: id, addresses: options.bootstrap, dataDir, option: '--bootstrap' }
+  const heard = new Map<string, Announcement>()
+  await asGuest({ ...guest, clock, signal }, async (network, { length: connected }) => {
     listen(network, id, (from, announcement) => heard.set(from, announcement))
     await clock.sleep(options.seconds * 1000, signal)
-    if (heard.size === 0) {
-      throw new InputError(
-        `${connected} peers are connected, but none made a step within ${options.seconds} s. ` +
-          'Listen longer with --seconds, or look at what the founder prints.',
-      )
-    }
-    show(heard, run.steps, terminal)
-  } finally {
-    await network.stop()
-  }
+    if (heard.size > 0) return
+    throw new InputError(
+      `${connected} peers are connected, but none made a step within ${options.seconds} s. ` +
+        'Listen longer with --seconds, or look at what the founder prints.',
+    )
+  })
+  show(heard, run.steps, terminal)
 }
 
 function show(heard: ReadonlyMap<string, Announcement>, steps: number, terminal: Terminal): void {

@@ -15,16 +15,19 @@ import {
   reduce,
 } from '../protocols/step.ts'
 import type { Journal } from './journal.ts'
-import { planJourneys, replan } from './journeys.ts'
+import { ordersOf, planJourneys, replan, visits } from './journeys.ts'
 import { JOURNEY_ATTEMPTS, STRAGGLER_FACTOR, TIMEOUTS } from './limits.ts'
 import { holdersOf, learnersOf, memberById } from './roster.ts'
 import type { Run } from './run.ts'
 import type { Swarm } from './swarm.ts'
+import { understudiesOf } from './understudies.ts'
 
 /** What every stage has in hand when all are prepared. */
 export interface Gradients {
   /** Mean over the microbatches, nats a token. */
   readonly loss: number
+  /** Of the plan that made it. */
+  readonly version: number
   /** Microbatches that each stage counted, from stage 0 on. */
   readonly counted: number[]
   /** Of each stage's mean gradient before clipping. */
@@ -58,9 +61,8 @@ export class Step {
     this.#clock = clock
     this.#journal = journal
     this.#fence = swarm.fence
-    this.#journeys = planJourneys(swarm.roster, run.stages, run.microbatches, (id) =>
-      swarm.speeds.of(id),
-    )
+    const orders = ordersOf(run, this.#fence.step)
+    this.#journeys = planJourneys(swarm.roster, orders, (id) => swarm.speeds.of(id))
   }
 
   /** @throws ProtocolError if the step has to start over */
@@ -87,9 +89,8 @@ export class Step {
     const answers = [...waitedFor].map(async (member) => {
       const { id, stage, peer } = member
       const drives = this.#journeys.filter((journey) => stage === 0 && journey.driver === id)
-      const visits = ({ route, driver }: Journey) =>
-        stage === 0 ? driver === id : route.some((hop) => hop.stage === stage && hop.id === id)
-      const expected = this.#journeys.filter(visits).map(({ index }) => index)
+      const visiting = this.#journeys.filter((journey) => visits(journey, member))
+      const expected = visiting.map(({ index }) => index)
       const alone = this.#isAlone(stage!)
       const question = { ...this.#fence, version, alone, expected, drives }
       const answer = await this.#swarm.ask(peer, prepare, question, TIMEOUTS.stepMs)
@@ -130,7 +131,9 @@ export class Step {
   /** The stage has one holder, and nobody learns it: what it has counted is the total. */
   #isAlone(stage: number): boolean {
     const { roster } = this.#swarm
-    return holdersOf(roster, stage).length === 1 && learnersOf(roster, stage).length === 0
+    const others =
+      learnersOf(roster, stage).length + understudiesOf(this.#run, roster, stage).length
+    return holdersOf(roster, stage).length === 1 && others === 0
   }
 
   /** Replicas' sums become one; every holder knows its stage's norm. */
@@ -139,37 +142,70 @@ export class Step {
     const { roster } = this.#swarm
     const norms: number[] = []
     for (const [{ stage }, { norm }] of prepared) if (norm !== null) norms[stage!] = norm
-    const add = async (member: Member) => {
-      const { stage, peer } = member
-      // It was alone, and has told its norm.
-      if (prepared.get(member)?.norm != null) return
-      const holders = holdersOf(roster, stage!).map((holder) => ({
+    const add = async (stage: number, peer: PeerId) => {
+      const holders = holdersOf(roster, stage).map((holder) => ({
         id: holder.id,
         counted: prepared.get(holder)?.counted.length ?? 0,
       }))
       const question = { ...this.#fence, version, holders }
       const { norm } = await this.#swarm.ask(peer, reduce, question, TIMEOUTS.reduceMs)
-      norms[stage!] ??= norm
+      norms[stage] ??= norm
     }
+    const stages = Array.from({ length: this.#run.stages + 1 }, (_, stage) => stage)
     // One that learns and does not get the total cannot carry the commit out, and is lost by that.
-    const learners = roster.members.filter(({ stage, ready }) => stage !== null && !ready)
+    const learners = stages.flatMap((stage) =>
+      learnersOf(roster, stage).map(({ peer }) => add(stage, peer)),
+    )
+    // An understudy that does not get it begins anew.
+    const unlearnt: number[] = []
+    const understudies = stages.flatMap((stage) =>
+      understudiesOf(this.#run, roster, stage).map(({ peer }) =>
+        add(stage, peer).catch((error: ProtocolError) => {
+          if (error.code !== 'STALE') unlearnt.push(stage)
+        }),
+      ),
+    )
+    // Who was alone has told its norm.
+    const holders = [...prepared].filter(([, { norm }]) => norm === null)
     await Promise.all([
-      Promise.all([...prepared.keys()].map(add)),
-      Promise.allSettled(learners.map(add)),
+      Promise.all(holders.map(([{ stage, peer }]) => add(stage!, peer))),
+      Promise.allSettled(learners),
+      Promise.all(understudies),
     ])
+    await this.#expectHeld(unlearnt)
     const answers = [...prepared]
     for (const [{ id }, { counted, busySeconds }] of answers) {
       this.#swarm.speeds.note(id, counted.length, busySeconds)
     }
     const losses = answers.flatMap(([, answer]) => answer.losses)
-    const byStage = Array.from({ length: this.#run.stages + 1 }, (_, stage) =>
+    const byStage = stages.map((stage) =>
       answers.filter(([member]) => member.stage === stage).map(([, answer]) => answer),
     )
     return {
       loss: losses.reduce((sum, { loss }) => sum + loss, 0) / losses.length,
+      version,
       counted: byStage.map((each) => each.reduce((sum, { counted }) => sum + counted.length, 0)),
       norms,
       busySeconds: byStage.map((each) => Math.max(...each.map(({ busySeconds }) => busySeconds))),
+    }
+  }
+
+  /**
+   * A holder may be lost after it has said that it has the total, and before its understudy has it. Were the step made
+   * all the same, the stage could not come back as of that step. @throws ProtocolError PEER_LOST
+   */
+  async #expectHeld(stages: readonly number[]): Promise<void> {
+    if (stages.length === 0) return
+    const { roster } = this.#swarm
+    const looked = stages.map((stage) => {
+      const reason = `the understudy of stage ${stage} did not get the total`
+      return holdersOf(roster, stage).map(({ peer }) => this.#swarm.suspect(peer, reason))
+    })
+    await Promise.all(looked.flat())
+    const lost = new Set((await this.#swarm.losses()).map(({ id }) => id))
+    for (const stage of stages) {
+      if (!holdersOf(roster, stage).every(({ id }) => lost.has(id))) continue
+      throw new ProtocolError('PEER_LOST', `stage ${stage} is lost, and the step only there`)
     }
   }
 

@@ -3,6 +3,7 @@
  * that go to holders. It knows nothing of what a step means; `step.ts` and `train.ts` do.
  */
 import { ASSIGNS_MAX, type Assignment, type Change, JOINS_MAX } from '../protocols/agreement.ts'
+import type { SavedQuestion } from '../protocols/checkpoint.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
@@ -10,14 +11,18 @@ import type { PeerId } from '../protocols/network.ts'
 import { ask, type Procedure } from '../protocols/procedure.ts'
 import { hold, type LearntQuestion, type ReportQuestion } from '../protocols/step.ts'
 import { type AgreementOptions, choose, Deposed, type Proposal } from './agreement.ts'
+import { Saves } from './checkpoint/saves.ts'
+import type { Store } from './checkpoint/store.ts'
 import { deviating } from './digests.ts'
 import { installAll, spread } from './install.ts'
+import { inventory } from './inventory.ts'
 import { Learners } from './learners.ts'
 import { FINISH_ATTEMPTS, HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
-import { isLearnt, type Match, place, planFor, type Situation } from './placement.ts'
-import { emptyStages, holdersOf, memberById, memberOf } from './roster.ts'
+import { isLearnt, type Match, type Plan, place, planFor, type Situation } from './placement.ts'
+import type { KeptCopy } from './recovery/strategy.ts'
+import { emptyStages, holdersOf, isFresh, isRestored, memberById, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
 import { Speeds } from './speeds.ts'
 import type { Decision } from './update.ts'
@@ -28,6 +33,7 @@ export interface SwarmOptions {
   readonly member: Member
   /** The stage that this peer insists on, or null. */
   readonly wish: number | null
+  readonly checkpoints?: Store | null
 }
 
 interface Leaving {
@@ -64,6 +70,11 @@ export class Swarm implements Coordination {
   readonly #leaving = new Map<number, Leaving>()
   /** Members that are to be replicas. */
   readonly #learners: Learners
+  readonly #saves: Saves
+  /** The loss before the swarm went back to a checkpoint. */
+  #lossBefore: number | null = null
+  /** A member found the checkpoint that the swarm went back to damaged. */
+  #damaged = false
   /** How often a member did not take a stage that it was asked to take. */
   readonly #holdFailures = new Map<number, number>()
   /** Stages whose last holder was lost, with when. */
@@ -77,7 +88,7 @@ export class Swarm implements Coordination {
   #changed = Promise.withResolvers<void>()
   #onReport: ((from: PeerId, report: ReportQuestion) => void) | null = null
 
-  constructor({ run, member, wish }: SwarmOptions) {
+  constructor({ run, member, wish, checkpoints = null }: SwarmOptions) {
     this.#run = run
     this.#member = member
     this.#agreement = member.agreement(this.#stopping.signal)
@@ -95,6 +106,13 @@ export class Swarm implements Coordination {
       failed: (id, peer, reason) => this.#failedToHold(id, peer, reason),
       changed: () => this.#changed.resolve(),
     })
+    // Of a stage that went with the coordinator before, this one learns now.
+    if (!isFresh(this.roster)) {
+      for (const stage of emptyStages(this.roster, run.stages)) {
+        this.#lostAt.set(stage, this.#agreement.clock.now())
+      }
+    }
+    this.#saves = new Saves({ ...this.#agreement, run, checkpoints, roster: () => this.roster })
     member.coordinate(this)
   }
 
@@ -202,7 +220,10 @@ export class Swarm implements Coordination {
   }
 
   /** Has the step decided: from then on it is made, and everyone applies it. */
-  async commit(decision: Decision & { step: number; loss: number }): Promise<void> {
+  async commit(
+    decision: Decision & { step: number; loss: number; version: number },
+  ): Promise<void> {
+    this.#saves.begin(this.roster, decision.step)
     await this.#agree({ type: 'commit', ...decision })
   }
 
@@ -261,6 +282,7 @@ export class Swarm implements Coordination {
 
   /** Tells everyone that the run is over. Who cannot be told in a few attempts finds out when nobody answers it. */
   async finish(failure: string | null): Promise<void> {
+    if (failure === null) await this.#saves.over()
     // From here on nobody is let in, and who goes away does as it was told.
     this.stop()
     const { network, clock, runId } = this.#agreement
@@ -283,6 +305,7 @@ export class Swarm implements Coordination {
 
   #end(reason: Error): void {
     this.#member.coordinate(null)
+    this.#saves.giveUp('this peer does not coordinate any more')
     this.#stopping.abort(reason)
     this.#round.abort(this.#stopping.signal.reason)
     this.#changed.resolve()
@@ -296,11 +319,17 @@ export class Swarm implements Coordination {
   }
 
   async admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> {
-    const { addresses, session, domain, stage } = question
+    const { addresses, session, domain, stage, resumes } = question
     if (stage !== null && stage > this.#run.stages) {
       const count = this.#run.stages + 1
       const which = `stages are 0..${this.#run.stages}`
       throw new ProtocolError('REFUSED', `stage ${stage} of ${count}: ${which}`)
+    }
+    if (resumes && this.roster.origin === null && isFresh(this.roster)) {
+      throw new ProtocolError(
+        'REFUSED',
+        'The run there has begun anew, without --resume: stop its peers, and start the first one with --resume.',
+      )
     }
     // Its question was asked again, since the answer came too late: it waits already, or is in.
     if (this.#joining.some((each) => each.peer === from && each.session === session)) return
@@ -415,6 +444,8 @@ export class Swarm implements Coordination {
     if (change.type === 'members') {
       for (const id of change.leave) this.#forget(id)
       this.#joining = this.#joining.filter((each) => !change.join.some((it) => isSame(it, each)))
+    }
+    if (change.type !== 'commit') {
       journal.write({ type: 'roster', roster: after, reason: change.reason })
     }
     const lost = ({ id }: Entry) => this.#lossOf(id)
@@ -435,13 +466,16 @@ export class Swarm implements Coordination {
     this.#holdFailures.delete(id)
     this.speeds.forget(id)
     this.#learners.forget(id)
+    this.#saves.forget(id)
     this.#leaving.get(id)?.gone.resolve()
     this.#leaving.delete(id)
   }
 
   /** Has members take the stages that they are matched with. */
   async #fill(matches: readonly Match[]): Promise<void> {
-    const held = await Promise.all(matches.map((match) => this.#give(match)))
+    const copies = await inventory(this.#agreement, this.roster)
+    if (await this.#rollBack(matches, copies)) return
+    const held = await Promise.all(matches.map((match) => this.#give(match, copies)))
     const assign = matches
       .filter((_, i) => held[i])
       .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
@@ -452,27 +486,74 @@ export class Swarm implements Coordination {
     await this.#agreement.clock.sleep(TIMEOUTS.retryMs, this.signal)
   }
 
+  /**
+   * If one of these stages is to come back from a checkpoint, the whole swarm goes back to the last one. False if they can
+   * be filled as things are. @throws ProtocolError REFUSED if the swarm has given up all it had, and no checkpoint is whole
+   */
+  async #rollBack(matches: readonly Match[], copies: readonly KeptCopy[]): Promise<boolean> {
+    const { journal, clock } = this.#agreement
+    const { roster } = this
+    const restored = isRestored(roster)
+    if (restored && !this.#damaged) return false
+    const needed = matches.some(
+      ({ stage }) => this.#planFor(stage, copies).strategy === 'checkpoint',
+    )
+    if (!needed) return false
+    const begun = clock.now()
+    const step = await this.#saves.latest(roster.committed)
+    this.#damaged = false
+    // Another row of the policy is tried.
+    if (step === null && !restored) return true
+    if (step === null) throw new ProtocolError('REFUSED', this.#saves.noCheckpoint!)
+    // Sound after all: whoever found it damaged may do better.
+    if (restored && step === roster.committed) return false
+    const { committed: from, loss } = roster
+    const stages = emptyStages(roster, this.#run.stages)
+    for (const stage of stages) this.#lostAt.set(stage, this.#lostAt.get(stage) ?? begun)
+    this.#lossBefore = loss ?? this.#lossBefore
+    const seconds = (clock.now() - begun) / 1000
+    await this.#agree({ type: 'rollback', step, reason: `back to the checkpoint of step ${step}` })
+    this.#stale = false
+    // Whoever was learning a stage has nothing to learn any more, and may take one.
+    for (const { id } of this.roster.members) this.#learners.forget(id)
+    journal.write({
+      type: 'rollback',
+      step,
+      from,
+      stages,
+      lossBefore: this.#lossBefore,
+      seconds,
+    })
+    return true
+  }
+
+  #planFor(stage: number, copies: readonly KeptCopy[]): Plan {
+    const { noCheckpoint } = this.#saves
+    return planFor(this.#run, this.roster, stage, { copies, noCheckpoint })
+  }
+
   /** Has one spare build one stage. True if it now holds it. */
-  async #give({ stage, member }: Match): Promise<boolean> {
+  async #give({ stage, member }: Match, copies: readonly KeptCopy[]): Promise<boolean> {
     const { clock, journal, runId, network } = this.#agreement
     const { peer, id } = member
     const { committed, loss, epoch } = this.roster
-    const plan = planFor(this.#run, this.roster, stage)
+    const plan = this.#planFor(stage, copies)
     const { strategy, donors } = plan
     const lostAt = this.#lostAt.get(stage)
     try {
       const question = { run: runId, epoch, step: committed, stage, strategy, donors }
       const answer = await this.ask(peer, hold, question, TIMEOUTS.holdMs)
-      const lost = lostAt !== undefined || committed > 0
+      const lost = lostAt !== undefined || !isFresh(this.roster)
+      const cause = isRestored(this.roster) && lostAt === undefined ? 'rollback' : 'lost'
       journal.write({
         type: 'held',
         stage,
         by: peer,
-        cause: lost ? 'lost' : 'empty',
+        cause: lost ? cause : 'empty',
         ...plan,
         ...answer,
         secondsSinceLoss: lostAt === undefined ? null : (clock.now() - lostAt) / 1000,
-        lossBefore: loss,
+        lossBefore: loss ?? this.#lossBefore,
       })
       this.#lostAt.delete(stage)
       return true
@@ -481,6 +562,7 @@ export class Swarm implements Coordination {
       const code = error instanceof ProtocolError ? error.code : 'INTERNAL'
       const reason = `${peer} did not take stage ${stage}: ${(error as Error).message}`
       journal.write({ type: 'notice', message: reason })
+      if (code === 'CORRUPT' && strategy === 'checkpoint') this.#damaged = true
       // Somebody else was lost meanwhile, and with it this attempt: nobody's fault here.
       if (code === 'PEER_LOST' || code === 'STALE') return false
       const failures = (this.#holdFailures.get(id) ?? 0) + 1
@@ -528,11 +610,15 @@ export class Swarm implements Coordination {
   }
 
   #canBeLearnt(stage: number): boolean {
-    return this.roster.committed > 0 && holdersOf(this.roster, stage).length > 0
+    return !isFresh(this.roster) && holdersOf(this.roster, stage).length > 0
   }
 
   learnt(from: PeerId, facts: LearntQuestion): void {
     this.#learners.learnt(from, facts)
+  }
+
+  saved(from: PeerId, facts: SavedQuestion): void {
+    this.#saves.saved(from, facts)
   }
 
   /** One that fails too often is lost. */
@@ -567,7 +653,8 @@ export class Swarm implements Coordination {
 
   async #wait(empty: readonly number[]): Promise<void> {
     // Nobody who comes could bring back what no strategy can.
-    for (const stage of empty) planFor(this.#run, this.roster, stage)
+    const copies = await inventory(this.#agreement, this.roster)
+    for (const stage of empty) this.#planFor(stage, copies)
     const reason = 'for a spare or a joiner to take them'
     this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
     await this.#changed.promise

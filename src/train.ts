@@ -11,7 +11,7 @@ import { ProtocolError } from '../protocols/errors.ts'
 import { evaluate } from '../protocols/step.ts'
 import { wholeNorm } from '../stages/clip.ts'
 import type { Journal } from './journal.ts'
-import { planJourneys } from './journeys.ts'
+import { normalOrder, planJourneys, visits } from './journeys.ts'
 import { STEP_ATTEMPTS, TIMEOUTS } from './limits.ts'
 import type { Run } from './run.ts'
 import { learningRateAt } from './schedule.ts'
@@ -35,6 +35,8 @@ export async function train(swarm: Swarm, options: TrainOptions): Promise<void> 
     await swarm.settle()
     const { epoch, step } = swarm.fence
     const { committed } = swarm.roster
+    // A step that is made again is measured again.
+    evaluated = Math.min(evaluated, committed)
     const due = committed % run.evaluation.everySteps === 0 || committed === lastStep
     try {
       if (committed > evaluated && due) {
@@ -71,12 +73,12 @@ async function makeStep(swarm: Swarm, options: TrainOptions): Promise<void> {
   const { fence } = swarm
 
   // Forward and backward: every holder then has its stage's gradient, summed over M microbatches and all replicas.
-  const { loss, ...gradients } = await new Step(swarm, options).gradients()
+  const { loss, version, ...gradients } = await new Step(swarm, options).gradients()
 
   // All are prepared. With a quorum the step is decided: who cannot apply it any more is lost, the step is not.
   const learningRate = learningRateAt(run.optimizer, fence.step, run.steps)
   const norm = wholeNorm(gradients.norms)
-  await swarm.commit({ step: fence.step, learningRate, norm, loss })
+  await swarm.commit({ step: fence.step, learningRate, norm, loss, version })
 
   swarm.stepMs = clock.now() - begun
 
@@ -102,12 +104,12 @@ async function measure(swarm: Swarm, { run, journal }: TrainOptions): Promise<vo
   swarm.beginRound((from, { code, reason }) => {
     failed.reject(new ProtocolError(code as ProtocolError['code'], `${from}: ${reason}`))
   })
-  const journeys = planJourneys(swarm.roster, run.stages, microbatches, (id) => swarm.speeds.of(id))
-  const answers = swarm.holders.map(async ({ id, stage, peer }) => {
+  const orders = Array.from({ length: microbatches }, () => normalOrder(run.stages))
+  const journeys = planJourneys(swarm.roster, orders, (id) => swarm.speeds.of(id))
+  const answers = swarm.holders.map(async (member) => {
+    const { id, stage, peer } = member
     const drives = journeys.filter(({ driver }) => stage === 0 && driver === id)
-    const visiting = journeys.filter(({ driver, route }) =>
-      stage === 0 ? driver === id : route[stage! - 1]!.id === id,
-    )
+    const visiting = journeys.filter((journey) => visits(journey, member))
     const expected = visiting.map(({ index }) => index)
     const question = { ...swarm.fence, expected, drives }
     return swarm.ask(peer, evaluate, question, TIMEOUTS.evaluateMs)

@@ -13,13 +13,22 @@ export interface Decision {
 /**
  * The mean over the microbatches, scaled down if its norm, or that of the whole model, is above the run's bound.
  * @param norm of the stage's mean gradient
- * @param scale what the stage's learning rate is multiplied with
+ * @param scale what the stage's learning rate was multiplied with when it was rebuilt
+ * @param updates that its optimizer has made since
  */
-export function updateOf(run: Run, decision: Decision, norm: number, scale: number): Update {
+export function updateOf(
+  run: Run,
+  decision: Decision,
+  norm: number,
+  scale: number,
+  updates: number,
+): Update {
   const { clip, clipNorm } = run.optimizer
+  const { learningRateScaleSteps: steps } = run.recovery
+  const left = steps === 0 ? 1 : Math.max(0, 1 - updates / steps)
   const bounded = clip === 'whole' ? decision.norm : norm
   return {
-    learningRate: decision.learningRate * scale,
+    learningRate: decision.learningRate * (1 + (scale - 1) * left),
     gradientScale: clipFactor(bounded, clipNorm) / run.microbatches,
   }
 }

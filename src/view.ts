@@ -1,6 +1,8 @@
 /** The live view of a run: a peer's journal as one fixed-column line a step, and a line for what happens between. */
 import type { Entry } from './journal.ts'
 
+type Held = Extract<Entry, { type: 'held' }>
+
 const COLUMNS = [
   ['step', 6],
   ['loss', 9],
@@ -59,13 +61,23 @@ export class RunView {
         if (entry.cause === 'replica') {
           return [`  stage ${entry.stage} held by ${short(entry.by)} too`]
         }
-        if (entry.cause === 'empty') return [`  stage ${entry.stage} held by ${short(entry.by)}`]
-        const donors = entry.donors.map(({ stage }) => stage).join(' and ')
+        if (entry.cause !== 'lost') return [`  stage ${entry.stage} held by ${short(entry.by)}`]
         const kib = Math.round(entry.bytes / 1024)
         const since = entry.secondsSinceLoss?.toFixed(2)
         return [
           ...entry.skipped.map(({ strategy, reason }) => `  not ${strategy}: ${reason}`),
-          `  stage ${entry.stage} rebuilt by ${short(entry.by)}: ${entry.strategy}${donors && ` from stages ${donors}`}, ${kib} KiB in ${entry.seconds.toFixed(2)} s, held again ${since} s after the loss`,
+          `  stage ${entry.stage} rebuilt by ${short(entry.by)}: ${entry.strategy}${originOf(entry)}, ${kib} KiB in ${entry.seconds.toFixed(2)} s, held again ${since} s after the loss`,
+        ]
+      }
+      case 'checkpoint': {
+        const { step, bytes, seconds } = entry
+        const kib = Math.round(bytes / 1024)
+        return [`  checkpoint of step ${step}: ${kib} KiB, complete after ${seconds.toFixed(2)} s`]
+      }
+      case 'rollback': {
+        const { step, from, stages } = entry
+        return [
+          `  stages ${stages.join(', ')} lost: all go back from step ${from} to the checkpoint of step ${step}`,
         ]
       }
       case 'waiting':
@@ -113,10 +125,19 @@ export class RunView {
         return this.#coordinates ? [] : [row([entry.step, entry.loss.toFixed(4)])]
       case 'saved':
         return [`  stage ${entry.stage} saved as ${entry.path}`]
+      case 'copied':
       case 'started':
         return []
       default:
         return entry satisfies never
     }
   }
+}
+
+/** Where a rebuilt stage's weights came from, for people; '' if from nobody. */
+export function originOf({ donors, ofStep }: Pick<Held, 'donors' | 'ofStep'>): string {
+  if (donors.length === 0) return ''
+  if (donors.some(({ copy }) => copy != null)) return ` from its copy of step ${ofStep}`
+  const stages = [...new Set(donors.map(({ stage }) => stage))]
+  return ` from ${stages.length === 1 ? 'stage' : 'stages'} ${stages.join(' and ')}`
 }

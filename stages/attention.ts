@@ -96,30 +96,34 @@ function swap(graph: Graph, value: Value): Value {
 
 /** Causally, by the chunks of the context: [B, heads, T, d]. */
 function attend(context: Context, heads: Heads): Value {
-  const { graph, queries: sizes } = context
+  const { graph, queries: sizes, keys: pieces } = context
   const { queries, keys, values } = heads
-  if (sizes.length === 1) return attendTo(context, heads, [])
-  const cut = (value: Value) =>
-    graph.addAll('Split', [value, graph.integers(sizes)], { axis: TOKENS })
+  if (sizes.length === 1) return attendTo(context, heads, 0, [])
+  const cut = (value: Value, into: readonly number[]) =>
+    graph.addAll('Split', [value, graph.integers(into)], { axis: TOKENS })
   const join = (parts: readonly Value[]) =>
     parts.length === 1 ? parts[0]! : graph.add('Concat', parts, { axis: TOKENS })
-  const [keyChunks, valueChunks] = [cut(keys), cut(values)]
+  const [keyPieces, valuePieces] = [cut(keys, pieces), cut(values, pieces)]
+  const [queryEnds, keyEnds] = [endsOf(sizes), endsOf(pieces)]
   const mixed: Value[] = []
-  for (const [i, chunk] of cut(queries).entries()) {
+  for (const [i, chunk] of cut(queries, sizes).entries()) {
     const before = mixed.at(-1) ?? values
+    const end = queryEnds[i]!
+    const position = end - sizes[i]!
+    const seen = keyEnds.findIndex((keyEnd) => keyEnd >= end) + 1
     // At no time do the scores of more than one chunk exist: they are computed again for the gradient...
     const attended = graph.recomputed(
-      [chunk, keyChunks[0]!, valueChunks[0]!],
+      [chunk, keyPieces[0]!, valuePieces[0]!],
       ([own, firstKeys, firstValues], again) => {
-        // What comes after the chunk is masked for all of its queries: it is left out.
+        // Pieces that come after the chunk are masked for all of its queries: they are left out.
         const visible = {
-          keys: join([firstKeys!, ...keyChunks.slice(1, i + 1)]),
-          values: join([firstValues!, ...valueChunks.slice(1, i + 1)]),
+          keys: join([firstKeys!, ...keyPieces.slice(1, seen)]),
+          values: join([firstValues!, ...valuePieces.slice(1, seen)]),
         }
-        if (again) return attendTo(context, { queries: own!, ...visible }, [1])
+        if (again) return attendTo(context, { queries: own!, ...visible }, position, [1])
         // ...and going forward, a chunk waits for the one before it.
         const waiting = graph.add('Add', [own!, zeroAfter(graph, [before])])
-        return attendTo(context, { queries: waiting, ...visible }, [])
+        return attendTo(context, { queries: waiting, ...visible }, position, [])
       },
     )
     mixed.push(attended)
@@ -127,16 +131,26 @@ function attend(context: Context, heads: Heads): Value {
   return join(mixed)
 }
 
-/** Causally, for queries that are the last among the tokens of the keys. @param leading as in {@link mix} */
-function attendTo(context: Context, heads: Heads, leading: readonly number[]): Value {
+/** Where each piece ends. */
+function endsOf(pieces: readonly number[]): number[] {
+  let end = 0
+  return pieces.map((piece) => {
+    end += piece
+    return end
+  })
+}
+
+/** Causally. @param position of the first query among the keys @param leading as in {@link mix} */
+function attendTo(
+  context: Context,
+  heads: Heads,
+  position: number,
+  leading: readonly number[],
+): Value {
   const [count, visible] = [heads.queries.shape[TOKENS]!, heads.keys.shape[TOKENS]!]
   const after = count === visible ? undefined : heads.queries
-  return mix(
-    context,
-    heads,
-    causalMask(context.graph, [...leading, count, visible], after),
-    leading,
-  )
+  const shape = [...leading, count, visible]
+  return mix(context, heads, causalMask(context.graph, shape, position, after), leading)
 }
 
 /**
@@ -173,17 +187,17 @@ export function mix(
 }
 
 /**
- * Minus infinity where a key comes after the query, zero elsewhere: [.., queries, keys], the last queries among the keys.
+ * Minus infinity where a key comes after the query, zero elsewhere: [.., queries, keys].
  * Written as a rule, so that the model stays small: ONNX Runtime works it out once, as it loads, and keeps it.
+ * @param position of the first query among the keys
  * @param on makes it wait for that value and be made anew each time: the masks of all chunks are half a square of the context
  */
-function causalMask(graph: Graph, shape: readonly number[], on?: Value): Value {
-  const [queries, keys] = shape.slice(-2) as [number, number]
+function causalMask(graph: Graph, shape: readonly number[], position: number, on?: Value): Value {
   const infinity = graph.scalar(Number.NEGATIVE_INFINITY)
   const forbidden = graph.add('Expand', [
     on === undefined ? infinity : graph.add('Add', [infinity, zeroAfter(graph, [on])]),
     graph.integers(shape),
   ])
-  const diagonal = graph.constant([], BigInt64Array.of(BigInt(keys - queries + 1)))
+  const diagonal = graph.constant([], BigInt64Array.of(BigInt(position + 1)))
   return graph.add('Trilu', [forbidden, diagonal], { upper: 1 })
 }

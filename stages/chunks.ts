@@ -9,9 +9,16 @@ export interface Limits {
   readonly scores: number
   /** Fewer queries than this at a time make thin products, and more nodes than they save memory. */
   readonly leastQueries: number
+  /** Pieces of the keys. A chunk of queries takes as many as hold all that it may see, so nodes grow with chunks x pieces. */
+  readonly keyPieces: number
 }
 
-export const LIMITS: Limits = { logits: 32 << 20, scores: 32 << 20, leastQueries: 64 }
+export const LIMITS: Limits = {
+  logits: 32 << 20,
+  scores: 32 << 20,
+  leastQueries: 64,
+  keyPieces: 16,
+}
 
 /** Rows (tokens) for which the activations of one layer stay in the cache of a core from operator to operator. */
 const ROWS_PER_THREAD = 512
@@ -52,6 +59,19 @@ export function queryChunks(
   const whole: number[] = Array(Math.floor(context / each)).fill(each)
   const rest = context % each
   return rest === 0 ? whole : [...whole, rest]
+}
+
+/**
+ * Numbers of keys in pieces that each hold the keys of some chunks of queries, the same number but for the last: one
+ * while there are few chunks. With more, the last keys of a piece are masked for the first of its chunks.
+ */
+export function keyPieces(queries: readonly number[], { keyPieces }: Limits): number[] {
+  const each = Math.ceil(queries.length / keyPieces)
+  const pieces: number[] = []
+  for (let i = 0; i < queries.length; i += each) {
+    pieces.push(queries.slice(i, i + each).reduce((sum, count) => sum + count, 0))
+  }
+  return pieces
 }
 
 /** At most `most`, at least 1: graphs have static shapes, so all pieces are equal. */

@@ -9,6 +9,8 @@ export interface Context {
   readonly microbatch: MicrobatchShape
   /** Queries whose scores are computed at a time: queryChunks. */
   readonly queries: readonly number[]
+  /** Keys that are taken together: keyPieces. */
+  readonly keys: readonly number[]
   /** Takes note of the attention's output in each layer. */
   readonly attended: Value[]
   /** A weight by its name within the layer or stage: `mlp.up_proj.weight`. */

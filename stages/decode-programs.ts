@@ -94,6 +94,7 @@ function begin(
     model,
     microbatch: { batch: 1, context: tokens },
     queries: [tokens],
+    keys: [tokens],
     attended: [],
     weight: (name) => weights.get(name)!,
   }

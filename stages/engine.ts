@@ -1,12 +1,14 @@
 /** Buffers and compiled programs of one stage, and how they are brought together for a run. */
 
 import { LIMITS, type Limits, sequencesPerRun } from './chunks.ts'
+import { KEPT } from './keep.ts'
 import type { StageConfig } from './model.ts'
 import { initializeWeights, layoutOf, parameterView } from './parameters.ts'
 import { type Programs, SUM } from './programs.ts'
 import type { Random } from './random.ts'
 import {
   createSessions,
+  type Elements,
   type Session,
   type SessionOptions,
   type Tensors,
@@ -27,7 +29,7 @@ export interface StageOptions {
 }
 
 /** What the caller brings for inputs and outputs of a program: whole microbatches. */
-type Arrays = Readonly<Record<string, Float32Array | Int32Array>>
+type Arrays = Readonly<Record<string, Elements>>
 
 export class Engine<Program extends string> {
   readonly state: StageState
@@ -94,7 +96,7 @@ export class Engine<Program extends string> {
     const session = this.#sessions[program]
     const runs = this.runsOf(program)
     for (let run = 0; run < runs; run++) {
-      const part = (array: Float32Array | Int32Array, shape: readonly number[]) => {
+      const part = (array: Elements, shape: readonly number[]) => {
         const size = sizeOf(shape)
         return tensor(array.subarray(run * size, (run + 1) * size), shape)
       }
@@ -123,12 +125,15 @@ export class Engine<Program extends string> {
     return this.#scratch
   }
 
-  /** Room for all that a program gives out over a microbatch, but for what it writes in place. */
-  newOutputs(program: Program): Record<string, Float32Array> {
+  /** Room for what a program gives out over a microbatch to be kept. */
+  newKept(program: Program): Record<string, Float32Array | Uint16Array> {
     const runs = this.runsOf(program)
-    const outputs = this.#graphs[program].outputs.filter(({ inPlaceOf }) => inPlaceOf === undefined)
+    const outputs = this.#graphs[program].outputs.filter(({ name }) => name.startsWith(KEPT))
     return Object.fromEntries(
-      outputs.map(({ name, value }) => [name, new Float32Array(runs * sizeOf(value.shape))]),
+      outputs.map(({ name, value: { dtype, shape } }) => {
+        const length = runs * sizeOf(shape)
+        return [name, dtype === 'float16' ? new Uint16Array(length) : new Float32Array(length)]
+      }),
     )
   }
 

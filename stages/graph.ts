@@ -106,6 +106,7 @@ export class Graph {
   /** All outputs of a new node. */
   addAll(op: Op, inputs: readonly Value[], attributes: Attributes = {}): readonly Value[] {
     const name = `${this.#scope}${op}_${this.nodes.length}`
+    if (!Object.hasOwn(operators, op)) throw new Error(`${name}: there is no operator ${op}`)
     const types = this.#infer(name, op, inputs, attributes)
     const outputs: Value[] = []
     const node = { name, op, inputs, outputs, attributes, segment: this.#segment }

@@ -3,6 +3,14 @@
  * that computes both; backward is that graph cut at them, forward gives them out.
  */
 import { Graph, liveNodes, type Node, type Value } from './graph.ts'
+import { FLOAT16, FLOAT32 } from './ops/shapes.ts'
+
+/**
+ * How kept values are stored. float16 takes half the memory and rounds to 2^-11 of each; what is beyond 65,504 becomes
+ * infinite, and so do gradients, which the border refuses. Computing stays float32.
+ */
+export const KEEP_DTYPES = ['float32', 'float16'] as const
+export type KeepDtype = (typeof KEEP_DTYPES)[number]
 
 /** Prefix of the outputs of forward, and inputs of backward, that are kept. */
 export const KEPT = 'kept.'
@@ -54,15 +62,21 @@ function source(value: Value): Value {
   return value.node?.op === 'Reshape' ? source(value.node.inputs[0]!) : value
 }
 
-/** The same graph with `values` as inputs; what only they needed is gone. */
-export function cut(graph: Graph, values: readonly Value[]): Graph {
+/** The value as it is stored, in the graph that makes it. */
+export function stored(graph: Graph, value: Value, dtype: KeepDtype): Value {
+  return dtype === 'float16' ? graph.add('Cast', [value], { to: FLOAT16 }) : value
+}
+
+/** The same graph with `values` as inputs, stored as `dtype`; what only they needed is gone. */
+export function cut(graph: Graph, values: readonly Value[], dtype: KeepDtype): Graph {
   const result = new Graph()
   const copies = new Map<Value, Value>()
   for (const input of graph.inputs) {
     copies.set(input, result.input(input.name, input.dtype, input.shape))
   }
   for (const [i, value] of values.entries()) {
-    copies.set(value, result.float(`${KEPT}${i}`, value.shape))
+    const input = result.input(`${KEPT}${i}`, dtype, value.shape)
+    copies.set(value, dtype === 'float16' ? result.add('Cast', [input], { to: FLOAT32 }) : input)
   }
   for (const value of graph.constants) {
     copies.set(value, result.constant(value.shape, value.data!))

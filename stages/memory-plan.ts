@@ -77,8 +77,8 @@ function distinct(graphs: readonly Graph[]): Graph[] {
   return [...new Map(graphs.map((graph) => [key(graph), graph])).values()]
 }
 
-function bytesOf({ shape }: Value): number {
-  return sizeOf(shape) * BYTES
+function bytesOf({ dtype, shape }: Value): number {
+  return sizeOf(shape) * (dtype === 'float16' ? BYTES / 2 : BYTES)
 }
 
 /** From the most that a graph's own values come to at a time, in the order in which ONNX Runtime runs its nodes. */

@@ -1,6 +1,6 @@
 /** The shape of a model and of the microbatches it sees, and how its layers are dealt out to stages. */
 
-import type { Keep } from './keep.ts'
+import type { Keep, KeepDtype } from './keep.ts'
 import type { OptimizerKind } from './optimizer.ts'
 import type { RopeScaling } from './rope.ts'
 
@@ -52,6 +52,8 @@ export interface StageConfig {
   readonly bodyStages: number
   /** What body stages keep between forward and backward, beside the input; default 'none'. */
   readonly keep?: Keep
+  /** How that is stored; default 'float32'. */
+  readonly keepDtype?: KeepDtype
 }
 
 /** The layers (counted from 0) of body stage `stage` (counted from 1). Equal counts, since averaging needs equal shapes. */

@@ -30,10 +30,10 @@ async function body(config: StageConfig, stage: number, options: StageOptions): 
   const engine = await Engine.create(config, stage, bodyPrograms, options)
   const keeps = (config.keep ?? 'none') !== 'none'
   const forwardKeeping = async (input: Float32Array) => {
-    const outputs = engine.newOutputs('forwardKeeping')
-    await engine.run('forwardKeeping', { input }, outputs)
-    const { output, ...kept } = outputs
-    return { output: output!, kept }
+    const output = engine.newActivation()
+    const kept = engine.newKept('forwardKeeping')
+    await engine.run('forwardKeeping', { input }, { ...kept, output })
+    return { output, kept }
   }
   return local('body', config, stage, engine, {
     forwardKeeping,

@@ -11,7 +11,12 @@ const IR_VERSION = 10
 const OPERATOR_SETS = { '': 23, 'com.microsoft': 1 }
 
 /** TensorProto.DataType */
-export const DATA_TYPE: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7 }
+export const DATA_TYPE: Readonly<Record<DType, number>> = {
+  float32: 1,
+  int32: 6,
+  int64: 7,
+  float16: 10,
+}
 /** AttributeProto.AttributeType */
 const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, ints: 7 }
 

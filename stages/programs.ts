@@ -4,10 +4,10 @@
  */
 import { positions } from './attention.ts'
 import { gradients, type Incoming } from './autodiff.ts'
-import { headRows, type Limits, queryChunks } from './chunks.ts'
+import { headRows, keyPieces, type Limits, queryChunks } from './chunks.ts'
 import type { Context } from './context.ts'
 import { Graph, type Value } from './graph.ts'
-import { cut, KEPT, keptValues } from './keep.ts'
+import { cut, KEPT, keptValues, stored } from './keep.ts'
 import { crossEntropy, embed, head, layer } from './llama.ts'
 import type { StageConfig } from './model.ts'
 import { EMBEDDING, ENDS, headName, layoutOf } from './parameters.ts'
@@ -43,7 +43,8 @@ export function bodyPrograms(
   const { graph, attended } = whole
   const count = graph.nodes.length
   differentiate(whole, { value, gradient: activation(whole, 'outputGradient') }, input)
-  const kept = keptValues(config.keep ?? 'none', { graph, forward: count, attended })
+  const { keep = 'none', keepDtype: dtype = 'float32' } = config
+  const kept = keptValues(keep, { graph, forward: count, attended })
 
   const keeping = begin(config, 1, sequences, limits)
   keeping.graph.output('output', output(keeping).value)
@@ -51,9 +52,10 @@ export function bodyPrograms(
     // The same nodes in the same order, so that a value goes by the same place.
     const same = keeping.graph.nodes[graph.nodes.indexOf(node!)]!
     const at = node!.outputs.findIndex((each) => each.name === name)
-    keeping.graph.output(`${KEPT}${i}`, same.outputs[at]!)
+    keeping.graph.output(`${KEPT}${i}`, stored(keeping.graph, same.outputs[at]!, dtype))
   }
-  return { forward: forward.graph, forwardKeeping: keeping.graph, backward: cut(graph, kept) }
+  const backward = cut(graph, kept, dtype)
+  return { forward: forward.graph, forwardKeeping: keeping.graph, backward }
 }
 
 /**
@@ -115,9 +117,10 @@ function begin(
   const { model } = config
   const { context } = config.microbatch
   const queries = queryChunks(context, sequences * model.heads, limits)
+  const keys = keyPieces(queries, limits)
   const microbatch = { batch: sequences, context }
   const weight = (name: string) => weights.get(name)!
-  return { graph, model, microbatch, queries, attended: [], weights, weight }
+  return { graph, model, microbatch, queries, keys, attended: [], weights, weight }
 }
 
 function rowsOf({ microbatch }: Program): number {

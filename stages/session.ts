@@ -23,11 +23,15 @@ export interface SessionOptions {
 /** Tensors by the names of a graph's inputs or outputs. Their memory is ours: ONNX Runtime reads and writes it in place. */
 export type Tensors = Readonly<Record<string, Tensor>>
 
+/** Elements as they lie in memory: float32, int32, or float16 by its bits. */
+export type Elements = Float32Array | Int32Array | Uint16Array
+
 /** @param shape [] is a scalar */
-export function tensor(data: Float32Array | Int32Array, shape: readonly number[]): Tensor {
-  return data instanceof Float32Array
-    ? new Tensor('float32', data, shape)
-    : new Tensor('int32', data, shape)
+export function tensor(data: Elements, shape: readonly number[]): Tensor {
+  if (data instanceof Float32Array) return new Tensor('float32', data, shape)
+  if (data instanceof Int32Array) return new Tensor('int32', data, shape)
+  // Where Node has a Float16Array (24) the library looks at the bits as one, which its native half does not know.
+  return Object.defineProperty(new Tensor('float16', data, shape), 'data', { value: data })
 }
 
 export interface Session {
@@ -45,6 +49,11 @@ interface Compiled {
 
 /** Compiled models of this thread: stages of equal shape share theirs. */
 const compiled = new Map<string, Compiled>()
+
+/** Compiled models that this thread holds; 0 when all stages are closed. */
+export function openSessions(): number {
+  return compiled.size
+}
 
 /** @param model the bytes of encodeModel */
 export async function createSession(model: Uint8Array, options: SessionOptions): Promise<Session> {

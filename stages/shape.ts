@@ -1,6 +1,6 @@
 /** Types of tensors: element and dimensions. */
 
-export type DType = 'float32' | 'int32' | 'int64'
+export type DType = 'float32' | 'float16' | 'int32' | 'int64'
 
 export interface Type {
   readonly dtype: DType

@@ -62,8 +62,8 @@ interface Stage {
   close(): Promise<void>
 }
 
-/** What a forward leaves for its backward beside its input, by the run's policy. Of no meaning to anyone else. */
-export type Kept = Readonly<Record<string, Float32Array>>
+/** What a forward leaves for its backward beside its input, by the run's policy, as float32 or the bits of float16. Of no meaning to anyone else. */
+export type Kept = Readonly<Record<string, Float32Array | Uint16Array>>
 
 /** A slice of equal-shaped transformer layers. */
 export interface BodyStage extends Stage {

@@ -3,6 +3,7 @@ import type { StageOptions } from './engine.ts'
 import type { StageConfig } from './model.ts'
 import type { StageAt } from './onnx-stage.ts'
 import { ENDS } from './parameters.ts'
+import type { Elements } from './session.ts'
 import { stageOn } from './stage-calls.ts'
 import { StageThread } from './stage-thread.ts'
 import { startThread } from './thread-start.ts'
@@ -31,8 +32,9 @@ export async function createWorkerStage<N extends number>(
  * anything else would take a copy of the whole buffer behind it along.
  */
 function owned(argument: unknown): unknown {
-  if (argument instanceof Float32Array || argument instanceof Int32Array) {
-    return argument.buffer instanceof SharedArrayBuffer ? argument : argument.slice()
+  if (ArrayBuffer.isView(argument)) {
+    const array = argument as Elements
+    return array.buffer instanceof SharedArrayBuffer ? array : array.slice()
   }
   if (typeof argument !== 'object' || argument === null) return argument
   return Object.fromEntries(Object.entries(argument).map(([key, value]) => [key, owned(value)]))

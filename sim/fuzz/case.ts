@@ -1,5 +1,6 @@
 /** What one seed stands for: a swarm, its machines and links, and what is to befall it. */
 
+import { policyOf, RECOVERY_NAMES, rowsOf } from '../../src/recovery/index.ts'
 import { type Run, runSchema } from '../../src/run-schema.ts'
 import { Random } from '../../stages/random.ts'
 import { drawFaults, type FaultName } from '../faults.ts'
@@ -17,6 +18,8 @@ export interface Case {
   readonly faults: readonly FaultName[]
   /** Old questions come again, as if a link had kept them back. */
   readonly replays: boolean
+  /** How a store of checkpoints behaves, if the run's policy names them: null if it does not. */
+  readonly store: StoreCase | null
   /** The coordinator itself stands still or is cut off, so often and for so long; null if it is hit like all others. */
   readonly coordinator: { readonly gapMs: number; readonly lengthMs: number } | null
   readonly gapMs: number
@@ -30,6 +33,13 @@ const PEERS = [10, 40] as const
 const STAGES = [2, 6] as const
 const STEPS = [6, 12] as const
 const MICROBATCHES = [2, 8] as const
+
+interface StoreCase {
+  /** Of one write, on average. */
+  readonly writeMs: number
+  /** Share of writes that fail. */
+  readonly failing: number
+}
 
 export function drawCase(seed: number): Case {
   const random = new Random(`fuzz/${seed}`)
@@ -48,15 +58,18 @@ export function drawCase(seed: number): Case {
   const stepMs =
     hops * (latencyMs.most + forwardMs) + microbatches * 3 * forwardMs + 8 * latencyMs.most
   const steps = within(STEPS)
+  const store = drawStore(seed, stepMs)
+  const settings = { seed, stages, microbatches, steps, spares: random.integer(3) }
   return {
     seed,
-    run: runOf({ seed, stages, microbatches, steps, spares: random.integer(3) }),
-    peers,
+    run: runOf(settings, policyFor(seed, stages, store !== null), store?.checkpoint ?? {}),
+    peers: store === null ? peers : Math.min(peers, stages + store.beyond),
     latencyMs,
     costMs: (method) => COSTS[method] * forwardMs,
     buildMs: spread(10, 2_000),
-    faults: drawFaults(random),
+    faults: withCrashes(drawFaults(random), store !== null),
     replays: random.integer(2) === 0,
+    store,
     coordinator:
       random.integer(2) === 0
         ? null
@@ -65,6 +78,26 @@ export function drawCase(seed: number): Case {
     lengthMs: Math.max(500, stepMs * spread(0.2, 8)),
     calmAtMs: stepMs * steps * spread(0.5, 3),
     stepMs,
+  }
+}
+
+/** Only who is gone for good, with the only state of its stage, takes a swarm back. */
+function withCrashes(faults: readonly FaultName[], always: boolean): readonly FaultName[] {
+  return always ? [...new Set<FaultName>([...faults, 'restart', 'crash'])] : faults
+}
+
+/** A third of all runs have checkpoints, drawn apart from the rest. */
+function drawStore(seed: number, stepMs: number) {
+  const random = new Random(`fuzz/${seed}/store`)
+  if (random.integer(3) > 0) return null
+  const mode = random.integer(4) === 0 ? 'sync' : 'lazy'
+  const checkpoint = { everySteps: 1 + random.integer(3), mode }
+  return {
+    checkpoint,
+    /** Peers beyond the body stages: few, so that many losses are of a stage's only holder. */
+    beyond: 2 + random.integer(5),
+    writeMs: stepMs * 0.01 * 300 ** random.float(),
+    failing: random.integer(3) === 0 ? 0.05 : 0,
   }
 }
 
@@ -85,7 +118,27 @@ const COSTS: Readonly<Record<StageMethod, number>> = {
   close: 0,
 }
 
-function runOf(settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' | 'spares'>): Run {
+/** Each strategy has its turn first: their upkeep runs beside all else, and what they cannot bring back others do. */
+function policyFor(seed: number, stages: number, hasStore: boolean): readonly string[] {
+  const random = new Random(`fuzz/policy/${seed}`)
+  const able = ['auto', ...RECOVERY_NAMES].filter((name) => {
+    if (name === 'checkpoint') return false
+    const rows = rowsOf(policyOf(name))
+    return rows.every(({ refusal }) => (refusal?.(RECOVERY, stages) ?? null) === null)
+  })
+  const policy = policyOf(able[random.integer(able.length)]!)
+  // Without copies the last holder of the ends cannot be lost.
+  const kept = random.integer(4) === 0 ? policy.filter((name) => name !== 'shadow') : policy
+  return hasStore ? ['checkpoint', ...kept] : kept
+}
+
+const RECOVERY = runSchema.shape.recovery.parse({})
+
+function runOf(
+  settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' | 'spares'>,
+  policy: readonly string[],
+  checkpoint: object,
+): Run {
   return runSchema.parse({
     format: 'gensyn-run',
     version: 1,
@@ -95,6 +148,7 @@ function runOf(settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' 
     microbatch: { batch: 1, context: 2 },
     data: { source: 'file:none', sha256: '0'.repeat(64), bytes: 1 },
     evaluation: { everySteps: 4, microbatches: 2 },
+    recovery: { policy, checkpoint, shadow: { everySteps: 3 }, snapshot: { everySteps: 3 } },
   })
 }
 

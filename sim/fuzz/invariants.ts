@@ -39,6 +39,9 @@ export interface Checker {
 
 type Invariant = (run: Run, violate: Violate) => Checker
 
+/** Strategies that give a stage as it is after the last step. */
+const EXACT: ReadonlySet<string> = new Set(['replica', 'redundant', 'seed', 'checkpoint'])
+
 export const INVARIANTS = {
   /** Exactly once: each update is made of every microbatch of its step, once. */
   I1: ({ microbatches }, violate) => ({
@@ -50,21 +53,33 @@ export const INVARIANTS = {
     },
   }),
 
-  /** Same bits: what a stage's holders have is what the sequence of steps makes of what it began with. */
+  /**
+   * Same bits: what a stage's holders have is what the sequence of steps makes of what it began with. A step that was given
+   * up by going back to a checkpoint may come out otherwise the next time, if a stage was rebuilt in between.
+   */
   I2: (run, violate) => {
     /** By stage and step: the weights after it; and those that it was rebuilt with, before anyone made a step of them. */
-    const made = new Map<string, readonly number[]>()
+    const made = new Map<string, (readonly number[])[]>()
     const rebuilt = new Map<string, (readonly number[])[]>()
     const committed = new Map<PeerId, number>()
-    for (let stage = 0; stage <= run.stages; stage++) made.set(`${stage}/0`, initialWeights(stage))
+    /** Steps that were given up: there may be two of them. */
+    const givenUp = new Set<number>()
+    for (let stage = 0; stage <= run.stages; stage++) {
+      made.set(`${stage}/0`, [initialWeights(stage)])
+    }
+    const isIn = (among: readonly (readonly number[])[] = [], weights: readonly number[]) =>
+      among.some((each) => same(each, weights))
     const known = (stage: number, step: number, weights: readonly number[]) => {
       const key = `${stage}/${step}`
-      const before = made.get(key)
-      if (before !== undefined && same(before, weights)) return true
-      return rebuilt.get(key)?.some((each) => same(each, weights)) ?? false
+      return isIn(made.get(key), weights) || isIn(rebuilt.get(key), weights)
     }
     return {
-      roster: (peer, roster) => committed.set(peer, roster.committed),
+      roster(peer, roster) {
+        for (let step = committed.get(peer) ?? 0; step > roster.committed; step--) {
+          givenUp.add(step)
+        }
+        committed.set(peer, roster.committed)
+      },
       updated({ peer, stage, before, sums }) {
         const step = sums[1]! / sums[0]!
         if (!known(stage, step - 1, before)) {
@@ -72,15 +87,16 @@ export const INVARIANTS = {
         }
         const after = [...updatedWeights(before, sums)]
         const key = `${stage}/${step}`
-        const others = made.get(key)
-        if (others === undefined) made.set(key, after)
-        else if (!same(others, after)) {
-          violate(`after step ${step} ${peer} has ${after} for stage ${stage}, others ${others}`)
+        const others = made.get(key) ?? []
+        if (isIn(others, after)) return
+        made.set(key, [...others, after])
+        if (others.length > 0 && !givenUp.has(step)) {
+          violate(`after step ${step} ${peer} has ${after} for stage ${stage}, others ${others[0]}`)
         }
       },
       built(peer, stage, strategy, weights) {
         const step = committed.get(peer) ?? 0
-        if (strategy !== 'replica' && strategy !== 'seed') {
+        if (!EXACT.has(strategy)) {
           const key = `${stage}/${step}`
           rebuilt.set(key, [...(rebuilt.get(key) ?? []), weights])
         } else if (!known(stage, step, weights)) {
@@ -94,7 +110,10 @@ export const INVARIANTS = {
     }
   },
 
-  /** No fork: one roster an epoch, accepted by a quorum of the one before, and one outcome a step. */
+  /**
+   * No fork: one roster an epoch, accepted by a quorum of the one before, and one outcome a step. Steps follow each other,
+   * or all goes back to a checkpoint.
+   */
   I3: (_, violate) => {
     const rosters = new Map<number, { readonly text: string; readonly roster: Roster }>()
     const steps = new Map<number, string>()
@@ -145,7 +164,16 @@ export const INVARIANTS = {
           violate(`epoch ${roster.epoch} was not accepted by a quorum, and ${peer} knows it`)
         }
         rosters.set(roster.epoch, { text, roster })
+        const before = rosters.get(roster.epoch - 1)?.roster
+        const moved = before === undefined ? 0 : roster.committed - before.committed
+        if (moved > 1 || (moved < 0 && !wentBack(roster))) {
+          violate(
+            `epoch ${roster.epoch} goes from step ${before!.committed} to ${roster.committed}`,
+          )
+        }
         const { committed, learningRate, loss } = roster
+        // It went back to that step: of its outcome nothing is said any more.
+        if (loss === null && committed > 0) return
         const outcome = `learning rate ${learningRate}, loss ${loss}`
         const others = steps.get(committed)
         steps.set(committed, outcome)
@@ -233,6 +261,11 @@ export const INVARIANTS = {
 } satisfies Record<string, Invariant>
 
 export type InvariantName = keyof typeof INVARIANTS
+
+/** Of a roster whose last step is an earlier one than before: nobody holds what came after it, and no sum goes on. */
+function wentBack({ epoch, since, loss, members }: Roster): boolean {
+  return since === epoch && loss === null && members.every(({ stage }) => stage === null)
+}
 
 function same(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((value, i) => Object.is(value, b[i]))

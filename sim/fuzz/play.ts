@@ -2,10 +2,13 @@
 import * as agreement from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
+import * as membership from '../../protocols/membership.ts'
 import { microbatch } from '../../protocols/microbatch.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as step from '../../protocols/step.ts'
+import type { Store } from '../../src/checkpoint/store.ts'
 import { createJournal, type Entry } from '../../src/journal.ts'
+import { ordersOf } from '../../src/journeys.ts'
 import type { Finished } from '../../src/member.ts'
 import { runNode } from '../../src/node.ts'
 import { type Run, runId } from '../../src/run.ts'
@@ -13,6 +16,8 @@ import { Random } from '../../stages/random.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import { costTokens, createCostStage } from '../cost-stage.ts'
 import { type Theatre, unleash } from '../faults.ts'
+import type { Machine } from '../machine.ts'
+import { MemoryStore } from '../memory-store.ts'
 import { VirtualNetwork } from '../network.ts'
 import type { LinkTable } from '../wire.ts'
 import { World, WorldError } from '../world.ts'
@@ -41,6 +46,8 @@ const PROGRESS_MS = 30 * 60_000
 const PARTING_MS = 40 * 60_000
 const EVENTS_MAX = 3_000_000
 const PEERS_MAX = 64
+/** Of a roster: with fewer nobody crashes. */
+const EXPENDABLE_MEMBERS = 5
 const CONTACT_MS = 1_000
 /** Who looks on asks in this name. */
 const ONLOOKER = 'onlooker'
@@ -76,6 +83,7 @@ export class Play {
   readonly #network: VirtualNetwork
   readonly #random: Random
   readonly #checkers: readonly Checker[]
+  readonly #store = new MemoryStore()
   readonly #lives = new Map<PeerId, Life>()
   readonly #story: (Entry | { at: number; fault: string })[] = []
   readonly #entries: Entry[] = []
@@ -214,18 +222,44 @@ export class Play {
   /** Who may crash so that a majority of the roster and a holder of the ends are left. */
   #expendable(): PeerId[] {
     const roster = this.#newest
-    if (roster === null) return []
+    // Of a few, one more is too many: the roster that is on its way may be without others already.
+    if (roster === null || roster.members.length < EXPENDABLE_MEMBERS) return []
     const present = roster.members.filter(({ peer, session }) => {
       const life = this.#lives.get(peer)
       return life !== undefined && life.ended === null && life.bornAt <= session
     })
     const ends = present.filter(({ stage }) => stage === 0)
+    // From a checkpoint the ends come back, too.
+    const precious = this.#case.store === null ? ends.slice(0, 2) : []
     // One blow may take several.
     const spare = Math.floor(0.3 * this.#network.living.length)
-    if (ends.length === 0 || 2 * (present.length - Math.max(1, spare)) <= roster.members.length)
+    if (
+      (this.#case.store === null && ends.length === 0) ||
+      2 * (present.length - Math.max(1, spare)) <= roster.members.length
+    )
       return []
-    const sacred = new Set(ends.slice(0, 2).map(({ peer }) => peer))
+    const sacred = new Set(precious.map(({ peer }) => peer))
     return this.#network.living.filter((peer) => !sacred.has(peer))
+  }
+
+  /** The store that all see, as slow and as sound as the case says. What a peer was writing when it crashed is not there. */
+  #storeOf({ clock }: Machine): Store | null {
+    const { store: how } = this.#case
+    if (how === null) return null
+    const random = this.#world.random.stream('store')
+    const store = this.#store
+    return {
+      location: store.location,
+      list: (prefix) => store.list(prefix),
+      read: (name, offset, into) => store.read(name, offset, into),
+      remove: (name) => store.remove(name),
+      async write(name, content) {
+        const fails = random.float() < how.failing
+        await clock.sleep(2 * random.float() * how.writeMs)
+        if (fails) throw new Error('ENOSPC: no space left on device')
+        await store.write(name, content)
+      },
+    }
   }
 
   #start(name: PeerId): void {
@@ -261,6 +295,7 @@ export class Play {
       clock,
       journal: createJournal(name, () => world.clock.now(), [record]),
       wish: null,
+      checkpoints: this.#storeOf(machine),
       lastStep: run.steps,
       signal: new AbortController().signal,
       domain: `host-${this.#random.integer(8)}`,
@@ -285,7 +320,7 @@ export class Play {
           }
         }
       },
-      createStage: async (index) => {
+      createStage: async (index, isSecond) => {
         await new Promise<void>((resolve) => {
           machine.schedule(this.#case.buildMs * machine.slowness, 'building', resolve)
         })
@@ -293,6 +328,7 @@ export class Play {
           machine,
           costMs: this.#case.costMs,
           stages: run.stages,
+          ordersOf: (step) => ordersOf(run, step),
           elements: elementsOf(run),
           violated: (what) => this.#violate('I6', `${name}: ${what}`),
           updated: (sums) => {
@@ -302,7 +338,7 @@ export class Play {
             }
           },
         })
-        held.set(index, stage)
+        if (!isSecond) held.set(index, stage)
         return stage
       },
       loadData: async () => ({
@@ -348,14 +384,14 @@ export class Play {
     if (served.from === ONLOOKER) return
     for (const checker of this.#checkers) checker.served?.(served)
     if (FENCED.has(served.protocol)) this.#asked[this.#random.integer(REPLAYED_MAX)] = served
-    if (served.protocol === '/gensyn-node/install/1.0.0') this.#readRoster(served.peer)
+    if (served.protocol === agreement.install.protocol) this.#readRoster(served.peer)
   }
 
   /** What a peer knows of the roster, at this moment. */
   #readRoster(peer: PeerId): void {
     const life = this.#lives.get(peer)
     if (life === undefined || life.ended !== null) return
-    life.tap.ask(ONLOOKER, '/gensyn-node/roster/2.0.0', { run: this.#runId }).then(
+    life.tap.ask(ONLOOKER, membership.roster.protocol, { run: this.#runId }).then(
       ({ body }) => {
         const roster = JSON.parse(new TextDecoder().decode(body)) as Roster
         if (roster.epoch > (this.#newest?.epoch ?? -1)) this.#newest = roster

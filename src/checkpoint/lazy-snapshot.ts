@@ -8,7 +8,7 @@
 const PIECE_ELEMENTS = 1 << 18
 
 /** Lets whatever else waits have its turn. */
-type Turn = () => Promise<void>
+export type Turn = () => Promise<void>
 
 export class LazySnapshot {
   readonly #turn: Turn

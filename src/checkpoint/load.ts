@@ -1,8 +1,8 @@
 /** Loading a stage of any cut from a checkpoint of any other: it reads the boxes of its own tensors. */
-import type { StageConfig } from '../../stages/model.ts'
+import type { OptimizerConfig, StageConfig } from '../../stages/model.ts'
 import { layoutOf } from '../../stages/parameters.ts'
 import { sizeOf } from '../../stages/shape.ts'
-import type { OptimizerState } from '../../stages/stage.ts'
+import type { OptimizerState, Parameter } from '../../stages/stage.ts'
 import type { TensorRule } from '../../stages/tensor-rules.ts'
 import { CheckpointError } from './error.ts'
 import { combineFields, momentScales, type Source } from './fields.ts'
@@ -31,8 +31,18 @@ export async function loadStage(
   stage: number,
   rules: readonly TensorRule[] = [],
 ): Promise<LoadedStage> {
-  const { parameters, length } = layoutOf(config, stage)
-  const states = statesOf(config.optimizer)
+  return loadLayout(store, manifest, config.optimizer, layoutOf(config, stage), rules)
+}
+
+/** The same, for a stage that is there and says itself what lies where in its flat buffers of so many elements. */
+export async function loadLayout(
+  store: Store,
+  manifest: Manifest,
+  optimizer: OptimizerConfig,
+  { parameters, length }: { readonly parameters: readonly Parameter[]; readonly length: number },
+  rules: readonly TensorRule[] = [],
+): Promise<LoadedStage> {
+  const states = statesOf(optimizer)
   const room = (state: keyof StageTensors) => new Float32Array(states.includes(state) ? length : 0)
   const tensors: StageTensors = {
     weights: room('weights'),
@@ -48,7 +58,7 @@ export async function loadStage(
   const fields = combineFields(sourcesOf(places, fieldsOf))
   for (const place of places) {
     const { name, shape, state } = place
-    const scales = momentScales(config.optimizer, fieldsOf(name).updates, fields.updates)
+    const scales = momentScales(optimizer, fieldsOf(name).updates, fields.updates)
     const scale = state === 'weights' ? 1 : scales[state]
     await scatter(tensors, place, async (flat) => {
       await readTensor(store, manifest, name, shape, flat)

@@ -1,14 +1,45 @@
 /** The store that a user names: `s3://BUCKET/PREFIX`, or else a folder. */
 import type { Clock } from '../../protocols/clock.ts'
 import { InputError } from '../errors.ts'
+import { type Run, runId } from '../run.ts'
 import { DirectoryStore } from './directory-store.ts'
 import { S3Store } from './s3-store.ts'
+import { latestComplete } from './steps.ts'
 import type { Store } from './store.ts'
 
 export interface StoreContext {
   readonly clock: Clock
   /** Holds credentials, region and endpoint under the names that every S3 tool reads. */
   readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/**
+ * Where the checkpoints of a run lie; null if its policy has none.
+ * @throws InputError if the policy names them and no place is given, or if what lies there is of another run
+ */
+export async function openCheckpoints(
+  run: Run,
+  location: string | undefined,
+  context: StoreContext,
+): Promise<Store | null> {
+  const named = run.recovery.policy.includes('checkpoint')
+  if (location === undefined) {
+    if (!named) return null
+    throw new InputError(
+      "This run's recovery.policy names checkpoint: say by --checkpoints where they lie, a folder that all peers see or s3://BUCKET/PREFIX.",
+    )
+  }
+  if (!named) {
+    throw new InputError(
+      `--checkpoints ${location}: this run's recovery.policy does not name checkpoint, so that none would be written. Name it there, or leave the option out.`,
+    )
+  }
+  const store = openStore(location, context)
+  const last = await latestComplete(store, { depth: 'lengths' })
+  if (last === null || runId(last.run) === runId(run)) return store
+  throw new InputError(
+    `--checkpoints ${location} has those of another run, ${runId(last.run).slice(0, 12)}. Choose another place.`,
+  )
 }
 
 /** @throws InputError if the address is no bucket's, or credentials are missing */

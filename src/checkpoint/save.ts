@@ -39,6 +39,8 @@ export interface StageSave {
   readonly replica: number
   /** That save this stage in this step. */
   readonly replicas: number
+  /** Tells a step from the same one before it was given up and made again; of {@link StepCommit} the same. */
+  readonly attempt?: number | undefined
   readonly parameters: readonly Parameter[]
   /** Must stay as they are until it is saved. */
   readonly tensors: StageTensors
@@ -149,17 +151,20 @@ function filesOf(slices: Iterable<Slice>, fileBytes: number): Slice[][] {
   return files
 }
 
-function partName({ step, stage, replica, replicas, run }: PartOf): string {
-  return `${stepFolder(step)}/part-${stage}-of-${run.stages}-${replica}-of-${replicas}.json`
+function partName({ step, stage, replica, replicas, attempt, run }: PartOf): string {
+  const which = attempt === undefined ? '' : `-attempt-${attempt}`
+  const part = `part-${stage}-of-${run.stages}-${replica}-of-${replicas}${which}.json`
+  return `${stepFolder(step)}/${part}`
 }
 
-type PartOf = Pick<StageSave, 'run' | 'step' | 'stage' | 'replica' | 'replicas'>
+type PartOf = Pick<StageSave, 'run' | 'step' | 'stage' | 'replica' | 'replicas' | 'attempt'>
 
 export interface StepCommit {
   readonly run: Run
   readonly step: number
   /** How many replicas have saved each stage, 0 the ends. */
   readonly replicas: readonly number[]
+  readonly attempt?: number | undefined
 }
 
 /**
@@ -167,13 +172,13 @@ export interface StepCommit {
  * @throws CheckpointError if a part or a tensor is missing, or replicas differ where they should not
  */
 export async function commitStep(store: Store, commit: StepCommit): Promise<Manifest> {
-  const { run, step } = commit
+  const { run, step, attempt } = commit
   const id = runId(run)
   const where = `step ${step}`
   const manifest = newManifest({ run, step, stages: [], tensors: {} })
   for (const [stage, replicas] of commit.replicas.entries()) {
     for (let replica = 0; replica < replicas; replica++) {
-      const name = partName({ run, step, stage, replica, replicas })
+      const name = partName({ run, step, stage, replica, replicas, attempt })
       const part = await readPart(store, name)
       if (part.runId !== id || part.step !== step) {
         throw new CheckpointError(`${name} is of run ${part.runId.slice(0, 12)}, step ${part.step}`)

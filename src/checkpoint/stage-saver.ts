@@ -1,17 +1,18 @@
 /** Saves a stage after an update while training goes on: a lazy snapshot, written from the copy. */
-import { nextTurn } from './digest.ts'
 import type { StageTensors } from './layout.ts'
-import { LazySnapshot } from './lazy-snapshot.ts'
+import { LazySnapshot, type Turn } from './lazy-snapshot.ts'
 import { type StageSave, saveStage } from './save.ts'
 import type { Store } from './store.ts'
 
 export class StageSaver {
   readonly #store: Store
-  readonly #snapshot = new LazySnapshot(nextTurn)
+  readonly #snapshot: LazySnapshot
   #writing: Promise<unknown> = Promise.resolve()
 
-  constructor(store: Store) {
+  /** @param turn between two pieces of the copy: whatever else there is to do is done in it */
+  constructor(store: Store, turn: Turn) {
     this.#store = store
+    this.#snapshot = new LazySnapshot(turn)
   }
 
   /**

@@ -22,6 +22,8 @@ export interface LatestOptions {
   readonly run?: Run
   /** Whether to read and hash every tensor, or to look at names and lengths only. */
   readonly depth: 'lengths' | 'content'
+  /** Later steps are passed over. Default: none are. */
+  readonly upTo?: number
   /** Told of each later step that is there and cannot be used, and why. */
   readonly onRefused?: (step: number, reason: string) => void
 }
@@ -29,10 +31,11 @@ export interface LatestOptions {
 /** The last step that can be loaded; null if none can. */
 export async function latestComplete(
   store: Store,
-  { run, depth, onRefused }: LatestOptions,
+  { run, depth, upTo = Infinity, onRefused }: LatestOptions,
 ): Promise<Manifest | null> {
   const files = await store.list('step-')
   for (const step of stepsOf(files).reverse()) {
+    if (step > upTo) continue
     try {
       return await checkStep(store, files, step, depth, run)
     } catch (error) {
@@ -104,11 +107,13 @@ function stepsOf(files: readonly StoredFile[]): number[] {
 /**
  * Keeps the last `keep` complete steps, and whatever is later than they are: it may be on its way. Of the steps that are
  * kept, what their manifests do not name goes too. To be called when no step of these is being written.
+ * @param upTo later steps are left alone: those of a run that has gone back to before them
  */
-export async function retain(store: Store, keep: number): Promise<void> {
+export async function retain(store: Store, keep: number, upTo = Infinity): Promise<void> {
   const files = await store.list('step-')
   let kept = 0
   for (const step of stepsOf(files).reverse()) {
+    if (step > upTo) continue
     const own = files.filter(({ name }) => name.startsWith(`${stepFolder(step)}/`))
     const manifest = kept < keep ? await completeOrNull(store, own, step) : null
     if (manifest === null && kept === 0) continue

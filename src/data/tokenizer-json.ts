@@ -7,7 +7,12 @@
 import { InputError } from '../errors.ts'
 import { addedTokens, split } from './added-tokens.ts'
 import { PieceCache } from './piece-cache.ts'
-import { checkKind, type PreTokenizerConfig, parseTokenizerJson } from './tokenizer-kinds.ts'
+import {
+  checkKind,
+  type PreTokenizerConfig,
+  parseTokenizerJson,
+  type TokenizerConfig,
+} from './tokenizer-kinds.ts'
 import {
   ByteLevelPreTokenizer,
   type LibraryTokenizer,
@@ -16,10 +21,16 @@ import {
 } from './tokenizers-library.ts'
 
 export interface JsonTokenizer {
+  readonly config: TokenizerConfig
+  /** Above the largest number of a token. */
   readonly vocabSize: number
+  /** What is put around a text for a model that expects something there. */
+  readonly around: readonly number[]
   idOf(token: string): number | undefined
   /** @param continues `text` goes on where another part of its document ended, which was cut before a space */
   encode(text: string | Uint8Array, continues?: boolean): number[]
+  /** Without the tokens that stand for no text. */
+  decode(tokens: readonly number[]): string
 }
 
 /** GPT-2's: what ByteLevel splits by when it is told to. */
@@ -27,14 +38,19 @@ export const GPT2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\
 
 /**
  * @param name for messages
+ * @param settings what tokenizer_config.json says, which decides on spaces in what is decoded
  * @throws InputError for a kind that is not supported
  */
-export function openTokenizerJson(bytes: Uint8Array, name: string): JsonTokenizer {
+export function openTokenizerJson(
+  bytes: Uint8Array,
+  name: string,
+  settings: object = {},
+): JsonTokenizer {
   const config = parseTokenizerJson(bytes, name)
   checkKind(config, name)
   let library: LibraryTokenizer
   try {
-    library = new Tokenizer(config, {})
+    library = new Tokenizer(config, settings)
   } catch (error) {
     throw new InputError(`${name}: ${(error as Error).message}`, { cause: error })
   }
@@ -71,12 +87,17 @@ export function openTokenizerJson(bytes: Uint8Array, name: string): JsonTokenize
   }
   const continued = howToContinue(encodeText)
   return {
+    config,
     vocabSize: library.model.vocab.length,
+    around: library.encode('', { add_special_tokens: true }).ids,
     idOf: (token) => library.model.tokens_to_ids.get(token),
     encode: (text, continues = false) => {
       if (typeof text !== 'string') throw new Error('a tokenizer.json encodes text, not bytes')
       return encodeText(continues ? continued(text) : text)
     },
+    // The library refuses to make nothing of nothing.
+    decode: (tokens) =>
+      tokens.length === 0 ? '' : library.decode(tokens, { skip_special_tokens: true }),
   }
 }
 
@@ -90,11 +111,9 @@ function howToContinue(encode: (text: string) => number[]): (text: string) => st
   return goesOn(' two') || !goesOn('two') ? (text) => text : (text) => text.slice(1)
 }
 
-type Config = ReturnType<typeof parseTokenizerJson>
-
 /** Text into the pieces that are encoded each by itself, without the mapping of bytes to letters. */
 function splitter(
-  config: Config,
+  config: TokenizerConfig,
   library: LibraryTokenizer,
 ): (text: string, first: boolean) => string[] {
   const rows = flat(config.pre_tokenizer)
@@ -140,7 +159,10 @@ function preTokenizer(rows: object[]): (text: string) => string[] {
 }
 
 /** The tokens of one piece, by the library's model. */
-function pieceEncoder(config: Config, library: LibraryTokenizer): (piece: string) => number[] {
+function pieceEncoder(
+  config: TokenizerConfig,
+  library: LibraryTokenizer,
+): (piece: string) => number[] {
   const model = library.model
   const isByteLevel = flat(config.pre_tokenizer).at(-1)?.type === 'ByteLevel'
   const toLetters = new ByteLevelPreTokenizer({ use_regex: false })

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { END_OF_TEXT } from '../../stages/formats/byte-tokenizer.ts'
 import { InputError, systemCode } from '../errors.ts'
 import { openTokenizerJson } from './tokenizer-json.ts'
 
@@ -16,10 +17,10 @@ export interface Tokenizer {
   encode(part: string | Uint8Array, continues?: boolean): ArrayLike<number>
 }
 
-/** UTF-8 as it is. Zero occurs in no text, so that the vocabulary needs no row more for the end of a document. */
-const BYTES: Tokenizer = {
+/** UTF-8 as it is. */
+export const BYTES: Tokenizer = {
   vocabSize: 256,
-  endOfText: 0,
+  endOfText: END_OF_TEXT,
   json: null,
   encode: (part) => (typeof part === 'string' ? Buffer.from(part) : part),
 }
@@ -40,7 +41,7 @@ export function loadTokenizer(name: string, endOfText?: string): Tokenizer {
     if (endOfText === undefined) return BYTES
     throw new InputError('--end-of-text names a token of a tokenizer.json; bytes end with byte 0.')
   }
-  const json = readSmall(name, 'Name a tokenizer.json, or `bytes`, by --tokenizer.')
+  const json = readSmall(name)
   const { encode, vocabSize, idOf } = openTokenizerJson(json, name)
   const end =
     endOfText ?? configuredEnd(name) ?? KNOWN_ENDS.find((token) => idOf(token) !== undefined)
@@ -53,6 +54,11 @@ export function loadTokenizer(name: string, endOfText?: string): Tokenizer {
     )
   }
   return { vocabSize, endOfText: id, json, encode }
+}
+
+/** As a dataset names its tokenizer: null for bytes. @throws InputError if there is no such file */
+export function digestOfTokenizer(name: string): string | null {
+  return name === 'bytes' ? null : digestOf(readSmall(name))
 }
 
 export function digestOf(bytes: Uint8Array): string {
@@ -70,7 +76,8 @@ function configuredEnd(path: string): string | undefined {
   }
 }
 
-function readSmall(path: string, remedy: string): Uint8Array {
+function readSmall(path: string): Uint8Array {
+  const remedy = 'Name a tokenizer.json, or `bytes`, by --tokenizer.'
   try {
     const bytes = readFileSync(path)
     if (bytes.length <= MAX_TOKENIZER_BYTES) return bytes

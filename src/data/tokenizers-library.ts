@@ -18,6 +18,8 @@ export interface LibraryTokenizer {
   readonly normalizer: ((text: string) => string) | null
   readonly pre_tokenizer: LibraryPreTokenizer | null
   readonly model: LibraryModel
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] }
+  decode(tokens: readonly number[], options: { skip_special_tokens: boolean }): string
 }
 
 interface Library {

@@ -1,6 +1,6 @@
 /** `gensyn-node tokenizer train`: a byte-level BPE in Hugging Face's format, the same for the same text. */
 import { existsSync } from 'node:fs'
-import { byteLevelBpe } from '../../stages/formats/byte-tokenizer.ts'
+import { BYTE_CHARACTERS, byteLevelBpe } from '../../stages/formats/byte-tokenizer.ts'
 import { replaceFile } from '../atomic-file.ts'
 import { InputError } from '../errors.ts'
 import { learnMerges, MAX_VOCABULARY } from './bpe-trainer.ts'
@@ -37,7 +37,8 @@ export async function trainTokenizer(options: TrainTokenizerOptions): Promise<nu
   if (!force && existsSync(out)) {
     throw new InputError(`${out} exists. Choose another --out, or replace it with --force.`)
   }
-  const symbols = byteLetters()
+  // In the order of their code points, as the reference numbers them.
+  const symbols = BYTE_CHARACTERS.toSorted()
   const smallest = symbols.length + 1
   if (vocabSize < smallest || vocabSize > MAX_VOCABULARY) {
     throw new InputError(
@@ -81,18 +82,6 @@ async function countPieces({
   }
   if (counts.size > 0) return counts
   throw new InputError(`${sources.join(', ')}: there is no text to learn from.`)
-}
-
-/** The 256 letters that stand for bytes, in the order of their code points, as the reference numbers them. */
-function byteLetters(): string[] {
-  const printable = (byte: number) =>
-    (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad)
-  const bytes = Array.from({ length: 256 }, (_, byte) => byte)
-  const others = bytes.filter((byte) => !printable(byte)).length
-  return [
-    ...bytes.filter(printable).map((byte) => String.fromCharCode(byte)),
-    ...Array.from({ length: others }, (_, index) => String.fromCharCode(256 + index)),
-  ]
 }
 
 function tokenizerJson(

@@ -8,7 +8,9 @@ export const copy: Strategy = {
     const donor = [stage - 1, stage + 1].find(
       (neighbour) => neighbour >= 1 && neighbour <= bodyStages && live.has(neighbour),
     )
-    return donor === undefined ? { reason: 'no body stage next to it is alive' } : [donor]
+    return donor === undefined
+      ? { reason: 'no body stage next to it is alive' }
+      : [{ stage: donor }]
   },
   rebuild: ([source], _, { learningRateScale }) => ({
     weights: source!.weights,

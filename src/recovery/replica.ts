@@ -3,8 +3,8 @@ import type { Strategy } from './strategy.ts'
 
 export const replica: Strategy = {
   name: 'replica',
-  moments: true,
-  donors: ({ stage }) => [stage],
+  moments: () => true,
+  donors: ({ stage }) => [{ stage }],
   rebuild: ([source]) => ({
     weights: source!.weights,
     norms: [],

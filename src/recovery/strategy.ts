@@ -1,5 +1,17 @@
 /** What every way to bring a stage back has in common. A strategy is a row of the table in `index.ts`. */
+import type { CopyName } from '../../protocols/copies.ts'
+import type { Member, Roster } from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
 import type { OptimizerState } from '../../stages/stage.ts'
+import type { CopyForm } from '../copy-form.ts'
+import type { Run } from '../run-schema.ts'
+
+export type RecoverySettings = Run['recovery']
+
+/** A copy of a stage's state, or a shard of one, and who keeps it. */
+export interface KeptCopy extends CopyName {
+  readonly peer: PeerId
+}
 
 /** A stage that needs a holder. */
 export interface Loss {
@@ -7,6 +19,21 @@ export interface Loss {
   readonly bodyStages: number
   /** Stages whose holders are alive and hold their own trained weights. */
   readonly live: ReadonlySet<number>
+  /** Why the swarm cannot go back to a checkpoint; null if it can, as far as is known. */
+  readonly noCheckpoint: string | null
+  /** What live members keep of any stage. */
+  readonly copies: readonly KeptCopy[]
+  /** The last step that is decided. */
+  readonly committed: number
+}
+
+/** A stage that a strategy needs the state of: from its live holders, from others that have it, or from copies of it. */
+export interface Origin {
+  readonly stage: number
+  /** All of one step. */
+  readonly copies?: readonly KeptCopy[]
+  /** Who has the state as it is now, if not its holders. */
+  readonly understudies?: readonly PeerId[]
 }
 
 /** What a donor gives. */
@@ -17,14 +44,10 @@ export interface Source {
   /** Its last gradient norm before clipping; null before its first update. */
   readonly norm: number | null
   readonly learningRateScale: number
-  /** If the strategy asks for it. */
+  /** If the strategy asks for it, or the copy has it. */
   readonly optimizer: OptimizerState | null
-}
-
-export interface RecoverySettings {
-  /** Exponent of the gradient norm in CheckFree's weights: 0 uniform, 1 the norm, 2 its square. */
-  readonly normExponent: number
-  readonly learningRateScale: number
+  /** From a copy that somebody kept, not from a holder. */
+  readonly isCopy: boolean
 }
 
 interface Rebuilt {
@@ -39,12 +62,32 @@ interface Rebuilt {
   readonly norm?: number | null
 }
 
+/** Copies that holders have others keep while nothing fails: a strategy's upkeep. */
+export interface CopyRule {
+  /** Whether copies are kept of this stage. */
+  readonly applies: (stage: number) => boolean
+  /** Stages take turns: this one after every step for which (step + stage) is a multiple of it. */
+  readonly everySteps: number
+  readonly form: CopyForm
+  /** Any `data` of `data + parity` shards give the copy back; 1 and 0 for copies that are whole. */
+  readonly shards: { readonly data: number; readonly parity: number }
+  /** Who keeps shard 0, 1, ..; each keeps all if the copies are whole. None if there is nobody. */
+  keepers(roster: Roster, stage: number): readonly Member[]
+}
+
 export interface Strategy {
   readonly name: string
+  /** `swapped`: half of the microbatches visit the first two and the last two body stages the other way round. */
+  readonly order?: 'swapped'
+  /** True if the holder before each stage keeps that stage's state, too, and every update of it. */
+  readonly understudies?: boolean
   /** True if it needs the donors' optimizer state beside their weights. */
-  readonly moments?: true
-  /** The stages it needs weights of, or the reason why it cannot work here. */
-  donors(loss: Loss): readonly number[] | { readonly reason: string }
+  moments?(settings: RecoverySettings): boolean
+  copies?(settings: RecoverySettings, bodyStages: number): CopyRule
+  /** Why it cannot work in a run with so many body stages; null if it can. */
+  refusal?(settings: RecoverySettings, bodyStages: number): string | null
+  /** What it needs the state of, or the reason why it cannot work here. */
+  donors(loss: Loss, settings: RecoverySettings): readonly Origin[] | { readonly reason: string }
   /** @param initial the stage's weights as the run's seed makes them */
   rebuild(sources: readonly Source[], initial: Float32Array, settings: RecoverySettings): Rebuilt
 }

@@ -77,13 +77,13 @@ export function byteTokenizer(): object {
   })
 }
 
-/** tokenizer_config.json. @param context the most tokens that the model was trained on at a time */
-export function byteTokenizerConfig(context: number): object {
+/** tokenizer_config.json of a byte-level BPE. @param more what its model has: `model_max_length`, `eos_token` */
+export function tokenizerConfig(more: Readonly<Record<string, unknown>>): object {
   return {
     tokenizer_class: 'PreTrainedTokenizerFast',
     clean_up_tokenization_spaces: false,
-    model_max_length: context,
     add_bos_token: false,
     add_eos_token: false,
+    ...more,
   }
 }

@@ -14,11 +14,16 @@ import {
 
 type ShapeOp = 'Reshape' | 'Transpose' | 'Expand' | 'Trilu' | 'Cast' | 'Size' | 'Split' | 'Concat'
 
-/** ONNX's numbers of the types that we cast to: ScatterND takes no other indices than these. */
+/** ONNX's numbers of the types that we cast to. ScatterND takes no other indices than int64. */
 export const INT64 = 7
 export const FLOAT32 = 1
+export const FLOAT16 = 10
 
-const CASTS: Readonly<Record<number, DType>> = { [INT64]: 'int64', [FLOAT32]: 'float32' }
+const CASTS: Readonly<Record<number, DType>> = {
+  [INT64]: 'int64',
+  [FLOAT32]: 'float32',
+  [FLOAT16]: 'float16',
+}
 
 export const shapes: Readonly<Record<ShapeOp, Operator>> = {
   Reshape: {
@@ -70,7 +75,7 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
     infer: (inputs, { to }) => {
       checkCount(inputs, 1)
       const dtype = CASTS[Number(to)]
-      check(dtype !== undefined, 'only casts to int64 and float32')
+      check(dtype !== undefined, 'only casts to int64, float32 and float16')
       return [{ dtype, shape: inputs[0]!.shape }]
     },
   },

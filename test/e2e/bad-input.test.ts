@@ -62,6 +62,13 @@ const CASES: readonly Case[] = [
     says: [/--stage 9/, /3 stages, 0 \(the ends\) to 2/],
   },
   {
+    name: 'a model that no memory holds',
+    prepare: (folder) =>
+      edit(folder, (text) => text.replace(/"hiddenSize": \d+/, '"hiddenSize": 65536')),
+    args: JOIN,
+    says: [/will take about \d+ MB: weights \d+/, /MB are free here/, /smaller --hidden/],
+  },
+  {
     name: 'CUDA on a machine without it',
     args: ['join', '--provider', 'cuda'],
     says: [/libonnxruntime_providers_cuda\.so/, /onnxruntime-node-install/],

@@ -23,9 +23,9 @@ test('a stage is killed, rebuilt by the spare, and the report says how', async (
   const report = reportIn(folder)
   expect(new Set(report.processes.map(({ pid }) => pid)).size).toBe(5)
   expect(report.processes.map(({ exit }) => exit).toSorted()).toEqual([0, 0, 0, 0, 'SIGKILL'])
-  expect(report.kill).toMatchObject({ signal: 'SIGKILL', stage: 2, step: 5 })
-  expect(report.recovery).toMatchObject({ strategy: 'checkfree', stage: 2, skipped: [] })
-  expect(report.recovery!.bytes).toBeGreaterThan(0)
+  expect(report.kills).toMatchObject([{ signal: 'SIGKILL', stage: 2, step: 5 }])
+  expect(report.recoveries).toMatchObject([{ strategy: 'checkfree', stage: 2, skipped: [] }])
+  expect(report.recoveries[0]!.bytes).toBeGreaterThan(0)
   expect(report.losses.map(({ step }) => step)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1))
   expect(report).toMatchObject({ committedOnce: true, failure: null })
   expect(report.losses.at(-1)!.loss).toBeLessThan(report.losses[4]!.loss)
@@ -64,10 +64,12 @@ test('Ctrl-C ends every process and leaves nothing half-written', async () => {
 test('a stage that cannot be killed is refused before anything starts', async () => {
   const folder = workFolder()
   const { code, stderr } = await cli(
-    ['demo', '--kill-stage', '0', '--stages', '2', ...TINY],
+    ['demo', '--kill-stage', 'middle,3', '--stages', '2', ...TINY],
     folder,
   )
-  expect(stderr).toMatch(/--kill-stage 0: the body stages are 1\.\.2/)
+  expect(stderr).toMatch(
+    /--kill-stage middle,3: "3" is none of 0\.\.2 or ends, first, middle, last/,
+  )
   expect(code).toBe(2)
 })
 

@@ -9,6 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { Tokenizer } from '@huggingface/tokenizers'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../protocols/clock.ts'
 import { Children } from '../../src/children.ts'
@@ -17,21 +18,48 @@ import type { Entry } from '../../src/journal.ts'
 import { readRun } from '../../src/run.ts'
 import { readSafetensors } from '../../stages/safetensors.ts'
 import { cli, workFolder } from '../fixtures/cli.ts'
+import { GOLDEN } from '../fixtures/dataset.ts'
 import { GROUPED, type SmallModel, smallModel, writeHuggingFace } from '../fixtures/small-model.ts'
 import { referenceLoss } from '../stages/reference-llama.ts'
 
 const SIZES = ['--context', '24', '--batch', '2', '--microbatches', '2', '--evaluate-every', '100']
 
-/** A folder with a text, a sharded, tied, grouped checkpoint and the manifest of a run from it. */
+/**
+ * A folder with a text, a sharded, tied, grouped checkpoint and the manifest of a run from it.
+ * @param tokenizer one of test/golden/tokenizers that the checkpoint has; left out, its tokens are bytes
+ */
 async function imported(
   options: readonly string[],
+  tokenizer?: string,
 ): Promise<{ folder: string; small: SmallModel }> {
   const folder = workFolder()
-  const small = smallModel(GROUPED)
+  const small = smallModel(tokenizer === undefined ? GROUPED : { ...GROUPED, vocabSize: 710 })
   writeHuggingFace(join(folder, 'llama'), small)
+  if (tokenizer !== undefined) giveTokenizer(join(folder, 'llama'), tokenizer)
   const args = ['import', 'llama', '--data', 'text.txt', ...SIZES, ...options]
   expect(await cli(args, folder)).toMatchObject({ code: 0, stderr: '' })
   return { folder, small }
+}
+
+const TOKENIZERS = join(GOLDEN, 'tokenizers')
+
+function giveTokenizer(llama: string, name: string): void {
+  cpSync(join(TOKENIZERS, `${name}.json`), join(llama, 'tokenizer.json'))
+  const ends = name === 'unigram' ? '</s>' : '<|endoftext|>'
+  writeFileSync(join(llama, 'tokenizer_config.json'), JSON.stringify({ eos_token: ends }))
+}
+
+/** The loss of the first step, worked out in float64 from the checkpoint's weights. */
+async function firstLoss(runPath: string, small: SmallModel): Promise<number> {
+  const run = readRun(runPath)
+  const corpus = await loadCorpus(run, runPath)
+  const rows = [0, 1].flatMap((index) => {
+    const { tokens, targets } = microbatch(run, corpus, 1, index)
+    return [0, 24].map((at) =>
+      referenceLoss(small.logits(tokens.subarray(at, at + 24)), targets.subarray(at, at + 24)),
+    )
+  })
+  return rows.reduce((sum, loss) => sum + loss, 0) / rows.length
 }
 
 /** Trains to the end with a process a stage. */
@@ -68,16 +96,7 @@ test('a run starts from the checkpoint, learns, and is exported, evaluated and m
 
   // The first step's loss is that of the checkpoint, worked out in float64.
   const runPath = join(folder, 'run.json')
-  const run = readRun(runPath)
-  const corpus = await loadCorpus(run, runPath)
-  const rows = [0, 1].flatMap((index) => {
-    const { tokens, targets } = microbatch(run, corpus, 1, index)
-    return [0, 24].map((at) =>
-      referenceLoss(small.logits(tokens.subarray(at, at + 24)), targets.subarray(at, at + 24)),
-    )
-  })
-  const mean = rows.reduce((sum, loss) => sum + loss, 0) / rows.length
-  expect([losses[0]!]).toBeAllclose([mean], { relative: 1e-5 })
+  expect([losses[0]!]).toBeAllclose([await firstLoss(runPath, small)], { relative: 1e-5 })
   expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.5)
 
   const out = ['export', '--format', 'safetensors', '--out', 'out', '--shard-size', '20000']
@@ -123,6 +142,61 @@ test('what training does not change comes back bit by bit', async () => {
   const out = ['export', '--format', 'safetensors', '--out', 'out']
   expect(await cli(out, folder)).toMatchObject({ code: 0 })
   expect(tensorsIn(join(folder, 'out'))).toEqual(new Map([...small.weights]))
+})
+
+test.each(['gpt2', 'unigram'])(
+  'a checkpoint with a tokenizer of its own trains on its tokens: %s',
+  async (name) => {
+    const settings = ['--steps', '12', '--warmup-steps', '1', '--held-out', '0.3']
+    const { folder, small } = await imported(settings, name)
+    const entries = await train(folder)
+    const losses = entries.flatMap((entry) => (entry.type === 'step' ? [entry.loss] : []))
+    expect(losses).toHaveLength(12)
+    const runPath = join(folder, 'run.json')
+    expect([losses[0]!]).toBeAllclose([await firstLoss(runPath, small)], { relative: 1e-5 })
+    expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.3)
+
+    // The tokens are the library's of that text.
+    const run = readRun(runPath)
+    const { tokens } = microbatch(run, await loadCorpus(run, runPath), 1, 0)
+    const json = JSON.parse(readFileSync(join(TOKENIZERS, `${name}.json`), 'utf8'))
+    const library = new Tokenizer(json, {}) as { decode(tokens: number[], options: object): string }
+    const options = { skip_special_tokens: true, clean_up_tokenization_spaces: false }
+    const words = library.decode([...tokens.subarray(0, 24)], options)
+    expect(readFileSync(join(folder, 'text.txt'), 'utf8')).toContain(words.trim())
+
+    const out = ['export', '--format', 'safetensors', '--out', 'out']
+    expect(await cli(out, folder)).toMatchObject({ code: 0, stderr: '' })
+    for (const file of ['tokenizer.json', 'tokenizer_config.json']) {
+      const exported = readFileSync(join(folder, 'out', file))
+      expect(exported).toEqual(readFileSync(join(folder, 'llama', file)))
+    }
+    writeFileSync(join(folder, 'part.txt'), readFileSync(join(folder, 'text.txt')).subarray(-2000))
+    const judged = async (...args: string[]) => {
+      const { stdout } = await cli(
+        ['eval', 'part.txt', '--context', '64', '--json', ...args],
+        folder,
+      )
+      return JSON.parse(stdout)
+    }
+    const after = await judged()
+    expect(after.bytes).toBeGreaterThan(after.tokens)
+    expect((await judged('--model', 'out')).nats).toBe(after.nats)
+    expect((await judged('--model', 'llama')).nats).toBeGreaterThan(after.nats + 0.3)
+  },
+  180_000,
+)
+
+test('a dataset that was prepared with another tokenizer than the checkpoint has', async () => {
+  const folder = workFolder()
+  writeHuggingFace(join(folder, 'llama'), smallModel({ ...GROUPED, vocabSize: 710 }))
+  giveTokenizer(join(folder, 'llama'), 'gpt2')
+  const { code } = await cli(['prepare', 'text.txt', '--held-out', '0.3'], folder)
+  expect(code).toBe(0)
+  const refused = await cli(['import', 'llama', '--data', 'dataset', ...SIZES], folder)
+  expect(refused.stderr).toMatch(/dataset was prepared with another tokenizer than llama/)
+  expect(refused.code).toBe(2)
+  expect(existsSync(join(folder, 'run.json'))).toBe(false)
 })
 
 interface Case {

@@ -1,24 +1,54 @@
-/** What rounding on the way between stages does to learning: fifty steps in each form against the plain ones. */
+/** What rounding on the way between stages does to learning: fifty steps against the plain ones, gradients against float64. */
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { decodeTensor, encodeTensor, WIRE_DTYPES, type WireDtype } from '../../protocols/codec.ts'
+import {
+  closeLlama,
+  createLlama,
+  readGolden,
+  runMicrobatch,
+  updateForGradients,
+} from '../stages/golden.ts'
 import { lossCurve } from '../stages/loss-curve.ts'
 
 const GOLDEN = new URL('../golden/losses-50.json', import.meta.url)
 const golden: number[] = JSON.parse(readFileSync(GOLDEN, 'utf8'))
 
-/** Largest relative difference of a loss that is allowed. */
-const BOUNDS: Readonly<Record<WireDtype, number>> = { float32: 1e-5, float16: 1e-3, int8: 2e-2 }
+/** Largest relative difference that is allowed: of a loss within the fifty steps, of an element of a gradient. */
+const BOUNDS: Readonly<Record<WireDtype, { loss: number; gradient: number }>> = {
+  float32: { loss: 1e-5, gradient: 1e-5 },
+  // Six tensors are rounded there and back, each by up to 2^-11, or 1/254 of its block's largest; layers add to it.
+  float16: { loss: 1e-3, gradient: 4e-3 },
+  int8: { loss: 2e-2, gradient: 1e-1 },
+}
+
+function travelAs(dtype: WireDtype) {
+  // A copy: a form may share memory with what it was made from.
+  return (tensor: Float32Array) =>
+    decodeTensor(dtype, encodeTensor(dtype, tensor).slice(), tensor.length)
+}
 
 it.each(WIRE_DTYPES)('%s learns as the plain one does, within its bound', async (dtype) => {
-  const travel = (tensor: Float32Array) => {
-    // A copy: a form may share memory with what it was made from.
-    const body = encodeTensor(dtype, tensor).slice()
-    return decodeTensor(dtype, body, tensor.length)
-  }
-  const losses = await lossCurve({ travel })
+  const losses = await lossCurve({ travel: travelAs(dtype) })
   for (const [step, loss] of losses.entries()) {
-    const bound = { relative: BOUNDS[dtype] }
+    const bound = { relative: BOUNDS[dtype].loss }
     expect([loss], `step ${step}`).toBeAllclose([golden[step]!], bound)
   }
 })
+
+it.each(WIRE_DTYPES)(
+  '%s has the gradients of PyTorch in float64, within its bound',
+  async (dtype) => {
+    const pytorch = readGolden('llama-mha')
+    const llama = await createLlama(pytorch)
+    try {
+      await runMicrobatch(llama, pytorch, travelAs(dtype))
+      for (const [parameter, gradient] of await updateForGradients(llama, pytorch)) {
+        const expected = pytorch.tensor(`grad/${parameter}`)
+        expect(gradient, parameter).toBeAllclose(expected, { relative: BOUNDS[dtype].gradient })
+      }
+    } finally {
+      await closeLlama(llama)
+    }
+  },
+)

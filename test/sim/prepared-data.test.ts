@@ -16,7 +16,7 @@ test('one stage, two, and four of which one is killed train on the same tokens i
   const { dataset, sha256 } = readDataset(out)
   const data = { source: 'prepared:dataset', sha256, bytes: 1, heldOut: 0.2 }
 
-  const history = async (stages: number, kill: Scenario['kill']) => {
+  const history = async (stages: number, deaths: Scenario['deaths']) => {
     const run = tinyRun({ steps: 5, stages, data })
     const files = new ShardFiles(join(folder, 'dataset'))
     const given = new Map<string, string>()
@@ -31,16 +31,17 @@ test('one stage, two, and four of which one is killed train on the same tokens i
         return tokens
       }
     })(run, dataset, files)
-    const others = { spares: 1, link: DEFAULT_LINK, costMs: DEFAULT_COSTS, limitMs: 600_000 }
-    const { finished, entries } = await play({ run, corpus, kill, ...others })
+    const swarm = { spares: 1, deaths, replaced: false }
+    const world = { link: DEFAULT_LINK, costMs: DEFAULT_COSTS, limitMs: 600_000 }
+    const { finished, entries } = await play({ run, corpus, ...swarm, ...world })
     files.close()
     expect(finished).toEqual({ committed: 5, failure: null })
     return { given, losses: entriesOf(entries, 'step').map(({ loss }) => loss) }
   }
 
-  const one = await history(1, null)
-  const two = await history(2, null)
-  const killed = await history(4, { stage: 2, step: 2 })
+  const one = await history(1, [])
+  const two = await history(2, [])
+  const killed = await history(4, [{ stage: 2, step: 2 }])
   expect(one.given.size).toBe(5 * tinyRun().microbatches)
   expect(two.given).toEqual(one.given)
   expect(killed.given).toEqual(one.given)

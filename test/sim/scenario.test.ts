@@ -11,7 +11,8 @@ function scenario(overrides: Partial<Scenario> = {}): Scenario {
     run: tinyRun({ steps: 20 }),
     corpus,
     spares: 1,
-    kill: null,
+    deaths: [],
+    replaced: false,
     link: DEFAULT_LINK,
     costMs: DEFAULT_COSTS,
     limitMs: 600_000,
@@ -32,7 +33,7 @@ test('20 steps of 4 stages under virtual time have the losses of the same model 
 })
 
 describe('a body stage lost at step 8', () => {
-  const options = scenario({ kill: { stage: 2, step: 8 } })
+  const options = scenario({ deaths: [{ stage: 2, step: 8 }] })
 
   test('is rebuilt by the spare; the same seed gives the same journal, byte for byte', async () => {
     const [first, second] = [await play(options), await play(options)]
@@ -57,7 +58,7 @@ describe('a body stage lost at step 8', () => {
   test('of two edges is copied from its one neighbour', async () => {
     for (const stage of [1, 4]) {
       const { entries } = await play(
-        scenario({ kill: { stage, step: 3 }, run: tinyRun({ steps: 5 }) }),
+        scenario({ deaths: [{ stage, step: 3 }], run: tinyRun({ steps: 5 }) }),
       )
       const [recovery] = entriesOf(entries, 'held').filter(({ cause }) => cause === 'lost')
       expect(recovery).toMatchObject({ stage, strategy: 'copy' })

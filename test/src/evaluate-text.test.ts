@@ -20,7 +20,11 @@ async function* chunks(sizes: readonly number[]): AsyncGenerator<Uint8Array> {
 function evaluate(context: number, stride: number, sizes: readonly number[] = []) {
   const decoder = new Decoder(small.model, small.weight, { provider: 'cpu', threads: 1 })
   onTestFinished(() => decoder.close())
-  return evaluateText(decoder, bytesAsTokens(context), chunks(sizes), { context, stride })
+  return evaluateText(decoder, bytesAsTokens(context), chunks(sizes), {
+    name: 'the text',
+    context,
+    stride,
+  })
 }
 
 /** Each token but the first once, from what its window shows before it. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { InputError } from '../../src/errors.ts'
 import { describePlan, planOf, refuseWhatCannotFit } from '../../src/memory.ts'
-import { tinyRun } from '../fixtures/swarm.ts'
+import { tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
 
 const run = tinyRun()
 const wide = tinyRun({
@@ -19,6 +19,16 @@ describe('a plan', () => {
     const [peak, ...parts] = text.slice('stage 2'.length).match(/\d+/g)!.map(Number)
     const sum = parts.reduce((total, part) => total + part, 0)
     expect(Math.abs(sum - peak!)).toBeLessThanOrEqual(parts.length)
+  })
+
+  it('counts the state of the next stage where the policy has redundant, and says so', () => {
+    const redundant = tinyRun({ recovery: tinyRecovery({ policy: ['redundant', 'copy'] }) })
+    const [alone, both] = [run, redundant].map((each) => planOf(each, run.stages, 1))
+    const ends = planOf(run, 0, 1)
+    // Weights, sums, two moments and the gradient that comes in: of the ends, which the last stage's holder has, too.
+    expect(both!.peak - alone!.peak).toBe(5 * ends.weights + alone!.weights)
+    expect(describePlan(4, both!)).toMatch(/, redundant state of the next stage \d+$/)
+    expect(describePlan(4, alone!)).not.toMatch(/redundant/)
   })
 
   it('that fits is let through, one byte less is not', () => {

@@ -68,7 +68,15 @@ test('newcomers are those whom the roster before did not name, whoever has left 
 })
 
 test('a commit makes the next epoch of the same members; only a restart moves the fence', () => {
-  const change: Change = { type: 'commit', ...author, step: 1, learningRate: 0.1, norm: 3, loss: 2 }
+  const change: Change = {
+    type: 'commit',
+    ...author,
+    step: 1,
+    learningRate: 0.1,
+    norm: 3,
+    loss: 2,
+    version: 1,
+  }
   const committed = applyChange(founded, change)
   expect(committed).toMatchObject({
     epoch: 1,

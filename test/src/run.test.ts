@@ -51,6 +51,7 @@ test('a written manifest reads back as the same run', () => {
   expect(stageConfig(readRun(path))).toEqual({
     bodyStages: 3,
     keep: 'none',
+    keepDtype: 'float32',
     model: run.model,
     microbatch: run.microbatch,
     optimizer: {
@@ -122,7 +123,7 @@ test.each([
   [{ model: { hiddenSize: 0 } }, 'model.hiddenSize is 0, expected number to be >=1'],
   [{ data: { ...LEAST.data, bytes: undefined } }, 'data.bytes is missing, expected number'],
   [{ data: { ...LEAST.data, source: 'http://x' } }, 'package:NAME, file:PATH and prepared:FOLDER'],
-  [{ recovery: { policy: ['luck'] } }, 'recovery.policy.0 is "luck", expected one of "checkfree"'],
+  [{ recovery: { policy: ['luck'] } }, 'recovery.policy.0 is "luck", expected one of '],
   [{ recovery: { policy: ['copy', 'copy'] } }, 'recovery.policy: names a strategy twice'],
   [{ colour: 'red' }, 'the manifest: Unrecognized key: "colour"'],
   [{ model: { depth: 1 } }, 'model: Unrecognized key: "depth"'],

@@ -1,6 +1,6 @@
 /** A run in pieces gives what it gives whole. */
 import { describe, expect, it } from 'vitest'
-import { headRows, LIMITS, type Limits, queryChunks } from '../../stages/chunks.ts'
+import { headRows, keyPieces, LIMITS, type Limits, queryChunks } from '../../stages/chunks.ts'
 import type { Node } from '../../stages/graph.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import { bodyPrograms, endsPrograms } from '../../stages/programs.ts'
@@ -87,6 +87,21 @@ describe('attention', () => {
     expect(queryChunks(100, 1, { ...limits, scores: 1, leastQueries: 64 })).toEqual([64, 36])
   })
 
+  it('takes keys in pieces that end where some chunk of queries does, a bounded number of them', () => {
+    expect(keyPieces([4, 4, 1], limits)).toEqual([4, 4, 1])
+    expect(keyPieces([4, 4, 4, 4, 1], { ...limits, keyPieces: 3 })).toEqual([8, 8, 1])
+    expect(keyPieces(queryChunks(32_768, 4, LIMITS), LIMITS)).toEqual(Array(16).fill(2048))
+  })
+
+  it('has a graph that grows with the chunks, not with their square', () => {
+    const nodes = (context: number) => {
+      const long = { ...one, microbatch: { batch: 1, context } }
+      const thin: Limits = { ...limits, scores: 1, leastQueries: 8 }
+      return bodyPrograms(long, 1, thin).backward.nodes.length
+    }
+    expect(nodes(1024)).toBeLessThan(2.1 * nodes(512))
+  })
+
   it('makes no scores of keys that no query of the chunk may see', () => {
     const shapes = streamed.backward.nodes
       .filter(({ op }) => op === 'Softmax')
@@ -116,26 +131,38 @@ describe('attention', () => {
     expect(again).toHaveLength(6)
   })
 
-  it.each(['forward', 'backward'] as const)(
-    '%s gives what float64 gives unstreamed',
-    async (name) => {
-      const feeds = () =>
-        Object.fromEntries(
-          whole[name].inputs.map(({ name: input, shape }) => {
-            const random = new Random(input)
-            return [
-              input,
-              Float32Array.from({ length: sizeOf(shape) }, () => 0.3 * random.gaussian()),
-            ]
-          }),
-        )
-      const values = interpret(whole[name], feeds())
-      for (const optimization of ['disabled', 'all'] as const) {
-        const results = await runGraph(streamed[name], feeds(), { optimization })
-        for (const { name: output, value } of whole[name].outputs) {
-          expect(results[output]!).toBeAllclose(values.get(value)!.data, { relative: 1e-5 })
-        }
+  const inTwoPieces = bodyPrograms(one, 2, { ...limits, keyPieces: 2 })
+
+  it('masks what a piece of keys has beyond the first of its chunks', () => {
+    const shapes = inTwoPieces.forward.nodes
+      .filter(({ op }) => op === 'Softmax')
+      .map(({ outputs }) => outputs[0]!.shape.slice(-2).join())
+    const chunks = ['4,8', '4,8', '1,9']
+    expect(shapes).toEqual([...chunks, ...chunks])
+  })
+
+  it.each([
+    ['forward', 'a piece of keys a chunk', streamed],
+    ['backward', 'a piece of keys a chunk', streamed],
+    ['forward', 'two pieces of keys', inTwoPieces],
+    ['backward', 'two pieces of keys', inTwoPieces],
+  ] as const)('%s gives what float64 gives unstreamed: %s', async (name, _, pieced) => {
+    const feeds = () =>
+      Object.fromEntries(
+        whole[name].inputs.map(({ name: input, shape }) => {
+          const random = new Random(input)
+          return [
+            input,
+            Float32Array.from({ length: sizeOf(shape) }, () => 0.3 * random.gaussian()),
+          ]
+        }),
+      )
+    const values = interpret(whole[name], feeds())
+    for (const optimization of ['disabled', 'all'] as const) {
+      const results = await runGraph(pieced[name], feeds(), { optimization })
+      for (const { name: output, value } of whole[name].outputs) {
+        expect(results[output]!).toBeAllclose(values.get(value)!.data, { relative: 1e-5 })
       }
-    },
-  )
+    }
+  })
 })

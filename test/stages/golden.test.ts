@@ -19,7 +19,7 @@ afterEach(() => closeLlama(llama))
 
 const NAMES = ['llama-mha', 'llama-gqa-tied', 'llama-swapped']
 /** Head and attention over pieces of any length they may have. */
-const PIECES: Limits = { logits: 1000, scores: 1, leastQueries: 3 }
+const PIECES: Limits = { logits: 1000, scores: 1, leastQueries: 3, keyPieces: 2 }
 
 describe.each([
   ...NAMES.map((name) => ({ name, how: 'whole', limits: LIMITS })),

@@ -92,16 +92,23 @@ export async function closeLlama({ all }: Llama): Promise<void> {
   for (const stage of all) await stage.close()
 }
 
-/** Forward and backward through the stages in the golden order; adds to their gradient sums. */
-export async function runMicrobatch({ ends, body }: Llama, golden: Golden) {
+/**
+ * Forward and backward through the stages in the golden order; adds to their gradient sums.
+ * @param travel what becomes of an activation or a gradient between two stages
+ */
+export async function runMicrobatch(
+  { ends, body }: Llama,
+  golden: Golden,
+  travel = (tensor: Float32Array): Float32Array => tensor,
+) {
   const each = golden.config.model.layers / golden.config.bodyStages
   const visited = golden.order.filter((_, i) => i % each === 0).map((layer) => body[layer / each]!)
-  const hidden = [await ends.embed(golden.tokens)]
-  for (const stage of visited) hidden.push(await stage.forward(hidden.at(-1)!))
+  const hidden = [travel(await ends.embed(golden.tokens))]
+  for (const stage of visited) hidden.push(travel(await stage.forward(hidden.at(-1)!)))
   const { loss, inputGradient } = await ends.lossAndGradient(hidden.at(-1)!, golden.targets)
-  let gradient = inputGradient
+  let gradient = travel(inputGradient)
   for (const [i, stage] of [...visited.entries()].toReversed()) {
-    gradient = await stage.backward(hidden[i]!, gradient)
+    gradient = travel(await stage.backward(hidden[i]!, gradient))
   }
   await ends.embedBackward(golden.tokens, gradient)
   return { loss, hidden, lossWithoutGradient: await ends.loss(hidden.at(-1)!, golden.targets) }

@@ -41,6 +41,12 @@ it('refuses shapes that do not hold the elements', () => {
   expect(() => graph.add('Reshape', [x, x])).toThrow('takes a constant here')
 })
 
+it('names an operator that it does not know, and where it is asked for', () => {
+  const graph = new Graph()
+  const build = () => graph.scope('mlp', () => graph.add('Erf' as 'Exp', [graph.float('x', [1])]))
+  expect(build).toThrow('mlp/Erf_0: there is no operator Erf')
+})
+
 it('refuses attributes that the table does not know', () => {
   const graph = new Graph()
   graph.output('y', graph.add('Exp', [graph.float('x', [1])], { slope: 1 }))

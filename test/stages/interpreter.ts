@@ -6,6 +6,7 @@ import {
   type Node,
   type Value,
 } from '../../stages/graph.ts'
+import { FLOAT16 } from '../../stages/ops/shapes.ts'
 import type { Op } from '../../stages/ops.ts'
 import { sizeOf } from '../../stages/shape.ts'
 
@@ -132,6 +133,17 @@ const reduce =
 
 const copy: Kernel = ([x]) => x.data
 
+/** By the definition: 11 significant bits, at least in units of 2^-24, to even where two are as near. */
+function nearestHalf(x: number): number {
+  const unit = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(x))), -14) - 10)
+  const count = x / unit
+  const below = Math.floor(count)
+  const rest = count - below
+  const up = rest > 0.5 || (rest === 0.5 && below % 2 !== 0)
+  const nearest = (below + (up ? 1 : 0)) * unit
+  return Math.abs(nearest) > 65_504 ? Math.sign(x) * Number.POSITIVE_INFINITY : nearest
+}
+
 const scatterElements: Kernel = ([data, indices, updates], { axis }) => {
   const result = data.data.slice()
   updates.data.forEach((update, i) => {
@@ -182,7 +194,7 @@ const kernels: Readonly<Record<Op, Kernel>> = {
   ReduceSum: reduce((x) => x),
   ReduceSumSquare: reduce((x) => x * x),
   Reshape: copy,
-  Cast: copy,
+  Cast: ([x], { to }) => (to === FLOAT16 ? x.data.map(nearestHalf) : x.data),
   Size: ([x]) => Float64Array.of(sizeOf(x.shape)),
   Transpose: ([x], { perm }, node) => {
     const order = perm as readonly number[]

@@ -1,6 +1,6 @@
 /** Fifty steps of a small Llama dealt out to four stages: what golden/losses-50.json holds of the plain one. */
 import { LIMITS, type Limits } from '../../stages/chunks.ts'
-import type { Keep } from '../../stages/keep.ts'
+import type { Keep, KeepDtype } from '../../stages/keep.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import type { BodyStage } from '../../stages/stage.ts'
 import { config, options, tokens } from './fixtures.ts'
@@ -13,10 +13,12 @@ export const STEPS = 50
  */
 export async function lossCurve({
   keep = 'none',
+  keepDtype = 'float32',
   limits = LIMITS,
   travel = (tensor) => tensor,
 }: {
   readonly keep?: Keep
+  readonly keepDtype?: KeepDtype
   readonly limits?: Limits
   readonly travel?: (tensor: Float32Array) => Float32Array
 }): Promise<number[]> {
@@ -24,7 +26,7 @@ export async function lossCurve({
   const ends = await createLocalStage(config, 0, each)
   const body: BodyStage[] = []
   for (const stage of [1, 2, 3]) {
-    body.push((await createLocalStage({ ...config, keep }, stage, each)) as BodyStage)
+    body.push((await createLocalStage({ ...config, keep, keepDtype }, stage, each)) as BodyStage)
   }
   const losses: number[] = []
   for (let step = 0; step < STEPS; step++) {

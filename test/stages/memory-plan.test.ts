@@ -27,11 +27,14 @@ function configOf(hiddenSize: number, layers: number, context: number, batch: nu
   }
 }
 
+const FLOAT16 = { keep: 'all', keepDtype: 'float16' } as const
+
 const cases: [string, StageConfig, number][] = [
   ['six narrow layers', configOf(128, 6, 128, 16), 1],
   ['two layers of 512', configOf(512, 2, 512, 2), 1],
   ['ends of 32,000 tokens', configOf(256, 1, 1024, 1), 0],
   ['everything kept', { ...configOf(128, 6, 128, 16), keep: 'all' }, 1],
+  ['everything kept as float16', { ...configOf(128, 6, 128, 16), ...FLOAT16 }, 1],
   ['streamed attention', configOf(256, 1, 4096, 1), 1],
   ['streamed attention, its output kept', { ...configOf(256, 1, 4096, 1), keep: 'attention' }, 1],
 ]

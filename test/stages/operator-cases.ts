@@ -1,6 +1,6 @@
 /** Graphs of one operator each: what the table's rows are tried on. */
 import type { Graph } from '../../stages/graph.ts'
-import { FLOAT32, INT64 } from '../../stages/ops/shapes.ts'
+import { FLOAT16, FLOAT32, INT64 } from '../../stages/ops/shapes.ts'
 import type { Op } from '../../stages/ops.ts'
 import type { GradientCase } from './gradient-check.ts'
 
@@ -160,6 +160,13 @@ export const operatorCases: Readonly<Record<Op, readonly GradientCase[]>> = {
       build: (graph, [x]) => {
         const wide = graph.add('Cast', [graph.constant([4], INDICES)], { to: INT64 })
         return graph.addAll('Gather', [x!, wide])
+      },
+    },
+    {
+      shapes: [[5, 2]],
+      build: (graph, [x]) => {
+        const half = graph.add('Cast', [x!], { to: FLOAT16 })
+        return graph.addAll('Cast', [half], { to: FLOAT32 })
       },
     },
   ],

@@ -1,6 +1,7 @@
 /** What computes a stage must give what the CPU gives: on every provider that is there, and a remedy for one that is not. */
 import { describe, expect, it } from 'vitest'
 import { KEEPS } from '../../stages/keep.ts'
+import type { StageConfig } from '../../stages/model.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import {
   chooseProvider,
@@ -21,10 +22,17 @@ const works = async (provider: Provider) => {
   }
 }
 
+type Policy = Pick<StageConfig, 'keep' | 'keepDtype'>
+
+const POLICIES: readonly Policy[] = [
+  ...KEEPS.map((keep) => ({ keep })),
+  { keep: 'all', keepDtype: 'float16' },
+]
+
 /** A step of both kinds of stage, down to the weights that it leaves. */
-async function step(provider: Provider, keep: (typeof KEEPS)[number]): Promise<Float32Array[]> {
+async function step(provider: Provider, policy: Policy): Promise<Float32Array[]> {
   const own = { ...options, provider }
-  const body = await createLocalStage({ ...config, keep }, 1, own)
+  const body = await createLocalStage({ ...config, ...policy }, 1, own)
   const ends = await createLocalStage(config, 0, own)
   const results: Float32Array[] = []
   if (body.kind === 'body') {
@@ -46,8 +54,8 @@ async function step(provider: Provider, keep: (typeof KEEPS)[number]): Promise<F
 describe.each(PROVIDER_NAMES)('%s', (provider) => {
   it('gives what the CPU gives, whatever is kept, if it is there', async () => {
     if (!(await works(provider))) return
-    for (const keep of KEEPS) {
-      const [expected, actual] = [await step('cpu', keep), await step(provider, keep)]
+    for (const policy of POLICIES) {
+      const [expected, actual] = [await step('cpu', policy), await step(provider, policy)]
       for (const [i, each] of actual.entries()) {
         expect(each).toBeAllclose(expected[i]!, { relative: 1e-3 })
       }

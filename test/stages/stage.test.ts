@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { StageOptions } from '../../stages/engine.ts'
 import type { StageConfig } from '../../stages/model.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
+import { openSessions } from '../../stages/session.ts'
 import type { AnyStage, BodyStage, EndsStage } from '../../stages/stage.ts'
 import { createWorkerStage } from '../../stages/worker-stage.ts'
 import { activation, config, options, tokens } from './fixtures.ts'
@@ -178,4 +179,17 @@ describe.each<[string, Create]>([
     await one.forward(activation('y'))
     expect(first).toEqual(copy)
   })
+})
+
+it('leaves no session behind, whether stages are closed or could not be made', async () => {
+  const before = openSessions()
+  const stages = [0, 1, 2].map((stage) => createLocalStage(config, stage, options))
+  const made = await Promise.all(stages)
+  expect(openSessions()).toBeGreaterThan(before)
+  // The second closes in the middle of a run.
+  const running = made[1]!.kind === 'body' ? made[1]!.forward(activation('x')) : undefined
+  await Promise.all(made.map((stage) => stage.close()))
+  await running
+  await expect(createLocalStage({ ...config, bodyStages: 4 }, 1, options)).rejects.toThrow()
+  expect(openSessions()).toBe(before)
 })

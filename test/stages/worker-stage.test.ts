@@ -25,6 +25,22 @@ it('computes a body stage to the last bit as in this thread', async () => {
   expect(results[1]).toEqual(results[0])
 })
 
+it('hands over what is kept, stored as float16, to the last bit', async () => {
+  const own = { ...config, keep: 'all', keepDtype: 'float16' } as const
+  const stages = [
+    await createLocalStage(own, 1, options),
+    await createWorkerStage(own, 1, options),
+  ] as const
+  const results = []
+  for (const stage of stages) {
+    const { output, kept } = await stage.forwardKeeping(activation('x'))
+    results.push({ output, kept, gradient: await stage.backward(activation('x'), output, kept) })
+    await stage.close()
+  }
+  expect(Object.values(results[1]!.kept).every((each) => each instanceof Uint16Array)).toBe(true)
+  expect(results[1]).toEqual(results[0])
+})
+
 it('computes the ends to the last bit as in this thread', async () => {
   const stages = [
     await createLocalStage(config, 0, options),

@@ -1,10 +1,10 @@
 /** Whenever a save ends before its time, the step before is there whole. */
 import { expect, test } from 'vitest'
+import { MemoryStore } from '../../../sim/memory-store.ts'
 import { latestComplete, retain } from '../../../src/checkpoint/steps.ts'
 import type { Store } from '../../../src/checkpoint/store.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'
 import { survivals } from './kills.ts'
-import { MemoryStore } from './memory-store.ts'
 import { holdsSmallStep, saveSmallStep } from './small-step.ts'
 
 async function expectComplete(store: Store): Promise<void> {

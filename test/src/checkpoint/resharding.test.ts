@@ -2,10 +2,13 @@
 import { expect, test } from 'vitest'
 import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
 import { latestComplete } from '../../../src/checkpoint/steps.ts'
+import type { Run } from '../../../src/run.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'
 import { hashesOf, loadProcess, processOf, saveProcess, stageBytes, thinRun } from './fixtures.ts'
 
 const LAYERS = 24
+/** Norm of gradients: less than any of these runs has. */
+const CLIPPED = 0.1
 
 test('4 stages by 2 replicas load at 1, 2, 3, 6 and 8: same tensors, own bytes only, same next loss', async () => {
   const run = thinRun(LAYERS, 4)
@@ -37,28 +40,45 @@ test('4 stages by 2 replicas load at 1, 2, 3, 6 and 8: same tensors, own bytes o
   }
 })
 
-test('100 steps at 4 stages, 100 more at 2 and at 8: the losses of the unbroken run', async () => {
-  const layers = 8
-  const run = thinRun(layers, 4)
-  const store = new DirectoryStore(temporaryFolder())
-  const unbroken = await processOf(run)
-  const losses: number[] = []
-  for (let step = 1; step <= 200; step++) {
-    losses.push(await unbroken.step(step))
-    if (step === 100) await saveProcess(store, run, unbroken, step, 1)
-  }
-  await unbroken.close()
-  // It has learned, or equal losses would say little.
-  expect(losses[199]! - losses[99]!).toBeLessThan(-0.1)
+/** What is clipped over the whole model does not depend on how it is cut; each stage for itself would. */
+const CLIPPINGS: readonly [string, Partial<Run['optimizer']>][] = [
+  ['nothing clipped', {}],
+  ['each gradient clipped, over the whole model', { clip: 'whole', clipNorm: CLIPPED }],
+]
 
-  const manifest = (await latestComplete(store, { depth: 'content' }))!
-  for (const stages of [2, 8]) {
-    const { process } = await loadProcess(store, manifest, thinRun(layers, stages))
-    let worst = 0
-    for (let step = 101; step <= 200; step++) {
-      worst = Math.max(worst, Math.abs((await process.step(step)) - losses[step - 1]!))
+/** The last losses of the unbroken runs. */
+const ends = new Set<number>()
+
+test.each(CLIPPINGS)(
+  '100 steps at 4 stages, 100 more at 2 and at 8: the losses of the unbroken run, %s',
+  async (_, clipping) => {
+    const layers = 8
+    const base = thinRun(layers, 4)
+    const runOf = (stages: number) =>
+      thinRun(layers, stages, { optimizer: { ...base.optimizer, ...clipping } })
+    const run = runOf(4)
+    const store = new DirectoryStore(temporaryFolder())
+    const unbroken = await processOf(run)
+    const losses: number[] = []
+    for (let step = 1; step <= 200; step++) {
+      losses.push(await unbroken.step(step))
+      if (step === 100) await saveProcess(store, run, unbroken, step, 1)
     }
-    await process.close()
-    expect(worst).toBeLessThanOrEqual(1e-4)
-  }
-})
+    await unbroken.close()
+    // It has learned, or equal losses would say little; and clipping made another run of it.
+    expect(losses[199]! - losses[99]!).toBeLessThan(-0.1)
+    expect(ends).not.toContain(losses[199])
+    ends.add(losses[199]!)
+
+    const manifest = (await latestComplete(store, { depth: 'content' }))!
+    for (const stages of [2, 8]) {
+      const { process } = await loadProcess(store, manifest, runOf(stages))
+      let worst = 0
+      for (let step = 101; step <= 200; step++) {
+        worst = Math.max(worst, Math.abs((await process.step(step)) - losses[step - 1]!))
+      }
+      await process.close()
+      expect(worst).toBeLessThanOrEqual(1e-4)
+    }
+  },
+)

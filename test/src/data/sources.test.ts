@@ -69,7 +69,7 @@ describe('text', () => {
     for (const content of [wrong, cut]) {
       const reading = documentsOf(write(folder, 'wrong.txt', content))
       await expect(reading).rejects.toThrow(InputError)
-      await expect(reading).rejects.toThrow(/wrong.txt is not UTF-8.*--tokenizer bytes/)
+      await expect(reading).rejects.toThrow(/wrong.txt is not UTF-8.*a tokenizer of bytes/)
     }
   })
 })

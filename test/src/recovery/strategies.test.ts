@@ -2,16 +2,20 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { choose, STRATEGIES } from '../../../src/recovery/index.ts'
-import type { Source } from '../../../src/recovery/strategy.ts'
+import type { KeptCopy, Source } from '../../../src/recovery/strategy.ts'
+import { foundingRoster } from '../../../src/roster.ts'
+import { tinyRecovery } from '../../fixtures/swarm.ts'
 
 const initial = Float32Array.of(9, 9, 9)
-const settings = { normExponent: 1, learningRateScale: 1.1 }
+const settings = tinyRecovery()
 const checkfree = STRATEGIES.get('checkfree')!
+
+const nothing = { learningRateScale: 1, optimizer: null, isCopy: false }
 
 function sources(a: number[], b: number[], normA: number | null, normB: number | null): Source[] {
   return [
-    { stage: 1, weights: Float32Array.from(a), norm: normA, learningRateScale: 1, optimizer: null },
-    { stage: 3, weights: Float32Array.from(b), norm: normB, learningRateScale: 1, optimizer: null },
+    { ...nothing, stage: 1, weights: Float32Array.from(a), norm: normA },
+    { ...nothing, stage: 3, weights: Float32Array.from(b), norm: normB },
   ]
 }
 
@@ -87,8 +91,12 @@ describe('the policy', () => {
   const all = [0, 1, 2, 3, 4, 5, 6]
   const chosenFor = (stage: number, lost: number[]) => {
     const live = new Set(all.filter((other) => !lost.includes(other)))
-    const { chosen, skipped } = choose(policy, { stage, bodyStages: 6, live })
-    return [chosen?.strategy.name, chosen?.donors, skipped.length]
+    const { chosen, skipped } = choose(
+      policy,
+      { stage, bodyStages: 6, live, copies: [], committed: 9, noCheckpoint: null },
+      settings,
+    )
+    return [chosen?.strategy.name, chosen?.donors.map((origin) => origin.stage), skipped.length]
   }
 
   test.each([
@@ -105,9 +113,189 @@ describe('the policy', () => {
 
   test('says why it passes a row over', () => {
     const live = new Set([0, 1, 2, 5, 6])
-    const { skipped } = choose(policy, { stage: 3, bodyStages: 6, live })
+    const { skipped } = choose(
+      policy,
+      { stage: 3, bodyStages: 6, live, copies: [], committed: 9, noCheckpoint: null },
+      settings,
+    )
     expect(skipped).toEqual([
       { strategy: 'checkfree', reason: 'its neighbour stage 4 is lost too' },
     ])
+  })
+})
+
+describe('what checkfree may do beside Algorithm 1', () => {
+  const state = (updates: number, ...moments: number[]) => ({
+    firstMoment: Float32Array.from(moments),
+    secondMoment: Float32Array.from(moments, (x) => x * x),
+    updates,
+  })
+
+  test("averages the neighbours' moments with their weights, as many updates as the younger has made", () => {
+    const [a, b] = sources([1, 1, 1], [3, 3, 3], 1, 3)
+    const [stateA, stateB] = [state(7, 4, 4, 4), state(5, 8, 0, -4)]
+    const { weights, optimizer } = checkfree.rebuild(
+      [
+        { ...a!, optimizer: stateA },
+        { ...b!, optimizer: stateB },
+      ],
+      initial,
+      settings,
+    )
+    expect([...weights]).toEqual([2.5, 2.5, 2.5])
+    expect([...optimizer!.firstMoment]).toEqual([7, 1, -2])
+    expect([...optimizer!.secondMoment]).toEqual([52, 4, 16])
+    expect(optimizer!.updates).toBe(5)
+  })
+
+  test('starts the optimizer afresh unless the run says otherwise', () => {
+    expect(checkfree.moments!(settings)).toBe(false)
+    expect(checkfree.moments!({ ...settings, moments: 'averaged' })).toBe(true)
+    const { optimizer } = checkfree.rebuild(
+      sources([1, 1, 1], [2, 2, 2], 1, 1),
+      initial,
+      settings,
+    ) as { optimizer?: unknown }
+    expect(optimizer).toBeUndefined()
+  })
+
+  test('uniform is the mean whatever the norms are', () => {
+    const { weights } = STRATEGIES.get('uniform')!.rebuild(
+      sources([1, 2, 3], [3, 2, 1], 1, 100),
+      initial,
+      settings,
+    )
+    expect([...weights]).toEqual([2, 2, 2])
+  })
+})
+
+describe('checkfree+', () => {
+  const plus = STRATEGIES.get('checkfree+')!
+  const donors = (stage: number, lost: number[], copies: KeptCopy[] = []) => {
+    const live = new Set([0, 1, 2, 3, 4, 5, 6].filter((other) => !lost.includes(other)))
+    return plus.donors(
+      { stage, bodyStages: 6, live, copies, committed: 9, noCheckpoint: null },
+      settings,
+    )
+  }
+  const kept = (peer: string, step: number): KeptCopy => ({
+    peer,
+    step,
+    strategy: 'checkfree+',
+    stage: 0,
+    shard: 0,
+  })
+
+  test('copies a lost first or last body stage from its twin, and averages between', () => {
+    expect(donors(1, [1])).toEqual([{ stage: 2 }])
+    expect(donors(6, [6])).toEqual([{ stage: 5 }])
+    expect(donors(3, [3])).toEqual([{ stage: 2 }, { stage: 4 }])
+    const [twin] = sources([1, 2, 3], [0, 0, 0], 5, 5)
+    const { weights } = plus.rebuild([twin!], initial, settings)
+    expect(weights).toEqual(twin!.weights)
+  })
+
+  test('says why when the twin, or a neighbour, is lost too', () => {
+    expect(donors(1, [1, 2])).toEqual({ reason: 'its twin, stage 2, is lost too' })
+    expect(donors(3, [3, 4])).toEqual({ reason: 'its neighbour stage 4 is lost too' })
+  })
+
+  test('restores the ends from the latest copy of their weights, as they were', () => {
+    const old = kept('a', 11)
+    const [first, second] = [kept('a', 12), kept('b', 12)]
+    expect(donors(0, [0], [old, first, second])).toEqual([{ stage: 0, copies: [first, second] }])
+    expect(donors(0, [0])).toEqual({ reason: 'nobody that is left keeps a copy of stage 0' })
+    const weights = Float32Array.of(1, 2, 3)
+    const source = { ...nothing, stage: 0, weights, norm: 2, learningRateScale: 1.1, isCopy: true }
+    const rebuilt = plus.rebuild([source], initial, settings)
+    expect(rebuilt.weights).toBe(weights)
+    expect(rebuilt).toMatchObject({ learningRateScale: 1.1, norm: 2 })
+  })
+
+  test('needs two pairs to swap', () => {
+    expect(plus.refusal!(settings, 4)).toBeNull()
+    expect(plus.refusal!(settings, 3)).toMatch(/4 or more are needed, not 3/)
+  })
+})
+
+describe('redundant', () => {
+  const redundant = STRATEGIES.get('redundant')!
+  const told = (stage: number, step: number): KeptCopy => ({
+    peer: `before ${stage}`,
+    strategy: 'redundant',
+    stage,
+    step,
+    shard: 0,
+  })
+  const donors = (copies: KeptCopy[]) =>
+    redundant.donors(
+      { stage: 3, bodyStages: 6, live: new Set(), copies, committed: 9, noCheckpoint: null },
+      settings,
+    )
+
+  test('asks the understudy for its live state, and for that of the last step alone', () => {
+    expect(donors([told(2, 9), told(3, 9)])).toEqual([{ stage: 3, understudies: ['before 3'] }])
+    expect(donors([told(3, 8)])).toEqual({
+      reason: 'the understudy of stage 3 has missed step 9',
+    })
+    expect(donors([told(2, 9)])).toEqual({
+      reason: 'nobody that is left is an understudy of stage 3',
+    })
+  })
+
+  test('restores all there is, as it was', () => {
+    const optimizer = {
+      firstMoment: Float32Array.of(1, 2, 3),
+      secondMoment: Float32Array.of(4, 5, 6),
+      updates: 9,
+    }
+    const weights = Float32Array.of(7, 8, 9)
+    const facts = { stage: 3, norm: 2, learningRateScale: 1.1, isCopy: false }
+    const rebuilt = redundant.rebuild([{ ...facts, weights, optimizer }], initial, settings)
+    expect(rebuilt.weights).toBe(weights)
+    expect(rebuilt).toMatchObject({ norm: 2, learningRateScale: 1.1, optimizer })
+    expect(redundant.moments!(settings)).toBe(true)
+  })
+})
+
+describe('copies', () => {
+  const shards = (step: number, ...numbers: number[]): KeptCopy[] =>
+    numbers.map((shard) => ({ peer: `p${shard}`, strategy: 'snapshot', stage: 3, step, shard }))
+  const chosen = (copies: KeptCopy[]) =>
+    STRATEGIES.get('snapshot')!.donors(
+      { stage: 3, bodyStages: 6, live: new Set(), copies, committed: 9, noCheckpoint: null },
+      settings,
+    )
+
+  test('snapshot takes the latest step of which enough shards are left', () => {
+    expect(chosen([...shards(8, 2), ...shards(4, 0, 2)])).toEqual([
+      { stage: 3, copies: shards(4, 0, 2) },
+    ])
+    expect(chosen([...shards(8, 1), ...shards(4, 2)])).toEqual({
+      reason: 'fewer than 2 shards of any copy of stage 3 are left',
+    })
+  })
+
+  test('a stage and its keeper are half a pipeline apart, of another domain if there is one', () => {
+    const members = Array.from({ length: 7 }, (_, stage) => ({
+      id: stage,
+      peer: `p${stage}`,
+      session: 0,
+      addresses: [],
+      domain: stage === 3 || stage === 6 ? 'one host' : `host ${stage}`,
+      stage,
+      ready: true,
+    }))
+    const roster = { ...foundingRoster({ ...members[0]! }), members }
+    const keepers = (stage: number) =>
+      STRATEGIES.get('shadow')!.copies!(settings, 6)
+        .keepers(roster, stage)
+        .map((member) => member.stage)
+    expect([0, 1, 2, 4].map(keepers)).toEqual([[3], [4], [5], [0]])
+    // Stage 6 would be the one, but is lost together with it.
+    expect(keepers(3)).toEqual([0])
+    const snapshot = STRATEGIES.get('snapshot')!.copies!(settings, 6).keepers(roster, 1)
+    expect(new Set(snapshot.map(({ id }) => id)).size).toBe(3)
+    expect(snapshot.some(({ stage }) => stage === 1)).toBe(false)
   })
 })

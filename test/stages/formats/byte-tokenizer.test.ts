@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import {
   BYTE_CHARACTERS,
   byteTokenizer,
-  byteTokenizerConfig,
+  tokenizerConfig,
 } from '../../../stages/formats/byte-tokenizer.ts'
 
 interface Library {
@@ -13,7 +13,10 @@ interface Library {
   decode(ids: number[]): string
 }
 
-const library = new Tokenizer(byteTokenizer(), byteTokenizerConfig(128)) as Library
+const library = new Tokenizer(
+  byteTokenizer(),
+  tokenizerConfig({ model_max_length: 128 }),
+) as Library
 
 test('each byte has a character of its own, that of GPT-2', () => {
   expect(new Set(BYTE_CHARACTERS).size).toBe(256)

@@ -1,6 +1,6 @@
 /** A store in memory. */
-import { CheckpointError } from '../../../src/checkpoint/error.ts'
-import type { Store } from '../../../src/checkpoint/store.ts'
+import { CheckpointError } from '../src/checkpoint/error.ts'
+import type { Store } from '../src/checkpoint/store.ts'
 
 export class MemoryStore implements Store {
   readonly location = 'memory'

@@ -1,0 +1,135 @@
+/**
+ * Copies of a stage's state that other members keep, for when its holders are lost: pushed to them in chunks, told of,
+ * and fetched again. A copy is named by the strategy that it is kept for, its stage, the step that it is of, and its shard.
+ */
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { ProtocolError } from './errors.ts'
+import type { Network, PeerId } from './network.ts'
+import { ask, procedure } from './procedure.ts'
+
+const run = z.string().max(64)
+const count = z.int().nonnegative()
+
+const name = {
+  strategy: z.string().max(32),
+  stage: count,
+  /** The committed step after which the state was so. */
+  step: count,
+  /** 0 for a copy that is whole. */
+  shard: count.max(255),
+}
+export const copyNameSchema = z.strictObject(name)
+export type CopyName = z.infer<typeof copyNameSchema>
+
+/** What belongs to the state beside its numbers. */
+const facts = {
+  /** The stage's last gradient norm before clipping; null before its first update. */
+  norm: z.number().nonnegative().nullable(),
+  /** Updates that its optimizer has made. */
+  updates: count,
+  /** What its learning rate is multiplied with. */
+  learningRateScale: z.number().positive(),
+}
+const factsSchema = z.strictObject(facts)
+export type CopyFacts = z.infer<typeof factsSchema>
+
+const hash = z.string().length(64)
+
+/** Keep this piece of a copy. Pieces come in order; a copy is there once all of it is, and replaces the one before. */
+export const keep = procedure(
+  '/gensyn-node/keep/1.0.0',
+  z.strictObject({
+    run,
+    ...name,
+    ...facts,
+    /** Of the whole copy. */
+    bytes: count.min(1),
+    /** Of this piece, which is the body. */
+    offset: count,
+    sha256: hash,
+  }),
+  z.strictObject({}),
+)
+export type KeepQuestion = z.infer<typeof keep.question>
+
+/** Which complete copies are kept here. */
+export const kept = procedure(
+  '/gensyn-node/kept/1.0.0',
+  z.strictObject({ run }),
+  z.strictObject({ copies: z.array(copyNameSchema).max(4096) }),
+)
+
+/** A piece of a copy, as the body. */
+export const copy = procedure(
+  '/gensyn-node/copy/1.0.0',
+  z.strictObject({ run, ...name, offset: count, length: count.min(1) }),
+  z.strictObject({ ...facts, sha256: hash }),
+)
+
+/** Small enough that a slow uplink shows progress, large enough to hide the round trip. */
+const CHUNK_BYTES = 1 << 20
+
+interface CallOptions {
+  /** For each chunk. */
+  readonly chunkTimeoutMs: number
+  readonly signal: AbortSignal
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** @throws ProtocolError CORRUPT */
+export function checkPiece(what: string, piece: Uint8Array, expected: string): void {
+  if (sha256(piece) !== expected) throw new ProtocolError('CORRUPT', `${what}: the hash differs`)
+}
+
+/** Gives a keeper a whole copy, a chunk at a time: a microbatch waits for no more than one of them. */
+export async function pushCopy(
+  network: Network,
+  keeper: PeerId,
+  question: { readonly run: string } & CopyName & CopyFacts,
+  bytes: Uint8Array,
+  { chunkTimeoutMs, signal }: CallOptions,
+): Promise<void> {
+  for (let offset = 0; offset < bytes.length; offset += CHUNK_BYTES) {
+    const body = bytes.subarray(offset, offset + CHUNK_BYTES)
+    const asked = { ...question, bytes: bytes.length, offset, sha256: sha256(body) }
+    await ask(network, keeper, keep, asked, { body, timeoutMs: chunkTimeoutMs, signal })
+  }
+}
+
+/** Fetches a whole copy into `into`. @throws ProtocolError CORRUPT, or as the keeper fails */
+export async function fetchCopy(
+  network: Network,
+  keeper: PeerId,
+  question: { readonly run: string } & CopyName,
+  into: Uint8Array,
+  { chunkTimeoutMs, signal }: CallOptions,
+): Promise<CopyFacts> {
+  const { strategy, stage, step, shard } = question
+  const what = `the ${strategy} copy of stage ${stage} after step ${step}, shard ${shard}, from ${keeper}`
+  let told: CopyFacts | undefined
+  for (let offset = 0; offset < into.length; offset += CHUNK_BYTES) {
+    const piece = into.subarray(offset, offset + CHUNK_BYTES)
+    const accept = (_: unknown, length: number) => {
+      if (length === piece.length) return piece
+      throw new ProtocolError('WRONG_SHAPE', `${what}: ${length} bytes, not ${piece.length}`)
+    }
+    const asked = { ...question, offset, length: piece.length }
+    const options = { timeoutMs: chunkTimeoutMs, signal, accept }
+    const answer = await ask(network, keeper, copy, asked, options)
+    checkPiece(what, piece, answer.sha256)
+    const { norm, updates, learningRateScale } = answer
+    told = { norm, updates, learningRateScale }
+  }
+  if (told === undefined) throw new ProtocolError('WRONG_SHAPE', `${what} is empty`)
+  return told
+}
+
+/** A piece with what is to be said of it. */
+export function pieceOf(bytes: Uint8Array, offset: number, length: number) {
+  const body = bytes.slice(offset, offset + length)
+  return { body, sha256: sha256(body) }
+}

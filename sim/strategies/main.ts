@@ -1,0 +1,139 @@
+/**
+ * `npm run sim:strategies`: every way to bring a lost stage back, under the same failures, on one table. Trials that were
+ * played before are taken from the cache, so that it goes on where it was stopped.
+ */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Command } from 'commander'
+import { systemClock } from '../../protocols/clock.ts'
+import { replaceFile } from '../../src/atomic-file.ts'
+import { InputError } from '../../src/errors.ts'
+import { createTerminal, type Terminal } from '../../src/terminal.ts'
+import { Cache } from './cache.ts'
+import { ALL_RATES, CASES } from './cases.ts'
+import { playAll } from './crew.ts'
+import { pageOf } from './page.ts'
+import { type Extent, trialsOf } from './plan.ts'
+import type { Trial } from './trial.ts'
+
+interface Options {
+  readonly cache: string
+  readonly workers: string
+  readonly only?: string
+  readonly seeds?: string
+  readonly rates: string
+  readonly steps: string
+  readonly quick?: true
+  readonly cached?: true
+  readonly write?: true
+}
+
+const QUICK_STEPS = 80
+/** Below it, docs/STRATEGIES.md is written by this program. */
+const MARK = '<!-- npm run sim:strategies -- --write -->'
+const PROGRESS_MS = 30_000
+
+const command = new Command('sim:strategies')
+  .option('--only <names>', 'these rows alone, beside the undisturbed run')
+  .option('--seeds <n,n>', 'seeds of weights, data and failures (default: 1,2,3; quick: 1)')
+  .option('--rates <p,p>', 'failures of a stage in an iteration', ALL_RATES.join(','))
+  .option('--steps <n>', 'iterations of a run', '1000')
+  .option(
+    '--quick',
+    `a tiny model and ${QUICK_STEPS} iterations: says that it works, not what is better`,
+  )
+  .option('--workers <n>', 'runs at a time', '2')
+  .option('--cache <folder>', 'where finished runs are kept', '.strategies')
+  .option('--cached', 'plays nothing: the table of what is in the cache')
+  .option('--write', 'puts the table into docs/STRATEGIES.md, below the mark')
+
+const terminal = createTerminal({ json: false })
+
+async function main(options: Options): Promise<void> {
+  const extent = extentOf(options)
+  const cache = new Cache(options.cache)
+  const missing = trialsOf(extent).filter((trial) => cache.get(trial) === undefined)
+  const progress = new Progress(createTerminal({ json: false, stream: process.stderr }), missing)
+  let failure: unknown = null
+  if (options.cached !== true && missing.length > 0) {
+    await playAll(missing, {
+      workers: Number(options.workers),
+      onOutcome: (outcome) => {
+        cache.put(outcome)
+        progress.finished()
+      },
+      onSteps: (made) => progress.steps(made),
+    }).catch((error) => {
+      failure = error
+    })
+  }
+  // Also when a trial has failed: the others are not lost.
+  const page = pageOf(extent, cache)
+  terminal.line(page)
+  if (options.write === true) writePage(page)
+  if (failure !== null) throw failure
+}
+
+function extentOf({ only, seeds, rates, steps, quick }: Options): Extent {
+  const names = only?.split(',') ?? CASES.map(({ name }) => name)
+  const cases = names.map((name) => {
+    const row = CASES.find((each) => each.name === name)
+    if (row !== undefined) return row
+    const known = CASES.map((each) => each.name).join(', ')
+    throw new InputError(`--only: there is no row ${name}; there are ${known}.`)
+  })
+  return {
+    scale: quick ? 'tiny' : 'full',
+    cases,
+    seeds: (seeds ?? (quick ? '1' : '1,2,3')).split(',').map(Number),
+    rates: rates.split(',').map(Number),
+    steps: quick ? QUICK_STEPS : Number(steps),
+  }
+}
+
+/** What people wrote above the mark stays. */
+function writePage(page: string): void {
+  const path = fileURLToPath(new URL('../../docs/STRATEGIES.md', import.meta.url))
+  const [prose] = readFileSync(path, 'utf8').split(MARK)
+  replaceFile(path, `${prose}${MARK}\n\n${page}`)
+}
+
+/** Says from time to time how far it is, and how long it will take. */
+class Progress {
+  readonly #terminal: Terminal
+  readonly #trials: number
+  readonly #steps: number
+  readonly #begun = systemClock.now()
+  #finished = 0
+  #saidAt = Number.NEGATIVE_INFINITY
+
+  constructor(out: Terminal, trials: readonly Trial[]) {
+    this.#terminal = out
+    this.#trials = trials.length
+    this.#steps = trials.reduce((sum, { steps }) => sum + steps, 0)
+  }
+
+  finished(): void {
+    this.#finished++
+    this.#saidAt = Number.NEGATIVE_INFINITY
+  }
+
+  steps(made: number): void {
+    const now = systemClock.now()
+    if (now - this.#saidAt < PROGRESS_MS) return
+    this.#saidAt = now
+    const left = ((now - this.#begun) / made) * (this.#steps - made)
+    const share = Math.round((100 * made) / this.#steps)
+    this.#terminal.line(
+      `${this.#finished} of ${this.#trials} runs, ${share} % of their steps, ` +
+        `about ${Math.ceil(left / 60_000)} min left`,
+    )
+  }
+}
+
+try {
+  await main(command.parse().opts<Options>())
+} catch (error) {
+  terminal.fail(error)
+  process.exitCode = 1
+}

@@ -1,0 +1,58 @@
+/** What needs no run of its own: strategies after which the steps of the undisturbed run are made, some of them again. */
+import type { Case } from './cases.ts'
+import { SCALES } from './scales.ts'
+import { type Point, valueAt } from './statistics.ts'
+import { drawFailures, stepsOfRollback } from './trace.ts'
+import type { Outcome, Trial } from './trial.ts'
+
+/** Which step each iteration makes. */
+export function stepsOf(
+  replay: NonNullable<Case['replay']>,
+  trial: Trial,
+  iterationsMax: number,
+): number[] {
+  const { steps } = trial
+  if (replay === 'exact') return Array.from({ length: steps }, (_, i) => i + 1)
+  return stepsOfRollback(deathsOf(trial), replay, steps, iterationsMax)
+}
+
+export function deathsOf({ scale, seed, rate, steps, edgesExempt }: Trial) {
+  const { quiet, typed } = SCALES[scale]
+  const stages = Number(typed.stages)
+  return drawFailures({ seed, rate, iterations: steps, quiet, stages, edgesExempt })
+}
+
+/** The loss on held-out text by iterations that were paid for, from that of the undisturbed run by steps. */
+export function replayedCurve(undisturbed: Outcome, made: readonly number[]): Point[] {
+  const curve: Point[] = [[0, undisturbed.training[0]![1]], ...undisturbed.validation]
+  return undisturbed.validation.flatMap(([iteration]) => {
+    const step = made[iteration - 1]
+    return step === undefined ? [] : [[iteration, valueAt(curve, step)] as const]
+  })
+}
+
+/** How a real run compares with its replay. */
+export interface Deviation {
+  /** The first iteration that makes another step, counted from 1; null if all make the same. */
+  readonly partsAt: number | null
+  /** The largest difference of a training loss until then, as a share of it. */
+  readonly loss: number
+}
+
+/** @param undisturbed the same run without failures, for at least as many steps */
+export function deviation(
+  real: Outcome,
+  undisturbed: Outcome,
+  replay: NonNullable<Case['replay']>,
+): Deviation {
+  const made = stepsOf(replay, real.trial, Number.POSITIVE_INFINITY)
+  const losses = new Map(undisturbed.training)
+  let loss = 0
+  for (let i = 0; i < Math.max(made.length, real.training.length); i++) {
+    const point = real.training[i]
+    if (point === undefined || point[0] !== made[i]) return { partsAt: i + 1, loss }
+    const expected = losses.get(point[0])!
+    loss = Math.max(loss, Math.abs(point[1] - expected) / expected)
+  }
+  return { partsAt: null, loss }
+}

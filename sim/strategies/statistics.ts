@@ -1,0 +1,46 @@
+/** Means of a few values, and how far they can be trusted. */
+
+export interface Estimate {
+  readonly mean: number
+  /** Half the width of the 95 % confidence interval; infinite for one value. */
+  readonly margin: number
+  readonly count: number
+}
+
+/** Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom. */
+const T95 = [
+  12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145,
+  2.131, 2.12, 2.11, 2.101, 2.093,
+]
+
+export function estimate(values: readonly number[]): Estimate {
+  const count = values.length
+  const mean = values.reduce((sum, value) => sum + value, 0) / count
+  if (count < 2) return { mean, margin: Number.POSITIVE_INFINITY, count }
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0)
+  const t = T95[Math.min(count - 1, T95.length) - 1]!
+  return { mean, margin: t * Math.sqrt(squares / (count - 1) / count), count }
+}
+
+/** A point of a curve: after so many steps, this loss. */
+export type Point = readonly [step: number, loss: number]
+
+/** The value of a curve between its points; before the first and after the last that of the end. */
+export function valueAt(curve: readonly Point[], step: number): number {
+  const next = curve.findIndex(([at]) => at >= step)
+  if (next === -1) return curve.at(-1)![1]
+  const [to, after] = curve[next]!
+  if (next === 0 || to === step) return after
+  const [from, before] = curve[next - 1]!
+  return before + ((after - before) * (step - from)) / (to - from)
+}
+
+/** Where a curve first comes down to `target`, between its points too; null if it never does. */
+export function stepsTo(curve: readonly Point[], target: number): number | null {
+  const reached = curve.findIndex(([, loss]) => loss <= target)
+  if (reached === -1) return null
+  const [to, after] = curve[reached]!
+  if (reached === 0) return to
+  const [from, before] = curve[reached - 1]!
+  return from + ((to - from) * (before - target)) / (before - after)
+}

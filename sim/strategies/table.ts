@@ -1,0 +1,198 @@
+/** The table, from outcomes alone: what is missing is left out. */
+import { type Case, RATE, UNDISTURBED } from './cases.ts'
+import { calmTrialOf, type Extent, ratesOf, roughTrialOf, trialOf } from './plan.ts'
+import { type Deviation, deathsOf, deviation, replayedCurve, stepsOf } from './replay.ts'
+import { type Estimate, estimate, type Point, stepsTo, valueAt } from './statistics.ts'
+import type { Outcome, Trial } from './trial.ts'
+
+/** Whose outcome it knows. */
+export interface Played {
+  get(trial: Trial): Outcome | undefined
+}
+
+/** One seed of a row beside the undisturbed run of that seed. */
+interface Pair {
+  readonly curve: readonly Point[]
+  readonly undisturbed: readonly Point[]
+  readonly failures: number
+  readonly outcome: Outcome | undefined
+}
+
+export interface Row {
+  readonly row: Case
+  readonly rate: number
+  readonly failures: Estimate
+  /** Loss on held-out text, nats a token, half-way and at the end. */
+  readonly halfWay: Estimate
+  readonly final: Estimate
+  /** How much the final loss is above the undisturbed one of the same seed, as a share. */
+  readonly above: Estimate
+  /** Iterations to the target, of the seeds that reach it. */
+  readonly toTarget: Estimate
+  /** Of a recovery; null if none was played. `fallbacks`: the share that another than the policy's first row made. */
+  readonly recovery: {
+    readonly bytes: number
+    readonly seconds: number
+    readonly fallbacks: number
+  } | null
+}
+
+/** The target that iterations are counted to: the undisturbed loss after this share of the steps. */
+export const TARGET_SHARE = 0.7
+
+export function rowsOf(extent: Extent, played: Played): Row[] {
+  return extent.cases.flatMap((row) =>
+    ratesOf(extent, row).flatMap((rate) => {
+      const pairs = pairsOf(extent, played, row, rate)
+      return pairs.length === 0 ? [] : [summary(extent, row, rate, pairs)]
+    }),
+  )
+}
+
+function pairsOf(extent: Extent, played: Played, row: Case, rate: number): Pair[] {
+  return extent.seeds.flatMap((seed): Pair[] => {
+    const calm = played.get(trialOf(extent, UNDISTURBED, 0, seed))
+    if (calm === undefined) return []
+    const undisturbed = calm.validation
+    const trial = trialOf(extent, row, rate, seed)
+    if (row.replay !== undefined) {
+      const made = stepsOf(row.replay, trial, trial.steps)
+      const failures = deathsOf(trial).length
+      return [{ curve: replayedCurve(calm, made), undisturbed, failures, outcome: undefined }]
+    }
+    const outcome = played.get(trial)
+    if (outcome === undefined) return []
+    const { validation: curve, failures } = outcome
+    return [{ curve, undisturbed, failures, outcome }]
+  })
+}
+
+function summary({ steps }: Extent, row: Case, rate: number, pairs: readonly Pair[]): Row {
+  const of = (value: (pair: Pair) => number) => estimate(pairs.map(value))
+  const recoveries = pairs.flatMap(({ outcome }) => outcome?.recoveries ?? [])
+  const mean = (values: readonly number[]) => estimate(values).mean
+  const reached = pairs.flatMap(
+    ({ curve, undisturbed }) => stepsTo(curve, valueAt(undisturbed, TARGET_SHARE * steps)) ?? [],
+  )
+  return {
+    row,
+    rate,
+    failures: of(({ failures }) => failures),
+    halfWay: of(({ curve }) => valueAt(curve, steps / 2)),
+    final: of(({ curve }) => valueAt(curve, steps)),
+    above: of(({ curve, undisturbed }) => valueAt(curve, steps) / valueAt(undisturbed, steps) - 1),
+    toTarget: estimate(reached),
+    recovery:
+      recoveries.length === 0
+        ? null
+        : {
+            bytes: mean(recoveries.map(({ bytes }) => bytes)),
+            seconds: mean(recoveries.map(({ secondsSinceLoss }) => secondsSinceLoss ?? 0)),
+            fallbacks: mean(recoveries.map(({ skipped }) => (skipped.length > 0 ? 1 : 0))),
+          },
+  }
+}
+
+export interface Overhead {
+  readonly row: Case
+  /** Sent a step by all peers together, beyond what training sends. */
+  readonly bytes: number
+  /** The same as a share of what training sends. */
+  readonly traffic: number
+  /** Of a virtual step, as a share of one without. */
+  readonly time: number
+  /** CPU seconds of a step in this process, as a share of one without: measured on a machine that does other things too. */
+  readonly cpu: number
+  /** Held by all peers together beyond what training holds. */
+  readonly memory: number
+}
+
+export function overheadsOf(extent: Extent, played: Played): Overhead[] {
+  const plain = played.get(calmTrialOf(extent, UNDISTURBED))?.cost
+  return extent.cases.flatMap((row) => {
+    const cost = played.get(calmTrialOf(extent, row))?.cost
+    if (plain === undefined || cost === undefined) return []
+    const bytes = total(cost.stepBytes) - total(plain.stepBytes)
+    return [
+      {
+        row,
+        bytes,
+        traffic: bytes / total(plain.stepBytes),
+        time: cost.stepSeconds / plain.stepSeconds - 1,
+        cpu: cost.cpuSeconds / plain.cpuSeconds - 1,
+        memory: cost.bufferBytes - plain.bufferBytes,
+      },
+    ]
+  })
+}
+
+function total(bytes: Readonly<Record<string, number>>): number {
+  return Object.values(bytes).reduce((sum, each) => sum + each, 0)
+}
+
+/** Of two strategies under the same failures, the one that is said to be worse less the other. */
+export interface Comparison {
+  readonly worse: string
+  readonly better: string
+  /** Difference of losses on held-out text, over all evaluations of the second half and at the end. */
+  readonly secondHalf: Estimate
+  readonly final: Estimate
+}
+
+/** The paper's ablation (arXiv 2506.15461, figure 2), edges exempt: each is said to be worse than the next. */
+const RANKING = ['random', 'copy', 'uniform', 'checkfree'] as const
+
+export function rankingOf(extent: Extent, played: Played): Comparison[] {
+  const pairs = [...RANKING.slice(1).map((name, i) => [RANKING[i]!, name]), ['copy', 'checkfree']]
+  return pairs.flatMap(([worse, better]) => {
+    const curves = (name: string) => {
+      const row = extent.cases.find((each) => each.name === name)
+      return extent.seeds.map(
+        (seed) => row && played.get(trialOf(extent, row, RATE, seed))?.validation,
+      )
+    }
+    const [bad, good] = [curves(worse!), curves(better!)]
+    const both = bad.flatMap((curve, i) => (curve && good[i] ? [[curve, good[i]] as const] : []))
+    if (both.length === 0) return []
+    const late = (curve: readonly Point[]) =>
+      estimate(curve.filter(([step]) => step > extent.steps / 2).map(([, loss]) => loss)).mean
+    return [
+      {
+        worse: worse!,
+        better: better!,
+        secondHalf: estimate(both.map(([a, b]) => late(a) - late(b))),
+        final: estimate(both.map(([a, b]) => valueAt(a, extent.steps) - valueAt(b, extent.steps))),
+      },
+    ]
+  })
+}
+
+/** A replay held against a real run. */
+export interface Confirmation {
+  readonly row: Case
+  readonly failures: number
+  /** Iterations of the real run. */
+  readonly iterations: number
+  /** From the same run without failures. */
+  readonly fromCalm: Deviation
+  /** Of that one from the undisturbed run that the replay is made of. */
+  readonly calmFromNone: Deviation
+}
+
+export function confirmationsOf(extent: Extent, played: Played): Confirmation[] {
+  return extent.cases.flatMap((row) => {
+    if (row.replay === undefined) return []
+    const [none, calm] = [UNDISTURBED, row].map((each) => played.get(calmTrialOf(extent, each)))
+    const rough = played.get(roughTrialOf(extent, row))
+    if (none === undefined || calm === undefined || rough === undefined) return []
+    return [
+      {
+        row,
+        failures: rough.failures,
+        iterations: rough.training.length,
+        fromCalm: deviation(rough, calm, row.replay),
+        calmFromNone: deviation(calm, none, 'exact'),
+      },
+    ]
+  })
+}

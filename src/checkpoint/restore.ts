@@ -1,0 +1,44 @@
+/** Gives a freshly built stage the state that a checkpoint has of it. */
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { AnyStage } from '../../stages/stage.ts'
+import type { Gathered } from '../gather.ts'
+import { type Run, runId } from '../run.ts'
+import { CheckpointError } from './error.ts'
+import { loadLayout } from './load.ts'
+import { openStep } from './steps.ts'
+import type { Store } from './store.ts'
+
+export interface RestoreOptions {
+  readonly run: Run
+  readonly checkpoints?: Store | null
+}
+
+/** @throws ProtocolError REFUSED without a store, CORRUPT with the name of the tensor or file that is damaged or missing */
+export async function restoreStage(
+  { run, checkpoints = null }: RestoreOptions,
+  stage: AnyStage,
+  step: number,
+): Promise<Gathered> {
+  if (checkpoints === null) {
+    throw new ProtocolError('REFUSED', 'this peer was given no store (--checkpoints)')
+  }
+  try {
+    const manifest = await openStep(checkpoints, step)
+    const saved = runId(manifest.run)
+    if (saved !== runId(run)) {
+      throw new CheckpointError(`step ${step} is of another run, ${saved.slice(0, 12)}`)
+    }
+    const { length } = stage.weights
+    const layout = { parameters: stage.parameters, length }
+    const loaded = await loadLayout(checkpoints, manifest, run.optimizer, layout)
+    const { weights, optimizer, learningRateScale, gradientNorm } = loaded
+    await stage.load(weights, optimizer)
+    const { firstMoment, secondMoment, updates } = optimizer
+    const bytes = weights.byteLength + firstMoment.byteLength + secondMoment.byteLength
+    const facts = { learningRateScale, norm: gradientNorm, updates }
+    return { bytes, norms: [], ofStep: step, ...facts }
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error
+    throw new ProtocolError('CORRUPT', error.message, { cause: error })
+  }
+}

@@ -1,0 +1,8 @@
+/**
+ * A stage that nobody has held since the swarm was started from a checkpoint: it has what was saved, moments and all.
+ * The taker reads it from its own store (`src/resume.ts`), so there is nothing to rebuild. Not a recovery, so not in any
+ * policy.
+ */
+import { seed } from './seed.ts'
+
+export const resume = { ...seed, name: 'resume' }

@@ -1,0 +1,123 @@
+/** Lost stages brought back by each strategy that keeps copies or swaps stages, in swarms that truly learn. */
+import { describe, expect, test } from 'vitest'
+import type { Entry } from '../../src/journal.ts'
+import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
+import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+
+const PEERS = 8
+const LOST_AFTER = 7
+
+type Recovery = Parameters<typeof tinyRecovery>[0]
+
+interface Outcome {
+  readonly entries: readonly Entry[]
+  readonly recoveries: Extract<Entry, { type: 'held' }>[]
+  /** Of each stage after each step, as its first holder had them. */
+  readonly weights: (stage: number, step: number) => Float32Array
+  /** As they were when the stage was held again. */
+  readonly restored: (stage: number) => Float32Array
+}
+
+/** A run whose holders of some stages are killed together, right after a step was committed. */
+async function losing(stages: readonly number[], recovery: Recovery): Promise<Outcome> {
+  const run = tinyRun({
+    steps: 12,
+    stages: 6,
+    // No replicas: a stage that is lost is lost.
+    spares: PEERS,
+    model: { ...tinyRun().model, layers: 6 },
+    recovery: tinyRecovery(recovery),
+  })
+  const swarm = new VirtualSwarm(run)
+  const weights = new Map<string, Float32Array>()
+  const restored = new Map<number, Float32Array>()
+  const holders = new Map<number, string>()
+  const weightsOf = (peer: string) => Float32Array.from(swarm.stages.get(peer)!.weights)
+  swarm.onEntry((entry) => {
+    if (entry.type === 'committed') {
+      const key = `${entry.stage}/${entry.step}`
+      if (!weights.has(key)) weights.set(key, weightsOf(entry.peer))
+    }
+    if (entry.type === 'held') {
+      holders.set(entry.stage, entry.by)
+      if (entry.cause === 'lost') restored.set(entry.stage, weightsOf(entry.by))
+    }
+    if (entry.type === 'step' && entry.step === LOST_AFTER) {
+      for (const stage of stages) swarm.kill(holders.get(stage)!)
+    }
+  })
+  for (let i = 1; i <= PEERS + stages.length; i++) swarm.join(`peer-${i}`)
+  await swarm.end()
+  const steps = entriesOf(swarm.entries, 'step')
+  expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1))
+  for (const { counted } of steps) expect(new Set(counted)).toEqual(new Set([run.microbatches]))
+  const recoveries = entriesOf(swarm.entries, 'held').filter(({ cause }) => cause === 'lost')
+  expect(recoveries.map(({ stage }) => stage).toSorted()).toEqual(stages)
+  return {
+    entries: swarm.entries,
+    recoveries,
+    weights: (stage, step) => weights.get(`${stage}/${step}`)!,
+    restored: (stage) => restored.get(stage)!,
+  }
+}
+
+describe('checkfree+', () => {
+  test('restores the ends bit for bit, though their holder coordinated the run', async () => {
+    const { recoveries, restored, weights } = await losing([0], { policy: ['checkfree+'] })
+    const [recovery] = recoveries
+    expect(recovery).toMatchObject({ strategy: 'checkfree+', learningRateScale: 1 })
+    // The copy of the last step, or of the one before if it was on its way.
+    expect(recovery!.ofStep).toBeGreaterThanOrEqual(LOST_AFTER - 1)
+    expect(restored(0)).toEqual(weights(0, recovery!.ofStep))
+  })
+
+  test.each([
+    [1, 2],
+    [6, 5],
+  ])('copies stage %i from its twin %i, bit for bit', async (stage, twin) => {
+    const { recoveries, restored, weights } = await losing([stage], { policy: ['checkfree+'] })
+    expect(recoveries).toMatchObject([
+      { strategy: 'checkfree+', ofStep: LOST_AFTER, learningRateScale: 1.1 },
+    ])
+    expect(restored(stage)).toEqual(weights(twin, LOST_AFTER))
+  })
+})
+
+describe('shadow', () => {
+  test('brings back the ends and two neighbours at once, each within the bound of int8', async () => {
+    // Kept by the holders of 3, 4 and 5.
+    const lost = [0, 1, 2]
+    const { recoveries, restored, weights } = await losing(lost, { policy: ['shadow'] })
+    for (const { stage, strategy, ofStep } of recoveries) {
+      expect(strategy).toBe('shadow')
+      // Every fourth step, and one more on its way.
+      expect(ofStep).toBeGreaterThan(LOST_AFTER - 5)
+      const was = weights(stage, ofStep)
+      const is = restored(stage)
+      const largest = Math.max(...was.map(Math.abs))
+      const worst = Math.max(...was.map((x, i) => Math.abs(x - is[i]!)))
+      expect(worst).toBeGreaterThan(0)
+      expect(worst).toBeLessThanOrEqual(largest / 254 + 1e-7)
+    }
+  })
+
+  test('a stage that is lost with its keeper goes to the next row of the policy, which says why', async () => {
+    // Stage 6 keeps the copy of 3.
+    const { recoveries } = await losing([3, 6], { policy: ['shadow', 'checkfree', 'copy'] })
+    const [middle] = recoveries.filter(({ stage }) => stage === 3)
+    expect(middle).toMatchObject({
+      strategy: 'checkfree',
+      skipped: [{ strategy: 'shadow', reason: 'nobody that is left keeps a copy of stage 3' }],
+    })
+  })
+})
+
+describe('snapshot', () => {
+  test('brings a stage and one of its keepers back, bit for bit', async () => {
+    const { recoveries, restored, weights } = await losing([3, 6], { policy: ['snapshot'] })
+    for (const { stage, strategy, ofStep } of recoveries) {
+      expect(strategy).toBe('snapshot')
+      expect(restored(stage)).toEqual(weights(stage, ofStep))
+    }
+  })
+})

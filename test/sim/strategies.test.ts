@@ -1,0 +1,190 @@
+/** The table of strategies: failures, replays and estimates against what can be said without it; and the command. */
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { UNDISTURBED } from '../../sim/strategies/cases.ts'
+import { type Extent, trialOf } from '../../sim/strategies/plan.ts'
+import { deviation, replayedCurve } from '../../sim/strategies/replay.ts'
+import { estimate, stepsTo, valueAt } from '../../sim/strategies/statistics.ts'
+import { rankingOf, rowsOf } from '../../sim/strategies/table.ts'
+import { drawFailures, stepsOfRollback } from '../../sim/strategies/trace.ts'
+import { keyOf, type Outcome, playTrial, type Trial } from '../../sim/strategies/trial.ts'
+import { temporaryFolder } from '../fixtures/folder.ts'
+
+describe('failures', () => {
+  const failures = { seed: 1, iterations: 1000, quiet: 50, stages: 6, edgesExempt: false }
+  const names = (rate: number, more = {}) =>
+    drawFailures({ ...failures, rate, ...more }).map(({ step, stage }) => `${step}/${stage}`)
+
+  test('come as often as the rate says, and not in the quiet iterations', () => {
+    const many = drawFailures({ ...failures, rate: 0.1, iterations: 10_000 })
+    // A binomial of 6 x 9949 draws: five standard deviations.
+    expect(Math.abs(many.length - 5969)).toBeLessThan(5 * Math.sqrt(5969 * 0.9))
+    expect(Math.min(...many.map(({ step }) => step))).toBeGreaterThan(50)
+  })
+
+  test('of a lower rate, of fewer iterations and of exempt edges are among those of all', () => {
+    const all = names(0.02)
+    expect(names(0.02)).toEqual(all)
+    expect(names(0.02, { seed: 2 })).not.toEqual(all)
+    const fewer = names(0.005)
+    expect(fewer.length).toBeGreaterThan(0)
+    expect(all).toEqual(expect.arrayContaining(fewer))
+    expect(all.filter((name) => Number(name.split('/')[0]) < 500)).toEqual(
+      names(0.02, { iterations: 500 }),
+    )
+    expect(all.filter((name) => !/[16]$/.test(name))).toEqual(names(0.02, { edgesExempt: true }))
+  })
+})
+
+test('a failure takes the model back to the last checkpoint that was finished before it', () => {
+  const after = (...steps: number[]) => steps.map((step) => ({ step, stage: 1 }))
+  expect(stepsOfRollback([], 3, 4, 99)).toEqual([1, 2, 3, 4])
+  expect(stepsOfRollback(after(2), 3, 4, 99)).toEqual([1, 2, 1, 2, 3, 4])
+  // Step 3 would be a checkpoint; its own stage has not saved it any more.
+  expect(stepsOfRollback(after(3), 3, 4, 99)).toEqual([1, 2, 3, 1, 2, 3, 4])
+  expect(stepsOfRollback(after(4, 6), 3, 6, 99)).toEqual([1, 2, 3, 4, 4, 5, 4, 5, 6])
+  expect(stepsOfRollback(after(4, 5), 3, 5, 99)).toEqual([1, 2, 3, 4, 4, 4, 5])
+  expect(stepsOfRollback(after(2, 4, 6, 8), 3, 5, 8)).toEqual([1, 2, 1, 2, 1, 2, 1, 2])
+})
+
+test('estimates and curves', () => {
+  // 2.776 x sqrt(2.5 / 5): Student with four degrees of freedom.
+  expect(estimate([1, 2, 3, 4, 5]).mean).toBe(3)
+  expect(estimate([1, 2, 3, 4, 5]).margin).toBeCloseTo(1.9629, 4)
+  expect(estimate([1]).margin).toBe(Number.POSITIVE_INFINITY)
+  const curve = [
+    [10, 4],
+    [20, 3],
+    [30, 3.5],
+    [40, 1],
+  ] as const
+  expect(valueAt(curve, 15)).toBe(3.5)
+  expect(valueAt(curve, 5)).toBe(4)
+  expect(valueAt(curve, 99)).toBe(1)
+  expect(stepsTo(curve, 3.25)).toBe(17.5)
+  expect(stepsTo(curve, 2)).toBe(36)
+  expect(stepsTo(curve, 0.5)).toBe(null)
+})
+
+describe('trials of a tiny model', () => {
+  const calmTrial: Trial = {
+    scale: 'tiny',
+    seed: 1,
+    rate: 0,
+    edgesExempt: false,
+    steps: 70,
+    recovery: UNDISTURBED.recovery,
+  }
+  const roughTrial: Trial = {
+    ...calmTrial,
+    rate: 0.03,
+    recovery: { policy: ['checkfree', 'copy', 'random'] },
+  }
+  let calm: Outcome
+  let rough: Outcome
+  beforeAll(async () => {
+    calm = await playTrial(calmTrial, () => {})
+    rough = await playTrial(roughTrial, () => {})
+  })
+
+  test('every stage of the trace is lost and brought back, and nothing else', () => {
+    const { seed, rate, steps } = roughTrial
+    const deaths = drawFailures({
+      seed,
+      rate,
+      iterations: steps,
+      quiet: 50,
+      stages: 6,
+      edgesExempt: false,
+    })
+    expect(deaths.length).toBeGreaterThan(2)
+    expect(rough.recoveries.map(({ stage }) => stage)).toEqual(deaths.map(({ stage }) => stage))
+    expect(rough.training.map(([step]) => step)).toEqual(calm.training.map(([step]) => step))
+    // Until the first loss it is the same run, and not after it.
+    const first = deaths[0]!.step
+    const until = { ...rough, training: rough.training.slice(0, first) }
+    const short = { ...until, trial: { ...rough.trial, steps: first } }
+    expect(deviation(short, calm, 'exact')).toEqual({ partsAt: null, loss: 0 })
+    expect(deviation(rough, calm, 'exact').loss).toBeGreaterThan(1e-4)
+    // It made step after step, which a rollback would not have done.
+    expect(deviation(rough, calm, 3).partsAt).toBe(first + 1)
+  })
+
+  test('a replay has the losses of the steps that it has come to', () => {
+    const made = [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]
+    const curve = replayedCurve(calm, made)
+    expect(curve).toEqual([
+      [5, calm.validation[0]![1]],
+      [10, calm.validation[0]![1]],
+    ])
+  })
+
+  test('a real run that goes back to checkpoints makes the steps of its replay, to the last digit', async () => {
+    const recovery = { checkpoint: { everySteps: 5, mode: 'lazy' } } as const
+    const trial = { ...roughTrial, recovery: { policy: ['checkpoint'], ...recovery } }
+    const real = await playTrial(trial, () => {})
+    expect(real.failures).toBeGreaterThan(2)
+    expect(real.training.length).toBeGreaterThan(trial.steps + 2)
+    expect(deviation(real, calm, 5)).toEqual({ partsAt: null, loss: 0 })
+    expect(deviation(real, calm, 4).partsAt).not.toBe(null)
+  })
+
+  test('one key for what comes to the same, another for all else', () => {
+    expect(keyOf({ ...calmTrial, edgesExempt: true })).toBe(keyOf(calmTrial))
+    const others = [roughTrial, { ...roughTrial, edgesExempt: true }, { ...calmTrial, seed: 2 }]
+    expect(new Set([calmTrial, ...others].map(keyOf)).size).toBe(4)
+  })
+})
+
+test('rows pair each seed with its undisturbed run; a ranking needs its interval on one side', () => {
+  const row = (name: string) => ({ ...UNDISTURBED, name, recovery: {}, rates: [0.005] })
+  const cases = ['random', 'copy'].map((name, i) => ({
+    ...row(name),
+    recovery: { normExponent: i },
+  }))
+  const extent: Extent = { scale: 'tiny', cases, seeds: [1, 2, 3], rates: [0.005], steps: 10 }
+  const outcomes = new Map<string, Outcome>()
+  const put = (trial: Trial, final: number) =>
+    outcomes.set(keyOf(trial), {
+      trial,
+      failures: 4,
+      training: [[1, 5.5]],
+      validation: [
+        [5, 4],
+        [10, final],
+      ],
+      recoveries: [],
+      cost: { stepSeconds: 1, stepBytes: {}, cpuSeconds: 1, bufferBytes: 0, seconds: 1 },
+    })
+  for (const seed of [1, 2, 3]) {
+    put(trialOf(extent, UNDISTURBED, 0, seed), seed)
+    put(trialOf(extent, cases[0]!, 0.005, seed), 1.5 * seed)
+    put(trialOf(extent, cases[1]!, 0.005, seed), 1.1 * seed)
+  }
+  const played = { get: (trial: Trial) => outcomes.get(keyOf(trial)) }
+  const [random, copy] = rowsOf(extent, played)
+  expect(random!.above).toEqual({ mean: 0.5, margin: 0, count: 3 })
+  expect(copy!.above.mean).toBeCloseTo(0.1, 12)
+  expect(copy!.final.mean).toBeCloseTo(2.2, 12)
+  const [comparison] = rankingOf(extent, played)
+  expect(comparison!.final.mean).toBeCloseTo(0.8, 12)
+  // Differences of 0.4, 0.8 and 1.2.
+  expect(comparison!.final.margin).toBeCloseTo(4.303 * Math.sqrt(0.16 / 3), 10)
+})
+
+test('the command prints a table, and plays nothing twice', () => {
+  const cache = join(temporaryFolder(), 'cache')
+  const main = new URL('../../sim/strategies/main.ts', import.meta.url).pathname
+  const play = () => {
+    const args = [main, '--quick', '--only', 'checkfree', '--cache', cache]
+    return spawnSync(process.execPath, args, { encoding: 'utf8' })
+  }
+  const first = play()
+  expect(first.stderr).toMatch(/4 of 4 runs/)
+  expect(first.stdout).toMatch(/\| checkfree +\| 0\.005 \| 1 /)
+  expect(first.status).toBe(0)
+  const second = play()
+  expect(second.stderr).toBe('')
+  expect(second.stdout).toBe(first.stdout)
+})
