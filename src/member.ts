@@ -554,8 +554,15 @@ export class Member {
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
     }
-    const digest = await this.#custody.follow(before, roster, own)
-    return { epoch: roster.epoch, digest }
+    const acceptor = this.#acceptor
+    try {
+      const digest = await this.#custody.follow(before, roster, own)
+      return { epoch: roster.epoch, digest }
+    } catch (error) {
+      if (this.#acceptor === acceptor) throw error
+      // Its stage was given up under it.
+      throw new ProtocolError('NOT_MEMBER', 'this peer was dropped meanwhile', { cause: error })
+    }
   }
 
   /** The first roster that names this process. */
