@@ -19,7 +19,7 @@ interface Counts {
 /** Steps. Those of wider models take longer, and less of each is what has to become warm. */
 function countsOf(hidden: number): Counts {
   if (hidden <= 128) return { warmUp: 60, measured: 40, singleWarmUp: 5, single: 20 }
-  if (hidden <= 256) return { warmUp: 30, measured: 25, singleWarmUp: 3, single: 12 }
+  if (hidden <= 256) return { warmUp: 60, measured: 25, singleWarmUp: 3, single: 12 }
   return { warmUp: 8, measured: 12, singleWarmUp: 1, single: 5 }
 }
 
@@ -39,6 +39,8 @@ export async function benchSwarm({ processes, hidden }: SwarmCase, threads: numb
     stages: String(processes - 1),
     hidden: String(hidden),
     evaluateEvery: String(10 * steps),
+    // No upkeep: one process keeps no copies either. What each strategy's costs is in docs/STRATEGIES.md.
+    policy: 'checkfree,copy,random',
   }
   const run = await newRun(settings, undefined, process.cwd())
   // Before and after, so that a machine that changes its speed does so for both.

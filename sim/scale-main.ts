@@ -24,7 +24,7 @@ const HOUR_MS = 3_600_000
 const ELEMENTS = 8
 const FOUNDER = 'peer-0'
 /** The most that two sizes of swarms may differ in the questions of a step and peer. */
-const LINEAR_FACTOR = 2
+const LINEAR_FACTOR = 3
 
 const terminal = createTerminal({ json: false })
 const options = new Command('sim:scale')

@@ -554,8 +554,15 @@ export class Member {
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(before, roster, own)
     }
-    const digest = await this.#custody.follow(before, roster, own)
-    return { epoch: roster.epoch, digest }
+    const acceptor = this.#acceptor
+    try {
+      const digest = await this.#custody.follow(before, roster, own)
+      return { epoch: roster.epoch, digest }
+    } catch (error) {
+      if (this.#acceptor === acceptor) throw error
+      // Its stage was given up under it.
+      throw new ProtocolError('NOT_MEMBER', 'this peer was dropped meanwhile', { cause: error })
+    }
   }
 
   /** The first roster that names this process. */
@@ -638,9 +645,11 @@ export class Member {
   /** Every announcement costs each member a signature's check, so that a fast swarm must not make one a step. */
   #announce(step: Pick<Announcement, 'step' | 'loss' | 'busySeconds' | 'stage'>): void {
     const { network, clock, runId } = this.#options
-    if (clock.now() - this.#announcedAt < ANNOUNCEMENT_INTERVAL_MS) return
+    const { roster } = this
+    // It may have been dropped while it applied the step.
+    if (roster === null || clock.now() - this.#announcedAt < ANNOUNCEMENT_INTERVAL_MS) return
     this.#announcedAt = clock.now()
-    const { epoch, members } = this.roster!
+    const { epoch, members } = roster
     announce(network, runId, { ...step, epoch, members: members.length })
   }
 }

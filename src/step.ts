@@ -165,7 +165,7 @@ export class Step {
         }),
       ),
     )
-    // Who is alone has told its norm.
+    // Who was alone has told its norm.
     const holders = [...prepared].filter(([, { norm }]) => norm === null)
     await Promise.all([
       Promise.all(holders.map(([{ stage, peer }]) => add(stage!, peer))),
