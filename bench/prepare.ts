@@ -58,7 +58,7 @@ try {
 /** In a process of its own: what learning the tokenizer has left behind does not count. */
 function measure(texts: string, tokenizer: string) {
   const program = fileURLToPath(new URL('./prepare-one.ts', import.meta.url))
-  const args = [program, texts, tokenizer, join(folder, 'dataset')]
+  const args = ['--expose-gc', program, texts, tokenizer, join(folder, 'dataset')]
   return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' }))
 }
 
