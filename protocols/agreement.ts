@@ -103,7 +103,7 @@ export const promise = procedure(
  * not know the one before; then the change may be left out. The answer comes when it is carried out: a commit is applied.
  */
 export const install = procedure(
-  '/gensyn-node/install/2.0.0',
+  '/gensyn-node/install/3.0.0',
   z.strictObject({ run, epoch: count, change: changeSchema.nullable() }),
   z.strictObject({
     epoch: count,

@@ -2,6 +2,7 @@
  * `npm run sim:scale`: swarms of hundreds and thousands of virtual peers under churn, with the node's own code; what a
  * step costs their coordinator, and this machine. Of several sizes (`--peers 100,1000`) the questions that a coordinator
  * asks a step and peer must not differ by more than a factor: messages grow with the peers, not with their square.
+ * A thousand questions at once outlive a young generation of V8's usual 16 MiB; 64 save a tenth of the processor time.
  */
 import { Command } from 'commander'
 import { systemClock } from '../protocols/clock.ts'

@@ -393,7 +393,7 @@ export class Play {
     if (life === undefined || life.ended !== null) return
     life.tap.ask(ONLOOKER, membership.roster.protocol, { run: this.#runId }).then(
       ({ body }) => {
-        const roster = JSON.parse(new TextDecoder().decode(body)) as Roster
+        const roster = membership.decodeRoster(peer, body)
         if (roster.epoch > (this.#newest?.epoch ?? -1)) this.#newest = roster
         for (const checker of this.#checkers) checker.roster?.(peer, roster)
       },

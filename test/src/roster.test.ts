@@ -1,7 +1,8 @@
+import { deflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Change } from '../../protocols/agreement.ts'
-import { encodeRoster, type Roster } from '../../protocols/membership.ts'
+import { encodeRoster, ROSTER_BYTES, type Roster } from '../../protocols/membership.ts'
 import {
   applyChange,
   coordinatorOf,
@@ -144,4 +145,11 @@ test('going back to a checkpoint gives up every stage and all sums, and forgets 
   )
   expect(isRestored(back)).toBe(true)
   expect(isRestored(placed)).toBe(false)
+})
+
+test('bytes that are no roster, or would become more than one may take, are refused', () => {
+  const bomb = deflateRawSync(Buffer.alloc(ROSTER_BYTES + 1, ' '))
+  for (const body of [undefined, new Uint8Array([1, 2, 3]), deflateRawSync('{}'), bomb]) {
+    expect(() => rosterFrom('b', body)).toThrow('the roster that b sent is none')
+  }
 })
