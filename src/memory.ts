@@ -1,7 +1,12 @@
 /** What memory a stage of a run will take here: told before training, and refused where it cannot fit. */
 import { type MemoryPlan, planMemory } from '../stages/memory-plan.ts'
 import { ENDS } from '../stages/parameters.ts'
+import { copyBytes } from './copy-form.ts'
 import { InputError } from './errors.ts'
+import { COPY_GENERATIONS } from './limits.ts'
+import { rowsOf } from './recovery/index.ts'
+import type { CopyRule } from './recovery/strategy.ts'
+import { foundingRoster } from './roster.ts'
 import { type Run, stageConfig } from './run.ts'
 import { secondStage } from './understudies.ts'
 
@@ -11,6 +16,8 @@ interface NodePlan extends MemoryPlan {
   readonly second: number
   /** The copy of weights and moments that a checkpoint is written from; 0 unless the policy has `checkpoint`. */
   readonly checkpoint: number
+  /** The copy that this stage's others keep while it is made and sent, and those that this peer keeps of other stages. */
+  readonly copies: number
 }
 
 export function planOf(run: Run, stage: number, threads: number): NodePlan {
@@ -18,17 +25,49 @@ export function planOf(run: Run, stage: number, threads: number): NodePlan {
     planMemory(stageConfig(run), index, { threads, microbatches: run.microbatches })
   const own = plan(stage)
   const checkpoint = run.recovery.policy.includes('checkpoint') ? own.weights + own.optimizer : 0
+  const copies = copiesOf(run, stage, plan)
+  const more = { checkpoint, copies, peak: own.peak + checkpoint + copies }
   const next = secondStage(run, stage)
-  if (next === null) return { ...own, second: 0, checkpoint, peak: own.peak + checkpoint }
+  if (next === null) return { ...own, ...more, second: 0 }
   // Its programs but for the optimizer's never run.
   const { weights, sums, optimizer } = plan(next)
   const second = weights + sums + optimizer + weights + own.weights
-  return { ...own, second, checkpoint, peak: own.peak + second + checkpoint }
+  return { ...own, ...more, second, peak: more.peak + second }
+}
+
+/** In a swarm with one holder a stage, which is when a peer keeps the most. */
+function copiesOf(run: Run, stage: number, plan: (stage: number) => MemoryPlan): number {
+  const members = Array.from({ length: run.stages + 1 }, (_, id) => ({
+    ...{ id, peer: `${id}`, session: 0, addresses: [], domain: '', stage: id, ready: true },
+  }))
+  const roster = { ...foundingRoster(members[0]!), members }
+  let total = 0
+  for (const { copies } of rowsOf(run.recovery.policy)) {
+    const rule = copies?.(run.recovery, run.stages)
+    for (const { stage: other } of rule === undefined ? [] : members.filter(copied(rule))) {
+      const { form, shards } = rule!
+      const { weights, optimizer } = plan(other)
+      const whole = copyBytes([weights / FLOAT, optimizer / FLOAT], form)
+      const shard = Math.ceil(whole / shards.data)
+      const keeps = rule!.keepers(roster, other).filter((member) => member.stage === stage).length
+      // One more is on its way.
+      total += keeps * (COPY_GENERATIONS + 1) * shard
+      if (other === stage) total += whole + (shards.data + shards.parity) * shard
+    }
+  }
+  return total
+}
+
+const FLOAT = Float32Array.BYTES_PER_ELEMENT
+
+function copied({ applies }: CopyRule) {
+  return ({ stage }: { readonly stage: number }) => applies(stage)
 }
 
 /** One line: the peak, and what it is made of. */
 export function describePlan(stage: number, plan: NodePlan): string {
-  const { weights, sums, optimizer, inFlight, working, process, second, checkpoint, peak } = plan
+  const { weights, sums, optimizer, inFlight, working, process, peak } = plan
+  const { second, checkpoint, copies } = plan
   const parts = {
     weights,
     'gradient sums': sums,
@@ -38,6 +77,7 @@ export function describePlan(stage: number, plan: NodePlan): string {
     process,
     ...(second > 0 && { 'redundant state of the next stage': second }),
     ...(checkpoint > 0 && { 'copy for checkpoints': checkpoint }),
+    ...(copies > 0 && { 'copies of stages': copies }),
   }
   const shown = Object.entries(parts).map(([name, bytes]) => `${name} ${megabytes(bytes)}`)
   return `stage ${stage} will take about ${megabytes(peak)} MB: ${shown.join(', ')}`
@@ -52,6 +92,8 @@ const REMEDIES: Readonly<Record<Exclude<keyof NodePlan, 'peak' | 'process'>, str
   working: 'a smaller --batch or --context, or fewer --threads',
   second: 'more --stages, a smaller --hidden, or a --policy without redundant',
   checkpoint: 'more --stages, a smaller --hidden, or a --policy without checkpoint',
+  copies:
+    'more --stages, a smaller --hidden, or a --policy without shadow, snapshot and checkfree+',
 }
 
 /**

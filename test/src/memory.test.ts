@@ -31,6 +31,23 @@ describe('a plan', () => {
     expect(describePlan(4, alone!)).not.toMatch(/redundant/)
   })
 
+  it('counts the copies that it makes and keeps, by the form in which they are kept', () => {
+    const withPolicy = (policy: string[]) =>
+      planOf(tinyRun({ recovery: tinyRecovery({ policy }) }), 1, 1)
+    const { weights } = planOf(run, 1, 1)
+    const ends = planOf(run, 0, 1).weights
+    expect(withPolicy(['checkfree']).copies).toBe(0)
+    // The ends' weights as they are: two that are kept, one that comes.
+    expect(withPolicy(['checkfree+']).copies).toBe(3 * ends)
+    const plan = withPolicy(['shadow'])
+    // int8 with a scale a block, and two moments of two bytes; made and sent of its own, three of one other.
+    const quarter = weights / 4
+    const least = 2 * (quarter + 4 * Math.ceil(quarter / 64) + 4 * quarter)
+    expect(plan.copies).toBeGreaterThan(least)
+    expect(plan.copies).toBeLessThan(5 * Math.max(weights, ends) * 1.5)
+    expect(describePlan(1, plan)).toMatch(/, copies of stages \d+$/)
+  })
+
   it('that fits is let through, one byte less is not', () => {
     const { peak, process } = planOf(run, 1, 1)
     refuseWhatCannotFit(run, 1, 1, peak - process)
