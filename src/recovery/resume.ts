@@ -4,5 +4,6 @@
  * policy.
  */
 import { seed } from './seed.ts'
+import type { Strategy } from './strategy.ts'
 
-export const resume = { ...seed, name: 'resume' }
+export const resume: Strategy = { ...seed, name: 'resume' }
