@@ -1,7 +1,7 @@
 /** Remembers the tokens of pieces of text, a bounded number of them: what was not asked for lately is forgotten. */
 
 /** In each of two generations. Natural text has most of its pieces among the first ten thousand. */
-const GENERATION = 1 << 15
+const GENERATION = 1 << 16
 /** UTF-16 units. Longer pieces come but once. */
 const LONGEST = 64
 
