@@ -19,7 +19,7 @@ interface Counts {
 /** Steps. Those of wider models take longer, and less of each is what has to become warm. */
 function countsOf(hidden: number): Counts {
   if (hidden <= 128) return { warmUp: 60, measured: 40, singleWarmUp: 5, single: 20 }
-  if (hidden <= 256) return { warmUp: 60, measured: 25, singleWarmUp: 3, single: 12 }
+  if (hidden <= 256) return { warmUp: 40, measured: 20, singleWarmUp: 2, single: 8 }
   return { warmUp: 8, measured: 12, singleWarmUp: 1, single: 5 }
 }
 
