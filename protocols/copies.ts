@@ -2,11 +2,11 @@
  * Copies of a stage's state that other members keep, for when its holders are lost: pushed to them in chunks, told of,
  * and fetched again. A copy is named by the strategy that it is kept for, its stage, the step that it is of, and its shard.
  */
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import type { Network, PeerId } from './network.ts'
 import { ask, procedure } from './procedure.ts'
+import { checkHash, intoChunk, type StateFacts, sha256, stateFacts } from './weights.ts'
 
 const run = z.string().max(64)
 const count = z.int().nonnegative()
@@ -22,18 +22,6 @@ const name = {
 export const copyNameSchema = z.strictObject(name)
 export type CopyName = z.infer<typeof copyNameSchema>
 
-/** What belongs to the state beside its numbers. */
-const facts = {
-  /** The stage's last gradient norm before clipping; null before its first update. */
-  norm: z.number().nonnegative().nullable(),
-  /** Updates that its optimizer has made. */
-  updates: count,
-  /** What its learning rate is multiplied with. */
-  learningRateScale: z.number().positive(),
-}
-const factsSchema = z.strictObject(facts)
-export type CopyFacts = z.infer<typeof factsSchema>
-
 const hash = z.string().length(64)
 
 /** Keep this piece of a copy. Pieces come in order; a copy is there once all of it is, and replaces the one before. */
@@ -42,7 +30,7 @@ export const keep = procedure(
   z.strictObject({
     run,
     ...name,
-    ...facts,
+    ...stateFacts,
     /** Of the whole copy. */
     bytes: count.min(1),
     /** Of this piece, which is the body. */
@@ -64,7 +52,7 @@ export const kept = procedure(
 export const copy = procedure(
   '/gensyn-node/copy/1.0.0',
   z.strictObject({ run, ...name, offset: count, length: count.min(1) }),
-  z.strictObject({ ...facts, sha256: hash }),
+  z.strictObject({ ...stateFacts, sha256: hash }),
 )
 
 /** Small enough that a slow uplink shows progress, large enough to hide the round trip. */
@@ -76,20 +64,11 @@ interface CallOptions {
   readonly signal: AbortSignal
 }
 
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
-}
-
-/** @throws ProtocolError CORRUPT */
-export function checkPiece(what: string, piece: Uint8Array, expected: string): void {
-  if (sha256(piece) !== expected) throw new ProtocolError('CORRUPT', `${what}: the hash differs`)
-}
-
 /** Gives a keeper a whole copy, a chunk at a time: a microbatch waits for no more than one of them. */
 export async function pushCopy(
   network: Network,
   keeper: PeerId,
-  question: { readonly run: string } & CopyName & CopyFacts,
+  question: { readonly run: string } & CopyName & StateFacts,
   bytes: Uint8Array,
   { chunkTimeoutMs, signal }: CallOptions,
 ): Promise<void> {
@@ -107,29 +86,20 @@ export async function fetchCopy(
   question: { readonly run: string } & CopyName,
   into: Uint8Array,
   { chunkTimeoutMs, signal }: CallOptions,
-): Promise<CopyFacts> {
+): Promise<StateFacts> {
   const { strategy, stage, step, shard } = question
   const what = `the ${strategy} copy of stage ${stage} after step ${step}, shard ${shard}, from ${keeper}`
-  let told: CopyFacts | undefined
+  let told: StateFacts | undefined
   for (let offset = 0; offset < into.length; offset += CHUNK_BYTES) {
     const piece = into.subarray(offset, offset + CHUNK_BYTES)
-    const accept = (_: unknown, length: number) => {
-      if (length === piece.length) return piece
-      throw new ProtocolError('WRONG_SHAPE', `${what}: ${length} bytes, not ${piece.length}`)
-    }
+    const accept = intoChunk(what, piece)
     const asked = { ...question, offset, length: piece.length }
     const options = { timeoutMs: chunkTimeoutMs, signal, accept }
     const answer = await ask(network, keeper, copy, asked, options)
-    checkPiece(what, piece, answer.sha256)
+    checkHash(what, piece, answer.sha256)
     const { norm, updates, learningRateScale } = answer
     told = { norm, updates, learningRateScale }
   }
   if (told === undefined) throw new ProtocolError('WRONG_SHAPE', `${what} is empty`)
   return told
-}
-
-/** A piece with what is to be said of it. */
-export function pieceOf(bytes: Uint8Array, offset: number, length: number) {
-  const body = bytes.slice(offset, offset + length)
-  return { body, sha256: sha256(body) }
 }

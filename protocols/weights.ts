@@ -11,6 +11,18 @@ const count = z.int().nonnegative()
 const PARTS = ['weights', 'firstMoment', 'secondMoment'] as const
 export type StatePart = (typeof PARTS)[number]
 
+/** What belongs to a stage's state beside its numbers. */
+export const stateFacts = {
+  /** The stage's last gradient norm before clipping; null before its first update. */
+  norm: z.number().nonnegative().nullable(),
+  /** Updates that its optimizer has made. */
+  updates: count,
+  /** What its learning rate is multiplied with. */
+  learningRateScale: z.number().positive(),
+}
+const stateFactsSchema = z.strictObject(stateFacts)
+export type StateFacts = z.infer<typeof stateFactsSchema>
+
 export const weights = procedure(
   '/gensyn-node/weights/2.0.0',
   z.strictObject({
@@ -28,12 +40,7 @@ export const weights = procedure(
     sha256: z.string().length(64),
     /** Elements of the whole stage. */
     total: count,
-    /** The stage's last gradient norm before clipping; null before its first update. */
-    norm: z.number().nonnegative().nullable(),
-    /** Updates that its optimizer has made. */
-    updates: count,
-    /** What its learning rate is multiplied with. */
-    learningRateScale: z.number().positive(),
+    ...stateFacts,
   }),
 )
 export type WeightsQuestion = z.infer<typeof weights.question>
@@ -50,10 +57,10 @@ export function bytesOf(floats: Float32Array): Uint8Array {
   return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength)
 }
 
-/** Receives the float32 body of an answer into `chunk`. @throws ProtocolError WRONG_SHAPE */
-export function intoChunk(what: string, chunk: Float32Array) {
+/** Receives the body of an answer into `chunk`. @throws ProtocolError WRONG_SHAPE */
+export function intoChunk(what: string, chunk: Uint8Array) {
   return (_: unknown, length: number): Uint8Array => {
-    if (length === chunk.byteLength) return bytesOf(chunk)
+    if (length === chunk.byteLength) return chunk
     throw new ProtocolError(
       'WRONG_SHAPE',
       `${what}: ${length} bytes instead of ${chunk.byteLength}`,
@@ -62,8 +69,8 @@ export function intoChunk(what: string, chunk: Float32Array) {
 }
 
 /** @throws ProtocolError CORRUPT */
-export function checkHash(what: string, chunk: Float32Array, expected: string): void {
-  if (sha256(bytesOf(chunk)) === expected) return
+export function checkHash(what: string, chunk: Uint8Array, expected: string): void {
+  if (sha256(chunk) === expected) return
   throw new ProtocolError('CORRUPT', `${what}: the hash differs`)
 }
 
@@ -89,9 +96,6 @@ export interface FetchOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** What a donor says of its stage beside the numbers. */
-export type StateFacts = Pick<WeightsAnswer, 'norm' | 'updates' | 'learningRateScale'>
-
 /**
  * Fetches one flat buffer of a stage. Every donor sends chunks at once; what one of them fails at, the next one is asked
  * for, and the one that failed is asked no more.
@@ -113,14 +117,14 @@ export async function fetchState(
       const what = `${question.part} of stage ${question.stage} from ${donor}, elements from ${offset}`
       try {
         const asked = { ...question, offset, length: chunk.length }
-        const accept = intoChunk(what, chunk)
+        const accept = intoChunk(what, bytesOf(chunk))
         const options = { timeoutMs: chunkTimeoutMs, signal, accept }
         const answer = await ask(network, donor, weights, asked, options)
         if (answer.total !== into.length) {
           const sizes = `${answer.total} elements there, ${into.length} here`
           throw new ProtocolError('WRONG_SHAPE', `${what}: the stage has ${sizes}`)
         }
-        checkHash(what, chunk, answer.sha256)
+        checkHash(what, bytesOf(chunk), answer.sha256)
         facts = answer
       } catch (error) {
         chunks.unshift(next)

@@ -3,7 +3,7 @@ import { ProtocolError } from '../protocols/errors.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
 import { gradients } from '../protocols/step.ts'
-import { checkHash, intoChunk } from '../protocols/weights.ts'
+import { bytesOf, checkHash, intoChunk } from '../protocols/weights.ts'
 import { allFinite } from './finite.ts'
 import { TIMEOUTS } from './limits.ts'
 import type { Fence } from './pipeline.ts'
@@ -30,9 +30,9 @@ export function fetchGradients(
     if (peer === undefined) throw new ProtocolError('NOT_MEMBER', `member ${from} is gone`)
     const what = `${kind} of stage ${stage} from ${peer}, elements from ${offset}`
     const question = { ...fence, stage, kind, offset, length: into.length }
-    const options = { timeoutMs: TIMEOUTS.gradientsMs, accept: intoChunk(what, into) }
+    const options = { timeoutMs: TIMEOUTS.gradientsMs, accept: intoChunk(what, bytesOf(into)) }
     const { sha256 } = await ask(network, peer, gradients, question, options)
-    checkHash(what, into, sha256)
+    checkHash(what, bytesOf(into), sha256)
     if (!allFinite(into)) throw new ProtocolError('NON_FINITE', `${what}: not finite`)
   }
 }

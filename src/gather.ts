@@ -1,9 +1,9 @@
 /** Gives a freshly built stage the state that a strategy makes from its donors. */
-import { type CopyFacts, fetchCopy } from '../protocols/copies.ts'
+import { fetchCopy } from '../protocols/copies.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import type { HoldAnswer, HoldQuestion } from '../protocols/step.ts'
-import { fetchState, type StatePart } from '../protocols/weights.ts'
+import { fetchState, type StateFacts, type StatePart } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { copyBytes, decodeState, joinCopy } from './copy-form.ts'
 import { reconstruct } from './erasure.ts'
@@ -103,7 +103,7 @@ async function restoreSource(
   const size = copyBytes(lengths, form)
   const shardBytes = Math.ceil(size / shards.data)
   const found: (Uint8Array | null)[] = Array(shards.data + shards.parity).fill(null)
-  let facts: CopyFacts | undefined
+  let facts: StateFacts | undefined
   let failure: unknown
   let bytes = 0
   // One after another, since any `data` of them do: the next one only stands in for one that fails.

@@ -1,17 +1,9 @@
 /** The copies of other members' stages that this one keeps in memory, for when their holders are lost. */
-import {
-  type CopyFacts,
-  type CopyName,
-  checkPiece,
-  copy,
-  type KeepQuestion,
-  keep,
-  kept,
-  pieceOf,
-} from '../protocols/copies.ts'
+import { type CopyName, copy, type KeepQuestion, keep, kept } from '../protocols/copies.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Roster } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
+import { checkHash, type StateFacts, sha256 } from '../protocols/weights.ts'
 import { COPY_GENERATIONS, KEPT_BYTES_MAX } from './limits.ts'
 import { memberOf } from './roster.ts'
 import { type RunContext, serveRun } from './serve-run.ts'
@@ -19,7 +11,7 @@ import { type RunContext, serveRun } from './serve-run.ts'
 /** A copy, whole or on its way. */
 interface Copy {
   readonly name: CopyName
-  readonly facts: CopyFacts
+  readonly facts: StateFacts
   readonly bytes: Uint8Array
   /** Bytes that are here. */
   received: number
@@ -67,7 +59,7 @@ export class Keeper {
     if (piece === undefined || incoming?.bytes.buffer !== piece.buffer) {
       throw new ProtocolError('STALE', `${nameOf(question)}: another copy has begun`)
     }
-    checkPiece(nameOf(question), piece, question.sha256)
+    checkHash(nameOf(question), piece, question.sha256)
     incoming.received = question.offset + piece.length
     if (incoming.received < incoming.bytes.length) return
     shelf.incoming = null
@@ -93,8 +85,8 @@ export class Keeper {
     if (offset + length > found.bytes.length) {
       throw new ProtocolError('WRONG_SHAPE', `${nameOf(name)} has ${found.bytes.length} bytes`)
     }
-    const { body, sha256 } = pieceOf(found.bytes, offset, length)
-    return { answer: { ...found.facts, sha256 }, body }
+    const body = found.bytes.slice(offset, offset + length)
+    return { answer: { ...found.facts, sha256: sha256(body) }, body }
   }
 
   #begin(shelf: Shelf, question: KeepQuestion): Copy {

@@ -502,13 +502,12 @@ export class Member {
 
   async #keepCopy(from: PeerId, stage: number, step: number): Promise<void> {
     // Between two changes: only then the weights are those after the roster's step.
-    const asked = this.#carrying.then(() => {
+    const { kept } = await this.#inTurn(async () => {
       const { committed } = this.#member().roster
       // In an object, since what is carried out next may be the very step that the copy waits for.
       return { kept: this.#custody.keepCopy(from, stage, step, committed) }
     })
-    this.#carrying = asked.catch(() => {})
-    await (await asked).kept
+    await kept
   }
 
   /** Carries out a change that was chosen, after those that came before. */

@@ -124,30 +124,18 @@ export class Understudy {
   }
 
   #keepUp(learner: Learner, stage: number, before: Roster | null, roster: Roster): void {
-    const { runId, journal, network } = this.#options
+    const { runId } = this.#options
     const { committed: step, since: epoch, version } = roster
     const made = step - this.#committed
     const fence = { run: runId, epoch, step }
     if (made === 1 && learner.canCommit(fence, version)) {
-      const bytes = learner.stage.sums.byteLength
-      const seconds = this.#seconds
-      const to = [network.self]
       try {
         learner.commit(roster)
       } catch (error) {
         this.#fail((error as Error).message)
         return
       }
-      journal.write({
-        type: 'copied',
-        strategy: 'redundant',
-        stage,
-        step,
-        to,
-        failed: 0,
-        bytes,
-        seconds,
-      })
+      this.#tell(stage, step, learner.stage.sums.byteLength, this.#seconds)
     } else if (made !== 0) {
       this.#committed = step
       this.#fail(`step ${step} did not come here`)
@@ -193,7 +181,7 @@ export class Understudy {
 
   /** Fetches the state, which the holder freezes for it. @param first the step before the first that has come here */
   async #study(learner: Learner, first: number, signal: AbortSignal): Promise<void> {
-    const { network, clock, runId, journal } = this.#options
+    const { network, clock, runId } = this.#options
     const stage = learner.index
     const begun = clock.now()
     const peer = this.#holderOf(stage)
@@ -204,18 +192,7 @@ export class Understudy {
     signal.throwIfAborted()
     this.#isWhole = true
     this.#failures = 0
-    const seconds = (clock.now() - begun) / 1000
-    const to = [network.self]
-    journal.write({
-      type: 'copied',
-      strategy: 'redundant',
-      stage,
-      step,
-      to,
-      failed: 0,
-      bytes,
-      seconds,
-    })
+    this.#tell(stage, step, bytes, (clock.now() - begun) / 1000)
     await ask(network, peer, studied, { run: runId, stage }, options).catch(() => {})
   }
 
@@ -228,6 +205,13 @@ export class Understudy {
     if (!same) throw new ProtocolError('STALE', `${peer} has its state from elsewhere`)
     signal.throwIfAborted()
     this.#isWhole = true
+  }
+
+  /** What came here, and how long that took. */
+  #tell(stage: number, step: number, bytes: number, seconds: number): void {
+    const { journal, network } = this.#options
+    const facts = { stage, step, to: [network.self], failed: 0, bytes, seconds }
+    journal.write({ type: 'copied', strategy: 'redundant', ...facts })
   }
 
   #holderOf(stage: number): PeerId {
