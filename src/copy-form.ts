@@ -68,8 +68,9 @@ export function decodeState(
   return parts as unknown as StateParts
 }
 
-/** So many pieces of equal length, the last filled up with zeros. */
+/** So many pieces of equal length, the last filled up with zeros; one is the bytes themselves. */
 export function splitCopy(bytes: Uint8Array, pieces: number): Uint8Array[] {
+  if (pieces === 1) return [bytes]
   const length = Math.ceil(bytes.length / pieces)
   return Array.from({ length: pieces }, (_, i) => {
     const piece = new Uint8Array(length)
@@ -80,6 +81,7 @@ export function splitCopy(bytes: Uint8Array, pieces: number): Uint8Array[] {
 
 /** What was split. @param bytes of the whole */
 export function joinCopy(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+  if (pieces.length === 1) return pieces[0]!
   const whole = new Uint8Array(bytes)
   let offset = 0
   for (const piece of pieces) {

@@ -4,13 +4,21 @@ import type { Roster } from '../protocols/membership.ts'
 import { ask } from '../protocols/procedure.ts'
 import type { AgreementOptions } from './agreement.ts'
 import { TIMEOUTS } from './limits.ts'
+import { rowsOf } from './recovery/index.ts'
 import type { KeptCopy } from './recovery/strategy.ts'
+import { isFresh } from './roster.ts'
+import type { Run } from './run.ts'
 
 /** Who does not answer has none. A copy of a step that was never decided does not count. */
 export async function inventory(
   { network, runId, signal }: AgreementOptions,
-  { members, committed }: Roster,
+  { recovery }: Run,
+  roster: Roster,
 ): Promise<KeptCopy[]> {
+  const { members, committed } = roster
+  const upkeep = rowsOf(recovery.policy).some(({ copies, understudies }) => copies || understudies)
+  // Nothing that anybody keeps would be asked for.
+  if (!upkeep || isFresh(roster)) return []
   const options = { timeoutMs: TIMEOUTS.rosterMs, signal }
   const answers = await Promise.allSettled(
     members.map(async ({ peer }) => {

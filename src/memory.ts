@@ -52,7 +52,8 @@ function copiesOf(run: Run, stage: number, plan: (stage: number) => MemoryPlan):
       const keeps = rule!.keepers(roster, other).filter((member) => member.stage === stage).length
       // One more is on its way.
       total += keeps * (COPY_GENERATIONS + 1) * shard
-      if (other === stage) total += whole + (shards.data + shards.parity) * shard
+      const isWhole = shards.data === 1 && shards.parity === 0
+      if (other === stage) total += whole + (isWhole ? 0 : (shards.data + shards.parity) * shard)
     }
   }
   return total

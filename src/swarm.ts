@@ -473,7 +473,7 @@ export class Swarm implements Coordination {
 
   /** Has members take the stages that they are matched with. */
   async #fill(matches: readonly Match[]): Promise<void> {
-    const copies = await inventory(this.#agreement, this.roster)
+    const copies = await inventory(this.#agreement, this.#run, this.roster)
     if (await this.#rollBack(matches, copies)) return
     const held = await Promise.all(matches.map((match) => this.#give(match, copies)))
     const assign = matches
@@ -653,7 +653,7 @@ export class Swarm implements Coordination {
 
   async #wait(empty: readonly number[]): Promise<void> {
     // Nobody who comes could bring back what no strategy can.
-    const copies = await inventory(this.#agreement, this.roster)
+    const copies = await inventory(this.#agreement, this.#run, this.roster)
     for (const stage of empty) this.#planFor(stage, copies)
     const reason = 'for a spare or a joiner to take them'
     this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
