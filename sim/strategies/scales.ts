@@ -30,7 +30,8 @@ export const SCALES = {
       heldOut: '0.05',
       evaluateEvery: '25',
     },
-    given: { 'evaluation.microbatches': 8 },
+    // Keeping all makes the same numbers a tenth faster.
+    given: { 'evaluation.microbatches': 8, keep: 'all' },
     quiet: 50,
   },
   tiny: {
