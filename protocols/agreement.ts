@@ -3,7 +3,7 @@
  * (single-decree Paxos, an instance an epoch; src/agreement.ts says why that is safe while members change).
  */
 import { z } from 'zod'
-import { ballotSchema, memberSchema } from './membership.ts'
+import { ballotSchema, memberSchema, originSchema } from './membership.ts'
 import { once } from './once.ts'
 import { procedure } from './procedure.ts'
 
@@ -65,13 +65,24 @@ const changeSchema = once(
       step: count,
       reason: z.string().max(256),
     }),
+    /**
+     * The run ends here and goes on with so many body stages, from a checkpoint: its members, all without a stage, are those
+     * of the run whose manifest says so many, and its next epoch is chosen there.
+     */
+    z.strictObject({
+      type: z.literal('reshard'),
+      ...author,
+      stages: count.min(1),
+      origin: originSchema,
+      reason: z.string().max(256),
+    }),
   ]),
 )
 export type Change = z.infer<typeof changeSchema>
 
 /** Accept a change as the one that makes `epoch`. */
 export const propose = procedure(
-  '/gensyn-node/propose/1.0.0',
+  '/gensyn-node/propose/2.0.0',
   z.strictObject({ run, ballot: ballotSchema, epoch: count, change: changeSchema }),
   z.strictObject({
     accepted: z.boolean(),
@@ -84,7 +95,7 @@ export const propose = procedure(
 
 /** Promise to accept nothing under a lower ballot, and tell what has been accepted already. */
 export const promise = procedure(
-  '/gensyn-node/promise/1.0.0',
+  '/gensyn-node/promise/2.0.0',
   z.strictObject({ run, ballot: ballotSchema, epoch: count }),
   z.strictObject({
     promised: z.boolean(),
@@ -103,7 +114,7 @@ export const promise = procedure(
  * not know the one before; then the change may be left out. The answer comes when it is carried out: a commit is applied.
  */
 export const install = procedure(
-  '/gensyn-node/install/3.0.0',
+  '/gensyn-node/install/4.0.0',
   z.strictObject({ run, epoch: count, change: changeSchema.nullable() }),
   z.strictObject({
     epoch: count,

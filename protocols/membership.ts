@@ -34,8 +34,15 @@ export const ballotSchema = z.strictObject({ round: count, id: count })
 export type Ballot = z.infer<typeof ballotSchema>
 
 /** A checkpoint that a swarm was started from: its step, and the SHA-256 of its manifest. */
-const originSchema = z.strictObject({ step: count, sha256: z.string().length(64) })
+export const originSchema = z.strictObject({ step: count, sha256: z.string().length(64) })
 export type Origin = z.infer<typeof originSchema>
+
+/** What becomes of a run that is cut anew: the same run with so many body stages, from this checkpoint on. */
+const successorSchema = z.strictObject({ stages: count.min(1), origin: originSchema })
+export type Successor = z.infer<typeof successorSchema>
+
+/** How often a run can be cut anew: each time it has fewer stages. */
+const SUCCESSORS_MAX = 64
 
 /** What the swarm has agreed on, as of one epoch. Members stand in the order of their joining. */
 const rosterSchema = z.strictObject({
@@ -44,6 +51,8 @@ const rosterSchema = z.strictObject({
   since: count,
   /** What it was started from; null for the run's beginning. */
   origin: originSchema.nullable(),
+  /** From this epoch on the run goes on with so many body stages, as a run of its own; null if it goes on as it is. */
+  resharded: count.nullable(),
   /** The last step that is decided and not given up since; before the first, the origin's, or 0. */
   committed: count,
   /** Of that step. */
@@ -64,7 +73,7 @@ export type Roster = z.infer<typeof rosterSchema>
 
 /** A newcomer's request to be let in. Any member answers; one that does not coordinate names who does. */
 export const hello = procedure(
-  '/gensyn-node/hello/3.0.0',
+  '/gensyn-node/hello/4.0.0',
   z.strictObject({
     run,
     addresses,
@@ -80,12 +89,17 @@ export const hello = procedure(
     /** The one asked is not in the run itself yet. */
     z.strictObject({ result: z.literal('later') }),
     z.strictObject({ result: z.literal('ask'), coordinator: peerId, addresses }),
+    /** The run that was asked for goes on with fewer stages: what became of it, one after another. */
+    z.strictObject({
+      result: z.literal('resharded'),
+      successors: z.array(successorSchema).min(1).max(SUCCESSORS_MAX),
+    }),
   ]),
 )
 
 /** The roster as the one asked knows it, deflated JSON in the body: headers are too small for thousands of members. */
 export const roster = procedure(
-  '/gensyn-node/roster/3.0.0',
+  '/gensyn-node/roster/4.0.0',
   z.strictObject({ run }),
   z.strictObject({ epoch: count }),
 )

@@ -63,6 +63,13 @@ export function positiveNumber(text: string): number {
   return value
 }
 
+/** A wait that a timer can hold. */
+export function seconds(text: string): number {
+  const value = positiveNumber(text)
+  if (value > 1_000_000) throw new InvalidArgumentError('at most 1000000 seconds are allowed.')
+  return value
+}
+
 export function wholeNumber(text: string): number {
   const value = Number(text)
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {

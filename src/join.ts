@@ -1,17 +1,20 @@
 /** `gensyn-node join`: a node in the real world. The one place that brings libp2p, ONNX Runtime and files together. */
+import { existsSync } from 'node:fs'
 import { dirname, join as joinPath, resolve } from 'node:path'
 import { isAddress } from '../protocols/address.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import { loadOrCreateIdentity } from '../protocols/identity.ts'
 import { createLibp2pNetwork } from '../protocols/libp2p.ts'
+import type { Network } from '../protocols/network.ts'
 import { chooseProvider, type Provider } from '../stages/provider.ts'
 import { Random } from '../stages/random.ts'
+import type { AnyStage } from '../stages/stage.ts'
 import { createWorkerStage } from '../stages/worker-stage.ts'
 import { openCheckpoints, openStore } from './checkpoint/open-store.ts'
 import { tuneCollector } from './collector.ts'
-import { openRunData } from './data/run-data.ts'
-import { claimFounder, claimSlot, knownAddresses } from './data-dir.ts'
+import { openRunData, type RunData } from './data/run-data.ts'
+import { claimFounder, claimSlot, knownAddresses, type Slot } from './data-dir.ts'
 import { discover } from './discovery.ts'
 import { InputError } from './errors.ts'
 import { untilFarewell } from './farewell.ts'
@@ -20,8 +23,8 @@ import { createJournal, type Entry, type Journal, openJournalFile } from './jour
 import type { Finished } from './member.ts'
 import { describePlan, planOf, refuseWhatCannotFit } from './memory.ts'
 import { runNode } from './node.ts'
-import { openResume, type Resume } from './resume.ts'
-import { type Run, readRun, runId, stageConfig } from './run.ts'
+import { openResume, type Resume, resumeAt } from './resume.ts'
+import { type Run, readRun, runId, stageConfig, writeRun } from './run.ts'
 import type { SpotProvider } from './spot-notice.ts'
 import { saveStage } from './stage-file.ts'
 import type { Terminal } from './terminal.ts'
@@ -51,6 +54,8 @@ export interface JoinOptions {
   readonly resume?: string | undefined
   /** Which of its steps; undefined for the last complete one. */
   readonly resumeStep?: number | undefined
+  /** Seconds that a coordinator waits for enough members, before the run goes on with fewer stages; undefined: for ever. */
+  readonly reshardAfter?: number | undefined
 }
 
 export interface JoinIo {
@@ -82,62 +87,71 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
     throw new InputError(`${address} is no address; one looks like /ip4/127.0.0.1/tcp/4001.`)
   }
   refuseWhatCannotFit(run, options.stage, options.threads, process.availableMemory())
-  const checkpoints = await openCheckpoints(run, options.checkpoints, { clock, env: process.env })
+  const { reshardAfter } = options
+  if (reshardAfter !== undefined && options.checkpoints === undefined) {
+    throw new InputError(
+      `--reshard-after ${reshardAfter}: with fewer stages a run goes on from a checkpoint. Say by --checkpoints where they lie, for a run whose recovery.policy names checkpoint.`,
+    )
+  }
+  const { store: checkpoints, savedBy } = await openCheckpoints(run, options.checkpoints, {
+    clock,
+    env: process.env,
+  })
   const initial = await openInitial(run, options)
   const { provider, reason } = await asInput(() => chooseProvider(options.provider))
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
   const slot = claimSlot(dataDir, id)
+  // Of the runs that this one may become.
+  const closing: (() => void)[] = [() => slot.release()]
   try {
     const identity = await asInput(() => loadOrCreateIdentity(joinPath(slot.path, 'identity.key')))
     const { listen, mdns } = options
     const init = { identity, listen, bootstrap: [], mdns: mdns ? id : null }
-    const file = openJournalFile(joinPath(slot.path, 'journal.jsonl'))
+    const journalIn = (slot: Slot, run: Run, network: Network): Journal => {
+      const file = openJournalFile(joinPath(slot.path, 'journal.jsonl'))
+      closing.push(() => file.close())
+      return createJournal(network.self, () => clock.now(), [
+        file.sink,
+        shown(io.terminal, run),
+        // Only who is in the run is worth finding.
+        ({ type }) => {
+          if (ENTERS.has(type)) slot.publish(network.addresses)
+        },
+      ])
+    }
     try {
       const network = await asInput(() => createLibp2pNetwork(init, { clock }))
       try {
-        const journal = createJournal(network.self, () => clock.now(), [
-          file.sink,
-          shown(io.terminal, run),
-          // Only who is in the run is worth finding.
-          ({ type }) => {
-            if (type === 'founded' || type === 'joined') slot.publish(network.addresses)
-          },
-        ])
+        const journal = journalIn(slot, run, network)
         const { addresses } = network
         journal.write({ type: 'started', run: id, pid: process.pid, addresses })
         journal.write({ type: 'notice', message: `provider ${provider}: ${reason}` })
+        const ids = [id]
         const discovery = {
           network,
           clock,
           signal,
           bootstrap: options.bootstrap ?? [],
-          addressBook: () => knownAddresses(dataDir, id),
+          addressBook: () => ids.flatMap((each) => knownAddresses(dataDir, each)),
           claimFounder: () => claimFounder(dataDir, id),
         }
         const resume = await openCheckpoint(run, options, clock, journal)
-        const data = openRunData({
-          run,
-          runPath: options.run,
-          runId: id,
-          network,
-          journal,
-          cacheFolder: joinPath(slot.path, 'shards'),
-          signal,
-        })
-        return await refusedAsInput(() =>
-          runNode({
+        let data: RunData
+        /** What depends on the run, which may become another. */
+        const belongings = (run: Run, id: string, slot: Slot, journal: Journal) => {
+          data = openRunData({
             run,
+            runPath: options.run,
             runId: id,
             network,
-            clock,
             journal,
-            wish: options.stage,
-            checkpoints,
-            domain: options.domain,
-            discover: (enter) => discover(discovery, enter),
+            cacheFolder: joinPath(slot.path, 'shards'),
             signal,
-            lastStep: Math.min(run.steps, options.steps ?? run.steps),
-            createStage: async (index, isSecond) => {
+          })
+          const { load } = data
+          return {
+            journal,
+            createStage: async (index: number, isSecond?: boolean) => {
               // The plan of the stage that is held counts the second one.
               if (!isSecond) {
                 const message = describePlan(index, planOf(run, index, options.threads))
@@ -150,20 +164,72 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
               })
               return await initial.load(stage)
             },
-            loadData: (donors) => data.load(donors),
-            resume,
-            save: async (stage, index, step) =>
+            loadData: load,
+            save: async (stage: AnyStage, index: number, step: number) =>
               saveStage(slot.path, stage, { run: id, stage: index, step }),
+          }
+        }
+        return await refusedAsInput(() =>
+          runNode({
+            ...belongings(run, id, slot, journal),
+            run,
+            runId: id,
+            network,
+            clock,
+            wish: options.stage,
+            checkpoints,
+            domain: options.domain,
+            discover: async (enter) => {
+              const found = await discover(discovery, enter)
+              if (found !== null || savedBy === null || resume !== undefined) return found
+              throw new InputError(
+                `Nobody of this run is here, and ${options.checkpoints} has been saved to with ${savedBy.stages} body stages since: start with the manifest of that run, and --resume.`,
+              )
+            },
+            signal,
+            lastStep: Math.min(run.steps, options.steps ?? run.steps),
+            resume,
+            reshardAfterMs: reshardAfter && reshardAfter * 1000,
+            ...(checkpoints !== null && {
+              goOn: (run, id, origin) => {
+                refuseWhatCannotFit(run, null, options.threads, process.availableMemory())
+                data.close()
+                ids.unshift(id)
+                const slot = claimSlot(dataDir, id)
+                closing.push(() => slot.release())
+                const journal = journalIn(slot, run, network)
+                journal.write({ type: 'started', run: id, pid: process.pid, addresses })
+                const message = keepManifest(options.run, run)
+                journal.write({ type: 'notice', message })
+                const resume = resumeAt(run, checkpoints, origin)
+                return { ...belongings(run, id, slot, journal), resume }
+              },
+            }),
           }),
         ).finally(() => data.close())
       } finally {
         await network.stop()
       }
     } finally {
-      file.close()
+      for (const close of closing.splice(1).reverse()) close()
     }
   } finally {
-    slot.release()
+    for (const close of closing) close()
+  }
+}
+
+/** Entries of who is in a run. */
+const ENTERS: ReadonlySet<Entry['type']> = new Set(['founded', 'joined', 'elected'])
+
+/** Leaves the manifest of the run that this one became beside its own. Gives what is to be said of it. */
+function keepManifest(beside: string, run: Run): string {
+  const path = joinPath(dirname(beside), `run-${run.stages}-stages.json`)
+  try {
+    writeRun(path, run, { force: false })
+    return `its manifest is ${path}`
+  } catch (error) {
+    if (existsSync(path) && runId(readRun(path)) === runId(run)) return `its manifest is ${path}`
+    return `its manifest is not kept: ${(error as Error).message}`
   }
 }
 

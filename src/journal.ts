@@ -109,6 +109,19 @@ type Event =
       /** To find a checkpoint, and to hold it to its digests. */
       seconds: number
     }
+  /**
+   * The run ends for this peer, and goes on as another with fewer body stages, from the checkpoint of `step`: the steps from
+   * the one after it to `committed` are given up.
+   */
+  | {
+      type: 'resharded'
+      run: { from: string; to: string }
+      stages: { from: number; to: number }
+      step: number
+      /** Null for a newcomer, which was told of it. */
+      committed: number | null
+      reason: string
+    }
   | { type: 'evaluation'; step: number; loss: number }
   /** A holder was lost in the middle of a step that goes on: its microbatches are driven again. */
   | { type: 'amended'; step: number; epoch: number; driven: readonly number[]; reason: string }

@@ -62,6 +62,9 @@ export const TIMEOUTS = {
   storeRetryMs: 250,
 } as const
 
+/** Before a member that comes over into the run that its own became is looked for again. */
+export const REGROUP_MS = 50
+
 /** Between two announcements of one holder. */
 export const ANNOUNCEMENT_INTERVAL_MS = 2_000
 

@@ -6,7 +6,7 @@ import { type Announcement, announce, listen } from '../protocols/announcement.t
 import { type SavedQuestion, saved } from '../protocols/checkpoint.ts'
 import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
-import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts'
+import type { Ballot, Member as Entry, Roster, Successor } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
@@ -35,7 +35,7 @@ import {
   rosterFrom,
 } from './roster.ts'
 import type { Run } from './run.ts'
-import { serveRun } from './serve-run.ts'
+import { type Ancestor, serveRun } from './serve-run.ts'
 import { takeOver } from './succession.ts'
 import { understudiesOf } from './understudies.ts'
 import { Watch } from './watch.ts'
@@ -57,8 +57,19 @@ export interface MemberOptions {
   loadData(donors: () => readonly PeerId[]): Promise<Data>
   /** What the swarm is started from, if this peer founds it; and where this peer reads its stage, if another has. */
   readonly resume?: Resume | undefined
+  /** The runs that became this one: whoever asks for one of them is told. */
+  readonly ancestors?: readonly Ancestor[]
+  /** What this process goes on as that was in the run which became this one; null for one that begins. */
+  readonly start?: Start | null
   /** Keeps the final weights of the held stage, as they are after `step`; gives the path. */
   save?(stage: AnyStage, index: number, step: number): Promise<string>
+}
+
+/** A process that goes on in the run which its own became. */
+export interface Start {
+  /** What was agreed on there; null for one that was no member, and asks to be let in. */
+  readonly roster: Roster | null
+  readonly session: number
 }
 
 /** How the run ended for this peer. */
@@ -78,6 +89,16 @@ export type Turn =
   /** The swarm goes on without it. */
   | { readonly type: 'dropped'; readonly reason: string }
   | ({ readonly type: 'finished' } & Finished)
+  /** The run goes on with fewer stages, as another. */
+  | {
+      readonly type: 'resharded'
+      /** Usually one; for a newcomer that has missed some, one after another. */
+      readonly successors: readonly Successor[]
+      readonly start: Start
+      /** The last step that was made; null for a newcomer. */
+      readonly committed: number | null
+      readonly reason: string
+    }
 
 /** What a coordinator does for others, beside being a member. */
 export interface Coordination {
@@ -113,8 +134,9 @@ export class Member {
 
   constructor(options: MemberOptions) {
     this.#options = options
-    this.#session = Math.floor(options.clock.now())
-    const { network } = options
+    const { network, start = null } = options
+    this.#session = start?.session ?? Math.floor(options.clock.now())
+    if (start !== null && start.roster !== null) this.#goOn(start.roster)
     this.#watch = new Watch({
       ...options,
       signal: this.#stopping.signal,
@@ -135,7 +157,12 @@ export class Member {
     this.#handlers = [
       // Members need no announcements themselves, but pass on only what they listen to.
       listen(network, options.runId, () => {}),
-      this.#serve(membership.hello, { serve: async (from, it) => this.#hello(from, it) }),
+      serveRun(
+        options,
+        membership.hello,
+        { serve: async (from, it) => this.#hello(from, it) },
+        (successors) => ({ result: 'resharded' as const, successors: [...successors] }),
+      ),
       this.#serve(membership.roster, {
         serve: async () => {
           const { roster } = this.#member()
@@ -351,6 +378,24 @@ export class Member {
     this.#turn({ type: 'elected', ballot: this.#acceptor.roster.ballot })
   }
 
+  /** Goes on from what was agreed on in the run that became this one. */
+  #goOn(roster: Roster): void {
+    this.#acceptor = new Acceptor(roster)
+    const coordinator = coordinatorOf(roster).peer
+    this.#turn(
+      roster.coordinator === this.own?.id
+        ? { type: 'elected', ballot: roster.ballot }
+        : { type: 'admitted', coordinator },
+    )
+  }
+
+  /** Whom this peer asked to be let in says that the run goes on as another. */
+  resharded(from: PeerId, successors: readonly Successor[]): void {
+    const start = { roster: null, session: this.session }
+    const reason = `${from} says so`
+    this.#turn({ type: 'resharded', successors, start, committed: null, reason })
+  }
+
   /** For whoever coordinates in this peer's name. */
   agreement(signal: AbortSignal): AgreementOptions {
     return { ...this.#options, acceptor: this.#member(), signal }
@@ -546,6 +591,7 @@ export class Member {
     if (before === null) {
       this.#turn({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
+    if (roster.resharded !== null) return this.#endResharded(before, roster, change)
     this.#watch.heard()
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
@@ -562,6 +608,21 @@ export class Member {
       // Its stage was given up under it.
       throw new ProtocolError('NOT_MEMBER', 'this peer was dropped meanwhile', { cause: error })
     }
+  }
+
+  /** The run ends, and goes on as another with the same members. */
+  async #endResharded(before: Roster | null, roster: Roster, change: Change | null) {
+    const { epoch, origin, resharded: stages } = roster
+    this.#custody.stopBuilding('the run goes on with fewer stages')
+    await this.#custody.giveUp()
+    this.#turn({
+      type: 'resharded',
+      successors: [{ stages: stages!, origin: origin! }],
+      start: { roster: { ...roster, resharded: null }, session: this.session },
+      committed: before?.committed ?? null,
+      reason: reasonOf(change),
+    })
+    return { epoch, digest: null }
   }
 
   /** The first roster that names this process. */
@@ -636,6 +697,10 @@ export class Member {
       await this.#install(roster.epoch, null, roster)
     } catch (error) {
       this.#stopping.signal.throwIfAborted()
+      // There it goes on as another.
+      if (error instanceof ProtocolError && error.code === 'NOT_MEMBER') {
+        return this.#drop(error.message)
+      }
       const message = `could not learn the roster from ${peer}: ${(error as Error).message}`
       this.#options.journal.write({ type: 'notice', message })
     }

@@ -8,10 +8,11 @@ import { ask } from '../protocols/procedure.ts'
 import { Deposed } from './agreement.ts'
 import type { Enter } from './discovery.ts'
 import { InputError } from './errors.ts'
+import { type GoOn, inSuccessor, regroup } from './going-on.ts'
 import { FAREWELL_ATTEMPTS, TIMEOUTS } from './limits.ts'
 import { type Finished, Member, type MemberOptions, type Turn } from './member.ts'
 import { coordinatorOf, holdersOf } from './roster.ts'
-import { HandedOver, Swarm } from './swarm.ts'
+import { HandedOver, Resharded, Swarm } from './swarm.ts'
 import { train } from './train.ts'
 
 /** Why a node is to go, and how much time it has. */
@@ -26,6 +27,10 @@ export interface NodeOptions extends MemberOptions {
   readonly wish: number | null
   /** Finds someone of the run who lets this peer in and gives the coordinator; null founds the run. */
   discover(enter: Enter): Promise<PeerId | null>
+  /** After so long with too few members the run goes on with fewer stages, if this peer coordinates it; never if left out. */
+  readonly reshardAfterMs?: number | undefined
+  /** What this peer needs to go on in that run; without it, it ends there. */
+  readonly goOn?: GoOn | undefined
   /** Where the run ends, if this peer coordinates it. */
   readonly lastStep: number
   /** Aborts when the node is to stop: its reason may be a {@link Farewell}. */
@@ -34,18 +39,26 @@ export interface NodeOptions extends MemberOptions {
 
 /** Runs until the run is over, or until `signal`; the caller stops the network after it. */
 export async function runNode(given: NodeOptions): Promise<Finished> {
-  const options = { ...given, network: withLoopback(given.network, given.clock) }
-  const member = new Member(options)
-  try {
-    const outcome = await live(member, options)
-    await member.conclude(outcome)
-    return outcome
-  } finally {
-    await member.close()
+  let options = { ...given, network: withLoopback(given.network, given.clock) }
+  for (;;) {
+    const member = new Member(options)
+    let outcome: Outcome
+    try {
+      outcome = await live(member, options)
+      if (!('successors' in outcome)) {
+        await member.conclude(outcome)
+        return outcome
+      }
+    } finally {
+      await member.close()
+    }
+    options = await inSuccessor(options, outcome)
   }
 }
 
-async function live(member: Member, options: NodeOptions): Promise<Finished> {
+type Outcome = Finished | Extract<Turn, { type: 'resharded' }>
+
+async function live(member: Member, options: NodeOptions): Promise<Outcome> {
   const { signal, journal } = options
   const stopped = Promise.withResolvers<Turn>()
   const stop = () =>
@@ -54,7 +67,7 @@ async function live(member: Member, options: NodeOptions): Promise<Finished> {
   if (signal.aborted) stop()
   const next = () => Promise.race([member.next(), stopped.promise])
   try {
-    let turn: Turn = await enterRun(member, options, stopped.promise, true)
+    let turn: Turn = await begin(member, options, stopped.promise)
     for (;;) {
       switch (turn.type) {
         case 'admitted':
@@ -67,6 +80,8 @@ async function live(member: Member, options: NodeOptions): Promise<Finished> {
           turn = await next()
           break
         }
+        case 'resharded':
+          return turn
         case 'dropped':
           turn = await enterRun(member, options, stopped.promise, false)
           break
@@ -83,6 +98,22 @@ async function live(member: Member, options: NodeOptions): Promise<Finished> {
 }
 
 const STOPPED = 'stopped by its user'
+
+/** Enters the run; or goes on in it, if it is what this peer's own became. */
+async function begin(member: Member, options: NodeOptions, stopped: Promise<Turn>): Promise<Turn> {
+  const { start = null, journal, network } = options
+  // Who was told of it asks to be let in there, and never founds it.
+  if (start === null || start.roster === null) {
+    return enterRun(member, options, stopped, start === null)
+  }
+  const turn = await Promise.race([member.next(), stopped])
+  if (turn.type === 'elected') {
+    const reason = 'it did in the run that became this one'
+    journal.write({ type: 'elected', coordinator: network.self, reason })
+    await regroup(options, start.roster)
+  }
+  return turn
+}
 
 /**
  * Founds the run, or is let in by who coordinates it. Whoever was in the run before never founds it: the swarm is
@@ -203,6 +234,10 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
       member.stepDown(swarm.term, error.by)
       return null
     }
+    if (error instanceof Resharded) {
+      swarm.stop()
+      return null
+    }
     if (error instanceof HandedOver || signal.aborted) {
       swarm.stop()
       return error instanceof HandedOver
@@ -284,6 +319,9 @@ async function enter(
         network.learn(answer.coordinator, answer.addresses)
         asked = answer.coordinator
         break
+      case 'resharded':
+        member.resharded(asked, answer.successors)
+        return asked
       default:
         answer satisfies never
     }

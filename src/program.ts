@@ -8,6 +8,7 @@ import {
   command,
   domainLabel,
   positiveNumber,
+  seconds,
   settingsIn,
   wholeNumber,
   withSettings,
@@ -167,6 +168,11 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       'start the swarm from a checkpoint: a folder, or s3://BUCKET/PREFIX; any number of stages',
     )
     .option('--resume-step <step>', 'which one (default: the last complete one)', wholeNumber)
+    .option(
+      '--reshard-after <seconds>',
+      'when peers have been too few for so long, go on with fewer stages from a checkpoint (default: wait for joiners)',
+      seconds,
+    )
     .action(async (options) => {
       const { join: joinRun } = await import('./join.ts')
       const finished = await joinRun(

@@ -1,10 +1,9 @@
 /** What `join --resume` starts from: the last complete step of a store, of which each peer reads its own stage only. */
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Origin } from '../protocols/membership.ts'
-import { sha256 } from '../protocols/weights.ts'
 import { CheckpointError } from './checkpoint/error.ts'
 import { type LoadedStage, loadStage } from './checkpoint/load.ts'
-import { encode, type Manifest } from './checkpoint/manifest.ts'
+import { type Manifest, originOf } from './checkpoint/manifest.ts'
 import { latestComplete, openStep } from './checkpoint/steps.ts'
 import type { Store } from './checkpoint/store.ts'
 import { InputError } from './errors.ts'
@@ -50,8 +49,13 @@ export async function openResume(run: Run, store: Store, options: ResumeOptions)
       `the checkpoint's run had other settings; from now on it is run.json's: ${others.join()}`,
     )
   }
+  return resumeAt(run, store, originOf(manifest))
+}
+
+/** From a checkpoint that the swarm has agreed on. */
+export function resumeAt(run: Run, store: Store, origin: Origin): Resume {
   return {
-    origin: originOf(manifest),
+    origin,
     load: (origin, stage) =>
       asInput(async () => {
         const there = await openStep(store, origin.step)
@@ -76,10 +80,6 @@ export async function loadResumed(
     'REFUSED',
     'the run goes on from a checkpoint: start this peer with --resume, too',
   )
-}
-
-function originOf(manifest: Manifest): Origin {
-  return { step: manifest.step, sha256: sha256(encode(manifest)) }
 }
 
 function checkFit(run: Run, { run: saved, step }: Manifest, { location }: Store): void {

@@ -23,6 +23,7 @@ export function foundingRoster(
     epoch: 0,
     since: 0,
     origin,
+    resharded: null,
     committed: origin?.step ?? 0,
     learningRate: 0,
     norm: 0,
@@ -162,6 +163,13 @@ export function applyChange(roster: Roster, change: Change): Roster {
   return next
 }
 
+/** With the sums empty, and without any holder: stages are filled from the checkpoint of that step. */
+function backTo(step: number, next: Roster): Roster {
+  const members = next.members.map((member) => ({ ...member, stage: null, ready: true }))
+  const nothing = { learningRate: 0, norm: 0, loss: null, version: 0 }
+  return { ...next, since: next.epoch, committed: step, ...nothing, members }
+}
+
 function changed(roster: Roster, change: Change): Roster {
   const { coordinator, ballot } = change
   const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }
@@ -170,11 +178,11 @@ function changed(roster: Roster, change: Change): Roster {
       const { step, learningRate, norm, loss, version } = change
       return { ...next, committed: step, learningRate, norm, loss, version }
     }
-    case 'rollback': {
-      const members = roster.members.map((member) => ({ ...member, stage: null, ready: true }))
-      const { step } = change
-      const nothing = { learningRate: 0, norm: 0, loss: null, version: 0 }
-      return { ...next, since: next.epoch, committed: step, ...nothing, members }
+    case 'rollback':
+      return backTo(change.step, next)
+    case 'reshard': {
+      const { origin, stages: resharded } = change
+      return { ...backTo(origin.step, next), origin, resharded }
     }
     case 'members': {
       const leaving = new Set(change.leave)

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import type { StageConfig } from '../stages/model.ts'
 import { createFile, replaceFile } from './atomic-file.ts'
 import { InputError, systemCode } from './errors.ts'
+import { rowsOf } from './recovery/index.ts'
 import { type Run, runSchema, VERSION } from './run-schema.ts'
 
 /** A manifest is a page of text; anything longer is some other file. */
@@ -31,6 +32,28 @@ export function parseRun(
     return `${name} is ${shown(valueAt(value, path))}, ${allowed}`
   })
   throw new InputError(`${where}: ${lines.join('\n  ')}`)
+}
+
+/**
+ * The same run with so many body stages: another run, since its manifest differs. Strategies that cannot work with so many
+ * are left out of its policy.
+ * @throws InputError if the layers do not divide, or no strategy is left
+ */
+export function withStages(run: Run, stages: number, where: string): Run {
+  const { recovery } = run
+  const rows = rowsOf(recovery.policy)
+  const fit = rows.filter(({ refusal }) => (refusal?.(recovery, stages) ?? null) === null)
+  // With none left, the policy as it was says why.
+  const policy = (fit.length > 0 ? fit : rows).map(({ name }) => name)
+  return parseRun({ ...run, stages, recovery: { ...recovery, policy } }, where)
+}
+
+/** The most stages, fewer than those of the run, that so many holders of the body can have; null if there are none. */
+export function fewerStages({ stages, model }: Run, holders: number): number | null {
+  for (let fewer = Math.min(holders, stages - 1); fewer > 0; fewer--) {
+    if (model.layers % fewer === 0) return fewer
+  }
+  return null
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -55,6 +55,7 @@ export async function takeOver(
       if (error instanceof Deposed) return { result: 'refused', reason: error.message }
       throw error
     }
-    if (pending === null) return { result: 'elected' }
+    // Where the run goes on as another, whoever is missed is replaced there.
+    if (pending === null || pending.type === 'reshard') return { result: 'elected' }
   }
 }

@@ -11,6 +11,7 @@ import type { PeerId } from '../protocols/network.ts'
 import { ask, type Procedure } from '../protocols/procedure.ts'
 import { hold, type LearntQuestion, type ReportQuestion } from '../protocols/step.ts'
 import { type AgreementOptions, choose, Deposed, type Proposal } from './agreement.ts'
+import { CheckpointError } from './checkpoint/error.ts'
 import { Saves } from './checkpoint/saves.ts'
 import type { Store } from './checkpoint/store.ts'
 import { deviating } from './digests.ts'
@@ -20,10 +21,11 @@ import { Learners } from './learners.ts'
 import { FINISH_ATTEMPTS, HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
+import { Patience } from './patience.ts'
 import { isLearnt, type Match, type Plan, place, planFor, type Situation } from './placement.ts'
 import type { KeptCopy } from './recovery/strategy.ts'
 import { emptyStages, holdersOf, isFresh, isRestored, memberById, memberOf } from './roster.ts'
-import type { Run } from './run.ts'
+import { fewerStages, type Run } from './run.ts'
 import { Speeds } from './speeds.ts'
 import type { Decision } from './update.ts'
 
@@ -34,6 +36,8 @@ export interface SwarmOptions {
   /** The stage that this peer insists on, or null. */
   readonly wish: number | null
   readonly checkpoints?: Store | null
+  /** Left out, it waits for ever for who could take a stage. */
+  readonly reshardAfterMs?: number | undefined
 }
 
 interface Leaving {
@@ -45,6 +49,11 @@ interface Leaving {
 /** The coordinator has left in order, and another has its place. */
 export class HandedOver extends Error {
   override readonly name = 'HandedOver'
+}
+
+/** The run has ended here and goes on with fewer stages. */
+export class Resharded extends Error {
+  override readonly name = 'Resharded'
 }
 
 type Newcomer = Omit<Entry, 'id' | 'stage' | 'ready'>
@@ -71,6 +80,10 @@ export class Swarm implements Coordination {
   /** Members that are to be replicas. */
   readonly #learners: Learners
   readonly #saves: Saves
+  /** Until the run is cut anew for the members that there are. */
+  readonly #patience: Patience
+  /** Why it could not be, the last time. */
+  #complaint = ''
   /** The loss before the swarm went back to a checkpoint. */
   #lossBefore: number | null = null
   /** A member found the checkpoint that the swarm went back to damaged. */
@@ -88,11 +101,18 @@ export class Swarm implements Coordination {
   #changed = Promise.withResolvers<void>()
   #onReport: ((from: PeerId, report: ReportQuestion) => void) | null = null
 
-  constructor({ run, member, wish, checkpoints = null }: SwarmOptions) {
+  constructor({
+    run,
+    member,
+    wish,
+    checkpoints = null,
+    reshardAfterMs = Number.POSITIVE_INFINITY,
+  }: SwarmOptions) {
     this.#run = run
     this.#member = member
     this.#agreement = member.agreement(this.#stopping.signal)
-    const { network } = this.#agreement
+    const { network, clock } = this.#agreement
+    this.#patience = new Patience(clock, reshardAfterMs, this.signal)
     this.term = this.roster.ballot
     this.#wishes.set(network.self, wish)
     this.#liveness = new Liveness({
@@ -275,7 +295,7 @@ export class Swarm implements Coordination {
       }
       if (await this.#letGo()) continue
       const empty = emptyStages(this.roster, this.#run.stages)
-      if (empty.length === 0) return
+      if (empty.length === 0) return this.#patience.reset()
       await this.#wait(empty)
     }
   }
@@ -657,7 +677,52 @@ export class Swarm implements Coordination {
     for (const stage of empty) this.#planFor(stage, copies)
     const reason = 'for a spare or a joiner to take them'
     this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
-    await this.#changed.promise
+    const members = this.#staying(this.roster.members).length
+    // Where no step was made there is nothing to go on from; and one that insists on another stage may yet be replaced.
+    if (this.roster.committed === 0 || members > this.#run.stages) {
+      this.#patience.reset()
+      return this.#changed.promise
+    }
+    if (!(await this.#patience.lasts(this.#changed.promise))) await this.#reshard(members)
+  }
+
+  /**
+   * Ends the run, to go on with as many stages as these members can hold. Returns if that cannot be.
+   * @throws Resharded
+   */
+  async #reshard(members: number): Promise<void> {
+    const { journal, clock } = this.#agreement
+    const before = this.roster
+    try {
+      this.#patience.reset()
+      const stages = fewerStages(this.#run, members - 1)
+      if (stages === null) throw new CheckpointError(`${members} can hold no fewer stages`)
+      const origin = await this.#saves.latestOrigin(before.committed)
+      // Somebody has come or gone meanwhile.
+      if (this.#joining.length > 0 || this.#lost.size > 0) return
+      const change: Change = {
+        type: 'reshard',
+        coordinator: before.coordinator,
+        ballot: this.term,
+        stages,
+        origin,
+        reason: `${members} members for ${this.#run.stages + 1} stages`,
+      }
+      const after = await choose(this.#agreement, this.term, change)
+      // Who does not hear of it now is told when it asks for the coordinator.
+      const late = clock.sleep(TIMEOUTS.reconnectMs, this.signal).then(() => {
+        throw new ProtocolError('TIMEOUT', 'it did not come over')
+      })
+      late.catch(() => {})
+      await installAll(this.#agreement, before, after, change, () => late)
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error
+      const message = `the run is not cut anew: ${error.message}`
+      if (message !== this.#complaint) journal.write({ type: 'notice', message })
+      this.#complaint = message
+      return
+    }
+    throw new Resharded('the run goes on with fewer stages')
   }
 }
 

@@ -79,6 +79,15 @@ export class RunView {
         const lost = `stage${stages.length > 1 ? 's' : ''} ${stages.join(', ')}`
         return [`  ${lost} lost: all go back from step ${from} to the checkpoint of step ${step}`]
       }
+      case 'resharded': {
+        const { step, committed, stages, run, reason } = entry
+        const lost = committed ?? step
+        const given = lost > step ? `; steps ${step + 1} to ${lost} are given up` : ''
+        return [
+          `  ${reason}: the run goes on with ${stages.to} body stages in place of ${stages.from}`,
+          `  as run ${run.to.slice(0, 12)}, from the checkpoint of step ${step}${given}`,
+        ]
+      }
       case 'waiting':
         return entry.stages.length === 0
           ? [`  waiting: ${entry.reason}`]

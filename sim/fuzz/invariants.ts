@@ -135,7 +135,7 @@ export const INVARIANTS = {
     }
     return {
       served({ protocol, peer, question, outcome }) {
-        if (protocol !== '/gensyn-node/propose/1.0.0' || !('answer' in outcome)) return
+        if (protocol !== '/gensyn-node/propose/2.0.0' || !('answer' in outcome)) return
         if (!(outcome.answer as { accepted: boolean }).accepted) return
         const { epoch, ballot, change } = question as {
           epoch: number

@@ -3,10 +3,12 @@
  * file hold which box of it. Nothing in it depends on how many stages or replicas wrote it or will read it.
  */
 import { z } from 'zod'
+import type { Origin } from '../../protocols/membership.ts'
 import { sha256 } from '../../protocols/weights.ts'
 import { coverFault } from '../../stages/boxes.ts'
 import { sizeOf } from '../../stages/shape.ts'
-import { runSchema } from '../run-schema.ts'
+import { runId } from '../run.ts'
+import { type Run, runSchema } from '../run-schema.ts'
 import { CheckpointError } from './error.ts'
 
 const FORMAT = 'gensyn-checkpoint'
@@ -109,6 +111,17 @@ export function encode(content: Manifest | Part): Uint8Array {
   return new TextEncoder().encode(
     `${text.slice(0, -1)},"sha256":"${sha256(new TextEncoder().encode(text))}"}\n`,
   )
+}
+
+/** What a swarm is started from, by name. */
+export function originOf(manifest: Manifest): Origin {
+  return { step: manifest.step, sha256: sha256(encode(manifest)) }
+}
+
+/** Whether a run may go back to it: it is the run's own, or what the run was started from, whoever has saved that. */
+export function isOf(manifest: Manifest, run: Run, origin: Origin | null): boolean {
+  if (runId(manifest.run) === runId(run)) return true
+  return manifest.step === origin?.step && originOf(manifest).sha256 === origin.sha256
 }
 
 /** @throws CheckpointError */

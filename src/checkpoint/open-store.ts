@@ -13,18 +13,25 @@ export interface StoreContext {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
+export interface Checkpoints {
+  /** Null if the run's policy has none. */
+  readonly store: Store | null
+  /** The run whose last one lies there, if that is this one with another number of stages; else null. */
+  readonly savedBy: Run | null
+}
+
 /**
- * Where the checkpoints of a run lie; null if its policy has none.
+ * Where the checkpoints of a run lie.
  * @throws InputError if the policy names them and no place is given, or if what lies there is of another run
  */
 export async function openCheckpoints(
   run: Run,
   location: string | undefined,
   context: StoreContext,
-): Promise<Store | null> {
+): Promise<Checkpoints> {
   const named = run.recovery.policy.includes('checkpoint')
   if (location === undefined) {
-    if (!named) return null
+    if (!named) return { store: null, savedBy: null }
     throw new InputError(
       "This run's recovery.policy names checkpoint: say by --checkpoints where they lie, a folder that all peers see or s3://BUCKET/PREFIX.",
     )
@@ -36,10 +43,17 @@ export async function openCheckpoints(
   }
   const store = openStore(location, context)
   const last = await latestComplete(store, { depth: 'lengths' })
-  if (last === null || runId(last.run) === runId(run)) return store
+  if (last === null || runId(last.run) === runId(run)) return { store, savedBy: null }
+  if (isSameButStages(last.run, run)) return { store, savedBy: last.run }
   throw new InputError(
     `--checkpoints ${location} has those of another run, ${runId(last.run).slice(0, 12)}. Choose another place.`,
   )
+}
+
+function isSameButStages({ recovery, ...other }: Run, run: Run): boolean {
+  const { stages } = run
+  const { policy } = run.recovery
+  return runId({ ...other, stages, recovery: { ...recovery, policy } }) === runId(run)
 }
 
 /** @throws InputError if the address is no bucket's, or credentials are missing */

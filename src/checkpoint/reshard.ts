@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { layoutOf } from '../../stages/parameters.ts'
 import { InputError } from '../errors.ts'
-import { parseRun, type Run, runId, stageConfig, writeRun } from '../run.ts'
+import { type Run, runId, stageConfig, withStages, writeRun } from '../run.ts'
 import type { Terminal } from '../terminal.ts'
 import { CheckpointError } from './error.ts'
 import { loadStage } from './load.ts'
@@ -35,7 +35,7 @@ export async function reshard(
   const manifest = await asInput(() =>
     step === undefined ? latest(source, terminal) : openStep(source, step),
   )
-  const run = parseRun({ ...manifest.run, stages }, `step ${manifest.step} of ${source.location}`)
+  const run = withStages(manifest.run, stages, `step ${manifest.step} of ${source.location}`)
   if (!force) await refuseExisting(target, manifest.step, runOut)
   await asInput(() => rewrite(source, manifest, target, run))
   writeRun(runOut, run, { force })
@@ -47,6 +47,11 @@ export async function reshard(
     stages: { from: manifest.run.stages, to: stages },
     run: { from: runId(manifest.run), to: runId(run), path: runOut },
   })
+  const { policy } = run.recovery
+  const left = manifest.run.recovery.policy.filter((name) => !policy.includes(name))
+  if (left.length > 0) {
+    terminal.line(`recovery.policy is without ${left.join()}: not with ${stages} body stages`)
+  }
   terminal.line(
     `${target.location}: step ${manifest.step} with ${stages} body stages in place of ` +
       `${manifest.run.stages}, of run ${runId(run).slice(0, 12)} in ${runOut}`,

@@ -1,21 +1,25 @@
 /** Gives a freshly built stage the state that a checkpoint has of it. */
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { Origin } from '../../protocols/membership.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import type { Gathered } from '../gather.ts'
 import { type Run, runId } from '../run.ts'
 import { CheckpointError } from './error.ts'
 import { loadLayout } from './load.ts'
+import { isOf } from './manifest.ts'
 import { openStep } from './steps.ts'
 import type { Store } from './store.ts'
 
 export interface RestoreOptions {
   readonly run: Run
   readonly checkpoints?: Store | null
+  /** What the swarm was started from. */
+  origin(): Origin | null
 }
 
 /** @throws ProtocolError REFUSED without a store, CORRUPT with the name of the tensor or file that is damaged or missing */
 export async function restoreStage(
-  { run, checkpoints = null }: RestoreOptions,
+  { run, checkpoints = null, origin }: RestoreOptions,
   stage: AnyStage,
   step: number,
 ): Promise<Gathered> {
@@ -24,8 +28,8 @@ export async function restoreStage(
   }
   try {
     const manifest = await openStep(checkpoints, step)
-    const saved = runId(manifest.run)
-    if (saved !== runId(run)) {
+    if (!isOf(manifest, run, origin())) {
+      const saved = runId(manifest.run)
       throw new CheckpointError(`step ${step} is of another run, ${saved.slice(0, 12)}`)
     }
     const { length } = stage.weights

@@ -1,12 +1,14 @@
 /** The coordinator's list of checkpoints on their way: nothing waits for them, and a step exists when all have told. */
 import type { SavedQuestion } from '../../protocols/checkpoint.ts'
 import { type Clock, withDeadline } from '../../protocols/clock.ts'
-import type { Roster } from '../../protocols/membership.ts'
+import type { Origin, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { Journal } from '../journal.ts'
 import { CHECKPOINTS_KEPT, TIMEOUTS } from '../limits.ts'
 import { holdersOf, memberOf } from '../roster.ts'
 import type { Run } from '../run.ts'
+import { CheckpointError } from './error.ts'
+import { type Manifest, originOf } from './manifest.ts'
 import { commitStep } from './save.ts'
 import { isSaved } from './saving.ts'
 import { latestComplete, retain } from './steps.ts'
@@ -111,7 +113,21 @@ export class Saves {
    * then {@link noCheckpoint} says why.
    */
   async latest(upTo: number): Promise<number | null> {
-    const { run, clock, journal, checkpoints = null } = this.#options
+    const { found, reason } = await this.#find(upTo)
+    this.#none = reason
+    return found?.step ?? null
+  }
+
+  /** The same, for a run that goes on from it with fewer stages. @throws CheckpointError that says why there is none */
+  async latestOrigin(upTo: number): Promise<Origin> {
+    const { found, reason } = await this.#find(upTo)
+    if (found === null) throw new CheckpointError(reason!)
+    return originOf(found)
+  }
+
+  /** @returns `reason` if nothing was found */
+  async #find(upTo: number): Promise<{ found: Manifest | null; reason: string | null }> {
+    const { run, clock, journal, checkpoints = null, roster } = this.#options
     this.giveUp('the swarm goes back to an earlier step')
     await this.#completing
     const refused: string[] = []
@@ -121,17 +137,17 @@ export class Saves {
     }
     try {
       if (checkpoints === null) throw new Error('this peer was given no store (--checkpoints)')
-      const options = { run, depth: 'content', upTo, onRefused } as const
+      const { origin } = roster()
+      const options = { run, origin, depth: 'content', upTo, onRefused } as const
       const timeoutMs = TIMEOUTS.holdMs
       const found = await withDeadline({ clock, timeoutMs }, `${checkpoints.location}`, () =>
         latestComplete(checkpoints, options),
       )
-      this.#none =
+      const reason =
         found === null ? ['there is no complete checkpoint yet', ...refused].join('; ') : null
-      return found?.step ?? null
+      return { found, reason }
     } catch (error) {
-      this.#none = `no checkpoint can be read: ${(error as Error).message}`
-      return null
+      return { found: null, reason: `no checkpoint can be read: ${(error as Error).message}` }
     }
   }
 

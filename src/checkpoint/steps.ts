@@ -1,9 +1,11 @@
 /** Which steps a store has, which of them are complete, and which may go. */
+import type { Origin } from '../../protocols/membership.ts'
 import { type Run, runId } from '../run.ts'
 import { CheckpointError } from './error.ts'
 import {
   decodeManifest,
   decodePart,
+  isOf,
   MANIFEST,
   type Manifest,
   type Part,
@@ -18,8 +20,9 @@ const MANIFEST_BYTES_MAX = 256 << 20
 const FOLDER = /^step-(\d{12})\//
 
 export interface LatestOptions {
-  /** Steps of other runs are passed over. */
+  /** Steps of other runs are passed over, but for what this one was started from. */
   readonly run?: Run
+  readonly origin?: Origin | null
   /** Whether to read and hash every tensor, or to look at names and lengths only. */
   readonly depth: 'lengths' | 'content'
   /** Later steps are passed over. Default: none are. */
@@ -31,13 +34,13 @@ export interface LatestOptions {
 /** The last step that can be loaded; null if none can. */
 export async function latestComplete(
   store: Store,
-  { run, depth, upTo = Infinity, onRefused }: LatestOptions,
+  { run, origin = null, depth, upTo = Infinity, onRefused }: LatestOptions,
 ): Promise<Manifest | null> {
   const files = await store.list('step-')
   for (const step of stepsOf(files).reverse()) {
     if (step > upTo) continue
     try {
-      return await checkStep(store, files, step, depth, run)
+      return await checkStep(store, files, step, depth, run && { run, origin })
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error
       onRefused?.(step, error.message)
@@ -57,14 +60,14 @@ async function checkStep(
   files: readonly StoredFile[],
   step: number,
   depth: LatestOptions['depth'],
-  run?: Run,
+  owner?: { readonly run: Run; readonly origin: Origin | null },
 ): Promise<Manifest> {
   const folder = stepFolder(step)
   const lengths = new Map(files.map(({ name, bytes }) => [name, bytes]))
   const name = `${folder}/${MANIFEST}`
   const manifest = decodeManifest(await readSmall(store, name, lengths.get(name)), name)
   if (manifest.step !== step) throw new CheckpointError(`${name} is of step ${manifest.step}`)
-  if (run !== undefined && runId(manifest.run) !== runId(run)) {
+  if (owner !== undefined && !isOf(manifest, owner.run, owner.origin)) {
     throw new CheckpointError(`${name} is of another run, ${runId(manifest.run).slice(0, 12)}`)
   }
   for (const [tensor, { copies }] of Object.entries(manifest.tensors)) {

@@ -13,15 +13,15 @@ const plain = { ...RUN, recovery: { ...RUN.recovery, policy: ['copy'] } }
 test('a place is needed if the policy names checkpoint, and refused if it does not', async () => {
   await expect(openCheckpoints(named, undefined, context)).rejects.toThrow('--checkpoints')
   await expect(openCheckpoints(plain, 'x', context)).rejects.toThrow('does not name checkpoint')
-  expect(await openCheckpoints(plain, undefined, context)).toBeNull()
+  expect((await openCheckpoints(plain, undefined, context)).store).toBeNull()
   const folder = workFolder()
-  expect((await openCheckpoints(named, folder, context))!.location).toBe(folder)
+  expect((await openCheckpoints(named, folder, context)).store!.location).toBe(folder)
 })
 
 test('a place with the checkpoints of another run is refused, with its name', async () => {
   const folder = workFolder()
   await saveSmallStep(new DirectoryStore(folder), 4, named)
-  expect((await openCheckpoints(named, folder, context))!.location).toBe(folder)
+  expect((await openCheckpoints(named, folder, context)).store!.location).toBe(folder)
   const other = { ...named, name: 'other' }
   await expect(openCheckpoints(other, folder, context)).rejects.toThrow('of another run')
 })
