@@ -2,7 +2,7 @@
  * The rows of the table. A row is played by the node itself under the manifest's recovery settings; or it is a replay of
  * the run that nothing disturbs, which `confirm.ts` holds against a real one.
  */
-import type { Run } from '../../src/run.ts'
+import type { WrittenRecovery } from '../../src/run-schema.ts'
 
 /** Per body stage and iteration. */
 export const RATE = 0.005
@@ -15,7 +15,7 @@ export interface Case {
   /** For people: what it does, in a line. */
   readonly says: string
   /** As in the manifest. */
-  readonly recovery: Partial<Run['recovery']>
+  readonly recovery: WrittenRecovery
   /** Every stage has two holders: peers beyond the spares. */
   readonly replicas?: true
   /** Raise it when the strategy has changed: what was played before is then played again. */
