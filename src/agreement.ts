@@ -58,14 +58,23 @@ export async function choose(
     await offer(options, ballot, change, roster, accepted)
     if (isQuorum(roster, accepted)) return applyChange(roster, change)
     if (!told) {
-      const reason = `only ${accepted.size} of ${roster.members.length} members answer: without a majority nothing is committed or recovered`
-      journal.write({ type: 'waiting', stages: [], reason })
+      journal.write(noMajority(accepted.size, roster.members.length))
       told = true
     }
     const ms = clock.now() - begun
-    if (ms > TIMEOUTS.strandedMs) throw new Deposed(null, `no majority has answered for ${ms} ms`)
+    if (ms > TIMEOUTS.strandedMs) throw stranded(ms)
     await clock.sleep(TIMEOUTS.retryMs, signal)
   }
+}
+
+/** For the journal: why a coordinator does not get on. */
+export function noMajority(answering: number, members: number) {
+  const reason = `only ${answering} of ${members} members answer: without a majority nothing is committed or recovered`
+  return { type: 'waiting', stages: [], reason } as const
+}
+
+export function stranded(ms: number): Deposed {
+  return new Deposed(null, `no majority has answered for ${ms} ms`)
 }
 
 /** Resolves when a quorum has accepted, or all who were asked have answered. */

@@ -68,7 +68,7 @@ export class Copying {
       const { rule, busy, have } = upkeep
       if (busy || !rule.applies(index)) continue
       const keepers = rule.keepers(roster, index).filter(({ id }) => id !== own.id)
-      const isDue = (roster.committed + index) % rule.everySteps === 0
+      const isDue = (roster.committed + index) % rule.everySteps(index) === 0
       if (keepers.length === 0 || !(isDue || keepers.some(({ id }) => !have.has(id)))) continue
       upkeep.busy = true
       const { signal } = this.#over

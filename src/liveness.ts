@@ -57,9 +57,9 @@ export class Liveness {
     return confirming
   }
 
-  /** Microbatches that a member could work on now; null if it does not answer. */
-  async readyOf(member: Member): Promise<number | null> {
-    return this.#ask(member, TIMEOUTS.reconnectMs).catch(() => null)
+  /** Microbatches that a member could work on now. Rejects if it does not answer. */
+  readyOf(member: Member): Promise<number> {
+    return this.#ask(member, TIMEOUTS.reconnectMs)
   }
 
   /** Every suspicion of this moment has become certainty. */

@@ -214,7 +214,13 @@ const checkpoint = group('Checkpoints of a run whose policy names checkpoint.', 
 const shadow = group(
   'The copy of each stage that another member keeps, where the policy has shadow.',
   {
-    everySteps: setting(z.int().min(1), 20, 'steps', 'Between two copies of a stage.'),
+    everySteps: setting(z.int().min(1), 20, 'steps', 'Between two copies of a body stage.'),
+    endsEverySteps: setting(
+      z.int().min(1),
+      2,
+      'steps',
+      'Between two copies of the ends, which all others lean on: an old copy of them costs the most.',
+    ),
     weights: setting(
       z.enum(DTYPES),
       'int8',
@@ -367,6 +373,9 @@ export const runSchema = z
   })
 
 export type Run = z.output<typeof runSchema>
+
+/** Settings of recovery as they may be written: what is left out has its default. */
+export type WrittenRecovery = NonNullable<z.input<typeof runSchema>['recovery']>
 
 /** One setting, as help and reference show it. */
 export interface SettingInfo {

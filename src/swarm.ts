@@ -10,7 +10,14 @@ import * as membership from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { ask, type Procedure } from '../protocols/procedure.ts'
 import { hold, type LearntQuestion, type ReportQuestion } from '../protocols/step.ts'
-import { type AgreementOptions, choose, Deposed, type Proposal } from './agreement.ts'
+import {
+  type AgreementOptions,
+  choose,
+  Deposed,
+  noMajority,
+  type Proposal,
+  stranded,
+} from './agreement.ts'
 import { CheckpointError } from './checkpoint/error.ts'
 import { Saves } from './checkpoint/saves.ts'
 import type { Store } from './checkpoint/store.ts'
@@ -24,7 +31,15 @@ import type { Coordination, Member } from './member.ts'
 import { Patience } from './patience.ts'
 import { isLearnt, type Match, type Plan, place, planFor, type Situation } from './placement.ts'
 import type { KeptCopy } from './recovery/strategy.ts'
-import { emptyStages, holdersOf, isFresh, isRestored, memberById, memberOf } from './roster.ts'
+import {
+  emptyStages,
+  holdersOf,
+  isFresh,
+  isQuorum,
+  isRestored,
+  memberById,
+  memberOf,
+} from './roster.ts'
 import { fewerStages, type Run } from './run.ts'
 import { Speeds } from './speeds.ts'
 import type { Decision } from './update.ts'
@@ -73,6 +88,8 @@ export class Swarm implements Coordination {
   readonly #wishes = new Map<PeerId, number | null>()
   readonly #liveness: Liveness
   readonly #lost = new Map<number, string>()
+  /** Those of them that only gave no sign of life. */
+  readonly #silent = new Set<number>()
   /** Members that a change is being carried out by: rejects for one that is lost meanwhile. */
   readonly #carrying = new Map<number, PromiseWithResolvers<never>>()
   /** Members that want to go, by id. */
@@ -118,7 +135,11 @@ export class Swarm implements Coordination {
     this.#liveness = new Liveness({
       ...this.#agreement,
       roster: () => this.roster,
-      lose: (peer, reason) => this.lose(peer, reason),
+      lose: (peer, reason) => {
+        const member = memberOf(this.roster, peer)
+        if (member !== undefined && !this.#lost.has(member.id)) this.#silent.add(member.id)
+        this.lose(peer, reason)
+      },
     })
     this.#learners = new Learners({
       ...this.#agreement,
@@ -218,7 +239,7 @@ export class Swarm implements Coordination {
         ({ id }) => id !== member.id && !this.#lost.has(id),
       )
       if (others.length === 0 || member.id === this.ownId) continue
-      const ready = await this.#liveness.readyOf(member)
+      const ready = await this.#liveness.readyOf(member).catch(() => null)
       if (ready === null || ready === 0) continue
       this.lose(
         member.peer,
@@ -437,6 +458,7 @@ export class Swarm implements Coordination {
     readonly leave?: readonly number[]
   }): Promise<void> {
     const { reason, restart, assign = [], leave = [] } = more
+    await this.#quorum()
     // They stay among those who wait until they are in: whoever asks again meanwhile must not be let in twice. Never
     // more than there are members left: should none of them ever hear of it, those are still a quorum.
     const left = this.roster.members.length - this.#lost.size - leave.length
@@ -450,6 +472,48 @@ export class Swarm implements Coordination {
       reason,
     })
     if (restart) this.#stale = false
+  }
+
+  /**
+   * Waits until those who are not lost are a quorum. A coordinator that hears nobody for a while holds all others for lost:
+   * proposed then, their going would be accepted by these very members once they are heard again, and leave a roster of few.
+   * @throws Deposed if that takes very long, or a member knows of a roster without this one
+   */
+  async #quorum(): Promise<void> {
+    const { clock, journal } = this.#agreement
+    const begun = clock.now()
+    for (let attempt = 1; ; attempt++) {
+      const { members } = this.roster
+      const staying = members.filter(({ id }) => !this.#lost.has(id))
+      if (isQuorum(this.roster, new Set(staying.map(({ id }) => id)))) return
+      if (attempt === 2) journal.write(noMajority(staying.length, members.length))
+      const ms = clock.now() - begun
+      if (ms > TIMEOUTS.strandedMs) throw stranded(ms)
+      if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs, this.signal)
+      await Promise.all(members.map((member) => this.#lookAgain(member)))
+      this.signal.throwIfAborted()
+    }
+  }
+
+  /** Who was held for lost, and answers, is not. */
+  async #lookAgain({ id, peer, stage }: Entry): Promise<void> {
+    if (!this.#silent.has(id)) return
+    const member = memberById(this.roster, id)
+    if (member === undefined) return
+    try {
+      await this.#liveness.readyOf(member)
+    } catch (error) {
+      // Those that it did not hear have gone on without it.
+      const isOut = error instanceof ProtocolError && error.code === 'NOT_MEMBER'
+      if (isOut) throw new Deposed(peer, error.message)
+      return
+    }
+    this.#lost.delete(id)
+    this.#silent.delete(id)
+    this.#carrying.delete(id)
+    if (stage !== null) this.#lostAt.delete(stage)
+    const message = `${peer} answers again, and is not lost`
+    this.#agreement.journal.write({ type: 'notice', message })
   }
 
   /** Has a change chosen and carried out. Who does not carry it out is lost. */
@@ -483,6 +547,7 @@ export class Swarm implements Coordination {
 
   #forget(id: number): void {
     this.#lost.delete(id)
+    this.#silent.delete(id)
     this.#holdFailures.delete(id)
     this.speeds.forget(id)
     this.#learners.forget(id)

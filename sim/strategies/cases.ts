@@ -2,7 +2,7 @@
  * The rows of the table. A row is played by the node itself under the manifest's recovery settings; or it is a replay of
  * the run that nothing disturbs, which `confirm.ts` holds against a real one.
  */
-import type { Run } from '../../src/run.ts'
+import type { WrittenRecovery } from '../../src/run-schema.ts'
 
 /** Per body stage and iteration. */
 export const RATE = 0.005
@@ -15,9 +15,11 @@ export interface Case {
   /** For people: what it does, in a line. */
   readonly says: string
   /** As in the manifest. */
-  readonly recovery: Partial<Run['recovery']>
+  readonly recovery: WrittenRecovery
   /** Every stage has two holders: peers beyond the spares. */
   readonly replicas?: true
+  /** Beside the point: played only where it is named. */
+  readonly extra?: true
   /** Raise it when the strategy has changed: what was played before is then played again. */
   readonly revision?: number
   readonly edgesExempt?: true
@@ -29,6 +31,8 @@ export interface Case {
    * A number: it takes all back to the last multiple of so many steps, from where the same steps are made again.
    */
   readonly replay?: 'exact' | number
+  /** Of an exact replay: the state of a lost stage is held so many stages before it, too; 0: by another of its holders. */
+  readonly standby?: 0 | 1
 }
 
 const FALLBACKS = ['copy', 'random']
@@ -112,6 +116,7 @@ export const CASES: readonly Case[] = [
     },
     rates: [RATE],
     storeless: true,
+    extra: true,
   },
   {
     name: 'snapshot',
@@ -131,6 +136,7 @@ export const CASES: readonly Case[] = [
     rates: [RATE],
     storeless: true,
     replay: 'exact',
+    standby: 1,
   },
   ...[10, 50].map(
     (every): Case => ({
@@ -148,11 +154,13 @@ export const CASES: readonly Case[] = [
   ),
   {
     name: 'replica',
-    says: 'two holders of every stage, one of which fails; a stage is lost if the other fails before a new one has learnt it',
+    says: 'two holders of every stage, one of which fails: the other one has the same bits',
     recovery: { ...AS_PUBLISHED, policy: FALLBACKS },
     replicas: true,
     rates: [RATE],
     storeless: false,
+    replay: 'exact',
+    standby: 0,
   },
   {
     name: 'checkfree (copied edges)',
@@ -160,6 +168,7 @@ export const CASES: readonly Case[] = [
     recovery: { ...AS_PUBLISHED, policy: ['checkfree', ...FALLBACKS] },
     rates: [RATE],
     storeless: true,
+    extra: true,
   },
 ]
 

@@ -75,7 +75,8 @@ async function main(options: Options): Promise<void> {
 }
 
 function extentOf({ only, seeds, rates, steps, quick }: Options): Extent {
-  const names = only?.split(',') ?? CASES.map(({ name }) => name)
+  const usual = CASES.filter(({ extra }) => extra === undefined)
+  const names = only?.split(',') ?? usual.map(({ name }) => name)
   const cases = names.map((name) => {
     const row = CASES.find((each) => each.name === name)
     if (row !== undefined) return row

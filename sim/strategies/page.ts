@@ -119,7 +119,7 @@ function replays(extent: Extent, played: Played): string[] {
       const joint =
         replayed.joint === 0
           ? ''
-          : `. Left out: ${replayed.joint} of the ${replayed.failures} failures of the table took a stage soon after the one before it, which may not be exact`
+          : `. Left out: ${replayed.joint} of the ${replayed.failures} failures of the table took a stage soon after its standby, which may not be exact`
       const how = loss === 0 ? 'to the last digit' : `within ${loss.toExponential(0)} of each`
       return `- ${row.name}: ${said}: ${run} made the ${iterations} steps of the replay, its losses the same ${how}${joint}`
     }),

@@ -39,16 +39,20 @@ export interface Deviation {
   readonly loss: number
 }
 
-/** @param undisturbed the same run without failures, for at least as many steps */
+/**
+ * @param undisturbed the same run without failures, for at least as many steps
+ * @param iterations how many are compared; all if left out
+ */
 export function deviation(
   real: Outcome,
   undisturbed: Outcome,
   replay: NonNullable<Case['replay']>,
+  iterations = Number.POSITIVE_INFINITY,
 ): Deviation {
   const made = stepsOf(replay, real.trial, Number.POSITIVE_INFINITY)
   const losses = new Map(undisturbed.training)
   let loss = 0
-  for (let i = 0; i < Math.max(made.length, real.training.length); i++) {
+  for (let i = 0; i < Math.min(iterations, Math.max(made.length, real.training.length)); i++) {
     const point = real.training[i]
     if (point === undefined || point[0] !== made[i]) return { partsAt: i + 1, loss }
     const expected = losses.get(point[0])!

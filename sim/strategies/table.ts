@@ -1,4 +1,5 @@
 /** The table, from outcomes alone: what is missing is left out. */
+import type { Death } from '../scenario.ts'
 import { type Case, RATE, UNDISTURBED } from './cases.ts'
 import { calmTrialOf, type Extent, ratesOf, roughTrialOf, trialOf } from './plan.ts'
 import { type Deviation, deathsOf, deviation, replayedCurve, stepsOf } from './replay.ts'
@@ -186,7 +187,7 @@ export interface Confirmation {
   readonly replayed: { readonly failures: number; readonly joint: number }
 }
 
-/** Within so many iterations after its loss, the place before a stage may have nobody that is ready again. */
+/** Within so many iterations after a loss, there may be nobody who stands by again. */
 const JOINT_STEPS = 4
 
 export function confirmationsOf(extent: Extent, played: Played): Confirmation[] {
@@ -197,19 +198,22 @@ export function confirmationsOf(extent: Extent, played: Played): Confirmation[] 
     if (none === undefined || calm === undefined || rough === undefined) return []
     const rate = Math.max(...row.rates)
     const deaths = extent.seeds.map((seed) => deathsOf(trialOf(extent, row, rate, seed)))
+    const { standby } = row
+    const jointOf = (each: readonly Death[]) =>
+      standby === undefined ? [] : jointFailures(each, JOINT_STEPS, standby)
+    // From its first joint failure on the real run is no replay, and need not be.
+    const [joint] = jointOf(deathsOf(rough.trial))
+    const iterations = joint?.step ?? rough.training.length
     return [
       {
         row,
-        failures: rough.failures,
-        iterations: rough.training.length,
-        fromCalm: deviation(rough, calm, row.replay),
+        failures: deathsOf(rough.trial).filter(({ step }) => step < iterations).length,
+        iterations,
+        fromCalm: deviation(rough, calm, row.replay, joint?.step),
         calmFromNone: deviation(calm, none, 'exact'),
         replayed: {
           failures: deaths.flat().length,
-          joint:
-            row.replay === 'exact'
-              ? sum(deaths.map((each) => jointFailures(each, JOINT_STEPS)))
-              : 0,
+          joint: deaths.flatMap(jointOf).length,
         },
       },
     ]

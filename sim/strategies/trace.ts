@@ -56,14 +56,20 @@ export function stepsOfRollback(
 }
 
 /**
- * Failures of a stage within so many iterations of a failure of the stage before it: those that whoever stands by in the
- * place before may not survive, or not be ready for again.
+ * Failures of a stage within so many iterations of a failure of the one whose holder stands by for it: the standby may
+ * not have survived, or its successor not be ready yet.
+ * @param before how many stages before it that is; 0 for a second holder of the stage itself
  */
-export function jointFailures(deaths: readonly Death[], withinSteps: number): number {
-  return deaths.filter(({ step, stage }) =>
+export function jointFailures(
+  deaths: readonly Death[],
+  withinSteps: number,
+  before: number,
+): Death[] {
+  return deaths.filter((death) =>
     deaths.some((other) => {
-      const after = step - other.step
-      return other.stage === stage - 1 && after >= 0 && after <= withinSteps
+      const after = death.step - other.step
+      const isStandby = other !== death && other.stage === death.stage - before
+      return isStandby && after >= 0 && after <= withinSteps
     }),
-  ).length
+  )
 }

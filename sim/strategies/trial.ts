@@ -5,7 +5,7 @@ import type { Received } from '../../protocols/network.ts'
 import { loadCorpus } from '../../src/corpus.ts'
 import { newRun } from '../../src/init.ts'
 import type { Entry } from '../../src/journal.ts'
-import type { Run } from '../../src/run.ts'
+import type { WrittenRecovery } from '../../src/run-schema.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import type { VirtualPeer } from '../peer.ts'
 import { DEFAULT_COSTS, DEFAULT_LINK, play } from '../scenario.ts'
@@ -28,7 +28,7 @@ export interface Trial {
   /** Of the strategy's code, if it has changed since the first. */
   readonly revision?: number
   /** What the manifest says of recovery, as far as it differs from the defaults. */
-  readonly recovery: Partial<Run['recovery']>
+  readonly recovery: WrittenRecovery
 }
 
 /** A stage that was brought back: of its `held` entry. */

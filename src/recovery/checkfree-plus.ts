@@ -27,7 +27,7 @@ export const checkfreePlus: Strategy = {
       : `it swaps the first two and the last two body stages: ${BODY_STAGES_MIN} or more are needed, not ${bodyStages}`,
   copies: (_, bodyStages) => ({
     applies: (stage) => stage === 0,
-    everySteps: 1,
+    everySteps: () => 1,
     form: { weights: 'float32', moments: null },
     shards: { data: 1, parity: 0 },
     keepers: (roster) =>

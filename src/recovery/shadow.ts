@@ -8,9 +8,9 @@ import type { Strategy } from './strategy.ts'
 
 export const shadow: Strategy = {
   name: 'shadow',
-  copies: ({ shadow: { everySteps, weights, moments } }, bodyStages) => ({
+  copies: ({ shadow: { everySteps, endsEverySteps, weights, moments } }, bodyStages) => ({
     applies: () => true,
-    everySteps,
+    everySteps: (stage) => (stage === 0 ? endsEverySteps : everySteps),
     form: { weights, moments: moments === 'none' ? null : moments },
     shards: { data: 1, parity: 0 },
     keepers: (roster, stage) => farMembers(roster, stage, bodyStages, 1),

@@ -13,7 +13,7 @@ export const snapshot: Strategy = {
       : `${data} + ${parity} shards need as many other stages to keep them, and there are ${bodyStages}: lower recovery.snapshot.data or .parity`,
   copies: ({ snapshot: { everySteps, data, parity } }, bodyStages) => ({
     applies: () => true,
-    everySteps,
+    everySteps: () => everySteps,
     form: { weights: 'float32', moments: 'float32' },
     shards: { data, parity },
     keepers: (roster, stage) => farMembers(roster, stage, bodyStages, data + parity),

@@ -67,7 +67,7 @@ export interface CopyRule {
   /** Whether copies are kept of this stage. */
   readonly applies: (stage: number) => boolean
   /** Stages take turns: this one after every step for which (step + stage) is a multiple of it. */
-  readonly everySteps: number
+  readonly everySteps: (stage: number) => number
   readonly form: CopyForm
   /** Any `data` of `data + parity` shards give the copy back; 1 and 0 for copies that are whole. */
   readonly shards: { readonly data: number; readonly parity: number }

@@ -11,6 +11,8 @@ const STEPS = 40
 /** From the cut until whatever was decided before it has come to its end. */
 const CUT_MS = 2_000
 const PART_MS = 25_000
+/** Long enough to hold all others for lost, too short for them to choose another coordinator. */
+const DEAF_MS = 9_000
 
 const run = tinyRun({
   stages: STAGES,
@@ -20,8 +22,8 @@ const run = tinyRun({
   model: { ...tinyRun().model, layers: STAGES },
 })
 
-/** The first three peers, who hold all stages, are cut off in the middle of the run; or the last three. */
-async function parted(minority: readonly string[]) {
+/** All peers of a run, each of which looks for any other that is alive. */
+function swarmOf(): VirtualSwarm {
   const swarm = new VirtualSwarm(run)
   for (let i = 1; i <= PEERS; i++) {
     const name = `peer-${i}`
@@ -42,6 +44,12 @@ async function parted(minority: readonly string[]) {
       },
     })
   }
+  return swarm
+}
+
+/** The first three peers, who hold all stages, are cut off in the middle of the run; or the last three. */
+async function parted(minority: readonly string[]) {
+  const swarm = swarmOf()
   let cutAt = Number.POSITIVE_INFINITY
   let healedAt = Number.POSITIVE_INFINITY
   swarm.onEntry((entry) => {
@@ -94,4 +102,26 @@ describe.each([
     )
     for (const [step, losses] of outcomes) expect(losses.size, `step ${step}`).toBe(1)
   })
+})
+
+test('a coordinator that hears nobody for a while does not put out those who hear it', async () => {
+  const swarm = swarmOf()
+  let cut = false
+  swarm.onEntry((entry) => {
+    if (entry.type !== 'step' || entry.step !== 3 || cut) return
+    cut = true
+    const heal = swarm.network.disturb((from, to) =>
+      to === entry.peer && from !== entry.peer ? 'blocked' : undefined,
+    )
+    swarm.world.schedule(DEAF_MS, 'the coordinator hears again', heal)
+  })
+  await swarm.end(3_600_000)
+  const { entries } = swarm
+  // It held them all for lost.
+  expect(new Set(entriesOf(entries, 'lost').map(({ lost }) => lost)).size).toBe(PEERS - 1)
+  for (const { roster } of entriesOf(entries, 'roster').slice(-1)) {
+    expect(roster.members).toHaveLength(PEERS)
+  }
+  expect(entriesOf(entries, 'dropped')).toEqual([])
+  expect(entriesOf(entries, 'step').at(-1)!.step).toBe(STEPS)
 })

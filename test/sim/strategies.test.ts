@@ -48,7 +48,7 @@ test('a failure takes the model back to the last checkpoint that was finished be
   expect(stepsOfRollback(after(2, 4, 6, 8), 3, 5, 8)).toEqual([1, 2, 1, 2, 1, 2, 1, 2])
 })
 
-test('failures of a stage together with the one before it, or soon after', () => {
+test('failures of a stage together with that of its standby, or soon after', () => {
   const deaths = [
     [51, 3],
     [51, 4],
@@ -58,10 +58,13 @@ test('failures of a stage together with the one before it, or soon after', () =>
     [69, 3],
   ] as const
   const named = deaths.map(([step, stage]) => ({ step, stage }))
-  expect(jointFailures(named, 0)).toBe(1)
+  expect(jointFailures(named, 0, 1)).toHaveLength(1)
   // Stage 5 four iterations after stage 4, stage 6 five after stage 5; stage 3 was lost before stage 2.
-  expect(jointFailures(named, 4)).toBe(2)
-  expect(jointFailures(named, 5)).toBe(3)
+  expect(jointFailures(named, 4, 1)).toHaveLength(2)
+  expect(jointFailures(named, 5, 1)).toHaveLength(3)
+  // Of the same stage: 18 iterations apart.
+  expect(jointFailures(named, 17, 0)).toHaveLength(0)
+  expect(jointFailures(named, 18, 0)).toEqual([{ step: 69, stage: 3 }])
 })
 
 test('estimates and curves', () => {

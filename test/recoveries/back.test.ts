@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest'
+import { stepsUntilBack } from './back.ts'
+
+const STEPS = 30
+const LOST_AFTER = 10
+const curve = (loss: (step: number) => number) =>
+  Array.from({ length: STEPS }, (_, i) => ({ step: i + 1, loss: loss(i + 1) }))
+const calm = { losses: curve(() => 2) }
+const back = (loss: (step: number) => number, stepsGivenUp = 0) =>
+  stepsUntilBack({ losses: curve(loss), stepsGivenUp }, calm, LOST_AFTER, 0.02)
+
+test('a run that loses nothing is back with the first window of five steps', () => {
+  expect(back(() => 2)).toBe(5)
+})
+
+test('steps that are made again are counted', () => {
+  expect(back(() => 2, 7)).toBe(12)
+})
+
+test('a single step within the share is not enough, the mean of five is', () => {
+  // 2.09 until step 14, then 2: the window of steps 13..17 is the first with only two of five at 2.09, 1.8 % above.
+  expect(back((step) => (step > LOST_AFTER && step <= 14 ? 2.09 : 2))).toBe(7)
+})
+
+test('who leaves the share again is back only after that', () => {
+  expect(back((step) => (step === 25 ? 2.5 : 2))).toBe(20)
+})
+
+test('who is not back by the end is not back', () => {
+  expect(back((step) => (step > LOST_AFTER ? 2.1 : 2))).toBeNull()
+})
