@@ -45,6 +45,11 @@ const CASES: readonly Case[] = [
     says: [/run\.json is not JSON, or only the beginning/, /init --force/],
   },
   {
+    name: 'fewer stages from a checkpoint, of which there are none',
+    args: [...JOIN, '--reshard-after', '60'],
+    says: [/--reshard-after 60/, /--checkpoints/],
+  },
+  {
     name: 'a run.json of another version',
     prepare: (folder) => edit(folder, (text) => text.replace('"version": 1', '"version": 7')),
     args: JOIN,

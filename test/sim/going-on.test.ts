@@ -1,0 +1,170 @@
+/** A swarm that has shrunk for good goes on with fewer stages by itself, as it would if somebody had resharded it by hand. */
+import { expect, test } from 'vitest'
+import { MemoryStore } from '../../sim/memory-store.ts'
+import { timedStage } from '../../sim/stage.ts'
+import type { Entry } from '../../src/journal.ts'
+import type { NodeOptions } from '../../src/node.ts'
+import { openResume, type Resume, resumeAt } from '../../src/resume.ts'
+import { type Run, runId, stageConfig, withStages } from '../../src/run.ts'
+import { createLocalStage } from '../../stages/onnx-stage.ts'
+import { Random } from '../../stages/random.ts'
+import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
+import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+
+const STEPS = 14
+const SAVED_EVERY = 3
+const AFTER_MS = 60_000
+const BUILD_MS = 100
+const COMPUTE_MS = 40
+const base = tinyRun()
+
+function runOf(stages = 4): Run {
+  return tinyRun({
+    stages,
+    steps: STEPS,
+    spares: 0,
+    microbatches: 2,
+    model: { ...base.model, layers: 4 },
+    // Each stage's own norm would be another one's with other stages.
+    optimizer: { ...base.optimizer, clip: 'whole', schedule: 'cosine', clipNorm: 0.5 },
+    recovery: tinyRecovery({
+      policy: ['checkpoint'],
+      checkpoint: { everySteps: SAVED_EVERY, mode: 'sync' },
+    }),
+  })
+}
+
+/** Virtual time stands still while files are read. */
+function timed({ origin, load }: Resume, { world }: VirtualSwarm): Resume {
+  return { origin, load: (...of) => world.compute(10, 'reading a stage', () => load(...of)) }
+}
+
+/** What a process needs to go on in the run that its own became. */
+function goingOn(swarm: VirtualSwarm, store: MemoryStore): Partial<NodeOptions> {
+  return {
+    checkpoints: store,
+    reshardAfterMs: AFTER_MS,
+    goOn: (run, _, origin) => ({
+      createStage: async (index) => {
+        const options = { provider: 'cpu', threads: 1, random: new Random(run.seed) } as const
+        const stage = await swarm.world.compute(BUILD_MS, 'building a stage', () =>
+          createLocalStage(stageConfig(run), index, options),
+        )
+        return timedStage(stage, swarm.world, (name) => (name === 'close' ? 0 : COMPUTE_MS))
+      },
+      resume: timed(resumeAt(run, store, origin), swarm),
+    }),
+  }
+}
+
+/** The first of a kind, to be done once: `then` after step `step` was made. */
+function once(swarm: VirtualSwarm, matches: (entry: Entry) => boolean, then: () => void): void {
+  let done = false
+  swarm.onEntry((entry) => {
+    if (done || !matches(entry)) return
+    done = true
+    then()
+  })
+}
+
+const isStep = (step: number) => (entry: Entry) => entry.type === 'step' && entry.step === step
+
+/** Of the steps that were made with so many stages, the losses. */
+function lossesIn(swarm: VirtualSwarm, stages: number) {
+  return entriesOf(swarm.entries, 'step').filter(({ counted }) => counted.length === stages + 1)
+}
+
+async function byHand(store: MemoryStore, stages: number, step: number): Promise<VirtualSwarm> {
+  const run = withStages(runOf(), stages, 'the test')
+  const swarm = new VirtualSwarm(run)
+  const resume = timed(await openResume(run, store, { step, notice: () => {} }), swarm)
+  for (let i = 1; i <= stages + 1; i++) {
+    swarm.join(`peer-${i}`, { resume, checkpoints: new MemoryStore() })
+  }
+  await swarm.end(3_600_000)
+  return swarm
+}
+
+test('two of five are gone for good: the three go on with two stages, as if resharded by hand', async () => {
+  const store = new MemoryStore()
+  const swarm = new VirtualSwarm(runOf())
+  for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`, goingOn(swarm, store))
+  let goneAt = 0
+  once(swarm, isStep(8), () => {
+    goneAt = swarm.world.clock.now()
+    for (const name of ['peer-3', 'peer-5']) swarm.kill(name)
+  })
+  await swarm.end(3_600_000)
+
+  const moved = entriesOf(swarm.entries, 'resharded')
+  expect(moved.map(({ peer }) => peer).sort()).toEqual(['peer-1', 'peer-2', 'peer-4'])
+  for (const { run, stages, step, committed, at } of moved) {
+    expect(run).toEqual({ from: runId(runOf()), to: runId(withStages(runOf(), 2, 'the test')) })
+    expect(stages).toEqual({ from: 4, to: 2 })
+    expect([step, committed]).toEqual([6, 8])
+    expect(at).toBeGreaterThan(goneAt + AFTER_MS)
+  }
+  const made = lossesIn(swarm, 2)
+  expect(made.map(({ step }) => step)).toEqual(Array.from({ length: STEPS - 6 }, (_, i) => 7 + i))
+  const hand = lossesIn(await byHand(store, 2, 6), 2)
+  expect(made.map(({ loss }) => loss)).toEqual(hand.map(({ loss }) => loss))
+  for (const { finished } of swarm.peers.values()) expect((await finished).failure).toBeNull()
+})
+
+test('who comes with the old manifest is told, and joins what the run became', async () => {
+  const store = new MemoryStore()
+  const swarm = new VirtualSwarm(runOf())
+  for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`, goingOn(swarm, store))
+  once(swarm, isStep(8), () => {
+    for (const name of ['peer-3', 'peer-5']) swarm.kill(name)
+  })
+  const isNewStep = (entry: Entry) =>
+    entry.type === 'step' && entry.step === 9 && entry.counted.length === 3
+  once(swarm, isNewStep, () => {
+    swarm.join('peer-6', goingOn(swarm, store))
+  })
+  await swarm.end(3_600_000)
+  const [told] = entriesOf(swarm.entries, 'resharded').filter(({ peer }) => peer === 'peer-6')
+  expect(told!.stages).toEqual({ from: 4, to: 2 })
+  expect(entriesOf(swarm.entries, 'joined').map(({ peer }) => peer)).toContain('peer-6')
+  expect(entriesOf(swarm.entries, 'step').at(-1)!.step).toBe(STEPS)
+})
+
+test('it can shrink again', async () => {
+  const store = new MemoryStore()
+  const swarm = new VirtualSwarm(runOf())
+  for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`, goingOn(swarm, store))
+  once(swarm, isStep(4), () => {
+    for (const name of ['peer-3', 'peer-5']) swarm.kill(name)
+  })
+  const isLater = (entry: Entry) =>
+    entry.type === 'step' && entry.step === 8 && entry.counted.length === 3
+  once(swarm, isLater, () => swarm.kill('peer-4'))
+  await swarm.end(3_600_000)
+  expect(new Set(entriesOf(swarm.entries, 'resharded').map(({ stages }) => stages.to))).toEqual(
+    new Set([2, 1]),
+  )
+  expect(lossesIn(swarm, 1).at(-1)!.step).toBe(STEPS)
+})
+
+test('a minority never does', async () => {
+  const store = new MemoryStore()
+  const swarm = new VirtualSwarm(runOf())
+  for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`, goingOn(swarm, store))
+  const minority = new Set(['peer-1', 'peer-2'])
+  let healed = false
+  once(swarm, isStep(8), () => {
+    const heal = swarm.network.disturb((from, to) =>
+      minority.has(from) !== minority.has(to) ? 'blocked' : undefined,
+    )
+    swarm.world.schedule(3 * AFTER_MS, 'the partition heals', () => {
+      healed = true
+      const early = entriesOf(swarm.entries, 'resharded').map(({ peer }) => peer)
+      expect(early.filter((peer) => minority.has(peer))).toEqual([])
+      expect(early).toHaveLength(3)
+      heal()
+    })
+  })
+  await swarm.end(3_600_000)
+  expect(healed).toBe(true)
+})
