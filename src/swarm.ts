@@ -88,7 +88,7 @@ export class Swarm implements Coordination {
   readonly #wishes = new Map<PeerId, number | null>()
   readonly #liveness: Liveness
   readonly #lost = new Map<number, string>()
-  /** Those of them that only gave no sign of life. */
+  /** Those of them whose only fault is that they did not answer. */
   readonly #silent = new Set<number>()
   /** Members that a change is being carried out by: rejects for one that is lost meanwhile. */
   readonly #carrying = new Map<number, PromiseWithResolvers<never>>()
@@ -135,11 +135,7 @@ export class Swarm implements Coordination {
     this.#liveness = new Liveness({
       ...this.#agreement,
       roster: () => this.roster,
-      lose: (peer, reason) => {
-        const member = memberOf(this.roster, peer)
-        if (member !== undefined && !this.#lost.has(member.id)) this.#silent.add(member.id)
-        this.lose(peer, reason)
-      },
+      lose: (peer, reason) => this.#miss(peer, reason),
     })
     this.#learners = new Learners({
       ...this.#agreement,
@@ -162,7 +158,7 @@ export class Swarm implements Coordination {
     const { journal } = this.#agreement
     journal.write({ type: 'roster', roster: this.roster, reason: 'this peer coordinates' })
     for (const { member, failure } of await spread(this.#agreement, this.roster)) {
-      this.lose(member.peer, `it does not know epoch ${this.roster.epoch}: ${failure!.message}`)
+      this.#miss(member.peer, `it does not know epoch ${this.roster.epoch}: ${failure!.message}`)
     }
   }
 
@@ -424,6 +420,13 @@ export class Swarm implements Coordination {
     this.#changed.resolve()
   }
 
+  /** It does not answer, for all that this peer can hear. */
+  #miss(peer: PeerId, reason: string): void {
+    const member = memberOf(this.roster, peer)
+    if (member !== undefined && !this.#lost.has(member.id)) this.#silent.add(member.id)
+    this.lose(peer, reason)
+  }
+
   #lossOf(id: number): Promise<never> {
     const loss = this.#carrying.get(id) ?? Promise.withResolvers<never>()
     this.#carrying.set(id, loss)
@@ -475,7 +478,7 @@ export class Swarm implements Coordination {
   }
 
   /**
-   * Waits until those who are not lost are a quorum. A coordinator that hears nobody for a while holds all others for lost:
+   * Waits until those who answer are a quorum. A coordinator that hears nobody for a while holds all others for lost:
    * proposed then, their going would be accepted by these very members once they are heard again, and leave a roster of few.
    * @throws Deposed if that takes very long, or a member knows of a roster without this one
    */
@@ -484,9 +487,9 @@ export class Swarm implements Coordination {
     const begun = clock.now()
     for (let attempt = 1; ; attempt++) {
       const { members } = this.roster
-      const staying = members.filter(({ id }) => !this.#lost.has(id))
-      if (isQuorum(this.roster, new Set(staying.map(({ id }) => id)))) return
-      if (attempt === 2) journal.write(noMajority(staying.length, members.length))
+      const heard = members.filter(({ id }) => !this.#silent.has(id))
+      if (isQuorum(this.roster, new Set(heard.map(({ id }) => id)))) return
+      if (attempt === 2) journal.write(noMajority(heard.length, members.length))
       const ms = clock.now() - begun
       if (ms > TIMEOUTS.strandedMs) throw stranded(ms)
       if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs, this.signal)
@@ -540,7 +543,8 @@ export class Swarm implements Coordination {
       else if (member.peer === network.self) {
         this.#unfit = member.stage !== null && failure instanceof ProtocolError && failure.definite
         throw failure
-      } else this.lose(member.peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
+      } else
+        this.#miss(member.peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
     }
     for (const { member, reason } of deviating(installed)) this.lose(member.peer, reason)
   }
