@@ -16,7 +16,7 @@ import type { NodeOptions } from './node.ts'
 import { type Run, runId, withStages } from './run.ts'
 
 /** What a node brings into the run that its own became, in place of what it had. */
-export type Belongings = Partial<
+type Belongings = Partial<
   Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'discover'>
 > &
   Pick<NodeOptions, 'resume'>

@@ -66,7 +66,7 @@ export interface MemberOptions {
 }
 
 /** A process that goes on in the run which its own became. */
-export interface Start {
+interface Start {
   /** What was agreed on there; null for one that was no member, and asks to be let in. */
   readonly roster: Roster | null
   readonly session: number
