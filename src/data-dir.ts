@@ -3,7 +3,7 @@
  * journal and weights of its own, and a peer that comes back finds its slot again. The slots are an address book too:
  * peers of one machine find each other without being told.
  */
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { replaceFile } from './atomic-file.ts'
@@ -14,6 +14,10 @@ import { acquire, isAlive, type Lock, ownerOf, ownerSchema, thisProcess } from '
 const MAX_SLOTS = 1024
 
 const ADDRESSES = 'addresses.json'
+/** In a slot: a process of it was in the run when a step was made. */
+const TOOK_PART = 'took-part'
+/** In the run's folder: a process of this machine was there when it ended. */
+const OVER = 'over'
 
 /** What a peer publishes. It counts while the slot has the owner that it names. */
 const publishedSchema = z.strictObject({ owner: ownerSchema, addresses: z.array(z.string()) })
@@ -25,6 +29,10 @@ export interface Slot {
   readonly number: number
   /** The folder that is this process's own. */
   readonly path: string
+  /** A process before this one has made steps of the run. */
+  readonly tookPart: boolean
+  /** A step was made with this process. */
+  takesPart(): void
   /** Tells the other peers of this machine where to find this one. */
   publish(addresses: readonly string[]): void
   /** Safe while the process exits. */
@@ -53,9 +61,17 @@ export function claimSlot(dataDir: string, runId: string): Slot {
 }
 
 function slotOf(number: number, path: string, lock: Lock): Slot {
+  const mark = join(path, TOOK_PART)
+  const tookPart = existsSync(mark)
+  let isMarked = tookPart
   return {
     number,
     path,
+    tookPart,
+    takesPart: () => {
+      if (!isMarked) replaceFile(mark, '')
+      isMarked = true
+    },
     publish: (addresses) => {
       const published: Published = { owner: thisProcess(), addresses: [...addresses] }
       replaceFile(join(path, ADDRESSES), `${JSON.stringify(published)}\n`)
@@ -87,6 +103,24 @@ export function claimFounder(dataDir: string, runId: string): boolean {
     const folder = runFolder(dataDir, runId)
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     return acquire(join(folder, 'founder.lock')) !== null
+  })
+}
+
+/** Whether the run has ended as it should, as far as this machine knows. */
+export function isOver(dataDir: string, runId: string): boolean {
+  return existsSync(join(runFolder(dataDir, runId), OVER))
+}
+
+export function markOver(dataDir: string, runId: string): void {
+  replaceFile(join(runFolder(dataDir, runId), OVER), '')
+}
+
+/** The run is to be made anew: what is known of the first time does not count. */
+export function forgetRun(dataDir: string, runId: string): void {
+  usable(dataDir, () => {
+    const marks = peerFolders(dataDir, runId).map((folder) => join(folder, TOOK_PART))
+    for (const mark of [...marks, join(runFolder(dataDir, runId), OVER)])
+      rmSync(mark, { force: true })
   })
 }
 

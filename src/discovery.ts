@@ -15,8 +15,18 @@ export interface DiscoveryOptions {
   readonly bootstrap: readonly string[]
   /** Addresses of the peers of this machine that are in the run. */
   addressBook(): readonly string[]
-  /** Becomes the founder of the run on this machine, unless a live process is that already. */
+  /** The run has ended meanwhile: there is nobody to be found. */
+  isOver(): boolean
+  /**
+   * Becomes the founder of the run on this machine, unless a live process is that already. True, too, for one that never
+   * founds: it has looked in vain for now.
+   */
   claimFounder(): boolean
+}
+
+/** The run that somebody of it was looked for has ended. */
+export class RunIsOver extends Error {
+  override readonly name = 'RunIsOver'
 }
 
 /** How often the address book and the peers seen on the local network are gone through. */
@@ -26,6 +36,7 @@ const LOOK_MS = 200
  * The coordinator that let this peer in, or null: then it founds the run. With bootstrap addresses it never does, since
  * the run is known to be elsewhere.
  * @throws InputError if nobody answers where the user said that someone is
+ * @throws RunIsOver
  */
 export function discover(options: DiscoveryOptions, enter: Enter): Promise<PeerId | null> {
   return options.bootstrap.length > 0 ? byBootstrap(options, enter) : bySight(options, enter)
@@ -62,6 +73,7 @@ async function bySight(options: DiscoveryOptions, enter: Enter): Promise<PeerId 
   const begun = clock.now()
   try {
     for (;;) {
+      if (options.isOver()) throw new RunIsOver('the run is over')
       const known = options.addressBook()
       for (const address of known) {
         const coordinator = await tried(signal, async () =>

@@ -14,7 +14,15 @@ import { createWorkerStage } from '../stages/worker-stage.ts'
 import { openCheckpoints, openStore } from './checkpoint/open-store.ts'
 import { tuneCollector } from './collector.ts'
 import { openRunData, type RunData } from './data/run-data.ts'
-import { claimFounder, claimSlot, knownAddresses, type Slot } from './data-dir.ts'
+import {
+  claimFounder,
+  claimSlot,
+  forgetRun,
+  isOver,
+  knownAddresses,
+  markOver,
+  type Slot,
+} from './data-dir.ts'
 import { discover } from './discovery.ts'
 import { InputError } from './errors.ts'
 import { untilFarewell } from './farewell.ts'
@@ -56,6 +64,8 @@ export interface JoinOptions {
   readonly resumeStep?: number | undefined
   /** Seconds that a coordinator waits for enough members, before the run goes on with fewer stages; undefined: for ever. */
   readonly reshardAfter?: number | undefined
+  /** The run may begin anew where it has been before. */
+  readonly anew?: boolean | undefined
 }
 
 export interface JoinIo {
@@ -100,6 +110,13 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
   const initial = await openInitial(run, options)
   const { provider, reason } = await asInput(() => chooseProvider(options.provider))
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
+  if (options.anew) forgetRun(dataDir, id)
+  if (isOver(dataDir, id) && options.resume === undefined) {
+    io.terminal.line(
+      `run ${id.slice(0, 12)} is over: its ${run.steps} steps were made, and what was saved of it is in ${dataDir}. Use \`gensyn-node export\`; or make it once more, with --anew.`,
+    )
+    return { committed: run.steps, failure: null }
+  }
   const slot = claimSlot(dataDir, id)
   // Of the runs that this one may become.
   const closing: (() => void)[] = [() => slot.release()]
@@ -116,6 +133,11 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
         // Only who is in the run is worth finding.
         ({ type }) => {
           if (ENTERS.has(type)) slot.publish(network.addresses)
+          if (type === 'committed') slot.takesPart()
+        },
+        (entry) => {
+          if (entry.type !== 'finished' || entry.failure !== null) return
+          if (entry.committed === run.steps) markOver(dataDir, runId(run))
         },
       ])
     }
@@ -127,13 +149,20 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
         journal.write({ type: 'started', run: id, pid: process.pid, addresses })
         journal.write({ type: 'notice', message: `provider ${provider}: ${reason}` })
         const ids = [id]
+        const mayFound = !slot.tookPart || options.resume !== undefined
+        if (!mayFound) {
+          const message =
+            'a process before this one was in the run: it looks for the others, and does not begin the run anew (--anew does, --resume goes on from a checkpoint)'
+          journal.write({ type: 'notice', message })
+        }
         const discovery = {
           network,
           clock,
           signal,
           bootstrap: options.bootstrap ?? [],
           addressBook: () => ids.flatMap((each) => knownAddresses(dataDir, each)),
-          claimFounder: () => claimFounder(dataDir, id),
+          isOver: () => isOver(dataDir, id) && options.resume === undefined,
+          claimFounder: () => !mayFound || claimFounder(dataDir, id),
         }
         const resume = await openCheckpoint(run, options, clock, journal)
         let data: RunData
@@ -179,6 +208,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
             wish: options.stage,
             checkpoints,
             domain: options.domain,
+            mayFound,
             discover: async (enter) => {
               const found = await discover(discovery, enter)
               if (found !== null || savedBy === null || resume !== undefined) return found

@@ -6,7 +6,7 @@ import { hello, leave } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
 import { Deposed } from './agreement.ts'
-import type { Enter } from './discovery.ts'
+import { type Enter, RunIsOver } from './discovery.ts'
 import { InputError } from './errors.ts'
 import { type GoOn, inSuccessor, regroup } from './going-on.ts'
 import { FAREWELL_ATTEMPTS, TIMEOUTS } from './limits.ts'
@@ -27,6 +27,8 @@ export interface NodeOptions extends MemberOptions {
   readonly wish: number | null
   /** Finds someone of the run who lets this peer in and gives the coordinator; null founds the run. */
   discover(enter: Enter): Promise<PeerId | null>
+  /** False for a peer that was in the run before: a second beginning would split it. True if left out. */
+  readonly mayFound?: boolean
   /** After so long with too few members the run goes on with fewer stages, if this peer coordinates it; never if left out. */
   readonly reshardAfterMs?: number | undefined
   /** What this peer needs to go on in that run; without it, it ends there. */
@@ -104,7 +106,8 @@ async function begin(member: Member, options: NodeOptions, stopped: Promise<Turn
   const { start = null, journal, network } = options
   // Who was told of it asks to be let in there, and never founds it.
   if (start === null || start.roster === null) {
-    return enterRun(member, options, stopped, start === null)
+    const { mayFound = true } = options
+    return enterRun(member, options, stopped, mayFound && start === null)
   }
   const turn = await Promise.race([member.next(), stopped])
   if (turn.type === 'elected') {
@@ -128,11 +131,15 @@ async function enterRun(
   const { clock, journal } = options
   // Whom it asked may let it in though the answer never came: that ends the search.
   const turned = Promise.race([member.next(), stopped])
-  const search = () => options.discover((peer) => enter(member, options, peer))
+  const search = () => options.discover((peer) => enter(member, options, peer)).catch(overOrThrow)
   let founds = mayFound
+  let told = false
   let begun = clock.now()
   for (;;) {
     const found = await Promise.race([turned, founds ? search() : search().catch(laterIfNobody)])
+    if (found instanceof RunIsOver) {
+      return { type: 'finished', committed: options.run.steps, failure: null }
+    }
     if (typeof found !== 'string' && found !== null) return found
     if (found === null && founds) {
       member.found()
@@ -142,6 +149,11 @@ async function enterRun(
         journal.write({ type: 'notice', message })
       }
       return turned
+    }
+    if (found === null && !told) {
+      told = true
+      const reason = 'nobody of the run is in sight: this peer looks on'
+      journal.write({ type: 'waiting', stages: [], reason })
     }
     founds = false
     if (found !== null) {
@@ -158,6 +170,11 @@ async function enterRun(
     const turn = await Promise.race([turned, clock.sleep(TIMEOUTS.retryMs)])
     if (turn !== undefined) return turn
   }
+}
+
+function overOrThrow(error: unknown): RunIsOver {
+  if (error instanceof RunIsOver) return error
+  throw error
 }
 
 /** For who was in the run before: those who answered then may answer again. */

@@ -168,6 +168,7 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       'start the swarm from a checkpoint: a folder, or s3://BUCKET/PREFIX; any number of stages',
     )
     .option('--resume-step <step>', 'which one (default: the last complete one)', wholeNumber)
+    .option('--anew', 'let the run begin anew, though it was made here before, or a part of it')
     .option(
       '--reshard-after <seconds>',
       'when peers have been too few for so long, go on with fewer stages from a checkpoint (default: wait for joiners)',

@@ -1,0 +1,63 @@
+/** A process that is started again where it has been before looks for its run, and does not begin it a second time. */
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { systemClock } from '../../protocols/clock.ts'
+import { Children } from '../../src/children.ts'
+import type { Entry } from '../../src/journal.ts'
+import { cli, TINY, workFolder } from '../fixtures/cli.ts'
+
+/** Two processes of a run of one body stage. */
+async function prepared(steps: number) {
+  const folder = workFolder()
+  const settings = ['--steps', `${steps}`, '--stages', '1', '--layers', '1']
+  expect(await cli(['init', ...TINY, ...settings], folder)).toMatchObject({ code: 0 })
+  const children = new Children()
+  onTestFinished(() => children.stop(systemClock))
+  const path = join(folder, 'run.json')
+  const args = ['join', '--run', path, '--threads', '1', '--provider', 'cpu', '--no-mdns']
+  const start = (hear: (entry: Entry) => void, more: readonly string[] = []) =>
+    children.start([...args, ...more], hear, () => {})
+  return { folder, children, start }
+}
+
+test('a run that is over is said to be over', async () => {
+  const { folder, start } = await prepared(3)
+  const both = [0, 1].map(() => start(() => {}))
+  expect(await Promise.all(both.map(({ exited }) => exited))).toEqual([0, 0])
+  const again = await cli(['join', '--threads', '1', '--provider', 'cpu', '--no-mdns'], folder)
+  expect(again).toMatchObject({ code: 0 })
+  expect(again.stdout).toMatch(/is over: its 3 steps were made.*--anew/)
+}, 60_000)
+
+test('after all were killed, who comes back waits for the others; with --anew it founds', async () => {
+  const { children, start } = await prepared(100_000)
+  const pids: number[] = []
+  let killed = false
+  const first = [0, 1].map(() =>
+    start((entry) => {
+      if (killed || entry.type !== 'step' || entry.step < 3) return
+      killed = true
+      for (const pid of pids) children.signal(pid, 'SIGKILL')
+    }),
+  )
+  pids.push(...first.map(({ pid }) => pid))
+  await Promise.all(first.map(({ exited }) => exited))
+
+  const seen: Entry[] = []
+  const waits = Promise.withResolvers<void>()
+  const back = start((entry) => {
+    seen.push(entry)
+    // It has looked for nobody in vain, and goes on.
+    if (entry.type === 'waiting') waits.resolve()
+  })
+  await waits.promise
+  children.signal(back.pid, 'SIGKILL')
+  await back.exited
+  expect(seen.map(({ type }) => type)).not.toContain('founded')
+  const said = seen.flatMap((entry) => (entry.type === 'notice' ? [entry.message] : []))
+  expect(said.join('\n')).toMatch(/does not begin the run anew.*--anew.*--resume/)
+
+  const founded = Promise.withResolvers<void>()
+  start(({ type }) => type === 'founded' && founded.resolve(), ['--anew'])
+  await founded.promise
+}, 60_000)
