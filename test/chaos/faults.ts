@@ -101,7 +101,7 @@ export interface PlannedFault extends Fault {
 }
 
 /** Steps of the run for each fault: time to come back from it. */
-const STEPS_A_FAULT = 25
+const STEPS_A_FAULT = 33
 /** Of the run's steps; the last fault needs its time, too. */
 const LAST_FAULT = 0.7
 

@@ -25,7 +25,10 @@ export interface Process {
   readonly exited: Promise<number | NodeJS.Signals>
 }
 
-/** A model whose steps cost less than the messages that make them. */
+/**
+ * A model whose steps cost less than the messages that make them, and so many microbatches that a process is started
+ * again, which takes two seconds, within some ten steps: a hundred steps have room for a round's faults.
+ */
 const SETTINGS = {
   stages: '3',
   layers: '3',
@@ -33,7 +36,7 @@ const SETTINGS = {
   heads: '2',
   context: '32',
   batch: '2',
-  microbatches: '3',
+  microbatches: '12',
   evaluateEvery: '1000',
 }
 
