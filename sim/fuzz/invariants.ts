@@ -111,8 +111,8 @@ export const INVARIANTS = {
   },
 
   /**
-   * No fork: one roster an epoch, accepted by a quorum of the one before, and one outcome a step. Steps follow each other,
-   * or all goes back to a checkpoint.
+   * No fork: one roster an epoch, accepted by a quorum of the one before under a ballot of who proposes it, and one outcome
+   * a step. Steps follow each other, or all goes back to a checkpoint.
    */
   I3: (_, violate) => {
     const rosters = new Map<number, { readonly text: string; readonly roster: Roster }>()
@@ -134,14 +134,18 @@ export const INVARIANTS = {
       return false
     }
     return {
-      served({ protocol, peer, question, outcome }) {
+      served({ protocol, peer, from, question, outcome }) {
         if (protocol !== '/gensyn-node/propose/2.0.0' || !('answer' in outcome)) return
-        if (!(outcome.answer as { accepted: boolean }).accepted) return
         const { epoch, ballot, change } = question as {
           epoch: number
           ballot: Ballot
           change: Change
         }
+        const owner = rosters.get(epoch - 1)?.roster.members.find(({ id }) => id === ballot.id)
+        if (owner !== undefined && owner.peer !== from) {
+          violate(`${from} proposes epoch ${epoch} under a ballot of ${owner.peer}`)
+        }
+        if (!(outcome.answer as { accepted: boolean }).accepted) return
         const text = canonical(change as Json)
         const key = `${ballot.round}/${ballot.id}`
         const ballots = accepted.get(`${epoch}`) ?? new Map()
