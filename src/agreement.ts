@@ -151,6 +151,8 @@ export async function campaign(options: AgreementOptions, own: Member): Promise<
   const ballot = acceptor.nextBallot(own.id)
   const question = { run: runId, ballot, epoch: roster.epoch }
   const promised = new Set<number>()
+  /** Those that have promised or may. */
+  const willing = new Set(roster.members.map(({ id }) => id))
   const reasons: string[] = []
   let pending: { ballot: Ballot; change: Change } | null = null
   let ahead: PeerId | null = null
@@ -163,6 +165,9 @@ export async function campaign(options: AgreementOptions, own: Member): Promise<
       if (!answer.promised) {
         acceptor.see(answer.ballot)
         reasons.push(answer.reason)
+        willing.delete(id)
+        // The lost one, who is asked too, need not be waited for when the others are too few.
+        if (!isQuorum(roster, willing)) resolve()
         if (answer.epoch > roster.epoch) {
           ahead = peer
           resolve()

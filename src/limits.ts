@@ -47,7 +47,7 @@ export const TIMEOUTS = {
   /** Each member waits so much longer than the one before it to ask for the place of a lost coordinator. */
   staggerMs: 1_000,
   /** Between two attempts of a member to take over, when it finds no majority. */
-  campaignMs: 2_000,
+  campaignMs: 1_000,
   /** Nobody of the run to be found who coordinates it, nor a majority that could: then this peer gives up. */
   strandedMs: 900_000,
   /** A leaving member's stage to be in other hands. */

@@ -60,9 +60,11 @@ export const PLANTED: Readonly<
   'a coordinator goes on under the ballot of another': {
     breaks: 'I3',
     edits: [
-      edit('swarm.ts', 'const ballot = this.term', 'const { ballot } = before'),
-      edit('swarm.ts', 'this.#end(new Deposed(null, reason))', 'void reason'),
-      edit('acceptor.ts', 'if (this.#contradicts(ballot, epoch, change)) return answer(false)', ''),
+      edit(
+        'succession.ts',
+        'choose(options, ballot, change)',
+        'choose(options, before.ballot, change)',
+      ),
     ],
   },
   'a lost coordinator is never replaced': {
