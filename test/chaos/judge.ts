@@ -68,7 +68,7 @@ export function judge(evidence: Evidence): Verdict {
 }
 
 /** Every step once: by all who hold a stage, with the same loss, and with each microbatch counted once a stage. */
-function committedOnce({ entries, run }: Evidence): string[] {
+function committedOnce({ entries, run, hits }: Evidence): string[] {
   const problems: string[] = []
   const losses = new Map<number, number>()
   const seen = new Set<string>()
@@ -90,8 +90,15 @@ function committedOnce({ entries, run }: Evidence): string[] {
     }
   }
   for (let step = 1; step <= run.steps; step++) {
-    const count = stages.get(step)?.size ?? 0
-    if (count !== run.stages + 1) problems.push(`step ${step} is committed by ${count} stages`)
+    const found = stages.get(step) ?? new Set()
+    // A stage that was killed while the step was applied may have had nobody left to apply it.
+    const lost = hits
+      .filter((hit) => hit.fault.victims === 'whole stage' && hit.step === step - 1)
+      .flatMap(({ victims }) => victims.map(({ stage }) => stage))
+    const missing = Array.from({ length: run.stages + 1 }, (_, stage) => stage).filter(
+      (stage) => !found.has(stage) && !lost.includes(stage),
+    )
+    if (missing.length > 0) problems.push(`step ${step} is not committed by stages ${missing}`)
   }
   return problems
 }
