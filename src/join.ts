@@ -165,7 +165,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
           claimFounder: () => !mayFound || claimFounder(dataDir, id),
         }
         const resume = await openCheckpoint(run, options, clock, journal)
-        let data: RunData
+        let data: RunData | undefined
         /** What depends on the run, which may become another. */
         const belongings = (run: Run, id: string, slot: Slot, journal: Journal) => {
           data = openRunData({
@@ -223,7 +223,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
             ...(checkpoints !== null && {
               goOn: (run, id, origin) => {
                 refuseWhatCannotFit(run, null, options.threads, process.availableMemory())
-                data.close()
+                data?.close()
                 ids.unshift(id)
                 const slot = claimSlot(dataDir, id)
                 closing.push(() => slot.release())
@@ -236,7 +236,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
               },
             }),
           }),
-        ).finally(() => data.close())
+        ).finally(() => data?.close())
       } finally {
         await network.stop()
       }

@@ -89,7 +89,9 @@ test('a live export is the model of a run that stopped there; data comes from th
   const speak = ['generate', '--peer', address, '--prompt', 'the swarm', '--max-tokens', '8']
   const spoken = await cli([...speak, '--data-dir', 'none', '--json'], away)
   expect(spoken).toMatchObject({ code: 0, stderr: '' })
-  expect(JSON.parse(spoken.stdout).tokens).toHaveLength(8)
+  const { tokens, end } = JSON.parse(spoken.stdout)
+  // Where the swarm has got to by then, it may take the text for finished sooner.
+  expect(tokens.length).toSatisfy((count: number) => (end === 'length' ? count === 8 : count < 8))
   await swarm.children.stop(systemClock)
 
   const gone = await cli(['export', '--peer', '--format', 'gguf', '--out', 'gone'], home)
