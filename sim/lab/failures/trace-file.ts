@@ -169,7 +169,7 @@ function eventsOfSamples(
     const gapHours = (ms - lastMs) / MS_PER_HOUR
     if (gapHours > gapHoursMax) {
       throw refuse(
-        `a gap of ${gapHours.toFixed(1)} hours without a sample before it; gapHoursMax is ${gapHoursMax}. Cut the trace there, or allow a longer gap if nothing happened in it.`,
+        `a gap of ${Number(gapHours.toFixed(4))} hours without a sample before it; gapHoursMax is ${gapHoursMax}. Cut the trace there, or allow a longer gap if nothing happened in it.`,
       )
     }
     lastMs = ms
