@@ -7,8 +7,8 @@ import { doAll } from '../jobs/crew.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import { type Point, stepsTo } from '../strategies/statistics.ts'
 import { assumptionsOf } from './assumptions.ts'
-import { describeFailure, drawLosses } from './failures/index.ts'
 import type { Loss } from './failures/loss.ts'
+import { describeFailure, drawLosses } from './failures/table.ts'
 import { type PlayJob, type PlayOutcome, runOf } from './play-job.ts'
 import { type PlayTask, taskOf } from './play-task.ts'
 import { recommend } from './recommend.ts'
@@ -57,7 +57,11 @@ export async function examine(loaded: LoadedScenario, lab: Laboratory): Promise<
   const trials = await (scenario.mode === 'replay'
     ? bench.replayRecorded(strategies, draws, recordedCurve(scenario, folder))
     : bench.learn(strategies, draws))
-  const summary = summarize(trials)
+  const { targetLoss } = scenario
+  const failures = scenario.failures.map((failure) => ({
+    name: failure.name,
+    says: describeFailure(failure),
+  }))
   return {
     format: 'gensyn-results',
     version: 1,
@@ -68,14 +72,11 @@ export async function examine(loaded: LoadedScenario, lab: Laboratory): Promise<
       mode: scenario.mode,
     },
     assumptions: assumptionsOf(scenario, strategies),
-    targetLoss: scenario.targetLoss,
+    targetLoss,
     strategies: strategies.map(({ name, says }) => ({ name, says })),
-    failures: scenario.failures.map((failure) => ({
-      name: failure.name,
-      says: describeFailure(failure),
-    })),
-    summary,
-    recommendations: recommend(trials),
+    failures,
+    summary: summarize(trials),
+    recommendations: recommend({ failures, trials, targetLoss }),
     claims: [],
     trials,
   }

@@ -2,12 +2,12 @@
  * A scenario: the model, the network, the failures and the strategies that are to be compared. This table is the only place
  * that knows its settings; help and docs/SIMULATOR.md are made from it.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { basename, dirname, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
-import { InputError } from '../../src/errors.ts'
-import { failureSchema } from './failures/index.ts'
+import { InputError, systemCode } from '../../src/errors.ts'
+import { BUNDLED } from './bundled.ts'
+import { failureSchema } from './failures/table.ts'
 import { STRATEGY_NAMES, strategySchema } from './strategies.ts'
 
 const positive = z.number().positive()
@@ -90,10 +90,7 @@ export const scenarioSchema = z
       .describe(
         'What an undisturbed iteration is said to take: hours are counted so that it does. null: what it takes in virtual time.',
       ),
-    failures: z
-      .array(z.intersection(z.object({ name: z.string().min(1) }), failureSchema))
-      .min(1)
-      .describe('Failure processes, each with a name.'),
+    failures: z.array(failureSchema).min(1).describe('Failure processes, each with a name.'),
     strategies: z
       .array(z.union([z.enum(STRATEGY_NAMES), strategySchema]))
       .min(1)
@@ -145,15 +142,6 @@ export interface LoadedScenario {
   readonly folder: string
 }
 
-const BUNDLED = fileURLToPath(new URL('./scenarios', import.meta.url))
-
-export function bundledScenarios(): string[] {
-  return readdirSync(BUNDLED)
-    .filter((file) => file.endsWith('.json'))
-    .map((file) => basename(file, '.json'))
-    .sort()
-}
-
 /**
  * @param named the name of a bundled scenario, or the path of a file
  * @param overrides what takes the place of settings, by name
@@ -163,22 +151,29 @@ export function loadScenario(
   named: string,
   overrides: Readonly<Record<string, unknown>> = {},
 ): LoadedScenario {
-  const bundled = bundledScenarios().includes(named)
-  const path = bundled ? resolve(BUNDLED, `${named}.json`) : resolve(named)
-  if (!existsSync(path)) {
+  const bundled = BUNDLED[named]
+  const written = bundled ?? readScenario(named)
+  const isObject = typeof written === 'object' && written !== null && !Array.isArray(written)
+  const { success, data, error } = scenarioSchema.safeParse(
+    isObject ? { ...written, ...overrides } : written,
+  )
+  if (!success) throw new InputError(`scenario ${named}: ${z.prettifyError(error)}`)
+  return { scenario: data, folder: bundled === undefined ? dirname(resolve(named)) : process.cwd() }
+}
+
+function readScenario(path: string): unknown {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const known = Object.keys(BUNDLED).join(', ')
     throw new InputError(
-      `--scenario ${named}: there is no such file, and no bundled scenario of that name; there are ${bundledScenarios().join(', ')}.`,
+      `--scenario ${path}: no such file can be read (${systemCode(error)}), and none of that name is bundled: ${known}.`,
     )
   }
-  let written: unknown
   try {
-    written = JSON.parse(readFileSync(path, 'utf8'))
+    return JSON.parse(text)
   } catch (error) {
-    throw new InputError(`${named} is no JSON: ${(error as Error).message}`)
+    throw new InputError(`scenario ${path} is not JSON: ${(error as Error).message}`)
   }
-  const { success, data, error } = scenarioSchema.safeParse(
-    typeof written === 'object' && written !== null ? { ...written, ...overrides } : written,
-  )
-  if (!success) throw new InputError(`${named} is no sound scenario: ${z.prettifyError(error)}`)
-  return { scenario: data, folder: dirname(path) }
 }
