@@ -3,8 +3,8 @@ import { z } from 'zod'
 import { exponential, weibull } from './draws.ts'
 import { failureProcess, named, setting } from './process.ts'
 
-const HOURS_MIN = 0.01
-const SHAPE_MIN = 0.2
+const HOURS_MIN = 0.1
+const SHAPE_MIN = 0.3
 const SHAPE_MAX = 20
 
 export const lifetimes = failureProcess({

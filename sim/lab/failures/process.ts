@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Random } from '../../../stages/random.ts'
 import type { Loss, Place } from './loss.ts'
 
-export interface Drawing {
+interface Drawing {
   readonly place: Place
   /** The process' own, of the seed. */
   readonly random: Random

@@ -1,4 +1,5 @@
 /** What is drawn, against the laws that it is drawn from. Seeds are fixed: a bound of four sigma holds or it does not. */
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
@@ -327,7 +328,8 @@ test('no stage that may fail is refused by name', () => {
   expect(() => draw(process, { stages: 2 })).toThrow(/calm.*2 body stages.*edges/s)
 })
 
-test('every field says what it means', () => {
+test('every field says what it means, and docs have it, too', () => {
+  const guide = readFileSync('docs/FAILURES.md', 'utf8')
   const { oneOf = [], anyOf = oneOf } = z.toJSONSchema(failureSchema, { io: 'input' })
   expect(anyOf.length).toBe(8)
   for (const option of anyOf) {
@@ -337,6 +339,7 @@ test('every field says what it means', () => {
     }
     expect(description).toMatch(/\.$/)
     for (const [field, schema] of Object.entries(properties)) {
+      expect(guide, field).toContain(`\`${field}\``)
       expect(schema.description, field).toMatch(/\.$/)
     }
   }
