@@ -20,6 +20,7 @@ import { generateCommand } from './commands/generate.ts'
 import { importCommand } from './commands/import.ts'
 import { prepareCommand } from './commands/prepare.ts'
 import { reshardCommand } from './commands/reshard.ts'
+import { simCommand } from './commands/sim.ts'
 import { tokenizerCommand } from './commands/tokenizer.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
 import { RECOVERY_NAMES } from './recovery/index.ts'
@@ -233,20 +234,6 @@ function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       }
       const failure = failureOf(report)
       if (failure !== null) throw new Error(failure)
-    })
-}
-
-function simCommand(all: Command, terminal: Terminal): void {
-  withSettings(command(all, 'sim', 'the same node under virtual time, one body stage lost'))
-    .option('--spares <count>', 'peers beyond one a stage', wholeNumber, 1)
-    .option('--no-kill', 'leave the swarm undisturbed')
-    .option('--kill-stage <stage>', 'whose holder is lost (default: the middle one)', wholeNumber)
-    .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
-    .option('--journal <file>', 'write the journal of all peers there')
-    .action(async (options) => {
-      // The one place where src names sim: as a command, loaded when it is called.
-      const { simulate } = await import('../sim/main.ts')
-      await simulate({ ...options, settings: settingsIn(options) }, terminal)
     })
 }
 

@@ -378,10 +378,10 @@ export type Run = z.output<typeof runSchema>
 export type WrittenRecovery = NonNullable<z.input<typeof runSchema>['recovery']>
 
 /** Checks them, and fills nothing in. */
-export const writtenRecovery: z.ZodType<WrittenRecovery, WrittenRecovery> = z.custom<WrittenRecovery>(
-  (value) => recovery.safeParse(value).success,
-  { error: ({ input }) => z.prettifyError(recovery.safeParse(input).error!) },
-)
+export const writtenRecovery: z.ZodType<WrittenRecovery, WrittenRecovery> =
+  z.custom<WrittenRecovery>((value) => recovery.safeParse(value).success, {
+    error: ({ input }) => z.prettifyError(recovery.safeParse(input).error!),
+  })
 
 /** One setting, as help and reference show it. */
 export interface SettingInfo {

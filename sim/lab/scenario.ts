@@ -144,21 +144,30 @@ export interface LoadedScenario {
 
 /**
  * @param named the name of a bundled scenario, or the path of a file
- * @param overrides what takes the place of settings, by name
+ * @param set what takes the place of settings, by their paths: `run.stages`
  * @throws InputError if it is not there, or not sound
  */
 export function loadScenario(
   named: string,
-  overrides: Readonly<Record<string, unknown>> = {},
+  set: Readonly<Record<string, unknown>> = {},
 ): LoadedScenario {
   const bundled = BUNDLED[named]
   const written = bundled ?? readScenario(named)
-  const isObject = typeof written === 'object' && written !== null && !Array.isArray(written)
-  const { success, data, error } = scenarioSchema.safeParse(
-    isObject ? { ...written, ...overrides } : written,
+  const changed = Object.entries(set).reduce(
+    (value, [path, inner]) => withValue(value, path.split('.'), inner),
+    written,
   )
+  const { success, data, error } = scenarioSchema.safeParse(changed)
   if (!success) throw new InputError(`scenario ${named}: ${z.prettifyError(error)}`)
   return { scenario: data, folder: bundled === undefined ? dirname(resolve(named)) : process.cwd() }
+}
+
+/** The same value, with another one at a path. */
+function withValue(value: unknown, [name, ...rest]: readonly string[], inner: unknown): unknown {
+  if (name === undefined) return inner
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+  const members = (isObject ? value : {}) as Record<string, unknown>
+  return { ...members, [name]: withValue(members[name], rest, inner) }
 }
 
 function readScenario(path: string): unknown {
