@@ -196,8 +196,9 @@ class Bench {
     const { seeds, budget, targetLoss, stopAtTarget } = this.#scenario
     const fold = this.#fold
     const base = { fold, targetLoss: stopAtTarget ? targetLoss : null, hours: budget.hours }
+    // To its end, whatever the target: it serves other targets, too.
     const undisturbed = seeds.map((seed) =>
-      this.#job({ ...base, seed, recovery: { policy: ['random'] } }),
+      this.#job({ ...base, targetLoss: null, seed, recovery: { policy: ['random'] } }),
     )
     const played = strategies.filter(({ replay }) => replay === null)
     const jobs = draws.flatMap(({ seed, losses }) =>
