@@ -24,8 +24,12 @@ interface Measured {
 export function withMargin({ mean, margin }: Measured): string {
   if (margin === null || !Number.isFinite(margin)) return significant(mean)
   if (margin === 0) return `${significant(mean)} ± 0`
-  // A margin far below the mean's own digits would say more than anybody reads.
-  const decimals = Math.min(decimalsFor(margin, 2), decimalsFor(mean, 5))
+  // Beyond four digits of the mean nobody reads, unless all of the margin is there.
+  const enough = Math.max(
+    decimalsFor(mean, 4),
+    Math.min(decimalsFor(margin, 1), decimalsFor(mean, 6)),
+  )
+  const decimals = Math.min(decimalsFor(margin, 2), enough)
   return `${grouped(fixed(mean, decimals))} ± ${grouped(fixed(margin, decimals))}`
 }
 
@@ -93,8 +97,15 @@ export function bytesText(bytes: number): string {
   return `${significant(bytes * unit.perStored)} ${unit.name}`
 }
 
+/** With spaces that no line ends at before a unit and around a margin. */
+export function unbroken(text: string): string {
+  return text.replace(/ ± | (?=(?:h|min|s|days|%)(?![\w]))/g, (each) =>
+    each.replaceAll(' ', '\u00a0'),
+  )
+}
+
 /** `a, b and c`. */
-export function listed(names: readonly string[]): string {
+export function listed(names: readonly string[], last = 'and'): string {
   if (names.length < 2) return names.join('')
-  return `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
+  return `${names.slice(0, -1).join(', ')} ${last} ${names.at(-1)}`
 }

@@ -1,6 +1,6 @@
 /** What all charts share: their size, the axes, and the figure around them. All lengths are of the drawing, not of the screen. */
 import { type Child, element, type Markup } from './markup.ts'
-import type { Scale, Tick } from './scale.ts'
+import { type Scale, scale, type Tick, type Ticks } from './scale.ts'
 
 /** Two charts are beside each other on a desk, one fills a phone. */
 export const WIDTH = 480
@@ -33,6 +33,15 @@ export interface Axis {
   readonly scale: Scale
   readonly ticks: readonly Tick[]
   readonly label: string
+}
+
+/** An axis of these ticks between two edges. */
+export function axisOf(
+  { domain, ticks }: Ticks,
+  range: readonly [from: number, to: number],
+  label: string,
+): Axis {
+  return { scale: scale(domain, range), ticks, label }
 }
 
 /** Numbers below, the unit at the end, lines upward. */
