@@ -60,9 +60,8 @@ function choice(
   if (targetLoss !== null && soonest.length > 0) {
     const target = `a loss of ${significant(targetLoss)}`
     const [best] = soonest
-    const unit = timeUnit(meanOf(best!, hours))
     const words: Words = {
-      amount: (value) => `${withMargin(inUnit(value, unit))} ${unit.name}`,
+      amount: timeText,
       less: 'sooner',
       more: 'later',
     }
@@ -78,10 +77,15 @@ function choice(
   const words: Words = { amount: withMargin, less: 'lower', more: 'higher' }
   const why =
     targetLoss === null
-      ? 'By the loss at the end: '
-      : `None reached a loss of ${significant(targetLoss)} within the budget; by the loss at the end: `
+      ? 'By the loss at the end '
+      : `None reached a loss of ${significant(targetLoss)} within the budget, so by the loss at the end `
   const sentence = sentenceOf(candidates, lowest, finalLoss, words, 'ends at')
   return { strategy: lowest[0]!.strategy, sentence: why + sentence }
+}
+
+function timeText(value: Pick<Estimate, 'mean' | 'margin'>): string {
+  const unit = timeUnit(Math.max(value.mean, Number.isFinite(value.margin) ? value.margin : 0))
+  return `${withMargin(inUnit(value, unit))} ${unit.name}`
 }
 
 function raised(sentence: string): string {

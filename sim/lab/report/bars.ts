@@ -52,7 +52,7 @@ export function barChart(
   const most = Math.max(upTo, widest(drawn)) || 1
   const axis = axisOf(ticksWithin([0, most], 4), [area.left, area.right], label)
   return figure(
-    { ...about, height: area.bottom + BELOW },
+    { ...about, height: area.bottom + (drawn.length === 0 ? TOP : BELOW) },
     ...(drawn.length === 0 ? [] : horizontalAxis(axis, area)),
     ...bars.map((bar, i) => row(bar, area, axis.scale, TOP + (i + 0.5) * ROW)),
   )

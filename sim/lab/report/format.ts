@@ -3,7 +3,7 @@
 const MINUS = '−'
 
 /** With so many decimals, and a real minus sign. */
-export function fixed(value: number, decimals: number): string {
+function fixed(value: number, decimals: number): string {
   const text = value.toFixed(decimals)
   if (Number(text) === 0) return text.replace('-', '')
   return text.replace('-', MINUS)
@@ -23,7 +23,7 @@ interface Measured {
 /** `3.21 ± 0.12`: two digits of the margin, the mean to the same place; three digits of the mean if there is no margin. */
 export function withMargin({ mean, margin }: Measured): string {
   if (margin === null || !Number.isFinite(margin)) return significant(mean)
-  if (margin === 0) return `${significant(mean)} ± 0`
+  if (margin <= ROUNDING * Math.abs(mean)) return `${significant(mean)} ± 0`
   // Beyond four digits of the mean nobody reads, unless all of the margin is there.
   const enough = Math.max(
     decimalsFor(mean, 4),
@@ -32,6 +32,9 @@ export function withMargin({ mean, margin }: Measured): string {
   const decimals = Math.min(decimalsFor(margin, 2), enough)
   return `${grouped(fixed(mean, decimals))} ± ${grouped(fixed(margin, decimals))}`
 }
+
+/** A margin that is nothing but this share of the mean was left over by sums that should have cancelled. */
+const ROUNDING = 1e-9
 
 /** Decimals that leave so many digits that count; none for large numbers. */
 function decimalsFor(value: number, digits: number): number {

@@ -8,7 +8,7 @@ import { axisOf, figure, horizontalAxis, textWidth, verticalAxis, WIDTH } from '
 import { type Scale, type Ticks, ticksAround, ticksWithin } from './scale.ts'
 
 const HEIGHT = 300
-const AREA = { left: 48, right: WIDTH - 14, top: 26, bottom: HEIGHT - 44 }
+const AREA = { left: 48, right: WIDTH - 14, top: 28, bottom: HEIGHT - 44 }
 
 /** What comes before this share of the axis may be above the chart: the first losses would flatten all the others. */
 const STEEP = 0.1

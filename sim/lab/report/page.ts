@@ -128,9 +128,10 @@ function failureSection(results: Results, i: number, looks: Looks): Markup {
   const lossCharts = (['hours', 'iterations'] as const).map((against) =>
     lossChart(trials, against, { looks, targetLoss, clip: `clip-${i}-${against}` }),
   )
+  const unevaluated = lossCharts.every((chart) => chart === null)
   const charts: Child[] = [
     ...lossCharts,
-    targetLoss === null ? null : timeToTarget(summaries, looks, targetLoss),
+    targetLoss === null || unevaluated ? null : timeToTarget(summaries, looks, targetLoss),
     goodput(summaries, looks),
     bytesChart(trials, looks),
     recoveryTime(trials, looks),
@@ -141,9 +142,7 @@ function failureSection(results: Results, i: number, looks: Looks): Markup {
     { id: `failures-${i}` },
     element('h2', {}, name),
     element('p', {}, says),
-    lossCharts.every((chart) => chart === null)
-      ? element('p', { class: 'note' }, 'No loss was evaluated.')
-      : null,
+    unevaluated ? element('p', { class: 'note' }, 'No loss was evaluated.') : null,
     element('div', { class: 'charts' }, ...charts),
     summaryTable(summaries, replayed),
   )

@@ -71,7 +71,7 @@ export function verticalAxis({ scale, ticks, label }: Axis, area: Area): Markup[
       text,
     ),
   )
-  return [...lines, ...numbers, element('text', { class: 'axis', x: 2, y: 13 }, label)]
+  return [...lines, ...numbers, element('text', { class: 'axis', x: 2, y: 15 }, label)]
 }
 
 const MIDDLE = { 'text-anchor': 'middle' }
