@@ -60,15 +60,14 @@ function choice(
   if (targetLoss !== null && soonest.length > 0) {
     const target = `a loss of ${significant(targetLoss)}`
     const [best] = soonest
-    const unit = timeUnit(meanOf(best!, hours))
     const words: Words = {
-      amount: (value) => `${withMargin(inUnit(value, unit))} ${unit.name}`,
+      amount: timeText,
       less: 'sooner',
       more: 'later',
     }
     return {
       strategy: best!.strategy,
-      sentence: sentenceOf(candidates, soonest, hours, words, `reaches ${target} after`),
+      sentence: raised(sentenceOf(candidates, soonest, hours, words, `reaches ${target} after`)),
     }
   }
   const lowest = ranked(candidates, finalLoss)
@@ -78,12 +77,19 @@ function choice(
   const words: Words = { amount: withMargin, less: 'lower', more: 'higher' }
   const why =
     targetLoss === null
-      ? 'By the loss at the end: '
-      : `None reached a loss of ${significant(targetLoss)} within the budget; by the loss at the end: `
-  return {
-    strategy: lowest[0]!.strategy,
-    sentence: why + sentenceOf(candidates, lowest, finalLoss, words, 'ends at'),
-  }
+      ? 'By the loss at the end '
+      : `None reached a loss of ${significant(targetLoss)} within the budget, so by the loss at the end `
+  const sentence = sentenceOf(candidates, lowest, finalLoss, words, 'ends at')
+  return { strategy: lowest[0]!.strategy, sentence: why + sentence }
+}
+
+function timeText(value: Pick<Estimate, 'mean' | 'margin'>): string {
+  const unit = timeUnit(Math.max(value.mean, Number.isFinite(value.margin) ? value.margin : 0))
+  return `${withMargin(inUnit(value, unit))} ${unit.name}`
+}
+
+function raised(sentence: string): string {
+  return sentence[0]!.toUpperCase() + sentence.slice(1)
 }
 
 /** Those that have the measure at all: the ones first that have it under more seeds, then the better ones. */
@@ -102,13 +108,17 @@ function sentenceOf(
   does: string,
 ): string {
   const amount = words.amount(estimate(valuesOf(best!, measure)))
-  const leader = `${best!.strategy} ${does} ${amount} (${seedsOf(best!, measure)})`
+  const leader = `use ${best!.strategy}: it ${does} ${amount} (${seedsOf(best!, measure)})`
   if (candidates.length === 1) return `${leader}; no other strategy was tried.`
   if (others.length === 0) return `${leader}; no other strategy does.`
-  const ties = others.filter((other) => tied(best!, other, measure))
-  if (ties.length === 0) return `${leader}, ${ahead(best!, others[0]!, measure, words)}.`
-  const names = listed([best!, ...ties].map(({ strategy }) => strategy))
-  return `${names} cannot be told apart: ${leader}, ${ahead(best!, ties[0]!, measure, words)}.`
+  const [closest, ...more] = others.filter((other) => tied(best!, other, measure))
+  if (closest === undefined) {
+    const { name, by, sure } = ahead(best!, others[0]!, measure, words)
+    return by === null ? `${leader}, before ${name}.` : `${leader}, ${by} than ${name} (${sure}).`
+  }
+  const { by, sure } = ahead(best!, closest, measure, words)
+  const nor = more.length === 0 ? '' : `, nor from ${listed(more.map(({ strategy }) => strategy))}`
+  return `${leader}, but it cannot be told apart from ${closest.strategy} (${by}, ${sure})${nor}.`
 }
 
 /** Whether the difference may be none. One that has the measure under fewer seeds is behind, whatever the means say. */
@@ -118,16 +128,16 @@ function tied(best: Candidate, other: Candidate, measure: Measure): boolean {
   return count > 1 && mean - margin <= 0
 }
 
-/** How far the first is before the other, and how sure that is. */
-function ahead(best: Candidate, other: Candidate, measure: Measure, words: Words): string {
+/** How far the first is before the other, null if no seed has both, and how sure that is. */
+function ahead(best: Candidate, other: Candidate, measure: Measure, words: Words) {
   const { mean, margin, count } = difference(best, other, measure)
   const few = valuesOf(other, measure).length < valuesOf(best, measure).length
   const name = few ? `${other.strategy} (${seedsOf(other, measure)})` : other.strategy
-  if (count === 0) return `before ${name}`
   const sure =
-    count === 1 ? 'one seed, so nothing is known of the uncertainty' : `95 % over ${count} seeds`
+    count === 1 ? 'one seed: its uncertainty is not known' : `95 % interval over ${count} seeds`
   const amount = words.amount({ mean: Math.abs(mean), margin })
-  return `${amount} ${mean < 0 ? words.more : words.less} than ${name} (${sure})`
+  const by = count === 0 ? null : `${amount} ${mean < 0 ? words.more : words.less}`
+  return { name, by, sure }
 }
 
 function seedsOf(candidate: Candidate, measure: Measure): string {

@@ -23,21 +23,18 @@ function summaryOf(trials: readonly TrialResult[]): Summary {
     failures,
     seeds: trials.length,
     reached: reached.length,
-    hoursToTarget: estimateOrNull(reached.map(({ hours }) => hours)),
-    iterationsToTarget: estimateOrNull(reached.map(({ iterations }) => iterations)),
-    finalLoss: estimateOrNull(trials.flatMap(({ finalLoss }) => finalLoss ?? [])),
-    goodput: storable(trials.map(({ goodput }) => goodput)),
+    hoursToTarget: estimateOf(reached.map(({ hours }) => hours)),
+    iterationsToTarget: estimateOf(reached.map(({ iterations }) => iterations)),
+    finalLoss: estimateOf(trials.flatMap(({ finalLoss }) => finalLoss ?? [])),
+    goodput: estimateOf(trials.map(({ goodput }) => goodput))!,
     losses: estimate(trials.map(({ losses }) => losses.length)).mean,
     megabytesPerIteration: estimate(bytes).mean / BYTES_PER_MEGABYTE,
   }
 }
 
-function estimateOrNull(values: readonly number[]): Summary['goodput'] | null {
-  return values.length === 0 ? null : storable(values)
-}
-
-/** JSON has no infinity: the margin of one value is null. */
-function storable(values: readonly number[]): Summary['goodput'] {
+/** As JSON can hold it: null for no value, and no margin, rather than an infinite one, for one value. */
+export function estimateOf(values: readonly number[]): Summary['goodput'] | null {
+  if (values.length === 0) return null
   const { margin, ...rest } = estimate(values)
   return { ...rest, margin: Number.isFinite(margin) ? margin : null }
 }

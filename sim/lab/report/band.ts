@@ -1,5 +1,6 @@
 /** One line with a band out of the curves of several seeds. */
-import { estimate, type Point, valueAt } from '../../strategies/statistics.ts'
+import { type Point, valueAt } from '../../strategies/statistics.ts'
+import { estimateOf } from '../summary.ts'
 
 export interface BandPoint {
   readonly x: number
@@ -24,8 +25,8 @@ export function bandOf(curves: readonly (readonly Point[])[]): BandPoint[] {
     .filter((x) => x >= from && x <= to)
     .sort((a, b) => a - b)
   return thinned(places).map((x) => {
-    const { mean, margin } = estimate(evaluated.map((curve) => valueAt(curve, x)))
-    return { x, mean, margin: Number.isFinite(margin) ? margin : null }
+    const { mean, margin } = estimateOf(evaluated.map((curve) => valueAt(curve, x)))!
+    return { x, mean, margin }
   })
 }
 

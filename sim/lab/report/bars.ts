@@ -1,8 +1,17 @@
 /** Horizontal bars, one a strategy, each with its error bar and its numbers at the right. */
 import { classesOf, type Look } from './look.ts'
 import { element, type Markup } from './markup.ts'
-import { type Area, cut, type Figure, figure, horizontalAxis, textWidth, WIDTH } from './plot.ts'
-import { rounded, type Scale, scale, ticks } from './scale.ts'
+import {
+  type Area,
+  axisOf,
+  cut,
+  type Figure,
+  figure,
+  horizontalAxis,
+  textWidth,
+  WIDTH,
+} from './plot.ts'
+import { type Scale, ticksWithin } from './scale.ts'
 
 export const ROW = 26
 const THICKNESS = 14
@@ -39,13 +48,13 @@ export function barChart(
     top: TOP,
     bottom: TOP + bars.length * ROW,
   }
-  const domain = rounded([0, Math.max(upTo, widest(drawn))], 4)
-  const x = scale(domain, [area.left, area.right])
-  const axis = { scale: x, ticks: ticks(domain, 4), label }
+  // A chart without a bar still has an axis to stand on.
+  const most = Math.max(upTo, widest(drawn)) || 1
+  const axis = axisOf(ticksWithin([0, most], 4), [area.left, area.right], label)
   return figure(
-    { ...about, height: area.bottom + BELOW },
+    { ...about, height: area.bottom + (drawn.length === 0 ? TOP : BELOW) },
     ...(drawn.length === 0 ? [] : horizontalAxis(axis, area)),
-    ...bars.map((bar, i) => row(bar, area, x, TOP + (i + 0.5) * ROW)),
+    ...bars.map((bar, i) => row(bar, area, axis.scale, TOP + (i + 0.5) * ROW)),
   )
 }
 

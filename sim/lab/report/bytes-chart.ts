@@ -5,8 +5,8 @@ import { BELOW, gutter, ROW, TOP } from './bars.ts'
 import { bytesText, byteUnit, significant, type Unit } from './format.ts'
 import { classesOf, type Looks } from './look.ts'
 import { element, type Markup } from './markup.ts'
-import { type Area, cut, figure, horizontalAxis, WIDTH } from './plot.ts'
-import { rounded, type Scale, scale, ticks } from './scale.ts'
+import { type Area, axisOf, cut, figure, horizontalAxis, WIDTH } from './plot.ts'
+import { type Scale, ticksWithin } from './scale.ts'
 
 const THICKNESS = 14
 /** Shades of the style sheet; a purpose beyond them has the last one. */
@@ -37,9 +37,12 @@ export function bytesChart(trials: readonly TrialResult[], looks: Looks): Markup
     top: TOP,
     bottom: TOP + stacks.length * ROW,
   }
-  const domain = rounded([0, most * unit.perStored], 4)
-  const x = scale(domain, [area.left, area.right])
-  const axis = { scale: x, ticks: ticks(domain, 4), label: `${unit.name} an iteration` }
+  const axis = axisOf(
+    ticksWithin([0, most * unit.perStored], 4),
+    [area.left, area.right],
+    `${unit.name} an iteration`,
+  )
+  const x = axis.scale
   return figure(
     {
       kind: 'bytes',

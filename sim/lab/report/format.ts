@@ -3,7 +3,7 @@
 const MINUS = '−'
 
 /** With so many decimals, and a real minus sign. */
-export function fixed(value: number, decimals: number): string {
+function fixed(value: number, decimals: number): string {
   const text = value.toFixed(decimals)
   if (Number(text) === 0) return text.replace('-', '')
   return text.replace('-', MINUS)
@@ -23,11 +23,18 @@ interface Measured {
 /** `3.21 ± 0.12`: two digits of the margin, the mean to the same place; three digits of the mean if there is no margin. */
 export function withMargin({ mean, margin }: Measured): string {
   if (margin === null || !Number.isFinite(margin)) return significant(mean)
-  if (margin === 0) return `${significant(mean)} ± 0`
-  // A margin far below the mean's own digits would say more than anybody reads.
-  const decimals = Math.min(decimalsFor(margin, 2), decimalsFor(mean, 5))
+  if (margin <= ROUNDING * Math.abs(mean)) return `${significant(mean)} ± 0`
+  // Beyond four digits of the mean nobody reads, unless all of the margin is there.
+  const enough = Math.max(
+    decimalsFor(mean, 4),
+    Math.min(decimalsFor(margin, 1), decimalsFor(mean, 6)),
+  )
+  const decimals = Math.min(decimalsFor(margin, 2), enough)
   return `${grouped(fixed(mean, decimals))} ± ${grouped(fixed(margin, decimals))}`
 }
+
+/** A margin that is nothing but this share of the mean was left over by sums that should have cancelled. */
+const ROUNDING = 1e-9
 
 /** Decimals that leave so many digits that count; none for large numbers. */
 function decimalsFor(value: number, digits: number): number {
@@ -93,8 +100,15 @@ export function bytesText(bytes: number): string {
   return `${significant(bytes * unit.perStored)} ${unit.name}`
 }
 
+/** With spaces that no line ends at before a unit and around a margin. */
+export function unbroken(text: string): string {
+  return text.replace(/ ± | (?=(?:h|min|s|days|%)(?![\w]))/g, (each) =>
+    each.replaceAll(' ', '\u00a0'),
+  )
+}
+
 /** `a, b and c`. */
-export function listed(names: readonly string[]): string {
+export function listed(names: readonly string[], last = 'and'): string {
   if (names.length < 2) return names.join('')
-  return `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
+  return `${names.slice(0, -1).join(', ')} ${last} ${names.at(-1)}`
 }

@@ -4,11 +4,11 @@ import { type BandPoint, bandOf } from './band.ts'
 import { significant, timeUnit } from './format.ts'
 import { classesOf, type Looks } from './look.ts'
 import { element, type Markup } from './markup.ts'
-import { figure, horizontalAxis, textWidth, verticalAxis, WIDTH } from './plot.ts'
-import { rounded, type Scale, scale, ticks } from './scale.ts'
+import { axisOf, figure, horizontalAxis, textWidth, verticalAxis, WIDTH } from './plot.ts'
+import { type Scale, type Ticks, ticksAround, ticksWithin } from './scale.ts'
 
 const HEIGHT = 300
-const AREA = { left: 48, right: WIDTH - 14, top: 26, bottom: HEIGHT - 44 }
+const AREA = { left: 48, right: WIDTH - 14, top: 28, bottom: HEIGHT - 44 }
 
 /** What comes before this share of the axis may be above the chart: the first losses would flatten all the others. */
 const STEEP = 0.1
@@ -31,11 +31,17 @@ export function lossChart(
   const lines = linesOf(trials, against === 'hours' ? 1 : 0, unit.perStored)
   if (lines.length === 0) return null
   const all = lines.flatMap(({ band }) => band)
-  const horizontal = rounded([0, Math.max(...all.map(({ x }) => x))])
-  const x = scale(horizontal, [AREA.left, AREA.right])
-  const vertical = verticalDomain(all, targetLoss)
-  const y = scale(vertical, [AREA.bottom, AREA.top])
-  const label = against === 'hours' ? `virtual time, ${unit.name}` : 'iterations'
+  const horizontal = axisOf(
+    ticksWithin([0, Math.max(...all.map((point) => point.x))]),
+    [AREA.left, AREA.right],
+    against === 'hours' ? `virtual time, ${unit.name}` : 'iterations',
+  )
+  const vertical = axisOf(
+    verticalTicks(all, targetLoss),
+    [AREA.bottom, AREA.top],
+    'loss, nats a token',
+  )
+  const [x, y] = [horizontal.scale, vertical.scale]
   return figure(
     {
       kind: `loss-${against}`,
@@ -53,8 +59,8 @@ export function lossChart(
         height: AREA.bottom - AREA.top,
       }),
     ),
-    ...verticalAxis({ scale: y, ticks: ticks(vertical), label: 'loss, nats a token' }, AREA),
-    ...horizontalAxis({ scale: x, ticks: ticks(horizontal), label }, AREA),
+    ...verticalAxis(vertical, AREA),
+    ...horizontalAxis(horizontal, AREA),
     element(
       'g',
       { 'clip-path': `url(#${clip})` },
@@ -86,13 +92,13 @@ function noteOf(trials: readonly TrialResult[]): string {
   return `Mean over ${seeds} seeds; band: 95 % confidence interval of the mean. A line ends where the first of its seeds does.`
 }
 
-function verticalDomain(all: readonly BandPoint[], targetLoss: number | null): [number, number] {
+function verticalTicks(all: readonly BandPoint[], targetLoss: number | null): Ticks {
   const last = Math.max(...all.map(({ x }) => x))
   const late = all.filter(({ x }) => x >= STEEP * last).map(({ mean }) => mean)
   const goal = targetLoss === null ? [] : [targetLoss]
   const low = Math.min(...all.map(({ mean }) => mean), ...goal)
   const high = Math.max(...late, ...goal)
-  return rounded([low - ROOM * (high - low), high])
+  return ticksAround([low - ROOM * (high - low), high])
 }
 
 function bandPath({ strategy, band }: Line, looks: Looks, x: Scale, y: Scale): Markup | null {

@@ -5,10 +5,12 @@
 import { createHash } from 'node:crypto'
 import type { Results } from '../results.ts'
 import { bytesChart, SHADES } from './bytes-chart.ts'
+import { unbroken } from './format.ts'
 import { goodput } from './goodput.ts'
 import { COLOURS, type Looks, looksOf } from './look.ts'
 import { lossChart } from './loss-chart.ts'
 import { type Child, element, fragment, Markup } from './markup.ts'
+import { recoveryTime } from './recovery-time.ts'
 import { styleSheet } from './style.ts'
 import { swatch } from './swatch.ts'
 import { claimsTable, overview, summaryTable } from './tables.ts'
@@ -90,13 +92,8 @@ function recommendations({ recommendations: all, failures }: Results): Markup {
       element(
         'div',
         { class: strategy === null ? 'recommendation none' : 'recommendation' },
-        element(
-          'h3',
-          {},
-          failures.length === 1 ? 'Use' : name,
-          strategy === null ? '' : `: ${strategy}`,
-        ),
-        element('p', {}, sentence),
+        failures.length === 1 ? null : element('h3', {}, name),
+        element('p', {}, unbroken(sentence)),
       ),
     ),
   )
@@ -131,11 +128,13 @@ function failureSection(results: Results, i: number, looks: Looks): Markup {
   const lossCharts = (['hours', 'iterations'] as const).map((against) =>
     lossChart(trials, against, { looks, targetLoss, clip: `clip-${i}-${against}` }),
   )
+  const unevaluated = lossCharts.every((chart) => chart === null)
   const charts: Child[] = [
     ...lossCharts,
-    targetLoss === null ? null : timeToTarget(summaries, looks, targetLoss),
+    targetLoss === null || unevaluated ? null : timeToTarget(summaries, looks, targetLoss),
     goodput(summaries, looks),
     bytesChart(trials, looks),
+    recoveryTime(trials, looks),
     timeLine(trials, looks),
   ]
   return element(
@@ -143,9 +142,7 @@ function failureSection(results: Results, i: number, looks: Looks): Markup {
     { id: `failures-${i}` },
     element('h2', {}, name),
     element('p', {}, says),
-    lossCharts.every((chart) => chart === null)
-      ? element('p', { class: 'note' }, 'No loss was evaluated.')
-      : null,
+    unevaluated ? element('p', { class: 'note' }, 'No loss was evaluated.') : null,
     element('div', { class: 'charts' }, ...charts),
     summaryTable(summaries, replayed),
   )

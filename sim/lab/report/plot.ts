@@ -1,6 +1,6 @@
 /** What all charts share: their size, the axes, and the figure around them. All lengths are of the drawing, not of the screen. */
 import { type Child, element, type Markup } from './markup.ts'
-import type { Scale, Tick } from './scale.ts'
+import { type Scale, scale, type Tick, type Ticks } from './scale.ts'
 
 /** Two charts are beside each other on a desk, one fills a phone. */
 export const WIDTH = 480
@@ -35,6 +35,15 @@ export interface Axis {
   readonly label: string
 }
 
+/** An axis of these ticks between two edges. */
+export function axisOf(
+  { domain, ticks }: Ticks,
+  range: readonly [from: number, to: number],
+  label: string,
+): Axis {
+  return { scale: scale(domain, range), ticks, label }
+}
+
 /** Numbers below, the unit at the end, lines upward. */
 export function horizontalAxis({ scale, ticks, label }: Axis, area: Area): Markup[] {
   const lines = ticks.map(({ value }) => {
@@ -62,7 +71,7 @@ export function verticalAxis({ scale, ticks, label }: Axis, area: Area): Markup[
       text,
     ),
   )
-  return [...lines, ...numbers, element('text', { class: 'axis', x: 2, y: 13 }, label)]
+  return [...lines, ...numbers, element('text', { class: 'axis', x: 2, y: 15 }, label)]
 }
 
 const MIDDLE = { 'text-anchor': 'middle' }

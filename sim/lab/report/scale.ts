@@ -21,30 +21,38 @@ export interface Tick {
   readonly label: string
 }
 
+export interface Ticks {
+  readonly domain: readonly [from: number, to: number]
+  readonly ticks: readonly Tick[]
+}
+
 /**
  * Multiples of 1, 2 or 5 times a power of ten within the domain, about `about` of them, each with the decimals that tell
  * it from the next.
  */
-export function ticks([from, to]: readonly [from: number, to: number], about = 5): Tick[] {
+export function ticksWithin(domain: Ticks['domain'], about = 5): Ticks {
+  const [from, to] = domain
   const step = roundStep(to - from, about)
-  const [first, last] = [Math.ceil(from / step - ROUNDING), Math.floor(to / step + ROUNDING)]
+  return {
+    domain,
+    ticks: multiples(step, Math.ceil(from / step - ROUNDING), Math.floor(to / step + ROUNDING)),
+  }
+}
+
+/** The same for the domain widened to the next ticks, so that the axis begins and ends with one. */
+export function ticksAround([from, to]: Ticks['domain'], about = 5): Ticks {
+  const step = roundStep(to - from, about)
+  const [first, last] = [Math.floor(from / step + ROUNDING), Math.ceil(to / step - ROUNDING)]
+  const ticks = multiples(step, first, Math.max(first + 1, last))
+  return { domain: [ticks[0]!.value, ticks.at(-1)!.value], ticks }
+}
+
+function multiples(step: number, first: number, last: number): Tick[] {
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + ROUNDING))
   return Array.from({ length: last - first + 1 }, (_, i) => {
     const value = Number(((first + i) * step).toFixed(decimals))
     return { value, label: labelOf(value, decimals) }
   })
-}
-
-/** The domain widened to ticks, so that an axis begins and ends with one. */
-export function rounded(
-  [from, to]: readonly [from: number, to: number],
-  about = 5,
-): [from: number, to: number] {
-  if (from === to) return from === 0 ? [0, 1] : rounded([Math.min(from, 0), Math.max(to, 0)], about)
-  const step = roundStep(to - from, about)
-  const decimals = Math.max(0, -Math.floor(Math.log10(step) + ROUNDING))
-  const outward = (value: number) => Number((value * step).toFixed(decimals))
-  return [outward(Math.floor(from / step + ROUNDING)), outward(Math.ceil(to / step - ROUNDING))]
 }
 
 /** What is lost of a quotient that should be whole. */

@@ -35,9 +35,9 @@ pre { background: var(--panel); border: 1px solid var(--edge); border-radius: 6p
 .says { font-size: 1.05rem; }
 ul.plain { padding-left: 1.1rem; max-width: 44rem; }
 ul.plain li { margin: 0 0 0.4rem; }
-dl { margin: 0; max-width: 44rem; }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.35rem 1.4rem; margin: 0.6rem 0 0; max-width: 54rem; }
 dt { font-weight: 600; }
-dd { margin: 0 0 0.6rem; color: var(--muted); }
+dd { margin: 0; color: var(--muted); }
 .recommendation { border-left: 4px solid var(--c2); background: var(--panel); border-radius: 0 6px 6px 0; padding: 0.8rem 1rem; margin: 0 0 0.8rem; }
 .recommendation.none { border-color: var(--edge); }
 .recommendation h3 { font-size: 0.85rem; color: var(--muted); font-weight: 600; margin: 0 0 0.15rem; }
@@ -82,8 +82,8 @@ text { fill: var(--ink); }
 .stopped { fill: none; stroke: var(--no); stroke-width: 2.5; stroke-linecap: round; }
 
 .scroll { overflow-x: auto; margin: 0.8rem 0 0.4rem; }
-table { border-collapse: collapse; font-size: 0.88rem; line-height: 1.4; min-width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.9rem 0.35rem 0; border-bottom: 1px solid var(--grid); font-weight: 400; }
+table { border-collapse: collapse; font-size: 0.88rem; line-height: 1.4; }
+th, td { text-align: left; vertical-align: top; padding: 0.35rem 1.8rem 0.35rem 0; border-bottom: 1px solid var(--grid); font-weight: 400; }
 th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--muted); border-bottom-color: var(--edge); vertical-align: bottom; }
 .n { text-align: right; }
@@ -99,7 +99,9 @@ thead th { color: var(--muted); border-bottom-color: var(--edge); vertical-align
   .charts { grid-template-columns: minmax(0, 1fr); }
   .legend { position: static; }
   .wide .drawing { overflow-x: auto; }
-  .wide svg:not(.swatch) { min-width: 44rem; }
+  .wide svg:not(.swatch) { min-width: 56rem; }
+  figcaption, .note { font-size: 0.8rem; }
+  dl { grid-template-columns: minmax(0, 1fr); gap: 0; } dd { margin-bottom: 0.5rem; }
 }
 @media print {
   body { padding: 0; max-width: none; font-size: 11pt; }

@@ -42,16 +42,18 @@ export function overview({ failures, strategies, summary, targetLoss }: Results)
   if (failures.length < 2) return null
   const largest = Math.max(0, ...summary.map((each) => each.hoursToTarget?.mean ?? 0))
   const unit = timeUnit(largest)
+  // Where nobody reached the target anywhere, the loss at the end says more than nothing.
+  const byTime = targetLoss !== null && largest > 0
   const measure = (each: Summary) =>
-    targetLoss === null ? each.finalLoss : each.hoursToTarget && inUnit(each.hoursToTarget, unit)
+    !byTime ? each.finalLoss : each.hoursToTarget && inUnit(each.hoursToTarget, unit)
   const rows = strategies.map(({ name }) => [
     name,
     ...failures.map((process) => {
       const own = summary.find((each) => each.strategy === name && each.failures === process.name)
       if (own === undefined) return NOTHING
       const value = measure(own)
-      if (value === null) return targetLoss === null ? NOTHING : 'not reached'
-      const all = targetLoss === null || own.reached === own.seeds
+      if (value === null) return byTime ? 'not reached' : NOTHING
+      const all = !byTime || own.reached === own.seeds
       return all ? withMargin(value) : `${withMargin(value)} (${own.reached}/${own.seeds})`
     }),
   ])
@@ -59,10 +61,9 @@ export function overview({ failures, strategies, summary, targetLoss }: Results)
     { head: 'strategy' },
     ...failures.map(({ name }) => ({ head: name, numeric: true })),
   ]
-  const says =
-    targetLoss === null
-      ? 'Held-out loss at the end, nats a token.'
-      : `Virtual time to a loss of ${significant(targetLoss)}, ${unit.name}. In brackets: seeds that reached it, where not all did.`
+  const says = !byTime
+    ? 'Held-out loss at the end, nats a token.'
+    : `Virtual time to a loss of ${significant(targetLoss)}, ${unit.name}. In brackets: seeds that reached it, where not all did.`
   return element(
     'section',
     {},
@@ -94,7 +95,7 @@ export function summaryTable(summaries: readonly Summary[], replayed: ReadonlySe
     each.iterationsToTarget === null ? NOTHING : withMargin(each.iterationsToTarget),
     each.finalLoss === null ? NOTHING : withMargin(each.finalLoss),
     withMargin(inUnit(each.goodput, { name: '%', perStored: PERCENT })),
-    significant(each.losses),
+    Number.isInteger(each.losses) ? String(each.losses) : significant(each.losses),
     significant(each.megabytesPerIteration),
   ])
   return table('summary', columns, rows)

@@ -4,8 +4,8 @@ import { BELOW, gutter } from './bars.ts'
 import { bytesText, hoursText, listed, significant, timeUnit } from './format.ts'
 import { classesOf, type Look, type Looks } from './look.ts'
 import { element, type Markup } from './markup.ts'
-import { type Area, cut, figure, horizontalAxis, WIDE } from './plot.ts'
-import { rounded, type Scale, scale, ticks } from './scale.ts'
+import { type Area, axisOf, cut, figure, horizontalAxis, WIDE } from './plot.ts'
+import { type Scale, ticksWithin } from './scale.ts'
 import { RADIUS, swatch } from './swatch.ts'
 
 const LANE = 30
@@ -30,10 +30,12 @@ export function timeLine(trials: readonly TrialResult[], looks: Looks): Markup |
     top: TOP,
     bottom: TOP + lanes.length * LANE,
   }
-  const domain = rounded([0, longest * unit.perStored], 10)
-  const x = scale(domain, [area.left, area.right])
-  const at = (hours: number) => x.at(hours * unit.perStored)
-  const axis = { scale: x, ticks: ticks(domain, 10), label: `virtual time, ${unit.name}` }
+  const axis = axisOf(
+    ticksWithin([0, longest * unit.perStored], 10),
+    [area.left, area.right],
+    `virtual time, ${unit.name}`,
+  )
+  const at = (hours: number) => axis.scale.at(hours * unit.perStored)
   return figure(
     {
       kind: 'time-line',

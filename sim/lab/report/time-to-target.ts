@@ -20,7 +20,7 @@ export function timeToTarget(
     const value = inUnit(hoursToTarget, unit)
     const hollow = reached < seeds
     const text = withMargin(value)
-    return { name, look, value, hollow, text: hollow ? `${text}, ${reached}/${seeds}` : text }
+    return { name, look, value, hollow, text: hollow ? `${text} (${reached}/${seeds})` : text }
   })
   return barChart(
     {
