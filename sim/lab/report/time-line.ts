@@ -55,7 +55,7 @@ export function timeLine(trials: readonly TrialResult[], looks: Looks): Markup |
 
 const MARKED = 'A mark: it was held again, in the colour of what brought it back.'
 const COUNTED =
-  'The higher a column, the more stages were held again, in the colour of what brought most of them back.'
+  'The higher a column in its lane, the more stages were held again, in the colour of what brought most of them back.'
 
 interface Lane {
   readonly counted: boolean
