@@ -71,9 +71,7 @@ function choice(
     }
   }
   const lowest = ranked(candidates, finalLoss)
-  if (lowest.length === 0) {
-    return { strategy: null, sentence: 'No loss was evaluated, so no strategy can be named.' }
-  }
+  if (lowest.length === 0) return choiceByGoodput(candidates)
   const words: Words = { amount: withMargin, less: 'lower', more: 'higher' }
   const why =
     targetLoss === null
@@ -81,6 +79,24 @@ function choice(
       : `None reached a loss of ${significant(targetLoss)} within the budget, so by the loss at the end `
   const sentence = sentenceOf(candidates, lowest, finalLoss, words, 'ends at')
   return { strategy: lowest[0]!.strategy, sentence: why + sentence }
+}
+
+/** Where nothing is learnt, the best is the one that loses the least time. */
+function choiceByGoodput(candidates: readonly Candidate[]): Omit<Recommendation, 'failures'> {
+  if (candidates.length === 0) return { strategy: null, sentence: 'No strategy was tried.' }
+  const lost: Measure = ({ goodput }) => 1 - goodput
+  const least = ranked(candidates, lost)
+  const percent = { name: '%', perStored: 100 }
+  const words: Words = {
+    amount: (value) => `${withMargin(inUnit(value, percent))} %`,
+    less: 'less',
+    more: 'more',
+  }
+  const sentence = sentenceOf(candidates, least, lost, words, 'loses, of the time,')
+  return {
+    strategy: least[0]!.strategy,
+    sentence: `No loss was evaluated, so by goodput ${sentence}`,
+  }
 }
 
 function timeText(value: Pick<Estimate, 'mean' | 'margin'>): string {

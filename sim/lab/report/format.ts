@@ -70,9 +70,9 @@ const BYTE_UNITS: readonly Unit[] = [
   { name: 'bytes', perStored: 1 },
 ]
 
-/** For numbers of hours up to this one: the largest unit of which it is several. */
+/** For numbers of hours up to this one: the largest unit of which it is several; hours for none. */
 export function timeUnit(hours: number): Unit {
-  return unitFor(TIME_UNITS, hours, 3)
+  return hours === 0 ? TIME_UNITS[1]! : unitFor(TIME_UNITS, hours, 3)
 }
 
 /** For numbers of bytes up to this one. */

@@ -103,13 +103,14 @@ thead th { color: var(--muted); border-bottom-color: var(--edge); vertical-align
   figcaption, .note { font-size: 0.8rem; }
   dl { grid-template-columns: minmax(0, 1fr); gap: 0; } dd { margin-bottom: 0.5rem; }
 }
+@page { margin: 14mm; }
 @media print {
   body { padding: 0; max-width: none; font-size: 11pt; }
-  .legend { position: static; } .legend input, nav { display: none; }
+  .legend { position: static; } .legend input, .legend legend, nav { display: none; }
   .scroll, .wide .drawing { overflow: visible; }
   .charts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .wide svg:not(.swatch) { min-width: 0; }
-  .recommendation, tr { break-inside: avoid; } h2, h4 { break-after: avoid; }
+  .recommendation, tr { break-inside: avoid; } h2, h4, section > p { break-after: avoid; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }`
 

@@ -10,8 +10,8 @@ import { RADIUS, swatch } from './swatch.ts'
 
 const LANE = 30
 const TOP = 6
-/** With more recoveries than this in a lane, each would only hide others: they are counted instead. */
-const MOST_MARKS = 250
+/** With more recoveries than this in any lane, each would only hide others: they are counted instead, in all lanes. */
+const MOST_MARKS = 120
 /** Width of the columns that counts are of. */
 const COLUMN = 6
 
@@ -21,6 +21,7 @@ export function timeLine(trials: readonly TrialResult[], looks: Looks): Markup |
     ([first, ...others]) =>
       others.reduce((least, each) => (each.seed < least.seed ? each : least), first!),
   )
+  const counted = lanes.some(({ recoveries }) => recoveries.length > MOST_MARKS)
   if (lanes.every(({ losses, recoveries }) => losses.length + recoveries.length === 0)) return null
   const longest = Math.max(...lanes.map(({ hours }) => hours))
   const unit = timeUnit(longest)
@@ -40,24 +41,31 @@ export function timeLine(trials: readonly TrialResult[], looks: Looks): Markup |
     {
       kind: 'time-line',
       title: `Losses and recoveries under seed ${lanes[0]!.seed}`,
-      note: 'A bar through the lane: a stage was lost. A mark: it was held again, in the colour of what brought it back. A lane ends with its run.',
+      note: `A bar through the lane: a stage was lost. ${counted ? COUNTED : MARKED} A lane ends with its run, with a cross if that could not go on.`,
       width: WIDE,
       height: area.bottom + BELOW,
       legend: legendOf(lanes, looks),
     },
     ...horizontalAxis(axis, area),
-    ...lanes.map((trial, i) => lane(trial, { looks, area, at, y: TOP + (i + 0.5) * LANE })),
+    ...lanes.map((trial, i) =>
+      lane(trial, { counted, looks, area, at, y: TOP + (i + 0.5) * LANE }),
+    ),
   )
 }
 
+const MARKED = 'A mark: it was held again, in the colour of what brought it back.'
+const COUNTED =
+  'The higher a column in its lane, the more stages were held again, in the colour of what brought most of them back.'
+
 interface Lane {
+  readonly counted: boolean
   readonly looks: Looks
   readonly area: Area
   readonly at: Scale['at']
   readonly y: number
 }
 
-function lane(trial: TrialResult, { looks, area, at, y }: Lane): Markup {
+function lane(trial: TrialResult, { counted, looks, area, at, y }: Lane): Markup {
   const { strategy, hours, losses, recoveries, failure } = trial
   const name = element(
     'text',
@@ -65,8 +73,7 @@ function lane(trial: TrialResult, { looks, area, at, y }: Lane): Markup {
     cut(strategy, area.left - 8),
   )
   const [start, end] = [area.left, at(hours)]
-  const many = recoveries.length > MOST_MARKS
-  const columns = new Set(losses.map((loss) => at(loss.hours).toFixed(many ? 0 : 1)))
+  const columns = new Set(losses.map((loss) => at(loss.hours).toFixed(counted ? 0 : 1)))
   const bars = [...columns].map((x) =>
     element('line', { class: 'loss', x1: x, x2: x, y1: y - 10, y2: y + 10 }),
   )
@@ -76,8 +83,8 @@ function lane(trial: TrialResult, { looks, area, at, y }: Lane): Markup {
     name,
     element('line', { class: 'lane', x1: start, x2: end, y1: y, y2: y }),
     ...bars,
-    ...(many
-      ? counts(recoveries, { looks, area, at, y })
+    ...(counted
+      ? counts(recoveries, looks, at, y)
       : recoveries.map((each) => mark(each, looks.get(each.strategy)!, at(each.hours), y))),
     failure === null ? null : stopped(failure, end, y),
   )
@@ -93,7 +100,12 @@ function mark(recovery: RecoveryResult, look: Look, x: number, y: number): Marku
 }
 
 /** Columns as high as recoveries are many in it, coloured by who made most of them. */
-function counts(recoveries: readonly RecoveryResult[], { looks, at, y }: Lane): Markup[] {
+function counts(
+  recoveries: readonly RecoveryResult[],
+  looks: Looks,
+  at: Scale['at'],
+  y: number,
+): Markup[] {
   const columns = Map.groupBy(recoveries, ({ hours }) => Math.floor(at(hours) / COLUMN))
   const most = Math.max(...[...columns.values()].map(({ length }) => length))
   return [...columns].map(([column, own]) => {
