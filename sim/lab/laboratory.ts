@@ -94,13 +94,15 @@ interface Shape {
   readonly peers: number
 }
 
-/** Hours for which failures are drawn, where the scenario sets no limit: long enough for any run. */
-const ITERATION_HOURS_MAX = 4
+/** So many times its iterations a replay may go on that makes many of them again: it costs nothing. */
+const REPLAY_FACTOR = 10
+/** So many times the hours of its iterations a run that is played may take, with all that holds it up. */
+const PLAY_FACTOR = 2
 
 function drawsOf({ scenario, folder }: LoadedScenario, { stages, peers }: Shape): Draw[] {
   const { failures, seeds, network, budget, iterationSeconds } = scenario
   const seconds = iterationSeconds ?? 60
-  const hours = budget.hours ?? (budget.iterations * seconds * ITERATION_HOURS_MAX) / 3_600
+  const hours = budget.hours ?? (budget.iterations * seconds * REPLAY_FACTOR) / 3_600
   const place = {
     hours,
     stages,
@@ -126,6 +128,8 @@ class Bench {
   /** Virtual seconds of an undisturbed iteration. */
   #stepSeconds = 1
   readonly #times = new Map<string, Times>()
+  /** By seed. */
+  readonly #undisturbed = new Map<number, PlayOutcome>()
 
   constructor({ scenario, folder }: LoadedScenario, lab: Laboratory) {
     this.#scenario = scenario
@@ -158,34 +162,33 @@ class Bench {
     return { stages, peers }
   }
 
-  /** What an undisturbed iteration takes, and what each strategy does that is not played in full. */
+  /**
+   * Plays the undisturbed run of each seed, to its end whatever the target: it serves other targets, too. Then short runs of
+   * the strategies that are not played in full.
+   */
   async measure(strategies: readonly LabStrategy[]): Promise<void> {
+    const { seeds } = this.#scenario
+    const undisturbed = await this.#play(
+      seeds.map((seed) => this.#job({ seed, recovery: { policy: ['random'] } })),
+    )
+    for (const [i, outcome] of undisturbed.entries()) this.#undisturbed.set(seeds[i]!, outcome)
+    this.#stepSeconds = undisturbed[0]!.stepSeconds
     const replayed = strategies.filter(({ replay, stated }) => replay !== null && stated === null)
-    const [seed] = this.#scenario.seeds
     const probe = (recovery: PlayJob['recovery'], losses: readonly Loss[]) =>
-      this.#job({
-        recovery,
-        losses,
-        seed: seed!,
-        steps: PROBE_STEPS,
-        targetLoss: null,
-        hours: null,
-      })
+      this.#job({ recovery, losses, steps: PROBE_STEPS })
     const base = probe({ policy: ['random'] }, [])
     const calm = replayed.map(({ recovery }) => probe(recovery, []))
     const [first, ...calmOutcomes] = await this.#play([base, ...calm])
-    this.#stepSeconds = first!.stepSeconds
     const { stages } = await this.shape()
     const rough = replayed.map(({ recovery }, i) => {
       const hours = (PROBE_CALM * calmOutcomes[i]!.stepSeconds) / 3_600
       return probe(recovery, [{ hours, stage: Math.ceil(stages / 2) }])
     })
     const roughOutcomes = await this.#play(rough)
-    const fold = this.#fold
     for (const [i, { name }] of replayed.entries()) {
       const [recovery] = roughOutcomes[i]!.recoveries
       this.#times.set(name, {
-        seconds: calmOutcomes[i]!.stepSeconds * fold,
+        seconds: this.#iterationSeconds * (calmOutcomes[i]!.stepSeconds / first!.stepSeconds),
         recoverySeconds: recovery?.seconds ?? RECOVERY_SECONDS,
         bytesPerIteration: calmOutcomes[i]!.bytesPerIteration,
       })
@@ -193,24 +196,24 @@ class Bench {
   }
 
   async learn(strategies: readonly LabStrategy[], draws: readonly Draw[]): Promise<TrialResult[]> {
-    const { seeds, budget, targetLoss, stopAtTarget } = this.#scenario
-    const fold = this.#fold
-    const base = { fold, targetLoss: stopAtTarget ? targetLoss : null, hours: budget.hours }
-    // To its end, whatever the target: it serves other targets, too.
-    const undisturbed = seeds.map((seed) =>
-      this.#job({ ...base, targetLoss: null, seed, recovery: { policy: ['random'] } }),
-    )
+    const { budget, targetLoss, stopAtTarget } = this.#scenario
+    const base = {
+      fold: this.#fold,
+      targetLoss: stopAtTarget ? targetLoss : null,
+      hours: budget.hours,
+    }
     const played = strategies.filter(({ replay }) => replay === null)
-    const jobs = draws.flatMap(({ seed, losses }) =>
-      played.map(({ recovery }) => this.#job({ ...base, seed, recovery, losses })),
-    )
-    const outcomes = await this.#play([...undisturbed, ...jobs])
-    const curves = new Map(seeds.map((seed, i) => [seed, outcomes[i]!]))
-    const left = outcomes.slice(seeds.length)
+    const hoursMax =
+      budget.hours ?? (PLAY_FACTOR * budget.iterations * this.#iterationSeconds) / 3_600
+    const jobs = draws.flatMap(({ seed, losses }) => {
+      const met = losses.filter(({ hours }) => hours < hoursMax)
+      return played.map(({ recovery }) => this.#job({ ...base, seed, recovery, losses: met }))
+    })
+    const outcomes = await this.#play(jobs)
     return draws.flatMap((draw) =>
       strategies.map((strategy): TrialResult => {
-        if (strategy.replay === null) return this.#played(strategy, draw, left.shift()!)
-        const { curve } = curves.get(draw.seed)!
+        if (strategy.replay === null) return this.#played(strategy, draw, outcomes.shift()!)
+        const { curve } = this.#undisturbed.get(draw.seed)!
         return this.#walked(
           strategy,
           draw,
@@ -317,7 +320,7 @@ class Bench {
       recoverySeconds: times.recoverySeconds,
       backTo,
       everySteps: this.#everySteps,
-      iterationsMax: budget.iterations,
+      iterationsMax: budget.iterations * (replay === 'calm' ? 1 : REPLAY_FACTOR),
       hoursMax: budget.hours ?? Number.POSITIVE_INFINITY,
       targetLoss: stopAtTarget ? targetLoss : null,
     })

@@ -1,0 +1,65 @@
+/**
+ * `npm run sim:results`: plays the paper's experiments and writes docs/RESULTS.md from them. What was played before is taken
+ * from the cache, so that it goes on where it was stopped.
+ */
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { Command } from 'commander'
+import { replaceFile } from '../../src/atomic-file.ts'
+import { createTerminal } from '../../src/terminal.ts'
+import { Cache } from '../jobs/cache.ts'
+import { Progress } from '../jobs/progress.ts'
+import { claimsOf } from './claims.ts'
+import { examine, type Laboratory } from './laboratory.ts'
+import type { PlayOutcome } from './play-job.ts'
+import type { Results } from './results.ts'
+import { resultsPage } from './results-page.ts'
+import { loadScenario } from './scenario.ts'
+
+interface Options {
+  readonly cache: string
+  readonly workers: string
+  readonly out: string
+}
+
+const PAGE = fileURLToPath(new URL('../../docs/RESULTS.md', import.meta.url))
+/** What people wrote above it stays. */
+const MARK = '<!-- npm run sim:results -->'
+
+const terminal = createTerminal({ json: false })
+
+async function main({ cache, workers, out }: Options): Promise<void> {
+  const lab: Laboratory = {
+    workers: Number(workers),
+    cache: new Cache<PlayOutcome>(cache),
+    progress: (tasks) => new Progress(terminal, tasks),
+  }
+  const examined = async (name: string): Promise<Results> => {
+    terminal.line(name)
+    return examine(loadScenario(name), lab)
+  }
+  const main = await examined('paper-500m')
+  const bursts = await examined('paper-bursts')
+  const calm = await examined('paper-calm')
+  const ablation = await examined('paper-ablation')
+  const evidence = { main, ablation, calm, bursts }
+  const page = resultsPage({ ...evidence, claims: claimsOf(evidence) })
+  const [prose] = readFileSync(out, 'utf8').split(MARK)
+  replaceFile(out, `${prose}${MARK}\n\n${page}`)
+  terminal.line(page)
+}
+
+const options = new Command('sim:results')
+  .option('--cache <folder>', 'where what was played is kept', '.sim-cache')
+  .option('--workers <n>', 'runs at a time', String(availableParallelism()))
+  .option('--out <file>', 'where the tables go, below the mark', PAGE)
+  .parse()
+  .opts<Options>()
+
+try {
+  await main(options)
+} catch (error) {
+  terminal.fail(error)
+  process.exitCode = 1
+}

@@ -1,0 +1,160 @@
+/** docs/RESULTS.md: the paper's table beside ours, and its claims. */
+import { estimate } from '../strategies/statistics.ts'
+import { significant } from './report/format.ts'
+import type { Claim, Results, Summary } from './results.ts'
+
+interface Page {
+  readonly main: Results
+  readonly ablation: Results
+  readonly calm: Results
+  readonly bursts: Results
+  readonly claims: readonly Claim[]
+}
+
+/** Hours to the target in the paper's Table 2, by strategy and rate. */
+const PAPER_HOURS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  'checkpoint every 100': { '5 %': 558.23, '10 %': 621.67, '16 %': 634.35 },
+  'redundant (paper)': { '5 %': 419.56, '10 %': 419.56, '16 %': 419.56 },
+  checkfree: { '5 %': 367.81, '10 %': 405.87, '16 %': 562.96 },
+  'checkfree+': { '5 %': 355.13, '10 %': 367.81, '16 %': 460.6 },
+}
+/** 10,000 iterations of 91.3 s: its run without failures. */
+const PAPER_UNDISTURBED_HOURS = 253.6
+
+export function resultsPage({ main, ablation, calm, bursts, claims }: Page): string {
+  return [
+    '## Hours to the target loss',
+    '',
+    `Held-out loss ${main.targetLoss} nats a token; mean over ${seedsOf(main)} seeds with the 95 % interval. In brackets: how many seeds reached it, where not all did.`,
+    '',
+    ...timeTable(main),
+    '',
+    '### Against the paper',
+    '',
+    "Hours to the target as a multiple of the run without failures; the paper's Table 2 beside it (its 10,000 iterations without failures take 253.6 h).",
+    '',
+    ...paperTable(main),
+    '',
+    '## Failures that come together',
+    '',
+    ...timeTable(bursts),
+    '',
+    '## While nothing fails',
+    '',
+    'Hours to the target: iterations and their time, with all upkeep.',
+    '',
+    ...timeTable(calm),
+    '',
+    '## Goodput',
+    '',
+    'Iterations that were not lost again, in the time of undisturbed ones, as a share of all hours.',
+    '',
+    ...goodputTable(main),
+    '',
+    '## Ablation',
+    '',
+    `Held-out loss after ${iterationsOf(ablation)} iterations.`,
+    '',
+    ...lossTable(ablation),
+    '',
+    "## The paper's claims",
+    '',
+    '| # | claim | paper | ours | verdict | why |',
+    '|---|---|---|---|---|---|',
+    ...claims.map(
+      ({ number, claim, paper, ours, verdict, why }) =>
+        `| ${number} | ${claim} | ${paper} | ${ours} | **${verdict}** | ${why} |`,
+    ),
+    '',
+    '## What was recommended',
+    '',
+    ...[main, bursts].flatMap(({ recommendations }) =>
+      recommendations.map(({ failures, sentence }) => `- ${failures}: ${sentence}`),
+    ),
+    '',
+    '## Assumptions',
+    '',
+    ...main.assumptions.map((sentence) => `- ${sentence}`),
+    '',
+  ].join('\n')
+}
+
+function table(
+  results: Results,
+  cell: (summary: Summary) => string,
+  names: readonly string[] = results.strategies.map(({ name }) => name),
+): string[] {
+  const rates = results.failures.map(({ name }) => name)
+  const at = (strategy: string, failures: string) =>
+    results.summary.find((each) => each.strategy === strategy && each.failures === failures)!
+  return [
+    `| strategy | ${rates.join(' | ')} |`,
+    `|---|${rates.map(() => '---|').join('')}`,
+    ...names.map(
+      (name) => `| ${name} | ${rates.map((rate) => cell(at(name, rate))).join(' | ')} |`,
+    ),
+  ]
+}
+
+function timeTable(results: Results): string[] {
+  return table(results, ({ hoursToTarget, reached, seeds }) => {
+    if (hoursToTarget === null) return 'not reached'
+    return `${withMargin(hoursToTarget)}${reached < seeds ? ` (${reached} of ${seeds})` : ''}`
+  })
+}
+
+function goodputTable(results: Results): string[] {
+  return table(
+    results,
+    ({ goodput, losses }) => `${goodput.mean.toFixed(3)} (${losses.toFixed(0)} lost)`,
+  )
+}
+
+function lossTable(results: Results): string[] {
+  return table(results, ({ finalLoss }) => (finalLoss === null ? '-' : withMargin(finalLoss, 4)))
+}
+
+/** Ratios to the undisturbed run, seed by seed where both reached the target. */
+function paperTable(results: Results): string[] {
+  const none = new Map(
+    results.trials
+      .filter(({ strategy }) => strategy === 'none')
+      .map((trial) => [`${trial.failures} ${trial.seed}`, trial.reached?.hours]),
+  )
+  return table(
+    results,
+    ({ strategy, failures }) => {
+      const ratios = results.trials
+        .filter((trial) => trial.strategy === strategy && trial.failures === failures)
+        .flatMap((trial) => {
+          const base = none.get(`${failures} ${trial.seed}`)
+          return base === undefined || trial.reached === null ? [] : [trial.reached.hours / base]
+        })
+      const ours = ratios.length === 0 ? 'not reached' : withMargin(ratiosOf(ratios))
+      const paper = PAPER_HOURS[strategy]?.[failures]
+      return paper === undefined
+        ? ours
+        : `${ours} (paper ${(paper / PAPER_UNDISTURBED_HOURS).toFixed(2)})`
+    },
+    results.strategies.map(({ name }) => name).filter((name) => name !== 'none'),
+  )
+}
+
+function ratiosOf(values: readonly number[]) {
+  const { mean, margin } = estimate(values)
+  return { mean, margin: Number.isFinite(margin) ? margin : null }
+}
+
+function withMargin({ mean, margin }: { mean: number; margin: number | null }, digits = 3): string {
+  return margin === null
+    ? significant(mean, digits)
+    : `${significant(mean, digits)} ± ${significant(margin, 2)}`
+}
+
+function seedsOf({ summary }: Results): number {
+  return summary[0]!.seeds
+}
+
+function iterationsOf({ trials }: Results): number {
+  return Math.max(...trials.map(({ iterations }) => iterations))
+}
