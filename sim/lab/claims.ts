@@ -353,9 +353,8 @@ function decided({ mean, margin }: Estimate): boolean {
 
 function said({ mean, margin, count }: Estimate, digits = 3): string {
   if (count === 0) return 'no value'
-  return Number.isFinite(margin)
-    ? `${significant(mean)} ± ${significant(margin, 2)}`
-    : significant(mean)
+  const value = significant(mean, digits)
+  return Number.isFinite(margin) ? `${value} ± ${significant(margin, 2)}` : value
 }
 
 function listed(all: readonly Ratio[]): string {
