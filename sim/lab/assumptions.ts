@@ -19,7 +19,7 @@ export function assumptionsOf(scenario: Scenario, strategies: readonly LabStrate
   }
   if (iterationSeconds !== null) {
     said.push(
-      `An undisturbed iteration is said to take ${iterationSeconds} s, so that hours, and failures by the hour, are those of the system that is meant. While a stage has no holder, time is that of the node's own messages.`,
+      `An undisturbed iteration is said to take ${iterationSeconds} s, so that hours, and failures by the hour, are those of the system that is meant. Losses come at the end of an iteration, and while a stage has no holder, time is that of the node's own messages.`,
     )
   }
   const replayed = strategies.filter(({ replay }) => replay !== null).map(({ name }) => name)

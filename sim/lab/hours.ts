@@ -18,6 +18,7 @@ export class Hours {
   readonly #fold: number
   /** Stages without a holder. */
   readonly #empty = new Set<number>()
+  #hasBegun = false
   /** When the pace changed last. */
   #since = { virtualMs: 0, hours: 0 }
   readonly #due: Due[] = []
@@ -32,6 +33,13 @@ export class Hours {
   get now(): number {
     const elapsed = this.#world.clock.now() - this.#since.virtualMs
     return this.#since.hours + (elapsed * this.#pace) / HOUR_MS
+  }
+
+  /** The first iteration has been made: until now, while the swarm came together, it was hour 0. */
+  begin(hours: number): void {
+    this.#hasBegun = true
+    this.#since = { virtualMs: this.#world.clock.now(), hours }
+    this.#schedule()
   }
 
   /** Makes something happen then; what lies in the past happens at once. Of the same hour, in the order of the calls. */
@@ -52,6 +60,7 @@ export class Hours {
   }
 
   get #pace(): number {
+    if (!this.#hasBegun) return 0
     return this.#empty.size > 0 ? 1 : this.#fold
   }
 
@@ -65,7 +74,7 @@ export class Hours {
   #schedule(): void {
     this.#cancel?.()
     const [next] = this.#due
-    if (next === undefined) return
+    if (next === undefined || !this.#hasBegun) return
     const ms = (Math.max(0, next.hours - this.now) * HOUR_MS) / this.#pace
     this.#cancel = this.#world.schedule(ms, 'an hour has come', () => {
       this.#due.shift()

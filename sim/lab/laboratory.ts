@@ -199,6 +199,7 @@ class Bench {
     const { budget, targetLoss, stopAtTarget } = this.#scenario
     const base = {
       fold: this.#fold,
+      iterationHours: this.#iterationSeconds / 3_600,
       targetLoss: stopAtTarget ? targetLoss : null,
       hours: budget.hours,
     }
@@ -255,7 +256,9 @@ class Bench {
       network,
       compute,
       fold: 1,
+      iterationHours: 0,
       losses: [],
+      atBoundaries: this.#scenario.iterationSeconds !== null,
       targetLoss: null,
       hours: null,
       ...given,

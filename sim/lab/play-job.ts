@@ -26,7 +26,14 @@ export interface PlayJob {
   readonly compute: Scenario['compute']
   /** Seconds of the scenario in one of virtual time, while no stage is without a holder. */
   readonly fold: number
+  /** Of an undisturbed one: so long the first is said to have taken, before which the swarm came together. */
+  readonly iterationHours: number
   readonly losses: readonly Loss[]
+  /**
+   * Losses are met at the end of the iteration in which they fall: where one iteration stands for many, what is lost of it
+   * would count as many times too much.
+   */
+  readonly atBoundaries: boolean
   /** Ends the run when it is reached; null goes on. */
   readonly targetLoss: number | null
   /** Ends the run, too; null for no limit. */
@@ -87,15 +94,24 @@ export async function playJob(
   let last = { step: 0, hours: 0, virtualMs: 0, loss: null as number | null }
   let firstMs = 0
 
+  let strike!: (loss: Loss) => void
   const disturb = (playing: Playing) => {
     hours = new Hours(playing.world, job.fold)
-    for (const loss of job.losses) {
-      hours.at(loss.hours, () => {
-        const gone = 'stage' in loss ? playing.loseStage(loss.stage) : playing.losePeer(loss.slot)
-        if (gone === null) return
-        losses.push({ hours: loss.hours, stage: gone.stage })
-        if (gone.emptied) hours.emptied(gone.stage!)
-      })
+    strike = (loss) => {
+      const gone = 'stage' in loss ? playing.loseStage(loss.stage) : playing.losePeer(loss.slot)
+      if (gone === null) return
+      losses.push({ hours: hours.now, stage: gone.stage })
+      if (gone.emptied) hours.emptied(gone.stage!)
+    }
+    if (job.atBoundaries) return
+    for (const loss of job.losses) hours.at(loss.hours, () => strike(loss))
+  }
+
+  const waiting = job.atBoundaries ? [...job.losses] : []
+  const strikeAll = () => {
+    for (let loss = waiting[0]; loss !== undefined && loss.hours <= hours.now; loss = waiting[0]) {
+      waiting.shift()
+      strike(loss)
     }
   }
 
@@ -103,12 +119,14 @@ export async function playJob(
     if (entry.type === 'step') {
       for (const recovery of recoveries) recovery.lossAfter ??= entry.loss
       iterations++
+      if (iterations === 1) hours.begin(job.iterationHours)
       last = { step: entry.step, hours: hours.now, virtualMs: entry.at, loss: entry.loss }
       if (iterations === 1) {
         firstMs = entry.at
         bytes.clear()
       }
       onStep(iterations)
+      strikeAll()
     } else if (entry.type === 'evaluation') {
       curve.push([iterations, hours.now, rounded(entry.loss)])
     } else if (entry.type === 'held' && entry.cause !== 'replica') {

@@ -74,9 +74,10 @@ const base: Omit<WrittenScenario, 'name' | 'failures' | 'strategies'> = {
     evaluation: { everySteps: 20, microbatches: 16 },
     keep: 'all',
   },
-  // In the proportions of the paper's table: a microbatch is longer on its way than in a stage.
-  network: { within: { latencyMs: 5, mbitPerSecond: 20 } },
-  compute: { forwardMs: 4, backwardMs: 8, endsMs: 4, updateMs: 1, startMs: 25_000 },
+  // An iteration of some ten seconds: long beside what the swarm has to say to itself, as the paper's is. The uplink is such
+  // that a copy of a stage takes as much of the time between two of them as 5 bytes a weight would of the paper's links.
+  network: { within: { latencyMs: 250, mbitPerSecond: 5 } },
+  compute: { forwardMs: 160, backwardMs: 320, endsMs: 160, updateMs: 40, startMs: 25_000 },
   iterationSeconds: PAPER_ITERATION_SECONDS * ITERATIONS_IN_ONE,
   seeds: [1, 2, 3, 4, 5],
   targetLoss: 2.17,

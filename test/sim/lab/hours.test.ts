@@ -12,7 +12,10 @@ async function pass(world: World, ms: number): Promise<void> {
 test('hours go by at the pace of the iterations, and at that of the clock while a stage is empty', async () => {
   const world = new World({ seed: 1 })
   const hours = new Hours(world, 60)
-  await pass(world, HOUR_MS / 60)
+  await pass(world, HOUR_MS)
+  expect(hours.now).toBe(0)
+  hours.begin(0.5)
+  await pass(world, HOUR_MS / 120)
   expect(hours.now).toBeCloseTo(1, 9)
   hours.emptied(3)
   hours.emptied(4)
@@ -28,6 +31,7 @@ test('hours go by at the pace of the iterations, and at that of the clock while 
 test('what is due comes at its hour, whatever the pace was before, and in the order of the hours', async () => {
   const world = new World({ seed: 1 })
   const hours = new Hours(world, 100)
+  hours.begin(0)
   const came: [string, number][] = []
   const note = (name: string) => () => came.push([name, hours.now])
   hours.at(2, note('second'))

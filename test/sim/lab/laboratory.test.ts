@@ -56,7 +56,9 @@ function laboratory(workers: number, cache: string) {
   return { lab, played: () => played }
 }
 
-test('one worker and two give the same results, byte for byte; a second time nothing is played', { timeout: 180_000 }, async () => {
+test('one worker and two give the same results, byte for byte; a second time nothing is played', {
+  timeout: 180_000,
+}, async () => {
   const one = laboratory(1, 'one')
   const two = laboratory(2, 'two')
   const first = await examine(loaded(), one.lab)
