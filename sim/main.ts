@@ -49,5 +49,5 @@ export async function simulate(options: SimOptions, terminal: Terminal): Promise
   const report = reportOf(own, run)
   terminal.event({ type: 'report', seed: run.seed, virtualSeconds: history.seconds, ...report })
   terminal.line(`${history.seconds.toFixed(1)} virtual seconds, seed ${run.seed}`)
-  if (history.finished.failure !== null) throw new Error(history.finished.failure)
+  if (history.finished?.failure) throw new Error(history.finished.failure)
 }

@@ -2,8 +2,12 @@
  * One history of a swarm: nodes of src under virtual time, with stages that truly learn and may lose their holders. A
  * function of its settings: the same ones give the same journal, byte for byte.
  */
+import { ProtocolError } from '../protocols/errors.ts'
+import type { Roster } from '../protocols/membership.ts'
+import type { PeerId } from '../protocols/network.ts'
 import type { Store } from '../src/checkpoint/store.ts'
 import { type Corpus, heldOutMicrobatch, microbatch } from '../src/corpus.ts'
+import type { Enter } from '../src/discovery.ts'
 import { createJournal, type Entry } from '../src/journal.ts'
 import type { Finished } from '../src/member.ts'
 import { runNode } from '../src/node.ts'
@@ -33,10 +37,14 @@ export interface Scenario {
   readonly deaths: readonly Death[]
   /** Another peer joins in place of each one that dies, so that there are always as many spares. */
   readonly replaced: boolean
-  /** Between any two peers. */
+  /** Between any two peers, and to the store. */
   readonly link: Link
+  /** Between the peers of two slots, where it depends on them. */
+  readonly links?: ((from: number, to: number) => Link) | undefined
   /** Milliseconds of virtual time. */
-  readonly costMs: Readonly<Record<StageMethod | 'build', number>>
+  readonly costMs: Costs
+  /** By how much the peer of a slot is faster than `costMs` says; 1 if left out. */
+  readonly speedOf?: ((slot: number) => number) | undefined
   /** Virtual time after which the history is given up: a swarm that waits for a joiner beats for ever. */
   readonly limitMs: number
   /** Sees every peer's end of the network before its node does. */
@@ -46,6 +54,32 @@ export interface Scenario {
   readonly wrap?: (stage: AnyStage) => AnyStage
   /** Hears how many bytes are written to the store of checkpoints. */
   readonly onStored?: (bytes: number) => void
+  /** Called before time begins, with what makes peers vanish at any time. */
+  readonly disturb?: (playing: Playing) => void
+  /** True for an entry at which the history may end, before its last step. */
+  readonly isEnough?: (entry: Entry) => boolean
+}
+
+/** Milliseconds of virtual time. */
+export type Costs = Readonly<Record<StageMethod | 'build', number>>
+
+/**
+ * A history that goes on, for whoever disturbs it. A slot is a place for one peer: 0, 1, ... in the order in which the
+ * first ones join; whoever comes in place of a lost one has its slot.
+ */
+export interface Playing {
+  readonly world: World
+  /** All holders of a stage vanish. Null if it has none, so that nothing happens. */
+  loseStage(stage: number): Vanished | null
+  /** Null if nobody is there now. */
+  losePeer(slot: number): Vanished | null
+}
+
+export interface Vanished {
+  /** That was held; null for a spare. */
+  readonly stage: number | null
+  /** Nobody holds it any more. */
+  readonly emptied: boolean
 }
 
 /** A laptop a stage, on a home network. */
@@ -71,29 +105,45 @@ export const DEFAULT_COSTS: Scenario['costMs'] = {
 export interface History {
   /** What all peers journaled, in the order in which it happened. */
   readonly entries: readonly Entry[]
-  /** Of the coordinator. */
-  readonly finished: Finished
+  /** Of the coordinator; null if enough had been seen before. */
+  readonly finished: Finished | null
   /** Of virtual time. */
   readonly seconds: number
+}
+
+interface PlayedPeer {
+  readonly finished: Promise<Finished>
+  readonly abort: AbortController
 }
 
 /** Peers are named by the order of their joining; the first one founds the run. */
 const FOUNDER = 'peer-1'
 
+/** Between two attempts of a newcomer to find somebody of the run. */
+const SEARCH_MS = 1_000
+
 export async function play(scenario: Scenario): Promise<History> {
-  const { run, corpus, spares, deaths, replaced, link, costMs, limitMs } = scenario
+  const { run, corpus, spares, deaths, replaced, link, links, costMs, limitMs } = scenario
   const world = new World({ seed: run.seed })
-  const network = new VirtualNetwork({ world, links: () => link })
+  const peers = new Map<PeerId, PlayedPeer>()
+  const slots = new Map<PeerId, number>()
+  const slotOf = (name: PeerId) => slots.get(name)!
+  const network = new VirtualNetwork({
+    world,
+    links: links === undefined ? () => link : (from, to) => links(slotOf(from), slotOf(to)),
+  })
   const checkpoints = storeOf(scenario, world)
   const entries: Entry[] = []
-  const peers = new Map<string, { finished: Promise<Finished>; abort: AbortController }>()
-
+  const over = Promise.withResolvers<Finished | null>()
+  let coordinator: PeerId = FOUNDER
   let steps = 0
 
-  const join = () => {
+  const join = (slot: number) => {
     const name = `peer-${peers.size + 1}`
     const abort = new AbortController()
     const own = network.join(name)
+    slots.set(name, slot)
+    const speed = scenario.speedOf?.(slot) ?? 1
     scenario.watch?.(own)
     const finished = runNode({
       run,
@@ -105,46 +155,108 @@ export async function play(scenario: Scenario): Promise<History> {
       checkpoints,
       lastStep: run.steps,
       signal: abort.signal,
-      discover: async (enter) =>
-        name === FOUNDER
-          ? null
-          : enter(await own.connect(`sim://${FOUNDER}`, { timeoutMs: 10_000 })),
+      discover: (enter) => find(own, enter, abort.signal),
       createStage: async (index) => {
         const options = { provider: 'cpu', threads: 1, random: new Random(run.seed) } as const
-        const stage = await world.compute(costMs.build, `${name} builds stage ${index}`, () =>
-          createLocalStage(stageConfig(run), index, options),
+        const stage = await world.compute(
+          costMs.build / speed,
+          `${name} builds stage ${index}`,
+          () => createLocalStage(stageConfig(run), index, options),
         )
-        return timedStage(scenario.wrap?.(stage) ?? stage, world, (method) => costMs[method])
+        const wrapped = scenario.wrap?.(stage) ?? stage
+        return timedStage(wrapped, world, (method) => costMs[method] / speed)
       },
       loadData: async () => ({
         training: (step, index) => microbatch(run, corpus, step, index),
         heldOut: (index) => heldOutMicrobatch(run, corpus, index),
       }),
     })
-    // Who was killed ends in some error of its own, which is nobody's business any more.
-    finished.catch(() => {})
     peers.set(name, { finished, abort })
+    finished.then(
+      (outcome) => {
+        if (name === coordinator && own.alive) over.resolve(outcome)
+      },
+      (error) => {
+        // Who was killed ends in some error of its own, which is nobody's business any more.
+        if (name === coordinator && own.alive) over.reject(error)
+      },
+    )
   }
+
+  /** Whoever coordinates is asked first, then everybody; the first peer founds the run, unless it comes back to it. */
+  let founded = false
+  const find = async (own: VirtualPeer, enter: Enter, signal: AbortSignal) => {
+    if (own.self === FOUNDER && !founded) {
+      founded = true
+      return null
+    }
+    for (;;) {
+      for (const contact of new Set([coordinator, ...network.living])) {
+        if (contact === own.self || !network.living.includes(contact)) continue
+        try {
+          const peer = await own.connect(`sim://${contact}`, { timeoutMs: 10_000, signal })
+          const found = await enter(peer)
+          if (found !== null) return found
+        } catch (error) {
+          if (!own.alive || !(error instanceof ProtocolError)) throw error
+        }
+      }
+      await world.clock.sleep(SEARCH_MS, signal)
+    }
+  }
+
+  const kill = (name: PeerId) => {
+    const { abort } = peers.get(name)!
+    network.kill(name)
+    abort.abort(new Error(`${name} was killed`))
+    if (replaced) join(slotOf(name))
+  }
+
+  /** Those that live, by the last roster that anybody has told of. */
+  const livingHolders = (stage: number) =>
+    (lastRoster(entries) ? holdersOf(lastRoster(entries)!, stage) : [])
+      .map(({ peer }) => peer)
+      .filter((peer) => network.living.includes(peer))
+
+  scenario.disturb?.({
+    world,
+    loseStage(stage) {
+      const holders = livingHolders(stage)
+      for (const holder of holders) kill(holder)
+      return holders.length === 0 ? null : { stage, emptied: true }
+    },
+    losePeer(slot) {
+      const name = network.living.findLast((each) => slotOf(each) === slot)
+      if (name === undefined) return null
+      const stage = lastRoster(entries)?.members.find(({ peer }) => peer === name)?.stage ?? null
+      kill(name)
+      return { stage, emptied: stage !== null && livingHolders(stage).length === 0 }
+    },
+  })
 
   const record = (entry: Entry) => {
     entries.push(entry)
     scenario.onEntry?.(entry)
+    if (entry.type === 'roster') coordinator = entry.peer
+    if (scenario.isEnough?.(entry)) over.resolve(null)
     if (entry.type !== 'step') return
     steps++
     const dead = deaths.filter(({ step }) => step === steps)
-    for (const holder of dead.map(({ stage }) => holderIn(entries, stage))) {
-      network.kill(holder)
-      peers.get(holder)!.abort.abort(new Error(`${holder} was killed`))
-      if (replaced) join()
-    }
+    for (const holder of dead.map(({ stage }) => holderIn(entries, stage))) kill(holder)
   }
 
-  for (let i = 0; i < run.stages + 1 + spares; i++) join()
-  const finished = await world.run(peers.get(FOUNDER)!.finished, {
-    waitingFor: `${FOUNDER} to finish ${run.steps} steps`,
+  for (let i = 0; i < run.stages + 1 + spares; i++) join(i)
+  const finished = await world.run(over.promise, {
+    waitingFor: `the run to finish ${run.steps} steps`,
     untilMs: limitMs,
   })
   const seconds = world.clock.now() / 1000
+  if (finished === null) {
+    for (const name of network.living) {
+      network.kill(name)
+      peers.get(name)!.abort.abort(new Error('enough was seen'))
+    }
+  }
   const all = Promise.allSettled([...peers.values()].map((peer) => peer.finished))
   await world.run(all, { waitingFor: 'all peers to end' })
   return { entries, finished, seconds }
@@ -178,10 +290,15 @@ function storeOf({ link, onStored }: Scenario, { clock }: World): Store {
   }
 }
 
-/** Of the holders of a stage the one that came last, by the last roster that anybody has told of. */
-function holderIn(entries: readonly Entry[], stage: number): string {
+function lastRoster(entries: readonly Entry[]): Roster | undefined {
   const known = entries.findLast((entry) => entry.type === 'roster')
-  const holder = known?.type === 'roster' ? holdersOf(known.roster, stage).at(-1) : undefined
+  return known?.type === 'roster' ? known.roster : undefined
+}
+
+/** Of the holders of a stage the one that came last, by the last roster that anybody has told of. */
+function holderIn(entries: readonly Entry[], stage: number): PeerId {
+  const roster = lastRoster(entries)
+  const holder = roster && holdersOf(roster, stage).at(-1)
   if (holder === undefined) throw new Error(`nobody held stage ${stage}`)
   return holder.peer
 }

@@ -5,16 +5,16 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
-import { systemClock } from '../../protocols/clock.ts'
 import { replaceFile } from '../../src/atomic-file.ts'
 import { InputError } from '../../src/errors.ts'
-import { createTerminal, type Terminal } from '../../src/terminal.ts'
-import { Cache } from './cache.ts'
+import { createTerminal } from '../../src/terminal.ts'
+import { Cache } from '../jobs/cache.ts'
+import { doAll } from '../jobs/crew.ts'
+import { Progress } from '../jobs/progress.ts'
 import { ALL_RATES, CASES } from './cases.ts'
-import { playAll } from './crew.ts'
 import { pageOf } from './page.ts'
 import { type Extent, trialsOf } from './plan.ts'
-import type { Trial } from './trial.ts'
+import { keyOf, type Outcome } from './trial.ts'
 
 interface Options {
   readonly cache: string
@@ -31,7 +31,6 @@ interface Options {
 const QUICK_STEPS = 80
 /** Below it, docs/STRATEGIES.md is written by this program. */
 const MARK = '<!-- npm run sim:strategies -- --write -->'
-const PROGRESS_MS = 30_000
 
 const command = new Command('sim:strategies')
   .option('--only <names>', 'these rows alone, beside the undisturbed run')
@@ -51,15 +50,16 @@ const terminal = createTerminal({ json: false })
 
 async function main(options: Options): Promise<void> {
   const extent = extentOf(options)
-  const cache = new Cache(options.cache)
-  const missing = trialsOf(extent).filter((trial) => cache.get(trial) === undefined)
+  const cache = new Cache<Outcome>(options.cache)
+  const missing = trialsOf(extent).filter((trial) => cache.get(keyOf(trial)) === undefined)
   const progress = new Progress(createTerminal({ json: false, stream: process.stderr }), missing)
   let failure: unknown = null
   if (options.cached !== true && missing.length > 0) {
-    await playAll(missing, {
+    await doAll(missing, {
+      program: new URL('./worker.ts', import.meta.url),
       workers: Number(options.workers),
-      onOutcome: (outcome) => {
-        cache.put(outcome)
+      onOutcome: (trial, outcome: Outcome) => {
+        cache.put(keyOf(trial), outcome)
         progress.finished()
       },
       onSteps: (made) => progress.steps(made),
@@ -68,7 +68,7 @@ async function main(options: Options): Promise<void> {
     })
   }
   // Also when a trial has failed: the others are not lost.
-  const page = pageOf(extent, cache)
+  const page = pageOf(extent, { get: (trial) => cache.get(keyOf(trial)) })
   terminal.line(page)
   if (options.write === true) writePage(page)
   if (failure !== null) throw failure
@@ -97,39 +97,6 @@ function writePage(page: string): void {
   const path = fileURLToPath(new URL('../../docs/STRATEGIES.md', import.meta.url))
   const [prose] = readFileSync(path, 'utf8').split(MARK)
   replaceFile(path, `${prose}${MARK}\n\n${page}`)
-}
-
-/** Says from time to time how far it is, and how long it will take. */
-class Progress {
-  readonly #terminal: Terminal
-  readonly #trials: number
-  readonly #steps: number
-  readonly #begun = systemClock.now()
-  #finished = 0
-  #saidAt = Number.NEGATIVE_INFINITY
-
-  constructor(out: Terminal, trials: readonly Trial[]) {
-    this.#terminal = out
-    this.#trials = trials.length
-    this.#steps = trials.reduce((sum, { steps }) => sum + steps, 0)
-  }
-
-  finished(): void {
-    this.#finished++
-    this.#saidAt = Number.NEGATIVE_INFINITY
-  }
-
-  steps(made: number): void {
-    const now = systemClock.now()
-    if (now - this.#saidAt < PROGRESS_MS) return
-    this.#saidAt = now
-    const left = ((now - this.#begun) / made) * (this.#steps - made)
-    const share = Math.round((100 * made) / this.#steps)
-    this.#terminal.line(
-      `${this.#finished} of ${this.#trials} runs, ${share} % of their steps, ` +
-        `about ${Math.ceil(left / 60_000)} min left`,
-    )
-  }
 }
 
 try {

@@ -1,13 +1,12 @@
 /** One trial of a strategy: a whole training run of the node's own code under virtual time, and what came of it. */
-import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
-import type { Received } from '../../protocols/network.ts'
 import { loadCorpus } from '../../src/corpus.ts'
 import { newRun } from '../../src/init.ts'
 import type { Entry } from '../../src/journal.ts'
 import type { WrittenRecovery } from '../../src/run-schema.ts'
 import type { AnyStage } from '../../stages/stage.ts'
-import type { VirtualPeer } from '../peer.ts'
+import { meterCalls } from '../byte-meter.ts'
+import { keyOfValue } from '../jobs/key.ts'
 import { DEFAULT_COSTS, DEFAULT_LINK, play } from '../scenario.ts'
 import { SCALES, type Scale } from './scales.ts'
 import type { Point } from './statistics.ts'
@@ -66,14 +65,7 @@ export function keyOf(trial: Trial): string {
   const settings: Scale = SCALES[scale]
   // Without failures it does not matter who is spared.
   const exempt = rate > 0 && edgesExempt
-  const text = JSON.stringify(sorted({ VERSION, settings, rate, exempt, ...rest }))
-  return createHash('sha256').update(text).digest('hex').slice(0, 16)
-}
-
-function sorted(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
-  return Object.fromEntries(entries.map(([name, inner]) => [name, sorted(inner)]))
+  return keyOfValue({ VERSION, settings, rate, exempt, ...rest })
 }
 
 /** @param onStep hears of every step that is made */
@@ -103,7 +95,7 @@ export async function playTrial(trial: Trial, onStep: (made: number) => void): P
     link: DEFAULT_LINK,
     costMs: DEFAULT_COSTS,
     limitMs: Number.POSITIVE_INFINITY,
-    watch: (peer) => meter.watch(peer),
+    watch: (peer) => meterCalls(peer, (protocol, bytes) => meter.count(protocol, bytes)),
     wrap: (stage) => meter.wrap(stage),
     onStored: (bytes) => meter.count('store', bytes),
     onEntry: (entry) => {
@@ -112,7 +104,7 @@ export async function playTrial(trial: Trial, onStep: (made: number) => void): P
       onStep(meter.steps)
     },
   })
-  if (finished.failure !== null) throw new Error(finished.failure)
+  if (finished?.failure) throw new Error(finished.failure)
   return {
     trial,
     failures: deaths.length,
@@ -150,15 +142,6 @@ class Meter {
   /** @param last the step at which memory is measured */
   constructor(last: number) {
     this.#last = last
-  }
-
-  watch(peer: VirtualPeer): void {
-    const call = peer.call.bind(peer)
-    peer.call = async (to, protocol, message, options): Promise<Received> => {
-      const answer = await call(to, protocol, message, options)
-      this.count(protocol, (message.body?.length ?? 0) + (answer.body?.length ?? 0))
-      return answer
-    }
   }
 
   wrap<S extends AnyStage>(stage: S): S {

@@ -51,7 +51,7 @@ describe('a body stage lost at step 8', () => {
 
   test('without a spare stays lost: the swarm says for what it waits', async () => {
     await expect(play({ ...options, spares: 0 })).rejects.toThrow(
-      /past 600000 ms, waiting for peer-1 to finish/,
+      /past 600000 ms, waiting for the run to finish/,
     )
   })
 

@@ -1,0 +1,32 @@
+/** Outcomes of jobs that were done before, a file each under the key of their settings. */
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { replaceFile } from '../../src/atomic-file.ts'
+import { systemCode } from '../../src/errors.ts'
+
+export class Cache<Outcome> {
+  readonly #folder: string
+
+  constructor(folder: string) {
+    this.#folder = folder
+    mkdirSync(folder, { recursive: true })
+  }
+
+  /** Undefined if it has not been done yet. */
+  get(key: string): Outcome | undefined {
+    try {
+      return JSON.parse(readFileSync(this.#pathOf(key), 'utf8'))
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
+  put(key: string, outcome: Outcome): void {
+    replaceFile(this.#pathOf(key), `${JSON.stringify(outcome)}\n`)
+  }
+
+  #pathOf(key: string): string {
+    return join(this.#folder, `${key}.json`)
+  }
+}

@@ -1,0 +1,17 @@
+/** The name of an outcome: a digest of all that it depends on. */
+import { createHash } from 'node:crypto'
+
+/** Two values of the same content have the same key, whatever the order of their members. */
+export function keyOfValue(value: unknown): string {
+  return createHash('sha256')
+    .update(JSON.stringify(sorted(value)))
+    .digest('hex')
+    .slice(0, 16)
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  return Object.fromEntries(entries.map(([name, inner]) => [name, sorted(inner)]))
+}
