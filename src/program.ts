@@ -89,6 +89,7 @@ function program(terminal: Terminal, interrupt: Interrupt): Command {
   joinCommand(all, terminal, interrupt)
   demoCommand(all, terminal, interrupt)
   simCommand(all, terminal)
+  benchCommand(all, terminal)
   statusCommand(all, terminal, interrupt)
   doctorCommand(all, terminal)
   prepareCommand(all, terminal)
@@ -244,9 +245,35 @@ function simCommand(all: Command, terminal: Terminal): void {
     .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
     .option('--journal <file>', 'write the journal of all peers there')
     .action(async (options) => {
-      // The one place where src names sim: as a command, loaded when it is called.
+      // This file alone names sim: as commands, loaded when they are called.
       const { simulate } = await import('../sim/main.ts')
       await simulate({ ...options, settings: settingsIn(options) }, terminal)
+    })
+}
+
+function benchCommand(all: Command, terminal: Terminal): void {
+  command(
+    all,
+    'bench',
+    'measure this machine for a run, so that simulations of it take the time that it takes',
+  )
+    .option('--run <file>', 'its manifest', 'run.json')
+    .option('--out <file>', 'where the figures go', 'calibration.json')
+    .addOption(
+      new Option('--provider <provider>', 'what computes')
+        .choices(['auto', 'cpu', 'cuda', 'webgpu'])
+        .default('auto'),
+    )
+    .option(
+      '--threads <count>',
+      'of a stage, as `join` will have',
+      positiveNumber,
+      availableParallelism(),
+    )
+    .action(async (options) => {
+      // Loaded when it is called, as `sim` is.
+      const { bench } = await import('../sim/lab/calibration/bench.ts')
+      await bench(options, { terminal, clock: systemClock })
     })
 }
 
