@@ -5,7 +5,7 @@
 import type { Link } from '../../wire.ts'
 
 /** In the paper's order: its node i is in region i modulo 7. */
-export const PAPER_REGIONS = [
+const PAPER_REGIONS = [
   'Australia',
   'Belgium',
   'Canada',
@@ -15,7 +15,7 @@ export const PAPER_REGIONS = [
   'London',
 ] as const
 
-export type PaperRegion = (typeof PAPER_REGIONS)[number]
+type PaperRegion = (typeof PAPER_REGIONS)[number]
 
 /** Milliseconds one way, and GiB a second, the same in both directions. */
 const PAIRS: readonly (readonly [PaperRegion, PaperRegion, number, number])[] = [
