@@ -89,37 +89,43 @@ function offer(
   const question = { run: runId, ballot, epoch: roster.epoch + 1, change }
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   let decided = false
+  /** @param isAgain it was behind, and has been told: to wait for a later round is to wait for the slowest of this one */
+  const put = async (member: Member, isAgain: boolean): Promise<void> => {
+    const behind = async () => {
+      await tell(options, member, roster)
+      if (!isAgain && !decided) await put(member, true)
+    }
+    try {
+      const timeoutMs = TIMEOUTS.rosterMs
+      const answer = await ask(network, member.peer, agreement.propose, question, {
+        timeoutMs,
+        signal,
+      })
+      if (answer.accepted) {
+        accepted.add(member.id)
+        decided ||= isQuorum(roster, accepted)
+        if (decided) resolve()
+      } else if (answer.epoch > roster.epoch) {
+        reject(new Deposed(member.peer, `${member.peer} knows of epoch ${answer.epoch}`))
+      } else if (compareBallots(answer.ballot, ballot) > 0) {
+        acceptor.see(answer.ballot)
+        reject(new Deposed(member.peer, `${member.peer} has promised another coordinator`))
+      } else if (answer.epoch < roster.epoch) {
+        await behind()
+      } else {
+        reject(new Deposed(null, `${member.peer} has accepted another change under this ballot`))
+      }
+    } catch (error) {
+      if (signal.aborted) reject(signal.reason)
+      if (!(error instanceof ProtocolError)) return
+      // It knows of a roster without this member; or of none yet, though it was let in.
+      if (error.code === 'NOT_MEMBER') reject(new Deposed(member.peer, error.message))
+      else if (error.code === 'STALE') await behind()
+    }
+  }
   const asked = roster.members
     .filter(({ id }) => !accepted.has(id))
-    .map(async (member) => {
-      try {
-        const timeoutMs = TIMEOUTS.rosterMs
-        const answer = await ask(network, member.peer, agreement.propose, question, {
-          timeoutMs,
-          signal,
-        })
-        if (answer.accepted) {
-          accepted.add(member.id)
-          decided ||= isQuorum(roster, accepted)
-          if (decided) resolve()
-        } else if (answer.epoch > roster.epoch) {
-          reject(new Deposed(member.peer, `${member.peer} knows of epoch ${answer.epoch}`))
-        } else if (compareBallots(answer.ballot, ballot) > 0) {
-          acceptor.see(answer.ballot)
-          reject(new Deposed(member.peer, `${member.peer} has promised another coordinator`))
-        } else if (answer.epoch < roster.epoch) {
-          await tell(options, member, roster)
-        } else {
-          reject(new Deposed(null, `${member.peer} has accepted another change under this ballot`))
-        }
-      } catch (error) {
-        if (signal.aborted) reject(signal.reason)
-        if (!(error instanceof ProtocolError)) return
-        // It knows of a roster without this member; or of none yet, though it was let in.
-        if (error.code === 'NOT_MEMBER') reject(new Deposed(member.peer, error.message))
-        else if (error.code === 'STALE') await tell(options, member, roster)
-      }
-    })
+    .map((member) => put(member, false))
   void Promise.all(asked).then(() => resolve())
   return promise
 }

@@ -14,12 +14,14 @@ import {
   withSettings,
   withTokenizer,
 } from './command-options.ts'
+import { benchCommand } from './commands/bench.ts'
 import { evalCommand } from './commands/eval.ts'
 import { exportCommand } from './commands/export.ts'
 import { generateCommand } from './commands/generate.ts'
 import { importCommand } from './commands/import.ts'
 import { prepareCommand } from './commands/prepare.ts'
 import { reshardCommand } from './commands/reshard.ts'
+import { simCommand } from './commands/sim.ts'
 import { tokenizerCommand } from './commands/tokenizer.ts'
 import { EXIT, exitCodeOf } from './errors.ts'
 import { RECOVERY_NAMES } from './recovery/index.ts'
@@ -234,46 +236,6 @@ function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
       }
       const failure = failureOf(report)
       if (failure !== null) throw new Error(failure)
-    })
-}
-
-function simCommand(all: Command, terminal: Terminal): void {
-  withSettings(command(all, 'sim', 'the same node under virtual time, one body stage lost'))
-    .option('--spares <count>', 'peers beyond one a stage', wholeNumber, 1)
-    .option('--no-kill', 'leave the swarm undisturbed')
-    .option('--kill-stage <stage>', 'whose holder is lost (default: the middle one)', wholeNumber)
-    .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
-    .option('--journal <file>', 'write the journal of all peers there')
-    .action(async (options) => {
-      // This file alone names sim: as commands, loaded when they are called.
-      const { simulate } = await import('../sim/main.ts')
-      await simulate({ ...options, settings: settingsIn(options) }, terminal)
-    })
-}
-
-function benchCommand(all: Command, terminal: Terminal): void {
-  command(
-    all,
-    'bench',
-    'measure this machine for a run, so that simulations of it take the time that it takes',
-  )
-    .option('--run <file>', 'its manifest', 'run.json')
-    .option('--out <file>', 'where the figures go', 'calibration.json')
-    .addOption(
-      new Option('--provider <provider>', 'what computes')
-        .choices(['auto', 'cpu', 'cuda', 'webgpu'])
-        .default('auto'),
-    )
-    .option(
-      '--threads <count>',
-      'of a stage, as `join` will have',
-      positiveNumber,
-      availableParallelism(),
-    )
-    .action(async (options) => {
-      // Loaded when it is called, as `sim` is.
-      const { bench } = await import('../sim/lab/calibration/bench.ts')
-      await bench(options, { terminal, clock: systemClock })
     })
 }
 

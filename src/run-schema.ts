@@ -377,6 +377,12 @@ export type Run = z.output<typeof runSchema>
 /** Settings of recovery as they may be written: what is left out has its default. */
 export type WrittenRecovery = NonNullable<z.input<typeof runSchema>['recovery']>
 
+/** Checks them, and fills nothing in. */
+export const writtenRecovery: z.ZodType<WrittenRecovery, WrittenRecovery> =
+  z.custom<WrittenRecovery>((value) => recovery.safeParse(value).success, {
+    error: ({ input }) => z.prettifyError(recovery.safeParse(input).error!),
+  })
+
 /** One setting, as help and reference show it. */
 export interface SettingInfo {
   /** Where it stands in the manifest: `model.layers`. */

@@ -74,11 +74,7 @@ export const PLANTED: Readonly<
   'who was let in and never heard of it is not told again': {
     breaks: 'I4',
     edits: [
-      edit(
-        'agreement.ts',
-        "else if (error.code === 'STALE') await tell(options, member, roster)",
-        '',
-      ),
+      edit('agreement.ts', "else if (error.code === 'STALE') await behind()", ''),
       edit(
         'agreement.ts',
         "if (error instanceof ProtocolError && error.code === 'STALE') {",

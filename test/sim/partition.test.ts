@@ -1,5 +1,6 @@
 /** A swarm in two: the minority neither commits nor recovers, says so, and comes back by itself. */
 import { describe, expect, test } from 'vitest'
+import { ProtocolError } from '../../protocols/errors.ts'
 import type { Entry } from '../../src/journal.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
 import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
@@ -13,6 +14,9 @@ const CUT_MS = 2_000
 const PART_MS = 25_000
 /** Long enough to hold all others for lost, too short for them to choose another coordinator. */
 const DEAF_MS = 9_000
+
+/** From the silence of a coordinator until the next step: silence, a new connection, and the others' turns. */
+const FROZEN_MS = 10_000
 
 const run = tinyRun({
   stages: STAGES,
@@ -124,4 +128,40 @@ test('a coordinator that hears nobody for a while does not put out those who hea
   }
   expect(entriesOf(entries, 'dropped')).toEqual([])
   expect(entriesOf(entries, 'step').at(-1)!.step).toBe(STEPS)
+})
+
+test('members that have not heard of the last step do not hold up who takes over', async () => {
+  const swarm = swarmOf()
+  const behind = ['peer-5', 'peer-6', 'peer-7']
+  const coordinator = swarm.peers.get('peer-1')!.network
+  const call = coordinator.call.bind(coordinator)
+  let isKept = false
+  coordinator.call = async (to, protocol, message, options) => {
+    const kept = isKept && behind.includes(to) && /propose|install/.test(protocol)
+    if (!kept) return call(to, protocol, message, options)
+    await swarm.world.clock.sleep(options.timeoutMs, options.signal)
+    throw new ProtocolError('TIMEOUT', 'it was kept from them')
+  }
+  let silentAt: number | null = null
+  swarm.onEntry((entry) => {
+    if (entry.type === 'step' && entry.step === 3) isKept = true
+    const told = entry.type === 'committed' && entry.step === 4 && entry.peer !== 'peer-1'
+    if (!told || silentAt !== null) return
+    silentAt = swarm.world.clock.now()
+    const thaw = swarm.network.disturb((from, to) =>
+      from === 'peer-1' || to === 'peer-1' ? 'blocked' : undefined,
+    )
+    swarm.world.schedule(2 * FROZEN_MS, 'the coordinator is heard again', thaw)
+  })
+  await swarm.end(3_600_000)
+  const next = entriesOf(swarm.entries, 'step').find(
+    ({ peer, step }) => peer !== 'peer-1' && step === 5,
+  )
+  expect(next!.at - silentAt!).toBeLessThan(FROZEN_MS)
+  const losses = new Set(
+    entriesOf(swarm.entries, 'committed')
+      .filter(({ step }) => step === 4)
+      .map(({ loss }) => loss),
+  )
+  expect(losses.size).toBe(1)
 })

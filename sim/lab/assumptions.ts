@@ -1,0 +1,42 @@
+/** What whoever reads the numbers of a scenario must know, a sentence each. */
+import type { Scenario } from './scenario.ts'
+import type { LabStrategy } from './strategies.ts'
+
+export function assumptionsOf(scenario: Scenario, strategies: readonly LabStrategy[]): string[] {
+  const { mode, iterationSeconds, stopAtTarget, targetLoss, setbacks } = scenario
+  const said: string[] = []
+  if (mode === 'replay') {
+    said.push(
+      'Nothing was trained: a recorded curve of a run without failures was walked along. What a loss costs a strategy is stated, not learnt.',
+    )
+    for (const [name, iterations] of Object.entries(setbacks)) {
+      said.push(`${name}: each loss is taken to cost the progress of ${iterations} iterations.`)
+    }
+  } else {
+    said.push(
+      "Losses are real: the node's own code trained the model. Time is virtual: what computation and transfers are said to take.",
+    )
+  }
+  if (iterationSeconds !== null) {
+    said.push(
+      `An undisturbed iteration is said to take ${iterationSeconds} s, so that hours, and failures by the hour, are those of the system that is meant. While a stage has no holder, time is that of the node's own messages.`,
+    )
+  }
+  const replayed = strategies.filter(({ replay }) => replay !== null).map(({ name }) => name)
+  if (replayed.length > 0) {
+    said.push(
+      `${replayed.join(', ')}: computed from the undisturbed run of the same seed, whose steps they make again exactly; their times are those of a short run of the node, or stated.`,
+    )
+  }
+  for (const { name, stated } of strategies) {
+    if (stated === null) continue
+    said.push(
+      `${name}: an iteration is stated to take ${stated.iterationFactor} times an undisturbed one, a recovery ${stated.recoverySeconds} s.`,
+    )
+  }
+  if (stopAtTarget && targetLoss !== null) {
+    said.push('A run ends when the target is reached: final losses compare only where it was not.')
+  }
+  said.push('All strategies meet the same failures of a seed; intervals are 95 %, over seeds.')
+  return said
+}

@@ -1,0 +1,11 @@
+/** The scenarios that come with the node, by name. */
+import { paper500m, paperAblation, paperBursts } from './scenarios/paper.ts'
+import { quick } from './scenarios/quick.ts'
+import type { WrittenScenario } from './scenarios/written.ts'
+
+export const BUNDLED: Readonly<Record<string, WrittenScenario>> = {
+  quick,
+  'paper-500m': paper500m,
+  'paper-ablation': paperAblation,
+  'paper-bursts': paperBursts,
+}

@@ -1,0 +1,56 @@
+/** Volunteers, who leave by the hour of the day: a rate that swings around its mean. */
+import { z } from 'zod'
+import { hazardOf, thinnedHours } from './draws.ts'
+import { failureProcess, named, percent, setting } from './process.ts'
+import {
+  eachOf,
+  endsFit,
+  PEERS_HAVE_NO_ENDS,
+  streamOf,
+  targetFields,
+  targetsOf,
+} from './targets.ts'
+
+const HOURS_PER_DAY = 24
+
+export const diurnal = failureProcess({
+  name: 'diurnal',
+  schema: z
+    .strictObject({
+      ...named('diurnal'),
+      rate: setting(
+        z.number().min(0).lt(1),
+        'share an hour',
+        'That fails in an hour as of `hourly`, at the mean hazard of a day.',
+      ),
+      amplitude: setting(
+        z.number().min(0).max(1),
+        'share of the mean hazard',
+        'How far the hazard swings above and below its mean: with 1 nobody leaves twelve hours from the peak.',
+      ),
+      peakHour: setting(
+        z.number().min(0).lt(HOURS_PER_DAY),
+        'hour of the day',
+        'When most leave; a scenario begins at midnight.',
+      ),
+      ...targetFields,
+    })
+    .refine(endsFit, PEERS_HAVE_NO_ENDS)
+    .meta({ description: 'As `hourly`, but more by day and fewer by night, as a cosine.' }),
+  draw: (failure, { place, random }) => {
+    const mean = hazardOf(failure.rate)
+    const hazardAt = (hour: number) => {
+      const angle = (2 * Math.PI * (hour - failure.peakHour)) / HOURS_PER_DAY
+      return mean * (1 + failure.amplitude * Math.cos(angle))
+    }
+    const hazardMax = mean * (1 + failure.amplitude)
+    return targetsOf(failure, place).flatMap((target) =>
+      thinnedHours(streamOf(random, target), place.hours, hazardMax, hazardAt).map((hours) => ({
+        hours,
+        ...target,
+      })),
+    )
+  },
+  describe: (failure) =>
+    `${eachOf(failure)} fails with ${percent(failure.rate)} in an hour on average, and with a hazard ${percent(failure.amplitude)} higher at ${failure.peakHour} o'clock.`,
+})

@@ -1,0 +1,42 @@
+/** The paper's own draw: after each iteration, each stage fails or does not. */
+import { z } from 'zod'
+import { failureProcess, named, percent, setting } from './process.ts'
+import { eachOf, stageFields, stagesOf, streamOf } from './targets.ts'
+
+const SECONDS_PER_HOUR = 3600
+
+/** Of an iteration: how long after its end a stage fails. */
+const AFTER = 0.001
+
+export const iteration = failureProcess({
+  name: 'iteration',
+  schema: z
+    .strictObject({
+      ...named('iteration'),
+      probability: setting(
+        z.number().min(0).max(1),
+        'share an iteration',
+        'That a stage fails right after an iteration of undisturbed length. What fails at a lower probability fails at a higher one, too.',
+      ),
+      ...stageFields,
+    })
+    .meta({
+      description: 'After each iteration, each stage fails or does not: the draw of the paper.',
+    }),
+  draw: (failure, { place, random }) => {
+    const length = place.iterationSeconds / SECONDS_PER_HOUR
+    return stagesOf(failure, place).flatMap((target) => {
+      const draws = streamOf(random, target)
+      const losses: { hours: number; stage: number }[] = []
+      for (let made = 1; made * length < place.hours; made++) {
+        // Drawn whatever the probability is: the failures of a lower one are among those of a higher one.
+        if (draws.float() < failure.probability) {
+          losses.push({ hours: (made + AFTER) * length, ...target })
+        }
+      }
+      return losses
+    })
+  },
+  describe: (failure) =>
+    `${eachOf({ of: 'stage', ...failure })} fails with ${percent(failure.probability)} after an iteration of undisturbed length.`,
+})

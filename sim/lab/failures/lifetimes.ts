@@ -1,0 +1,47 @@
+/** How long peers stay. Whoever comes in the place of a lost one begins a new life. */
+import { z } from 'zod'
+import { exponential, weibull } from './draws.ts'
+import { failureProcess, named, setting } from './process.ts'
+
+const HOURS_MIN = 0.1
+const SHAPE_MIN = 0.3
+const SHAPE_MAX = 20
+
+export const lifetimes = failureProcess({
+  name: 'lifetimes',
+  schema: z
+    .strictObject({
+      ...named('lifetimes'),
+      distribution: setting(
+        z.enum(['exponential', 'weibull']),
+        '',
+        'Of the time that a peer stays: `exponential`, it never ages, or `weibull`.',
+      ),
+      meanHours: setting(z.number().min(HOURS_MIN), 'hours', 'How long a peer stays on average.'),
+      shape: setting(
+        z.number().min(SHAPE_MIN).max(SHAPE_MAX).optional(),
+        '',
+        "Weibull's: below 1 most leave soon and some stay for very long, as volunteers do; above 1 all stay for about as long. For weibull alone, which needs it.",
+      ),
+    })
+    .refine(({ distribution, shape }) => (distribution === 'weibull') === (shape !== undefined), {
+      message: 'weibull needs a shape, exponential takes none',
+      path: ['shape'],
+    })
+    .meta({
+      description: 'Peers stay for a time of a given distribution; all are new at the start.',
+    }),
+  draw: ({ meanHours, shape }, { place, random }) =>
+    Array.from({ length: place.peers }, (_, slot) => {
+      const draws = random.stream(slot)
+      const life = () =>
+        shape === undefined ? exponential(meanHours, draws) : weibull(meanHours, shape, draws)
+      const losses: { hours: number; slot: number }[] = []
+      for (let hours = life(); hours < place.hours; hours += life()) losses.push({ hours, slot })
+      return losses
+    }).flat(),
+  describe: ({ distribution, meanHours, shape }) => {
+    const how = distribution === 'weibull' ? `Weibull with shape ${shape}` : 'exponential'
+    return `Each peer stays for ${meanHours} hours on average (${how}); another one comes in its place.`
+  },
+})

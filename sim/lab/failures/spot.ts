@@ -1,0 +1,97 @@
+/**
+ * Cloud instances at spot prices, as four recorded fleets lost them. Instances are lost in groups at independent times:
+ * a group is a single one or several that go at the same moment, of geometric size, and anyone in the fleet may be among
+ * them. A swarm that is larger than the recorded fleet is several such fleets; one that is smaller is a part of one, so
+ * that a group of ten out of 76 instances takes one of its eight peers, not all of them.
+ */
+import { z } from 'zod'
+import { chooseSome } from './choose.ts'
+import { exponential, geometric } from './draws.ts'
+import { failureProcess, named, setting } from './process.ts'
+
+interface Fleet {
+  readonly says: string
+  /** Instances, on average over the recording. */
+  readonly instances: number
+  /** Removals in an hour by instances that are there. */
+  readonly perInstanceHour: number
+  /** Of all removals, those that come with another one at the same time, or between the same two samples. */
+  readonly together: number
+  /** Instances in such a group on average. */
+  readonly groupMean: number
+}
+
+/** Of the traces that Bamboo (Thorpe et al., NSDI 2023) recorded; docs/FAILURES.md compares. */
+const FLEETS = {
+  'aws-p3': {
+    says: 'V100 at AWS',
+    instances: 24,
+    perInstanceHour: 0.61,
+    together: 0.77,
+    groupMean: 3.2,
+  },
+  'aws-g4dn': {
+    says: 'T4 at AWS',
+    instances: 13,
+    perInstanceHour: 0.55,
+    together: 0.58,
+    groupMean: 2.5,
+  },
+  'gcp-a100': {
+    says: 'A100 at Google',
+    instances: 57,
+    perInstanceHour: 0.1,
+    together: 0.91,
+    groupMean: 6.4,
+  },
+  'gcp-v100': {
+    says: 'V100 at Google',
+    instances: 76,
+    perInstanceHour: 0.31,
+    together: 0.97,
+    groupMean: 10.6,
+  },
+} as const satisfies Record<string, Fleet>
+
+const LIKES = ['aws-p3', 'aws-g4dn', 'gcp-a100', 'gcp-v100'] as const
+
+export const spot = failureProcess({
+  name: 'spot',
+  schema: z
+    .strictObject({
+      ...named('spot'),
+      like: setting(
+        z.enum(LIKES),
+        '',
+        'Whose losses the peers have: those of a fleet of spot instances that was recorded.',
+      ),
+    })
+    .meta({ description: 'Peers go as spot instances do, many at the same time.' }),
+  draw: ({ like }, { place, random }) => {
+    const { instances, perInstanceHour, together, groupMean } = FLEETS[like]
+    // Of ten removals, `together` are of groups, and a group is `groupMean` of them.
+    const groupsPerRemoval = together / groupMean
+    const eventsPerRemoval = groupsPerRemoval + 1 - together
+    const hoursBetween = 1 / (instances * perInstanceHour * eventsPerRemoval)
+    const groupShare = groupsPerRemoval / eventsPerRemoval
+    const fleets = Array.from({ length: Math.ceil(place.peers / instances) }, (_, fleet) => fleet)
+    return fleets.flatMap((fleet) => {
+      const draws = random.stream(like).stream(fleet)
+      const losses: { hours: number; slot: number }[] = []
+      let hours = exponential(hoursBetween, draws)
+      for (let event = 0; hours < place.hours; event++, hours += exponential(hoursBetween, draws)) {
+        const grouped = draws.float() < groupShare
+        const size = grouped ? 1 + geometric(groupMean - 1, draws) : 1
+        for (const member of chooseSome(instances, size, draws.stream(event))) {
+          const slot = fleet * instances + member
+          if (slot < place.peers) losses.push({ hours, slot })
+        }
+      }
+      return losses
+    })
+  },
+  describe: ({ like }) => {
+    const { says, perInstanceHour, instances } = FLEETS[like]
+    return `Peers are lost as spot instances with a ${says} were: ${perInstanceHour} an hour each, often several at the same time, in fleets of ${instances}.`
+  },
+})

@@ -1,0 +1,403 @@
+/** Plays a scenario's trials, and makes its results of them: a function of the scenario, whoever worked on it. */
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { InputError } from '../../src/errors.ts'
+import type { Cache } from '../jobs/cache.ts'
+import { doAll } from '../jobs/crew.ts'
+import { keyOfValue } from '../jobs/key.ts'
+import { type Point, stepsTo } from '../strategies/statistics.ts'
+import { assumptionsOf } from './assumptions.ts'
+import type { Loss } from './failures/loss.ts'
+import { describeFailure, drawLosses } from './failures/table.ts'
+import { type PlayJob, type PlayOutcome, runOf } from './play-job.ts'
+import { type PlayTask, taskOf } from './play-task.ts'
+import { recommend } from './recommend.ts'
+import { toCheckpoint, walk } from './replay.ts'
+import type { Results, TrialResult } from './results.ts'
+import type { LoadedScenario, Scenario } from './scenario.ts'
+import { type LabStrategy, strategyOf } from './strategies.ts'
+import { summarize } from './summary.ts'
+
+export interface Laboratory {
+  readonly workers: number
+  readonly cache: Cache<PlayOutcome>
+  /** Hears of the trials that have to be played, and of how many of their steps are made. */
+  readonly progress: (tasks: readonly PlayTask[]) => Progressing
+}
+
+export interface Progressing {
+  finished(): void
+  steps(made: number): void
+}
+
+/** Steps of a short run that shows what a step takes; and of its first part, if then a stage is lost. */
+const PROBE_STEPS = 16
+const PROBE_CALM = 8
+/** Where nobody measures or states it: the paper's "around 30 seconds". */
+const RECOVERY_SECONDS = 30
+
+/** What a replayed strategy takes. */
+interface Times {
+  /** Of an iteration, in the scenario's seconds. */
+  readonly seconds: number
+  readonly recoverySeconds: number
+  readonly bytesPerIteration: Record<string, number>
+}
+
+/**
+ * @throws InputError if a strategy cannot work with the run, or a trace is not sound: before anything is played
+ */
+export async function examine(loaded: LoadedScenario, lab: Laboratory): Promise<Results> {
+  const { scenario, folder } = loaded
+  const strategies = scenario.strategies.map(strategyOf)
+  const bench = new Bench(loaded, lab)
+  await bench.check(strategies)
+  const draws = drawsOf(loaded, await bench.shape())
+  if (scenario.mode !== 'replay') await bench.measure(strategies)
+  const trials = await (scenario.mode === 'replay'
+    ? bench.replayRecorded(strategies, draws, recordedCurve(scenario, folder))
+    : bench.learn(strategies, draws))
+  const { targetLoss } = scenario
+  const failures = scenario.failures.map((failure) => ({
+    name: failure.name,
+    says: describeFailure(failure),
+  }))
+  return {
+    format: 'gensyn-results',
+    version: 1,
+    scenario: {
+      name: scenario.name,
+      says: scenario.says,
+      hash: keyOfValue(scenario),
+      mode: scenario.mode,
+    },
+    assumptions: assumptionsOf(scenario, strategies),
+    targetLoss,
+    strategies: strategies.map(({ name, says }) => ({ name, says })),
+    failures,
+    summary: summarize(trials),
+    recommendations: recommend({ failures, trials, targetLoss }),
+    claims: [],
+    trials,
+  }
+}
+
+/** The losses of one failure process and seed. */
+interface Draw {
+  readonly failures: string
+  readonly seed: number
+  readonly losses: readonly Loss[]
+}
+
+interface Shape {
+  readonly stages: number
+  readonly peers: number
+}
+
+/** Hours for which failures are drawn, where the scenario sets no limit: long enough for any run. */
+const ITERATION_HOURS_MAX = 4
+
+function drawsOf({ scenario, folder }: LoadedScenario, { stages, peers }: Shape): Draw[] {
+  const { failures, seeds, network, budget, iterationSeconds } = scenario
+  const seconds = iterationSeconds ?? 60
+  const hours = budget.hours ?? (budget.iterations * seconds * ITERATION_HOURS_MAX) / 3_600
+  const place = {
+    hours,
+    stages,
+    peers,
+    regionOf: (slot: number) => network.regions[slot % network.regions.length]!,
+    iterationSeconds: seconds,
+  }
+  return failures.flatMap((failure) =>
+    seeds.map((seed) => ({
+      failures: failure.name,
+      seed,
+      losses: drawLosses(failure, place, seed, folder),
+    })),
+  )
+}
+
+class Bench {
+  readonly #scenario: Scenario
+  readonly #folder: string
+  readonly #lab: Laboratory
+  #digest = ''
+  #everySteps = 1
+  /** Virtual seconds of an undisturbed iteration. */
+  #stepSeconds = 1
+  readonly #times = new Map<string, Times>()
+
+  constructor({ scenario, folder }: LoadedScenario, lab: Laboratory) {
+    this.#scenario = scenario
+    this.#folder = folder
+    this.#lab = lab
+  }
+
+  /** @throws InputError naming the strategy that cannot work with the run */
+  async check(strategies: readonly LabStrategy[]): Promise<void> {
+    for (const { name, recovery } of strategies) {
+      try {
+        const run = await runOf(this.#job({ recovery }), this.#folder)
+        this.#digest = run.data.sha256
+        this.#everySteps = run.evaluation.everySteps
+      } catch (error) {
+        if (!(error instanceof InputError)) throw error
+        throw new InputError(`strategy ${name}: ${error.message.replace(/^init: /, '')}`)
+      }
+    }
+  }
+
+  async shape(): Promise<Shape> {
+    const { stages, spares } = await runOf(this.#job({}), this.#folder)
+    const peers = this.#scenario.peers ?? stages + 1 + spares
+    if (peers < stages + 1) {
+      throw new InputError(
+        `peers is ${peers}: ${stages} body stages and the ends need ${stages + 1} at least.`,
+      )
+    }
+    return { stages, peers }
+  }
+
+  /** What an undisturbed iteration takes, and what each strategy does that is not played in full. */
+  async measure(strategies: readonly LabStrategy[]): Promise<void> {
+    const replayed = strategies.filter(({ replay, stated }) => replay !== null && stated === null)
+    const [seed] = this.#scenario.seeds
+    const probe = (recovery: PlayJob['recovery'], losses: readonly Loss[]) =>
+      this.#job({
+        recovery,
+        losses,
+        seed: seed!,
+        steps: PROBE_STEPS,
+        targetLoss: null,
+        hours: null,
+      })
+    const base = probe({ policy: ['random'] }, [])
+    const calm = replayed.map(({ recovery }) => probe(recovery, []))
+    const [first, ...calmOutcomes] = await this.#play([base, ...calm])
+    this.#stepSeconds = first!.stepSeconds
+    const { stages } = await this.shape()
+    const rough = replayed.map(({ recovery }, i) => {
+      const hours = (PROBE_CALM * calmOutcomes[i]!.stepSeconds) / 3_600
+      return probe(recovery, [{ hours, stage: Math.ceil(stages / 2) }])
+    })
+    const roughOutcomes = await this.#play(rough)
+    const fold = this.#fold
+    for (const [i, { name }] of replayed.entries()) {
+      const [recovery] = roughOutcomes[i]!.recoveries
+      this.#times.set(name, {
+        seconds: calmOutcomes[i]!.stepSeconds * fold,
+        recoverySeconds: recovery?.seconds ?? RECOVERY_SECONDS,
+        bytesPerIteration: calmOutcomes[i]!.bytesPerIteration,
+      })
+    }
+  }
+
+  async learn(strategies: readonly LabStrategy[], draws: readonly Draw[]): Promise<TrialResult[]> {
+    const { seeds, budget, targetLoss, stopAtTarget } = this.#scenario
+    const fold = this.#fold
+    const base = { fold, targetLoss: stopAtTarget ? targetLoss : null, hours: budget.hours }
+    // To its end, whatever the target: it serves other targets, too.
+    const undisturbed = seeds.map((seed) =>
+      this.#job({ ...base, targetLoss: null, seed, recovery: { policy: ['random'] } }),
+    )
+    const played = strategies.filter(({ replay }) => replay === null)
+    const jobs = draws.flatMap(({ seed, losses }) =>
+      played.map(({ recovery }) => this.#job({ ...base, seed, recovery, losses })),
+    )
+    const outcomes = await this.#play([...undisturbed, ...jobs])
+    const curves = new Map(seeds.map((seed, i) => [seed, outcomes[i]!]))
+    const left = outcomes.slice(seeds.length)
+    return draws.flatMap((draw) =>
+      strategies.map((strategy): TrialResult => {
+        if (strategy.replay === null) return this.#played(strategy, draw, left.shift()!)
+        const { curve } = curves.get(draw.seed)!
+        return this.#walked(
+          strategy,
+          draw,
+          curve.map(([step, , loss]) => [step, loss] as const),
+        )
+      }),
+    )
+  }
+
+  replayRecorded(
+    strategies: readonly LabStrategy[],
+    draws: readonly Draw[],
+    curve: readonly Point[],
+  ): TrialResult[] {
+    return draws.flatMap((draw) =>
+      strategies.map((strategy) => this.#walked(strategy, draw, curve)),
+    )
+  }
+
+  get #fold(): number {
+    const { iterationSeconds } = this.#scenario
+    return iterationSeconds === null ? 1 : iterationSeconds / this.#stepSeconds
+  }
+
+  /** Of the scenario, of an undisturbed iteration. */
+  get #iterationSeconds(): number {
+    return this.#scenario.iterationSeconds ?? this.#stepSeconds
+  }
+
+  #job(given: Partial<PlayJob>): PlayJob {
+    const { run, data, peers, network, compute, budget, seeds } = this.#scenario
+    return {
+      steps: budget.iterations,
+      seed: seeds[0]!,
+      run,
+      recovery: {},
+      data,
+      peers,
+      network,
+      compute,
+      fold: 1,
+      losses: [],
+      targetLoss: null,
+      hours: null,
+      ...given,
+    }
+  }
+
+  /** Those that were played before are taken from the cache; each is played once. */
+  async #play(jobs: readonly PlayJob[]): Promise<PlayOutcome[]> {
+    const { cache, workers, progress } = this.#lab
+    const tasks = jobs.map((job) => taskOf(job, this.#folder, this.#digest))
+    const missing = new Map(
+      tasks.filter(({ key }) => cache.get(key) === undefined).map((task) => [task.key, task]),
+    )
+    const waiting = [...missing.values()]
+    if (waiting.length > 0) {
+      const progressing = progress(waiting)
+      await doAll<PlayTask, PlayOutcome>(waiting, {
+        program: new URL(
+          import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
+          import.meta.url,
+        ),
+        workers,
+        onOutcome: ({ key }, outcome) => {
+          cache.put(key, outcome)
+          progressing.finished()
+        },
+        onSteps: (made) => progressing.steps(made),
+      })
+    }
+    return tasks.map(({ key }) => cache.get(key)!)
+  }
+
+  #played(strategy: LabStrategy, draw: Draw, outcome: PlayOutcome): TrialResult {
+    const { stepSeconds: _, ...rest } = outcome
+    const lost = outcome.recoveries.reduce(
+      (sum, { strategy, stepsLost }) => sum + (strategy === 'checkpoint' ? stepsLost : 0),
+      0,
+    )
+    return {
+      strategy: strategy.name,
+      failures: draw.failures,
+      seed: draw.seed,
+      source: 'played',
+      ...rest,
+      ...this.#ends(outcome.curve, outcome.iterations - lost, outcome.hours),
+    }
+  }
+
+  #walked(strategy: LabStrategy, draw: Draw, curve: readonly Point[]): TrialResult {
+    const { budget, targetLoss, stopAtTarget, setbacks } = this.#scenario
+    const { name, replay } = strategy
+    const times = this.#timesOf(strategy)
+    const setback = setbacks[name]
+    const backTo =
+      typeof replay === 'number'
+        ? toCheckpoint(replay)
+        : (iteration: number) => Math.max(0, iteration - (setback ?? 0))
+    const { iterations, hours, ...walked } = walk({
+      curve,
+      losses: replay === 'calm' ? [] : draw.losses,
+      seconds: times.seconds,
+      recoverySeconds: times.recoverySeconds,
+      backTo,
+      everySteps: this.#everySteps,
+      iterationsMax: budget.iterations,
+      hoursMax: budget.hours ?? Number.POSITIVE_INFINITY,
+      targetLoss: stopAtTarget ? targetLoss : null,
+    })
+    const lost = walked.met.reduce((sum, met) => sum + met.lost, 0)
+    const stageOf = (loss: Loss) => ('stage' in loss ? loss.stage : null)
+    return {
+      strategy: name,
+      failures: draw.failures,
+      seed: draw.seed,
+      source: 'replayed',
+      losses: walked.met.map(({ loss, hours }) => ({ hours, stage: stageOf(loss) })),
+      recoveries: walked.met.map(({ loss, hours, iteration, lost }) => ({
+        iteration,
+        hours,
+        stage: stageOf(loss) ?? 0,
+        strategy: name,
+        skipped: [],
+        seconds: times.recoverySeconds,
+        bytes: 0,
+        stepsLost: lost,
+        lossBefore: null,
+        lossAfter: null,
+      })),
+      iterations,
+      hours,
+      bytesPerIteration: times.bytesPerIteration,
+      curve: walked.curve,
+      failure: null,
+      ...this.#ends(walked.curve, iterations - lost, hours),
+    }
+  }
+
+  #timesOf({ name, stated }: LabStrategy): Times {
+    const measured = this.#times.get(name)
+    if (measured !== undefined) return measured
+    const { iterationFactor = 1, recoverySeconds = RECOVERY_SECONDS } = stated ?? {}
+    return {
+      seconds: this.#iterationSeconds * iterationFactor,
+      recoverySeconds,
+      bytesPerIteration: {},
+    }
+  }
+
+  /** What follows from a curve, and from the iterations that were not lost again. */
+  #ends(curve: PlayOutcome['curve'], useful: number, hours: number) {
+    const { targetLoss } = this.#scenario
+    const reach = (points: readonly Point[]) =>
+      targetLoss === null ? null : stepsTo(points, targetLoss)
+    const iterations = reach(curve.map(([made, , loss]) => [made, loss] as const))
+    const at = reach(curve.map(([, hour, loss]) => [hour, loss] as const))
+    return {
+      finalLoss: curve.at(-1)?.[2] ?? null,
+      reached: iterations === null || at === null ? null : { iterations, hours: at },
+      goodput: hours === 0 ? 0 : (useful * this.#iterationSeconds) / 3_600 / hours,
+    }
+  }
+}
+
+/** @throws InputError if the file is not there, or not a curve */
+function recordedCurve({ curve }: Scenario, folder: string): Point[] {
+  const path = resolve(folder, curve!)
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch {
+    throw new InputError(`curve ${curve}: ${path} cannot be read.`)
+  }
+  const points = text
+    .trim()
+    .split('\n')
+    .filter((line) => /^\d/.test(line))
+    .map((line) => line.split(',').map(Number) as [number, number])
+  const wrong = points.find(([step, loss], i) => {
+    const before = points[i - 1]?.[0] ?? -1
+    return !(step > before) || !Number.isFinite(loss)
+  })
+  if (points.length < 2 || wrong !== undefined) {
+    throw new InputError(
+      `curve ${curve}: lines of iteration,loss are needed, the iterations rising${wrong ? `; see ${wrong.join(',')}` : ''}.`,
+    )
+  }
+  return points
+}

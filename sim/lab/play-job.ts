@@ -1,0 +1,227 @@
+/** One trial that is played: a training run of the node's own code under virtual time and failures. */
+import { resolve } from 'node:path'
+import { loadCorpus } from '../../src/corpus.ts'
+import { newRun } from '../../src/init.ts'
+import type { Entry } from '../../src/journal.ts'
+import type { Run, WrittenRecovery } from '../../src/run-schema.ts'
+import { meterCalls } from '../byte-meter.ts'
+import { type Costs, DEFAULT_COSTS, DEFAULT_LINK, type Playing, play } from '../scenario.ts'
+import type { Link } from '../wire.ts'
+import type { Loss } from './failures/loss.ts'
+import { Hours } from './hours.ts'
+import type { RecoveryResult } from './results.ts'
+import type { Scenario } from './scenario.ts'
+
+/** All that the outcome depends on. */
+export interface PlayJob {
+  /** The most that are made. */
+  readonly steps: number
+  readonly seed: number
+  readonly run: Scenario['run']
+  readonly recovery: WrittenRecovery
+  /** Of the text; null for the bundled one. */
+  readonly data: string | null
+  readonly peers: number | null
+  readonly network: Scenario['network']
+  readonly compute: Scenario['compute']
+  /** Seconds of the scenario in one of virtual time, while no stage is without a holder. */
+  readonly fold: number
+  readonly losses: readonly Loss[]
+  /** Ends the run when it is reached; null goes on. */
+  readonly targetLoss: number | null
+  /** Ends the run, too; null for no limit. */
+  readonly hours: number | null
+}
+
+/** What is recorded of it, in the scenario's hours. */
+export interface PlayOutcome {
+  readonly losses: { hours: number; stage: number | null }[]
+  readonly recoveries: RecoveryResult[]
+  readonly iterations: number
+  readonly hours: number
+  readonly curve: [iterations: number, hours: number, loss: number][]
+  /** Of virtual time, of an average iteration after the first, with whatever held it up. */
+  readonly stepSeconds: number
+  readonly bytesPerIteration: Record<string, number>
+  readonly failure: string | null
+}
+
+/** What bytes are for, by the name of the protocol that carries them; all others are the swarm's agreement. */
+const PURPOSES: Readonly<Record<string, string>> = {
+  microbatch: 'activations',
+  keep: 'upkeep',
+  study: 'upkeep',
+  studied: 'upkeep',
+  store: 'checkpoints',
+  weights: 'recovery',
+  copy: 'recovery',
+  gradients: 'replicas',
+  learn: 'replicas',
+  snapshot: 'replicas',
+}
+
+/**
+ * @param folder where relative paths begin
+ * @throws InputError if the settings make no run
+ */
+export function runOf(job: PlayJob, folder: string): Promise<Run> {
+  const { run, recovery, seed, steps, data } = job
+  const given = { ...flat(run), ...flat({ recovery }), seed, steps }
+  return newRun({}, data ?? undefined, folder, given)
+}
+
+export async function playJob(
+  job: PlayJob,
+  folder: string,
+  onStep: (made: number) => void,
+): Promise<PlayOutcome> {
+  const run = await runOf(job, folder)
+  const losses: PlayOutcome['losses'] = []
+  const recoveries: RecoveryResult[] = []
+  const curve: PlayOutcome['curve'] = []
+  const bytes = new Map<string, number>()
+  const count = (purpose: string, more: number) =>
+    bytes.set(purpose, (bytes.get(purpose) ?? 0) + more)
+  let hours!: Hours
+  let iterations = 0
+  let last = { step: 0, hours: 0, virtualMs: 0, loss: null as number | null }
+  let firstMs = 0
+
+  const disturb = (playing: Playing) => {
+    hours = new Hours(playing.world, job.fold)
+    for (const loss of job.losses) {
+      hours.at(loss.hours, () => {
+        const gone = 'stage' in loss ? playing.loseStage(loss.stage) : playing.losePeer(loss.slot)
+        if (gone === null) return
+        losses.push({ hours: loss.hours, stage: gone.stage })
+        if (gone.emptied) hours.emptied(gone.stage!)
+      })
+    }
+  }
+
+  const onEntry = (entry: Entry) => {
+    if (entry.type === 'step') {
+      for (const recovery of recoveries) recovery.lossAfter ??= entry.loss
+      iterations++
+      last = { step: entry.step, hours: hours.now, virtualMs: entry.at, loss: entry.loss }
+      if (iterations === 1) {
+        firstMs = entry.at
+        bytes.clear()
+      }
+      onStep(iterations)
+    } else if (entry.type === 'evaluation') {
+      curve.push([iterations, hours.now, rounded(entry.loss)])
+    } else if (entry.type === 'held' && entry.cause !== 'replica') {
+      hours.held(entry.stage)
+      if (entry.cause !== 'lost') return
+      recoveries.push({
+        iteration: iterations,
+        hours: hours.now,
+        stage: entry.stage,
+        strategy: entry.strategy,
+        skipped: entry.skipped.map(({ strategy }) => strategy),
+        seconds: entry.secondsSinceLoss,
+        bytes: entry.bytes,
+        stepsLost: Math.max(0, last.step - entry.ofStep),
+        lossBefore: last.loss,
+        lossAfter: null,
+      })
+    }
+  }
+
+  const isEnough = (entry: Entry) => {
+    if (entry.type === 'evaluation') return job.targetLoss !== null && entry.loss <= job.targetLoss
+    return entry.type === 'step' && job.hours !== null && hours.now >= job.hours
+  }
+
+  let failure: string | null
+  try {
+    const history = await play({
+      run,
+      corpus: await loadCorpus(run, resolve(folder, 'run.json')),
+      spares: job.peers === null ? run.spares : job.peers - run.stages - 1,
+      deaths: [],
+      replaced: true,
+      link: DEFAULT_LINK,
+      links: linksOf(job.network),
+      costMs: costsOf(job.compute),
+      speedOf: (slot) => job.compute.speeds[slot % job.compute.speeds.length]!,
+      limitMs: Number.POSITIVE_INFINITY,
+      watch: (peer) =>
+        meterCalls(peer, (protocol, more) => {
+          // As in /gensyn-node/microbatch/2.0.0.
+          count(PURPOSES[protocol.split('/')[2]!] ?? 'agreement', more)
+        }),
+      onStored: (more) => count('checkpoints', more),
+      disturb,
+      onEntry,
+      isEnough,
+    })
+    failure = history.finished?.failure ?? null
+  } catch (error) {
+    // A swarm that can go no further: its story is told until there.
+    failure = (error as Error).message.split('\n')[0]!
+  }
+  const after = Math.max(1, iterations - 1)
+  return {
+    losses,
+    recoveries,
+    iterations,
+    hours: last.hours,
+    curve,
+    stepSeconds: (last.virtualMs - firstMs) / 1000 / after,
+    bytesPerIteration: Object.fromEntries(
+      [...bytes].filter(([, sum]) => sum > 0).map(([name, sum]) => [name, Math.round(sum / after)]),
+    ),
+    failure,
+  }
+}
+
+/** Losses are stated to so many digits: what lies behind them says nothing. */
+function rounded(loss: number): number {
+  return Number(loss.toPrecision(8))
+}
+
+function costsOf({ forwardMs, backwardMs, endsMs, updateMs, startMs }: Scenario['compute']): Costs {
+  return {
+    ...DEFAULT_COSTS,
+    build: startMs,
+    forward: forwardMs,
+    forwardKeeping: forwardMs,
+    backward: backwardMs,
+    lossAndGradient: endsMs,
+    loss: endsMs / 2,
+    update: updateMs,
+  }
+}
+
+/** Between the peers of two slots, by their regions. */
+function linksOf({ regions, within, between }: Scenario['network']) {
+  const link = ({ latencyMs, mbitPerSecond }: typeof within): Link => ({
+    latencyMs,
+    bytesPerMs: mbitPerSecond * 125,
+  })
+  const near = link(within)
+  const table = regions.map((from) =>
+    regions.map((to) => {
+      const named = between.find(
+        ({ regions: [a, b] }) => (a === from && b === to) || (a === to && b === from),
+      )
+      return named === undefined ? near : link(named)
+    }),
+  )
+  const { length } = regions
+  return (from: number, to: number) => table[from % length]![to % length]!
+}
+
+/** `{ model: { layers: 6 } }` as `{ 'model.layers': 6 }`. */
+function flat(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(settings).flatMap(([name, value]) => {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        return [[name, value]]
+      }
+      return Object.entries(value).map(([inner, each]) => [`${name}.${inner}`, each])
+    }),
+  )
+}

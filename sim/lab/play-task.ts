@@ -1,0 +1,19 @@
+/** A trial on its way to a worker, and its name in the cache. */
+import { keyOfValue } from '../jobs/key.ts'
+import type { PlayJob } from './play-job.ts'
+
+/** Raise it when trials would come out otherwise than before though their settings are the same. */
+const VERSION = 1
+
+export interface PlayTask {
+  readonly steps: number
+  readonly play: PlayJob
+  /** Where relative paths begin. */
+  readonly folder: string
+  readonly key: string
+}
+
+/** @param digest of the text that is trained on */
+export function taskOf(play: PlayJob, folder: string, digest: string): PlayTask {
+  return { steps: play.steps, play, folder, key: keyOfValue({ VERSION, digest, ...play }) }
+}

@@ -1,0 +1,25 @@
+/** Which share of the time each strategy spends on iterations that are not lost again. */
+import type { Summary } from '../results.ts'
+import { barChart } from './bars.ts'
+import { withMargin } from './format.ts'
+import type { Looks } from './look.ts'
+import type { Markup } from './markup.ts'
+
+const PERCENT = 100
+
+export function goodput(summaries: readonly Summary[], looks: Looks): Markup {
+  const bars = summaries.map(({ strategy: name, goodput: { mean, margin } }) => {
+    const value = { mean: PERCENT * mean, margin: margin === null ? null : PERCENT * margin }
+    return { name, look: looks.get(name)!, value, text: withMargin(value) }
+  })
+  return barChart(
+    {
+      kind: 'goodput',
+      title: 'Goodput',
+      note: 'Iterations that are kept, in the time of an undisturbed one, as a share of all time.',
+    },
+    bars,
+    'share of the time, %',
+    PERCENT,
+  )
+}

@@ -1,0 +1,188 @@
+/**
+ * A scenario: the model, the network, the failures and the strategies that are to be compared. This table is the only place
+ * that knows its settings; help and docs/SIMULATOR.md are made from it.
+ */
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { z } from 'zod'
+import { InputError, systemCode } from '../../src/errors.ts'
+import { BUNDLED } from './bundled.ts'
+import { failureSchema } from './failures/table.ts'
+import { STRATEGY_NAMES, strategySchema } from './strategies.ts'
+
+const positive = z.number().positive()
+const count = z.int().min(1)
+
+const place = z.strictObject({
+  latencyMs: z.number().min(0).describe('One way.'),
+  mbitPerSecond: positive.describe("Of a peer's uplink to there, which its transfers share."),
+})
+
+const network = z.strictObject({
+  regions: z
+    .array(z.string().min(1))
+    .min(1)
+    .default(['home'])
+    .describe('Peers are placed in them in turn.'),
+  within: place
+    .default({ latencyMs: 20, mbitPerSecond: 20 })
+    .describe('Between two peers of one region.'),
+  between: z
+    .array(place.extend({ regions: z.tuple([z.string(), z.string()]) }))
+    .default([])
+    .describe('Between two regions, both ways. A pair that is not named is as `within`.'),
+})
+
+const compute = z.strictObject({
+  forwardMs: positive.default(20).describe('One microbatch through one body stage.'),
+  backwardMs: positive
+    .default(60)
+    .describe('Its gradient back through it, with the activations computed once more.'),
+  endsMs: positive.default(20).describe('The loss of a microbatch and its gradient.'),
+  updateMs: positive.default(5).describe("A stage's update."),
+  startMs: z
+    .number()
+    .min(0)
+    .default(500)
+    .describe('A peer that takes a stage, until it can compute.'),
+  speeds: z
+    .array(positive)
+    .min(1)
+    .default([1])
+    .describe('Of the peers in turn: 2 is twice as fast.'),
+})
+
+const budget = z.strictObject({
+  iterations: count.describe('After so many a run ends.'),
+  hours: positive.nullable().default(null).describe('After so many hours a run ends, too.'),
+})
+
+export const scenarioSchema = z
+  .strictObject({
+    format: z.literal('gensyn-scenario').describe('What this file is.'),
+    version: z.literal(1).describe("Version of the file's layout."),
+    name: z.string().min(1).max(64).describe('For people.'),
+    says: z.string().default('').describe('What it is about, in a sentence or two.'),
+    mode: z
+      .enum(['learn', 'replay', 'scale'])
+      .default('learn')
+      .describe(
+        'learn: the model truly learns, time is virtual. replay: a recorded curve is walked along, for very long runs. ' +
+          'scale: stages only take time, for thousands of peers.',
+      ),
+    run: z
+      .record(z.string(), z.unknown())
+      .default({})
+      .describe(
+        'Settings of the run, as in run.json; seed, steps and recovery are set by the trials.',
+      ),
+    data: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe('A text to train on; null: the bundled one.'),
+    peers: count.nullable().default(null).describe('null: one a stage, the ends, and run.spares.'),
+    network: network.prefault({}),
+    compute: compute.prefault({}),
+    iterationSeconds: positive
+      .nullable()
+      .default(null)
+      .describe(
+        'What an undisturbed iteration is said to take: hours are counted so that it does. null: what it takes in virtual time.',
+      ),
+    failures: z.array(failureSchema).min(1).describe('Failure processes, each with a name.'),
+    strategies: z
+      .array(z.union([z.enum(STRATEGY_NAMES), strategySchema]))
+      .min(1)
+      .describe('By name, or spelled out.'),
+    seeds: z.array(z.int().min(0)).min(1).default([1]).describe('Of weights, data and failures.'),
+    targetLoss: positive
+      .nullable()
+      .default(null)
+      .describe('Held-out loss that is to be reached, in nats a token.'),
+    stopAtTarget: z
+      .boolean()
+      .default(true)
+      .describe('A run that has reached the target goes no further.'),
+    budget,
+    curve: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe(
+        'replay: CSV of iteration and held-out loss of a run without failures, beside this file.',
+      ),
+    setbacks: z
+      .record(z.string(), z.number().min(0))
+      .default({})
+      .describe('replay: iterations that a loss sets a strategy back by that has no exact replay.'),
+  })
+  .superRefine(({ network, failures, strategies, mode, curve }, context) => {
+    const refuse = (path: string[], message: string) =>
+      context.addIssue({ code: 'custom', path, message })
+    for (const { regions } of network.between) {
+      for (const region of regions) {
+        if (network.regions.includes(region)) continue
+        refuse(['network', 'between'], `${region} is none of the regions`)
+      }
+    }
+    const twice = (names: readonly string[]) => names.find((name, i) => names.indexOf(name) !== i)
+    const failure = twice(failures.map(({ name }) => name))
+    if (failure !== undefined) refuse(['failures'], `two are called ${failure}`)
+    const strategy = twice(strategies.map((each) => (typeof each === 'string' ? each : each.name)))
+    if (strategy !== undefined) refuse(['strategies'], `two are called ${strategy}`)
+    if (mode === 'replay' && curve === null) refuse(['curve'], 'is needed to be replayed')
+  })
+
+export type Scenario = z.output<typeof scenarioSchema>
+
+/** A scenario, and where what it names is to be looked for. */
+export interface LoadedScenario {
+  readonly scenario: Scenario
+  readonly folder: string
+}
+
+/**
+ * @param named the name of a bundled scenario, or the path of a file
+ * @param set what takes the place of settings, by their paths: `run.stages`
+ * @throws InputError if it is not there, or not sound
+ */
+export function loadScenario(
+  named: string,
+  set: Readonly<Record<string, unknown>> = {},
+): LoadedScenario {
+  const bundled = BUNDLED[named]
+  const written = bundled ?? readScenario(named)
+  const changed = Object.entries(set).reduce(
+    (value, [path, inner]) => withValue(value, path.split('.'), inner),
+    written,
+  )
+  const { success, data, error } = scenarioSchema.safeParse(changed)
+  if (!success) throw new InputError(`scenario ${named}: ${z.prettifyError(error)}`)
+  return { scenario: data, folder: bundled === undefined ? dirname(resolve(named)) : process.cwd() }
+}
+
+/** The same value, with another one at a path. */
+function withValue(value: unknown, [name, ...rest]: readonly string[], inner: unknown): unknown {
+  if (name === undefined) return inner
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+  const members = (isObject ? value : {}) as Record<string, unknown>
+  return { ...members, [name]: withValue(members[name], rest, inner) }
+}
+
+function readScenario(path: string): unknown {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const known = Object.keys(BUNDLED).join(', ')
+    throw new InputError(
+      `--scenario ${path}: no such file can be read (${systemCode(error)}), and none of that name is bundled: ${known}.`,
+    )
+  }
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new InputError(`scenario ${path} is not JSON: ${(error as Error).message}`)
+  }
+}

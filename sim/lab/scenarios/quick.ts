@@ -1,0 +1,28 @@
+/** A first look: minutes, a tiny model, rates under which a stage is lost every few iterations. */
+import type { WrittenScenario } from './written.ts'
+
+export const quick: WrittenScenario = {
+  format: 'gensyn-scenario',
+  version: 1,
+  name: 'quick',
+  says: 'A tiny model of six stages under failures that come every few iterations: shows what a report looks like, and the order of the strategies.',
+  run: {
+    stages: 6,
+    spares: 2,
+    microbatches: 4,
+    model: { layers: 6, hiddenSize: 32, intermediateSize: 88, heads: 2, keyValueHeads: 2 },
+    microbatch: { batch: 8, context: 32 },
+    optimizer: { learningRate: 0.003, warmupSteps: 20 },
+    evaluation: { everySteps: 10, microbatches: 8 },
+    keep: 'all',
+  },
+  iterationSeconds: 91.3,
+  failures: [
+    { name: '16 % an hour', process: 'hourly', rate: 0.16, of: 'stage' },
+    { name: '33 % an hour', process: 'hourly', rate: 0.33, of: 'stage' },
+  ],
+  strategies: ['checkfree+', 'shadow', 'checkpoint-50'],
+  seeds: [1, 2],
+  targetLoss: 2.6,
+  budget: { iterations: 600 },
+}

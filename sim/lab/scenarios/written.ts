@@ -1,0 +1,5 @@
+/** A scenario as it is written, before its defaults. */
+import type { z } from 'zod'
+import type { scenarioSchema } from '../scenario.ts'
+
+export type WrittenScenario = z.input<typeof scenarioSchema>

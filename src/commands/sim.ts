@@ -1,0 +1,67 @@
+/** `gensyn-node sim`: a scenario of the laboratory; without one, a single history. The one place where src names sim. */
+import { availableParallelism } from 'node:os'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { command, settingsIn, wholeNumber, withSettings } from '../command-options.ts'
+import type { Terminal } from '../terminal.ts'
+
+export function simCommand(all: Command, terminal: Terminal): void {
+  withSettings(
+    command(
+      all,
+      'sim',
+      'the same node under virtual time: a scenario of failures and strategies, or one history in which a body stage is lost',
+    ),
+  )
+    .option('--scenario <name>', 'a bundled scenario (see --list), or a file')
+    .option('--list', 'print the bundled scenarios and all settings of a scenario', false)
+    .option('--out <folder>', 'scenario: where the report goes (default: sim-NAME)')
+    .option('--cache <folder>', 'scenario: where what was played is kept', '.sim-cache')
+    .addOption(
+      new Option('--workers <count>', 'scenario: trials at a time')
+        .argParser(wholeNumber)
+        .default(availableParallelism(), 'the cores'),
+    )
+    .option(
+      '--set <path=value...>',
+      'scenario: another value for a setting, as in `--set run.stages=8 seeds=[1,2,3] targetLoss=2.5`',
+      setting,
+    )
+    .option('--spares <count>', 'history: peers beyond one a stage', wholeNumber, 1)
+    .option('--no-kill', 'history: leave the swarm undisturbed')
+    .option(
+      '--kill-stage <stage>',
+      'history: whose holder is lost (default: the middle one)',
+      wholeNumber,
+    )
+    .option('--kill-step <step>', 'history: after which step (default: half-way)', wholeNumber)
+    .option('--journal <file>', 'history: write the journal of all peers there')
+    .action(async (options) => {
+      if (options.list) {
+        const { listScenarios } = await import('../../sim/lab/list.ts')
+        listScenarios(terminal)
+      } else if (options.scenario !== undefined) {
+        const { runScenario } = await import('../../sim/lab/command.ts')
+        await runScenario(options, terminal)
+      } else {
+        const { simulate } = await import('../../sim/main.ts')
+        await simulate({ ...options, settings: settingsIn(options) }, terminal)
+      }
+    })
+}
+
+/** `path=value`: the value is JSON, or text where it is none. */
+function setting(
+  text: string,
+  before: Record<string, unknown> | undefined,
+): Record<string, unknown> {
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('path=value is needed.')
+  const value = text.slice(at + 1)
+  let parsed: unknown = value
+  try {
+    parsed = JSON.parse(value)
+  } catch {
+    // A word.
+  }
+  return { ...before, [text.slice(0, at)]: parsed }
+}
