@@ -17,9 +17,11 @@ import { createLocalStage } from '../stages/onnx-stage.ts'
 import { Random } from '../stages/random.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { MemoryStore } from './memory-store.ts'
+import { chargeMessages, type MessageCost } from './message-cost.ts'
 import { VirtualNetwork } from './network.ts'
 import type { VirtualPeer } from './peer.ts'
-import { type StageMethod, timedStage } from './stage.ts'
+import { type Process, Processor } from './processor.ts'
+import { type StageMethod, sharingStage, timedStage } from './stage.ts'
 import type { Link } from './wire.ts'
 import { World } from './world.ts'
 
@@ -43,6 +45,10 @@ export interface Scenario {
   readonly links?: ((from: number, to: number) => Link) | undefined
   /** Milliseconds of virtual time. */
   readonly costMs: Costs
+  /** That all peers share, need not be whole; null or left out: each has a machine to itself. */
+  readonly cores?: number | null | undefined
+  /** What messages take of their peers' processors; left out: nothing. */
+  readonly messageMs?: MessageCost | undefined
   /** By how much the peer of a slot is faster than `costMs` says; 1 if left out. */
   readonly speedOf?: ((slot: number) => number) | undefined
   /** Virtual time after which the history is given up: a swarm that waits for a joiner beats for ever. */
@@ -114,6 +120,8 @@ export interface History {
 interface PlayedPeer {
   readonly finished: Promise<Finished>
   readonly abort: AbortController
+  /** Null where nobody shares. */
+  readonly process: Process | null
 }
 
 /** Peers are named by the order of their joining; the first one founds the run. */
@@ -132,6 +140,7 @@ export async function play(scenario: Scenario): Promise<History> {
     world,
     links: links === undefined ? () => link : (from, to) => links(slotOf(from), slotOf(to)),
   })
+  const processor = processorOf(scenario, world)
   const checkpoints = storeOf(scenario, world)
   const entries: Entry[] = []
   const over = Promise.withResolvers<Finished | null>()
@@ -144,6 +153,8 @@ export async function play(scenario: Scenario): Promise<History> {
     const own = network.join(name)
     slots.set(name, slot)
     const speed = scenario.speedOf?.(slot) ?? 1
+    const process = processor?.start() ?? null
+    if (scenario.messageMs) chargeMessages(own, process!, scenario.messageMs)
     scenario.watch?.(own)
     const finished = runNode({
       run,
@@ -158,20 +169,20 @@ export async function play(scenario: Scenario): Promise<History> {
       discover: (enter) => find(own, enter, abort.signal),
       createStage: async (index) => {
         const options = { provider: 'cpu', threads: 1, random: new Random(run.seed) } as const
-        const stage = await world.compute(
-          costMs.build / speed,
-          `${name} builds stage ${index}`,
-          () => createLocalStage(stageConfig(run), index, options),
-        )
+        const build = () => createLocalStage(stageConfig(run), index, options)
+        const label = `${name} builds stage ${index}`
+        const ms = (method: StageMethod | 'build') => costMs[method] / speed
+        const stage = await (process?.run(ms('build'), label, build) ??
+          world.compute(ms('build'), label, build))
         const wrapped = scenario.wrap?.(stage) ?? stage
-        return timedStage(wrapped, world, (method) => costMs[method] / speed)
+        return process ? sharingStage(wrapped, process, ms) : timedStage(wrapped, world, ms)
       },
       loadData: async () => ({
         training: (step, index) => microbatch(run, corpus, step, index),
         heldOut: (index) => heldOutMicrobatch(run, corpus, index),
       }),
     })
-    peers.set(name, { finished, abort })
+    peers.set(name, { finished, abort, process })
     finished.then(
       (outcome) => {
         if (name === coordinator && own.alive) over.resolve(outcome)
@@ -206,8 +217,9 @@ export async function play(scenario: Scenario): Promise<History> {
   }
 
   const kill = (name: PeerId) => {
-    const { abort } = peers.get(name)!
+    const { abort, process } = peers.get(name)!
     network.kill(name)
+    process?.end()
     abort.abort(new Error(`${name} was killed`))
     if (replaced) join(slotOf(name))
   }
@@ -260,6 +272,13 @@ export async function play(scenario: Scenario): Promise<History> {
   const all = Promise.allSettled([...peers.values()].map((peer) => peer.finished))
   await world.run(all, { waitingFor: 'all peers to end' })
   return { entries, finished, seconds }
+}
+
+/** Null where every peer computes at its own pace. */
+function processorOf({ cores, messageMs }: Scenario, world: World): Processor | null {
+  const shared = cores ?? null
+  if (shared === null && messageMs === undefined) return null
+  return new Processor(world, shared ?? Number.POSITIVE_INFINITY)
 }
 
 /** A store at the other end of a link; each transfer has the link to itself. */

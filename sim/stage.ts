@@ -1,5 +1,7 @@
 /** A real stage in a virtual world: it computes while time stands still, and then has taken the time it is said to. */
 import type { AnyStage, BodyStage, EndsStage } from '../stages/stage.ts'
+import { Turns } from '../stages/turns.ts'
+import type { Process } from './processor.ts'
 import type { World } from './world.ts'
 
 type MethodsOf<S> = {
@@ -11,6 +13,9 @@ export type StageMethod = MethodsOf<BodyStage> | MethodsOf<EndsStage>
 
 type AnyMethod = (...inputs: unknown[]) => Promise<unknown>
 
+/** What a call takes its time from: real work, and the milliseconds it is said to be. */
+type Device = <T>(method: StageMethod, ms: number, work: () => Promise<T>) => Promise<T>
+
 /**
  * The stage as before, except that each method takes `costMs` of virtual time. Like a device it does one thing at a
  * time, in the order of the calls; inputs must stay as they are until then.
@@ -21,17 +26,36 @@ export function timedStage<S extends AnyStage>(
   costMs: (method: StageMethod) => number,
 ): S {
   let freeAt = 0
+  return timed(stage, costMs, (method, ms, work) => {
+    const now = world.clock.now()
+    freeAt = Math.max(now, freeAt) + ms
+    return world.compute(freeAt - now, method, work)
+  })
+}
+
+/** The same as a thread of a process that shares its cores with others. */
+export function sharingStage<S extends AnyStage>(
+  stage: S,
+  process: Process,
+  costMs: (method: StageMethod) => number,
+): S {
+  const turns = new Turns()
+  return timed(stage, costMs, (method, ms, work) => turns.take(() => process.run(ms, method, work)))
+}
+
+function timed<S extends AnyStage>(
+  stage: S,
+  costMs: (method: StageMethod) => number,
+  device: Device,
+): S {
   // A proxy, so that a method added to the interface is timed without a line here.
   return new Proxy(stage, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       const method = name as StageMethod
-      return (...inputs: unknown[]) => {
-        const now = world.clock.now()
-        freeAt = Math.max(now, freeAt) + costMs(method)
-        return world.compute(freeAt - now, method, () => (value as AnyMethod).apply(target, inputs))
-      }
+      return (...inputs: unknown[]) =>
+        device(method, costMs(method), () => (value as AnyMethod).apply(target, inputs))
     },
   })
 }

@@ -9,6 +9,11 @@ export interface Link {
   readonly latencyMs: number
   /** 1,250 for 10 Mbit/s; Infinity where only latency counts. */
   readonly bytesPerMs: number
+  /**
+   * Where bodies wait their turn. Left out: on the sender's uplink. A name: on a link that all pairs share whose links
+   * bear that name, an ocean's cable. Null: nowhere, each transfer has the link to itself.
+   */
+  readonly queue?: string | null
 }
 
 /** The link from one peer to another; it need not be the same in both directions, but always the same for a pair. */
@@ -18,7 +23,7 @@ export interface Load {
   /** Of prefix and header. */
   readonly headBytes: number
   /**
-   * Undefined without a body. Bodies wait their turn on the sender's uplink, one after another. Headers alone slip in
+   * Undefined without a body. Bodies wait their turn where the link says, one after another. Headers alone slip in
    * between the chunks of a body, as they do on Yamux, and are too small to be counted against it.
    */
   readonly bodyBytes: number | undefined
@@ -31,6 +36,7 @@ export class Wire {
   readonly #links: LinkTable
   readonly #bodyScale: number
   readonly #uplinkFreeAt = new Map<PeerId, number>()
+  readonly #sharedFreeAt = new Map<string, number>()
 
   /** @param bodyScale what a byte of a body counts, where bodies stand for larger ones */
   constructor(links: LinkTable, bodyScale = 1) {
@@ -51,11 +57,13 @@ export class Wire {
    * the narrow place, give the links to it less.
    */
   transitMs(now: number, from: PeerId, to: PeerId, { headBytes, bodyBytes }: Load): number {
-    const { latencyMs, bytesPerMs } = this.#links(from, to)
+    const { latencyMs, bytesPerMs, queue } = this.#links(from, to)
     const sendingMs = (headBytes + (bodyBytes ?? 0) * this.#bodyScale) / bytesPerMs
-    if (bodyBytes === undefined) return sendingMs + latencyMs
-    const sentAt = Math.max(now, this.#uplinkFreeAt.get(from) ?? 0) + sendingMs
-    this.#uplinkFreeAt.set(from, sentAt)
+    if (bodyBytes === undefined || queue === null) return sendingMs + latencyMs
+    const [freeAt, name] =
+      queue === undefined ? [this.#uplinkFreeAt, from] : [this.#sharedFreeAt, queue]
+    const sentAt = Math.max(now, freeAt.get(name) ?? 0) + sendingMs
+    freeAt.set(name, sentAt)
     return sentAt - now + latencyMs
   }
 

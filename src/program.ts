@@ -14,6 +14,7 @@ import {
   withSettings,
   withTokenizer,
 } from './command-options.ts'
+import { benchCommand } from './commands/bench.ts'
 import { evalCommand } from './commands/eval.ts'
 import { exportCommand } from './commands/export.ts'
 import { generateCommand } from './commands/generate.ts'
@@ -90,6 +91,7 @@ function program(terminal: Terminal, interrupt: Interrupt): Command {
   joinCommand(all, terminal, interrupt)
   demoCommand(all, terminal, interrupt)
   simCommand(all, terminal)
+  benchCommand(all, terminal)
   statusCommand(all, terminal, interrupt)
   doctorCommand(all, terminal)
   prepareCommand(all, terminal)

@@ -1,0 +1,54 @@
+/** A live swarm on this machine, a process a stage on loopback, as `demo` plays it; and what its coordinator journaled. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { peerFolders } from '../../../src/data-dir.ts'
+import { type DemoIo, demo, failureOf } from '../../../src/demo.ts'
+import type { InitOptions } from '../../../src/init.ts'
+import type { Entry } from '../../../src/journal.ts'
+import { type Run, readRun, runId } from '../../../src/run.ts'
+
+export interface LiveOptions {
+  readonly settings: InitOptions['settings']
+  /** The holder of a stage is killed right after a step; null for nobody. Then there is one spare. */
+  readonly kill: { readonly stage: number; readonly step: number } | null
+}
+
+export interface Live {
+  readonly run: Run
+  readonly entries: readonly Entry[]
+}
+
+/** @throws Error if the swarm failed */
+export async function playLive({ settings, kill }: LiveOptions, io: DemoIo): Promise<Live> {
+  const folder = mkdtempSync(join(tmpdir(), 'gensyn-calibration-'))
+  try {
+    const kept = join(folder, 'run')
+    const report = await demo(
+      {
+        settings,
+        data: undefined,
+        spares: kill === null ? 0 : 1,
+        kill: kill !== null,
+        killStage: String(kill?.stage),
+        killStep: kill?.step,
+        reportPath: join(folder, 'report.json'),
+        keep: kept,
+      },
+      io,
+    )
+    const failure = failureOf(report)
+    if (failure !== null) throw new Error(failure)
+    const run = readRun(join(kept, 'run.json'))
+    const journals = peerFolders(join(kept, '.gensyn'), runId(run)).map(journalIn)
+    const founder = journals.find((entries) => entries.some(({ type }) => type === 'founded'))
+    return { run, entries: founder! }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function journalIn(folder: string): Entry[] {
+  const lines = readFileSync(join(folder, 'journal.jsonl'), 'utf8').trim().split('\n')
+  return lines.map((line) => JSON.parse(line))
+}

@@ -1,0 +1,179 @@
+/** What a stage's methods take on this machine, alone and all cores together. */
+import { availableParallelism } from 'node:os'
+import type { Clock } from '../../../protocols/clock.ts'
+import { type Run, stageConfig } from '../../../src/run.ts'
+import type { Provider } from '../../../stages/provider.ts'
+import { Random } from '../../../stages/random.ts'
+import type { AnyStage, BodyStage, EndsStage } from '../../../stages/stage.ts'
+import { createWorkerStage } from '../../../stages/worker-stage.ts'
+import type { Costs } from '../../scenario.ts'
+import { median } from './median.ts'
+
+export interface StageOptions {
+  readonly provider: Provider
+  /** Of each stage, as `join` is told. */
+  readonly threads: number
+}
+
+/** Rounds that do not count, and the most and fewest that do. */
+const WARM_UP = 8
+const ROUNDS = 40
+const ROUNDS_LEAST = 5
+/** A large model is measured fewer times. */
+const ENOUGH_MS = 15_000
+/** Body stages that are built: what more cores get done together follows from these. */
+const BODIES_MAX = 8
+/** So small that the weights stay what they are. */
+const UPDATE = { learningRate: 1e-9, gradientScale: 1 }
+
+export interface StageCosts {
+  readonly costMs: Costs
+  readonly cores: number
+}
+
+/** Builds the ends and a body stage a core, and frees them. */
+export async function measureStages(
+  run: Run,
+  { provider, threads }: StageOptions,
+  clock: Clock,
+): Promise<StageCosts> {
+  const config = stageConfig(run)
+  const options = { provider, threads, random: new Random(run.seed) }
+  const cores = availableParallelism()
+  const begun = clock.now()
+  // The first one also loads what all need: so does that of a process which takes a stage.
+  const bodies: BodyStage[] = [await createWorkerStage(config, 1, options)]
+  const buildMs = clock.now() - begun
+  while (bodies.length < Math.min(cores, BODIES_MAX)) {
+    bodies.push(await createWorkerStage(config, 1, options))
+  }
+  const ends = await createWorkerStage(config, 0, options)
+  try {
+    const samples = new Samples(clock)
+    const rounds = new Rounds(run, ends, bodies, samples)
+    const measuringSince = clock.now()
+    for (let round = 0; round < WARM_UP + ROUNDS; round++) {
+      if (round === WARM_UP) samples.clear()
+      await rounds.make(round)
+      const enough = clock.now() - measuringSince > ENOUGH_MS
+      if (enough && round >= WARM_UP + ROUNDS_LEAST) break
+    }
+    const together = await rounds.together(clock)
+    const costMs = { ...samples.costs(run.stages), build: buildMs, close: 0 } as Costs
+    return { costMs, cores: (together * cores) / bodies.length }
+  } finally {
+    await Promise.all([ends, ...bodies].map((stage) => stage.close()))
+  }
+}
+
+class Samples {
+  readonly #clock: Clock
+  readonly #ms = new Map<string, Record<AnyStage['kind'], number[]>>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  async time<T>(kind: AnyStage['kind'], method: string, work: () => Promise<T>): Promise<T> {
+    const begun = this.#clock.now()
+    const outcome = await work()
+    const known = this.#ms.get(method) ?? { body: [], ends: [] }
+    this.#ms.set(method, known)
+    known[kind].push(this.#clock.now() - begun)
+    return outcome
+  }
+
+  clear(): void {
+    this.#ms.clear()
+  }
+
+  /** Of what stages of both kinds do, the mean over all of a run: one of the ends, and the others. */
+  costs(stages: number): Record<string, number> {
+    const costs = [...this.#ms].map(([method, { body, ends }]) => {
+      if (body.length === 0) return [method, median(ends)]
+      if (ends.length === 0) return [method, median(body)]
+      return [method, (stages * median(body) + median(ends)) / (stages + 1)]
+    })
+    return Object.fromEntries(costs)
+  }
+}
+
+/** A microbatch through the ends and one body stage, and all else that stages do between two steps. */
+class Rounds {
+  readonly #run: Run
+  readonly #ends: EndsStage
+  readonly #bodies: readonly BodyStage[]
+  readonly #samples: Samples
+  readonly #random = new Random('calibration')
+
+  constructor(run: Run, ends: EndsStage, bodies: readonly BodyStage[], samples: Samples) {
+    this.#run = run
+    this.#ends = ends
+    this.#bodies = bodies
+    this.#samples = samples
+  }
+
+  async make(round: number): Promise<void> {
+    const ends = this.#ends
+    const body = this.#bodies[round % this.#bodies.length]!
+    const of = <T>(method: string, work: () => Promise<T>) =>
+      this.#samples.time(method in body ? 'body' : 'ends', method, work)
+    const [tokens, targets] = [this.#tokens(), this.#tokens()]
+    const input = await of('embed', () => ends.embed(tokens))
+    await of('forward', () => body.forward(input))
+    const { output, kept } = await of('forwardKeeping', () => body.forwardKeeping(input))
+    await of('loss', () => ends.loss(output, targets))
+    const { inputGradient } = await of('lossAndGradient', () =>
+      ends.lossAndGradient(output, targets),
+    )
+    const gradient = await of('backward', () => body.backward(input, inputGradient, kept))
+    await of('embedBackward', () => ends.embedBackward(tokens, gradient))
+    for (const stage of [ends, body]) await this.#between(stage)
+  }
+
+  async #between(stage: AnyStage): Promise<void> {
+    const of = <T>(method: string, work: () => Promise<T>) =>
+      this.#samples.time(stage.kind, method, work)
+    await of('gradientNorm', () => stage.gradientNorm())
+    await of('update', () => stage.update(UPDATE))
+    await of('zeroGradients', () => stage.zeroGradients())
+    const state = await of('optimizerState', () => stage.optimizerState())
+    const weights = stage.weights.slice()
+    await of('load', () => stage.load(weights, state))
+  }
+
+  /** How much more all body stages get done at once than one alone. */
+  async together(clock: Clock): Promise<number> {
+    const input = await this.#ends.embed(this.#tokens())
+    const pass = async (body: BodyStage) => {
+      const { output, kept } = await body.forwardKeeping(input)
+      await body.backward(input, output, kept)
+    }
+    const timed = async (bodies: readonly BodyStage[], passes: number) => {
+      const begun = clock.now()
+      await Promise.all(
+        bodies.map(async (body) => {
+          for (let i = 0; i < passes; i++) await pass(body)
+        }),
+      )
+      return (clock.now() - begun) / passes
+    }
+    const once = await timed([this.#bodies[0]!], 1)
+    const passes = Math.max(1, Math.min(20, Math.round(500 / once)))
+    const gains: number[] = []
+    for (let round = 0; round < ROUNDS_LEAST; round++) {
+      const alone = await timed([this.#bodies[round % this.#bodies.length]!], passes)
+      const all = await timed(this.#bodies, passes)
+      gains.push((this.#bodies.length * alone) / all)
+    }
+    // More than all cores they cannot get done, whatever the clock says.
+    return Math.min(this.#bodies.length, Math.max(1, median(gains)))
+  }
+
+  #tokens(): Int32Array {
+    const { microbatch, model } = this.#run
+    return Int32Array.from({ length: microbatch.batch * microbatch.context }, () =>
+      this.#random.integer(model.vocabSize),
+    )
+  }
+}
