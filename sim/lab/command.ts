@@ -9,6 +9,7 @@ import { examine } from './laboratory.ts'
 import type { PlayOutcome } from './play-job.ts'
 import { csvFiles } from './report/csv.ts'
 import { withMargin } from './report/format.ts'
+import { journalLines } from './report/journal.ts'
 import { reportHtml } from './report/page.ts'
 import type { Results } from './results.ts'
 import { loadScenario } from './scenario.ts'
@@ -36,6 +37,7 @@ export async function runScenario(options: LabOptions, terminal: Terminal): Prom
   const files = [
     { name: 'results.json', text: `${JSON.stringify(results, null, 1)}\n` },
     { name: 'report.html', text: reportHtml(results) },
+    { name: 'journal.jsonl', text: journalLines(results) },
     ...csvFiles(results),
   ]
   for (const { name, text } of files) replaceFile(join(out, name), text)

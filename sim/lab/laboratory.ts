@@ -2,11 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { InputError } from '../../src/errors.ts'
+import type { Run } from '../../src/run.ts'
 import type { Cache } from '../jobs/cache.ts'
 import { doAll } from '../jobs/crew.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import { type Point, stepsTo } from '../strategies/statistics.ts'
 import { assumptionsOf } from './assumptions.ts'
+import { readCalibration } from './calibration/calibration.ts'
 import type { Loss } from './failures/loss.ts'
 import { describeFailure, drawLosses } from './failures/table.ts'
 import { type PlayJob, type PlayOutcome, runOf } from './play-job.ts'
@@ -125,6 +127,7 @@ class Bench {
   readonly #lab: Laboratory
   #digest = ''
   #everySteps = 1
+  #machine: PlayJob['machine']
   /** Virtual seconds of an undisturbed iteration. */
   #stepSeconds = 1
   readonly #times = new Map<string, Times>()
@@ -144,11 +147,19 @@ class Bench {
         const run = await runOf(this.#job({ recovery }), this.#folder)
         this.#digest = run.data.sha256
         this.#everySteps = run.evaluation.everySteps
+        this.#machine = this.#calibration(run)
       } catch (error) {
         if (!(error instanceof InputError)) throw error
         throw new InputError(`strategy ${name}: ${error.message.replace(/^init: /, '')}`)
       }
     }
+  }
+
+  #calibration(run: Run): PlayJob['machine'] {
+    const { calibration } = this.#scenario.compute
+    if (calibration === undefined) return undefined
+    const { costMs, cores, messageMs } = readCalibration(resolve(this.#folder, calibration), run)
+    return { costMs, cores, messageMs }
   }
 
   async shape(): Promise<Shape> {
@@ -255,6 +266,7 @@ class Bench {
       peers,
       network,
       compute,
+      machine: this.#machine,
       fold: 1,
       iterationHours: 0,
       losses: [],

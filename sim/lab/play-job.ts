@@ -7,6 +7,7 @@ import type { Run, WrittenRecovery } from '../../src/run-schema.ts'
 import { meterCalls } from '../byte-meter.ts'
 import { type Costs, DEFAULT_COSTS, DEFAULT_LINK, type Playing, play } from '../scenario.ts'
 import type { Link } from '../wire.ts'
+import type { Calibration } from './calibration/calibration.ts'
 import type { Loss } from './failures/loss.ts'
 import { Hours } from './hours.ts'
 import type { RecoveryResult } from './results.ts'
@@ -24,6 +25,8 @@ export interface PlayJob {
   readonly peers: number | null
   readonly network: Scenario['network']
   readonly compute: Scenario['compute']
+  /** That all peers share, instead of one each that takes what `compute` says. */
+  readonly machine?: Pick<Calibration, 'costMs' | 'cores' | 'messageMs'> | undefined
   /** Seconds of the scenario in one of virtual time, while no stage is without a holder. */
   readonly fold: number
   /** Of an undisturbed one: so long the first is said to have taken, before which the swarm came together. */
@@ -162,7 +165,9 @@ export async function playJob(
       replaced: true,
       link: DEFAULT_LINK,
       links: linksOf(job.network),
-      costMs: costsOf(job.compute),
+      costMs: job.machine?.costMs ?? costsOf(job.compute),
+      cores: job.machine?.cores,
+      messageMs: job.machine?.messageMs,
       speedOf: (slot) => job.compute.speeds[slot % job.compute.speeds.length]!,
       limitMs: Number.POSITIVE_INFINITY,
       watch: (peer) =>
@@ -200,7 +205,13 @@ function rounded(loss: number): number {
   return Number(loss.toPrecision(8))
 }
 
-function costsOf({ forwardMs, backwardMs, endsMs, updateMs, startMs }: Scenario['compute']): Costs {
+export function costsOf({
+  forwardMs,
+  backwardMs,
+  endsMs,
+  updateMs,
+  startMs,
+}: Scenario['compute']): Costs {
   return {
     ...DEFAULT_COSTS,
     build: startMs,
@@ -219,13 +230,15 @@ function linksOf({ regions, within, between }: Scenario['network']) {
     latencyMs,
     bytesPerMs: mbitPerSecond * 125,
   })
+  const far = (named: (typeof between)[number]): Link =>
+    named.shared ? { ...link(named), queue: named.regions.join(' - ') } : link(named)
   const near = link(within)
   const table = regions.map((from) =>
     regions.map((to) => {
       const named = between.find(
         ({ regions: [a, b] }) => (a === from && b === to) || (a === to && b === from),
       )
-      return named === undefined ? near : link(named)
+      return named === undefined ? near : far(named)
     }),
   )
   const { length } = regions

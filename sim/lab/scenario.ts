@@ -28,12 +28,26 @@ const network = z.strictObject({
     .default({ latencyMs: 20, mbitPerSecond: 20 })
     .describe('Between two peers of one region.'),
   between: z
-    .array(place.extend({ regions: z.tuple([z.string(), z.string()]) }))
+    .array(
+      place.extend({
+        regions: z.tuple([z.string(), z.string()]),
+        shared: z
+          .boolean()
+          .default(false)
+          .describe('All transfers between the two regions take their turns on it, both ways.'),
+      }),
+    )
     .default([])
     .describe('Between two regions, both ways. A pair that is not named is as `within`.'),
 })
 
 const compute = z.strictObject({
+  calibration: z
+    .string()
+    .optional()
+    .describe(
+      'A calibration.json of `gensyn-node bench`, beside this file: all peers share that machine, and what follows here but the speeds is not heeded.',
+    ),
   forwardMs: positive.default(20).describe('One microbatch through one body stage.'),
   backwardMs: positive
     .default(60)

@@ -1,4 +1,4 @@
-/** A first look: minutes, a tiny model, rates under which a stage is lost every few iterations. */
+/** A first look: two minutes, a tiny model, rates under which a stage is lost every few iterations. */
 import type { WrittenScenario } from './written.ts'
 
 export const quick: WrittenScenario = {
@@ -9,20 +9,26 @@ export const quick: WrittenScenario = {
   run: {
     stages: 6,
     spares: 2,
-    microbatches: 4,
+    microbatches: 2,
     model: { layers: 6, hiddenSize: 32, intermediateSize: 88, heads: 2, keyValueHeads: 2 },
-    microbatch: { batch: 8, context: 32 },
-    optimizer: { learningRate: 0.003, warmupSteps: 20 },
+    microbatch: { batch: 4, context: 32 },
+    optimizer: { learningRate: 0.002, warmupSteps: 20 },
     evaluation: { everySteps: 10, microbatches: 8 },
     keep: 'all',
   },
-  iterationSeconds: 91.3,
+  network: { within: { latencyMs: 250, mbitPerSecond: 5 } },
+  compute: { forwardMs: 160, backwardMs: 320, endsMs: 160, updateMs: 40, startMs: 25_000 },
+  iterationSeconds: 600,
   failures: [
     { name: '16 % an hour', process: 'hourly', rate: 0.16, of: 'stage' },
     { name: '33 % an hour', process: 'hourly', rate: 0.33, of: 'stage' },
   ],
-  strategies: ['checkfree+', 'shadow', 'checkpoint-50'],
+  strategies: [
+    'checkfree+',
+    { name: 'shadow', recovery: { policy: ['shadow', 'checkfree'], shadow: { everySteps: 4 } } },
+    'checkpoint-10',
+  ],
   seeds: [1, 2],
   targetLoss: 2.6,
-  budget: { iterations: 600 },
+  budget: { iterations: 320 },
 }
