@@ -68,7 +68,8 @@ function stageMs(
   const sumsMs = asked.length === 0 ? 0 : 2 * latencyMs + transferMs(sumBytes)
   const fetching = holders.length - 1 + others.length
   bytes.gradients += owners.length * fetching * rangeBytes
-  // The question is there before the total is.
-  const totalsMs = Math.max(latencyMs, sumsMs) + latencyMs + transferMs(fetching * rangeBytes)
+  // Owners ask for the others' ranges when they have added up their own. One that owns none has asked before the total is there.
+  const askedMs = owners.length > 1 ? sumsMs + latencyMs : latencyMs
+  const totalsMs = askedMs + latencyMs + transferMs(fetching * rangeBytes)
   return 2 * coordinatorMs + connectMs + totalsMs
 }
