@@ -21,10 +21,14 @@ const recovery = z.strictObject({
   hours: hours.describe('When the stage was held again.'),
   stage: count,
   strategy: z.string(),
-  skipped: z.array(z.string()).describe('Strategies before it in the policy that could not be used.'),
+  skipped: z
+    .array(z.string())
+    .describe('Strategies before it in the policy that could not be used.'),
   seconds: z.number().nullable().describe('From the loss until the stage was held again; virtual.'),
   bytes: count,
-  stepsLost: count.describe('By how many steps the weights are older than the last committed ones.'),
+  stepsLost: count.describe(
+    'By how many steps the weights are older than the last committed ones.',
+  ),
   lossBefore: loss.nullable().describe('Training loss of the last step before.'),
   lossAfter: loss.nullable().describe('Training loss of the first step after.'),
 })
@@ -48,13 +52,18 @@ const trial = z.strictObject({
     .describe('The target loss, between two evaluations by interpolation; null if it was not.'),
   goodput: z
     .number()
-    .describe('Iterations that are not lost again, in the time of an undisturbed one, as a share of all hours.'),
+    .describe(
+      'Iterations that are not lost again, in the time of an undisturbed one, as a share of all hours.',
+    ),
   /** Of an average iteration, by what they were for: activations, weights, upkeep, agreement, store. */
   bytesPerIteration: z.record(z.string(), count),
   curve: z
     .array(z.tuple([count, hours, loss]))
     .describe('After so many iterations, at that hour, that held-out loss.'),
-  failure: z.string().nullable().describe('Why the run came to an end before its budget; null if it did not.'),
+  failure: z
+    .string()
+    .nullable()
+    .describe('Why the run came to an end before its budget; null if it did not.'),
 })
 
 const summary = z.strictObject({
@@ -96,7 +105,9 @@ export const resultsSchema = z.strictObject({
     hash: z.string(),
     mode: z.enum(['learn', 'replay', 'scale']),
   }),
-  assumptions: z.array(z.string()).describe('What whoever reads the numbers must know, a sentence each.'),
+  assumptions: z
+    .array(z.string())
+    .describe('What whoever reads the numbers must know, a sentence each.'),
   targetLoss: loss.nullable(),
   strategies: z.array(z.strictObject({ name: z.string(), says: z.string() })),
   failures: z.array(z.strictObject({ name: z.string(), says: z.string() })),

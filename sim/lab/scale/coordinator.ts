@@ -28,6 +28,9 @@ import type { Upkeep } from './upkeep.ts'
 /** A change, beside what is in it: the question and its answer, proposed and installed. */
 const CHANGE_BYTES = 1_200
 
+/** Of a roster, deflated. */
+const MEMBER_BYTES = 64
+
 const NONE: ReadonlyMap<string, null> = new Map()
 const NOBODY: ReadonlySet<number> = new Set()
 
@@ -91,7 +94,7 @@ export class Coordinator implements Listener, Recovering {
     if (!isFresh(swarm.roster)) {
       for (const stage of swarm.empty) this.lostAt.set(stage, swarm.timeline.now)
     }
-    for (const { id } of swarm.dead) this.lose(id)
+    for (const id of swarm.dead.keys()) this.lose(id)
     for (;;) {
       try {
         yield* this.#settle()
@@ -197,8 +200,29 @@ export class Coordinator implements Listener, Recovering {
       // Who holds a stage for the first time empties its sums; whose stage is learnt freezes its state.
       workMs = Math.max(costMs.zeroGradients, costMs.optimizerState)
     }
-    yield workMs * this.#slowness + swarm.farthestMs
+    const askedAt = swarm.timeline.now
+    yield workMs * this.#slowness + swarm.farthestMs + this.#rosterMs(change)
+    yield* this.#missing(askedAt)
     this.upkeep.follow()
+  }
+
+  /** Who does not carry a change out is lost, and waited for until that is known. */
+  *#missing(askedAt: number): Course {
+    const { dead, wires, coordinator, timeline } = this.swarm
+    let until = timeline.now
+    const missed = [...dead].filter(([id]) => !this.#lost.has(id))
+    for (const [, peer] of missed)
+      until = Math.max(until, wires.missedAt(peer, coordinator, askedAt))
+    if (until > timeline.now) yield until - timeline.now
+    for (const [id] of missed) if (dead.has(id)) this.lose(id)
+  }
+
+  /** Whoever comes gets the whole roster, one after another over the coordinator's uplink. */
+  #rosterMs(change: Change): number {
+    const { wires, coordinator, roster } = this.swarm
+    const joining = change.type === 'members' ? change.join.length : 0
+    const bytes = joining * MEMBER_BYTES * roster.members.length
+    return bytes / wires.line(coordinator, coordinator).bytesPerMs
   }
 
   /** Another step, as `agree` does it. */

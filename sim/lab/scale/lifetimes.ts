@@ -7,7 +7,12 @@ import type { Loss } from '../failures/loss.ts'
  * @param after hours in which nobody does
  */
 export function exponentialLosses(
-  { peers, hours, hourly, after = 0 }: { peers: number; hours: number; hourly: number; after?: number },
+  {
+    peers,
+    hours,
+    hourly,
+    after = 0,
+  }: { peers: number; hours: number; hourly: number; after?: number },
   seed: number,
 ): Loss[] {
   const random = new Random(seed).stream('lifetimes')

@@ -60,6 +60,8 @@ export class Swarm {
   madeAt = 0
   /** When the first step began; null before. */
   begunAt: number | null = null
+  /** Members that are gone, by id, whether or not the coordinator knows. */
+  readonly dead = new Map<number, Peer>()
   /** Why the run came to an end. */
   failure: string | null = null
   /** Peer-milliseconds without a stage to work at, from the first step on. */
@@ -142,6 +144,7 @@ export class Swarm {
       for (const id of change.leave) {
         const peer = this.#byId.get(id)
         this.#byId.delete(id)
+        this.dead.delete(id)
         if (peer !== undefined && !peer.alive) this.#peers.delete(peer.name)
       }
     }
@@ -163,11 +166,6 @@ export class Swarm {
       this.idleMs += (now - this.#countedAt) * Math.max(0, this.#living - this.#holding)
     }
     this.#countedAt = now
-  }
-
-  /** Members that are gone, whether or not the coordinator knows. */
-  get dead(): Member[] {
-    return this.roster.members.filter(({ id }) => !this.#byId.get(id)?.alive)
   }
 
   #start(slot: number): Peer {
@@ -206,11 +204,13 @@ export class Swarm {
     if (peer === null || !peer.alive || this.begunAt === null) return
     this.#count()
     peer.alive = false
+    peer.diedAt = this.timeline.now
     this.#living--
     this.#slots[peer.slot] = null
     this.joining = this.joining.filter(({ peer: name }) => name !== peer.name)
     const member = this.roster.members.find(({ peer: name }) => name === peer.name)
     if (member === undefined) this.#peers.delete(peer.name)
+    else this.dead.set(member.id, peer)
     if (member?.ready && member.stage !== null) {
       this.#holding--
       if (this.livingHolders(member.stage).length === 0) {

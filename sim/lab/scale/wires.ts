@@ -19,6 +19,7 @@ export class Peer {
   /** How many times longer its work takes than at speed 1. */
   readonly slowness: number
   alive = true
+  diedAt = Number.POSITIVE_INFINITY
   uplinkFreeAt = 0
   /** From when on the connection stands. */
   readonly connections = new Map<Peer, number>()
@@ -75,6 +76,12 @@ export class Wires {
   /** Until `by` has found that `dead` does not answer any more. */
   noticeMs(dead: Peer, by: Peer): number {
     return DETECTION_MS + HANDSHAKE_ROUND_TRIPS * 2 * this.latencyMs(dead, by)
+  }
+
+  /** When whoever has asked it something since `askedAt`, and waits, hears that it is gone. */
+  missedAt(dead: Peer, by: Peer, askedAt: number): number {
+    const brokenAt = dead.diedAt + DETECTION_MS
+    return brokenAt < askedAt ? dead.diedAt + this.noticeMs(dead, by) : brokenAt
   }
 
   /** How long a connection is still in the making; it is begun if there is none. */
