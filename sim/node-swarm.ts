@@ -30,21 +30,23 @@ export interface NodeSwarmOptions {
   readonly speeds: readonly number[]
   /** What a byte of a tensor counts on the wire. */
   readonly bodyScale: number
-  /** Hours count from when the first step begins; another peer joins in place of each one at once. */
+  /** Steps that are made before hours begin to count; at least 1. */
+  readonly warmSteps: number
+  /** Another peer joins in place of each one at once. */
   readonly losses: readonly Loss[]
-  /** Ends the run, by virtual time from when the first step begins. */
+  /** Ends the run. */
   readonly untilHours: number
 }
 
 export interface NodeSwarm {
-  /** When each step was made, in virtual ms from when the first one began. */
+  /** When each step was made, in virtual ms; those before the hours count are left out. */
   readonly madeAt: readonly number[]
   readonly counts: ReadonlyMap<Entry['type'], number>
   /** Of stages that had lost their last holder. */
   readonly recoveries: readonly Extract<Entry, { type: 'held' }>[]
   /** Stages whose last holder went, with when. */
   readonly emptied: readonly { readonly hours: number; readonly stage: number }[]
-  /** From the first step to the last: of the coordinator, and of all members. */
+  /** From the first of these steps to the last: of the coordinator, and of all members. */
   readonly asked: { readonly coordinator: number; readonly all: number }
   /** Events of the world. */
   readonly events: number
@@ -71,7 +73,8 @@ export function costRun(
 
 /** Until the run's last step, or its hours are over. */
 export async function playNodes(options: NodeSwarmOptions): Promise<NodeSwarm> {
-  const { run, peers, seed, link, costMs, speeds, bodyScale, losses, untilHours } = options
+  const { run, peers, seed, link, costMs, speeds, bodyScale, warmSteps, losses, untilHours } =
+    options
   const world = new World({ seed, eventsMax: Number.POSITIVE_INFINITY })
   const network = new VirtualNetwork({
     world,
@@ -90,6 +93,7 @@ export async function playNodes(options: NodeSwarmOptions): Promise<NodeSwarm> {
   let coordinator: PeerId | null = null
   let roster: Extract<Entry, { type: 'roster' }>['roster'] | null = null
   let begunAt: number | null = null
+  let warm = 0
   let named = 0
   const over = Promise.withResolvers<void>()
 
@@ -101,8 +105,12 @@ export async function playNodes(options: NodeSwarmOptions): Promise<NodeSwarm> {
     }
     if (entry.type === 'held' && entry.cause === 'lost') recoveries.push(entry)
     if (entry.type !== 'step') return
-    if (begunAt === null) begin(entry.at - entry.seconds * 1000)
-    madeAt.push(world.clock.now() - begunAt!)
+    if (begunAt === null) {
+      warm++
+      if (warm === warmSteps) begin()
+      return
+    }
+    madeAt.push(world.clock.now() - begunAt)
     last = { ...asked }
     if (madeAt.length === 1) first = last
   }
@@ -122,18 +130,15 @@ export async function playNodes(options: NodeSwarmOptions): Promise<NodeSwarm> {
     start(slot)
   }
 
-  const begin = (at: number) => {
-    begunAt = at
-    const since = world.clock.now() - at
+  const begin = () => {
+    begunAt = world.clock.now()
     for (const loss of losses) {
-      const ms = loss.hours * HOUR_MS - since
-      if (ms < 0) throw new Error(`a loss after ${loss.hours} hours, before the first step is made`)
-      world.schedule(ms, 'losses', () => {
+      world.schedule(loss.hours * HOUR_MS, 'losses', () => {
         const names = 'slot' in loss ? [slots[loss.slot]!] : holders(loss.stage)
         for (const name of names) die(name)
       })
     }
-    world.schedule(untilHours * HOUR_MS - since, 'time is up', () => over.resolve())
+    world.schedule(untilHours * HOUR_MS, 'time is up', () => over.resolve())
   }
 
   const start = (slot: number) => {

@@ -20,8 +20,6 @@ const METHOD_MS = 20
 const BUILD_MS = 1_000
 const LINK = { latencyMs: 20, bytesPerMs: 12_500 }
 const DAY_HOURS = 24
-/** In which nobody is lost: the first step is still being made. */
-const QUIET_HOURS = 30 / 3600
 /** The most that two sizes of swarms may differ in the questions of a step and peer. */
 const LINEAR_FACTOR = 3
 
@@ -74,7 +72,7 @@ async function play(peers: number): Promise<number> {
   const run = costRun(settings)
   const measured = measure()
   const hourly = Number(options.churn)
-  const losses = exponentialLosses({ peers, hours: DAY_HOURS, hourly, after: QUIET_HOURS }, peers)
+  const losses = exponentialLosses({ peers, hours: DAY_HOURS, hourly }, peers)
   const swarm = await playNodes({
     run,
     peers,
@@ -83,6 +81,7 @@ async function play(peers: number): Promise<number> {
     costMs: (method) => (method === 'build' ? BUILD_MS : METHOD_MS),
     speeds: [1],
     bodyScale: 1,
+    warmSteps: 1,
     losses,
     untilHours: DAY_HOURS,
   })
@@ -114,7 +113,7 @@ async function playBoth(peers: number): Promise<void> {
     microbatches: Number(options.microbatches),
     policy: policyOf(options.strategy),
     hours,
-    losses: exponentialLosses({ peers, hours, hourly, after: QUIET_HOURS }, peers),
+    losses: exponentialLosses({ peers, hours, hourly }, peers),
     speeds: [1],
     bodyScale: 1,
   }

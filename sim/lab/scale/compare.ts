@@ -6,6 +6,7 @@ import type { StageMethod } from '../../stage.ts'
 import type { Loss } from '../failures/loss.ts'
 import { playScale, type ScaleOutcome } from './play.ts'
 import type { ScaleSetting } from './setting.ts'
+import { WARM_STEPS } from './swarm.ts'
 
 /** Everything that a stage does takes as long. */
 const METHOD_MS = 20
@@ -69,6 +70,7 @@ export async function playNodesOf(compared: Compared): Promise<NodeSwarm> {
     costMs: (method) => (method === 'build' ? BUILD_MS : METHOD_MS),
     speeds,
     bodyScale,
+    warmSteps: WARM_STEPS,
     losses,
     untilHours: hours,
   })

@@ -98,7 +98,6 @@ export class Coordinator implements Listener, Recovering {
     for (;;) {
       try {
         yield* this.#settle()
-        swarm.begin()
         yield* this.#makeStep()
       } catch (error) {
         if (error instanceof ProtocolError) {
@@ -290,8 +289,7 @@ export class Coordinator implements Listener, Recovering {
     yield* this.agree({ type: 'commit', ...this.#author, ...decision })
     const savingMs = this.upkeep.committed()
     if (savingMs > 0) yield savingMs
-    swarm.made++
-    swarm.madeAt = swarm.timeline.now
+    swarm.stepMade()
   }
 
   #isAlone(stage: number): boolean {

@@ -2,24 +2,16 @@
 import { Random } from '../../../stages/random.ts'
 import type { Loss } from '../failures/loss.ts'
 
-/**
- * @param hourly share of the peers that go away in an hour
- * @param after hours in which nobody does
- */
+/** @param hourly share of the peers that go away in an hour */
 export function exponentialLosses(
-  {
-    peers,
-    hours,
-    hourly,
-    after = 0,
-  }: { peers: number; hours: number; hourly: number; after?: number },
+  { peers, hours, hourly }: { peers: number; hours: number; hourly: number },
   seed: number,
 ): Loss[] {
   const random = new Random(seed).stream('lifetimes')
   const losses: Loss[] = []
   for (let slot = 0; slot < peers; slot++) {
     const own = random.stream(String(slot))
-    for (let at = after; ; ) {
+    for (let at = 0; ; ) {
       at += -Math.log(1 - own.float()) / hourly
       if (at > hours) break
       losses.push({ hours: at, slot })

@@ -19,48 +19,35 @@ export interface ScaleOutcome {
   readonly undisturbedSeconds: number
   /** Of the model. */
   readonly events: number
-  /** Virtual, until the first step began: joining and building. */
+  /** Virtual, until hours began to count: joining, building, the first steps. */
   readonly formingSeconds: number
 }
-
-/** After so many steps the members' speeds are known, and connections made. */
-const QUIET_STEPS = 6
 
 /** @throws InputError if the setting cannot be */
 export function playScale(setting: ScaleSetting): ScaleOutcome {
   checkScale(setting)
-  const times: number[] = []
-  const quiet = run({ ...setting, losses: [] }, ({ made, madeAt }) => {
-    if (made > times.length) times.push(madeAt)
-    return made >= QUIET_STEPS
-  })
-  const undisturbedMs =
-    times.length < 2
-      ? quiet.madeAt - (quiet.begunAt ?? 0)
-      : (times.at(-1)! - times[0]!) / (times.length - 1)
   const curve: [number, number, number][] = []
   const points = setting.undisturbed ?? []
   const swarm = run(setting, (each) => {
     for (
       let next = points[curve.length];
-      next !== undefined && next[0] <= each.made - each.lostSteps;
+      next !== undefined && next[0] <= each.made - each.lostSteps && each.made > 0;
       next = points[curve.length]
     ) {
       curve.push([each.made, each.hoursAt(each.madeAt), next[1]])
     }
-    return false
   })
   return {
-    trial: trialOf(swarm, curve, undisturbedMs),
+    trial: trialOf(swarm, curve),
     idlePeers: swarm.idleMs / Math.max(1, swarm.untilMs - (swarm.begunAt ?? 0)),
-    undisturbedSeconds: undisturbedMs / 1000,
+    undisturbedSeconds: swarm.undisturbedMs / 1000,
     events: swarm.timeline.fired,
     formingSeconds: (swarm.begunAt ?? 0) / 1000,
   }
 }
 
-/** @param over looks at the swarm before every event */
-function run(setting: ScaleSetting, over: (swarm: Swarm) => boolean): Swarm {
+/** @param look at the swarm before every event */
+function run(setting: ScaleSetting, look: (swarm: Swarm) => void): Swarm {
   const swarm = new Swarm(setting)
   const upkeep = new Upkeep(swarm)
   let end = () => {}
@@ -74,13 +61,17 @@ function run(setting: ScaleSetting, over: (swarm: Swarm) => boolean): Swarm {
   }
   begin()
   const until = () => (swarm.begunAt === null ? Number.POSITIVE_INFINITY : swarm.untilMs)
-  swarm.timeline.run(until, () => swarm.failure !== null || over(swarm))
+  swarm.timeline.run(until, () => {
+    look(swarm)
+    return swarm.failure !== null
+  })
   swarm.finish()
   return swarm
 }
 
-function trialOf(swarm: Swarm, curve: TrialResult['curve'], undisturbedMs: number): TrialResult {
-  const { setting, made, lostSteps, madeAt, bytes, recoveries, emptied, failure } = swarm
+function trialOf(swarm: Swarm, curve: TrialResult['curve']): TrialResult {
+  const { setting, made, lostSteps, madeAt, bytes, recoveries, emptied, failure, undisturbedMs } =
+    swarm
   const perIteration = Object.entries(bytes).map(
     ([purpose, sum]) => [purpose, Math.round(sum / Math.max(1, made))] as const,
   )

@@ -44,7 +44,7 @@ export interface ScaleSetting {
   readonly run: Run
   /** In the swarm at any time, spares among them. */
   readonly peers: number
-  /** Virtual, counted from when the swarm begins its first step. */
+  /** Virtual, counted from when the swarm has formed and made its first six steps. */
   readonly hours: number
   readonly network: ScaleNetwork
   /** From and to whatever keeps checkpoints; each transfer has it to itself. */

@@ -19,6 +19,9 @@ const HOUR_MS = 3_600_000
 /** As many peers as that wait for the coordinator to answer look for it again after so long. */
 const LOOK_MS = 1_000
 
+/** Until members' speeds are known, and their connections made. */
+export const WARM_STEPS = 6
+
 /** What bytes were for. */
 export const PURPOSES = [
   'activations',
@@ -52,19 +55,19 @@ export class Swarm {
   coordinator: Peer
   listener: Listener | null = null
   joining: Newcomer[] = []
-  /** Steps, those counted again that were made again. */
+  /** Steps, those counted again that were made again; of the first ones none. */
   made = 0
   /** Of them, given up again since. */
   lostSteps = 0
   /** When the last of them was made. */
   madeAt = 0
-  /** When the first step began; null before. */
+  /** When the first few steps were made, from when on hours count and peers are lost; null before. */
   begunAt: number | null = null
   /** Members that are gone, by id, whether or not the coordinator knows. */
   readonly dead = new Map<number, Peer>()
   /** Why the run came to an end. */
   failure: string | null = null
-  /** Peer-milliseconds without a stage to work at, from the first step on. */
+  /** Peer-milliseconds without a stage to work at. */
   idleMs = 0
   /** Hears of the death of a peer, whoever else knows of it yet. */
   onDeath: (peer: Peer) => void = () => {}
@@ -74,6 +77,7 @@ export class Swarm {
   readonly #peers = new Map<string, Peer>()
   readonly #byId = new Map<number, Peer>()
   readonly #slots: (Peer | null)[]
+  readonly #warmAt: number[] = []
   #names = 0
   #living = 0
   #holding = 0
@@ -118,11 +122,28 @@ export class Swarm {
     })
   }
 
-  /** The first step begins: from now on peers are lost. */
-  begin(): void {
-    if (this.begunAt !== null) return
+  /** A step was made. */
+  stepMade(): void {
+    const { now } = this.timeline
+    if (this.begunAt === null) {
+      this.#warmAt.push(now)
+      if (this.#warmAt.length === WARM_STEPS) this.#begin()
+      return
+    }
+    this.made++
+    this.madeAt = now
+  }
+
+  /** What a step takes that nothing disturbs: the last of the first ones; 0 before any. */
+  get undisturbedMs(): number {
+    const [before = 0, last = before] = this.#warmAt.slice(-2)
+    return last - before
+  }
+
+  #begin(): void {
     this.begunAt = this.timeline.now
     this.#countedAt = this.timeline.now
+    for (const purpose of PURPOSES) this.bytes[purpose] = 0
     for (const loss of this.setting.losses) {
       this.timeline.schedule(loss.hours * HOUR_MS, () => {
         if ('slot' in loss) this.#die(this.#slots[loss.slot] ?? null)

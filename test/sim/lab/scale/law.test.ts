@@ -1,0 +1,102 @@
+/** How often stages are emptied, against the closed form; and what the model refuses. */
+import { expect, test } from 'vitest'
+import { settingOf } from '../../../../sim/lab/scale/compare.ts'
+import { exponentialLosses } from '../../../../sim/lab/scale/lifetimes.ts'
+import { playScale } from '../../../../sim/lab/scale/play.ts'
+import type { ScaleSetting } from '../../../../sim/lab/scale/setting.ts'
+
+const STAGES = 10
+const HOLDERS = 2
+const PEERS = HOLDERS * (STAGES + 1)
+/** Of a peer, hourly. */
+const RATE = 1
+/** From a loss until the one in its place asks to be let in. */
+const REPLACED_HOURS = 0.08
+
+function setting(hours: number, overrides: Partial<ScaleSetting> = {}): ScaleSetting {
+  const compared = {
+    peers: PEERS,
+    stages: STAGES,
+    spares: 0,
+    microbatches: 1,
+    policy: ['shadow', 'checkpoint'],
+    hours,
+    losses: exponentialLosses({ peers: PEERS, hours, hourly: RATE }, 1),
+    speeds: [0.04],
+    bodyScale: 1,
+  }
+  const base = settingOf(compared)
+  const checkpoint = { everySteps: 1, mode: 'lazy' } as const
+  return {
+    ...base,
+    run: { ...base.run, recovery: { ...base.run.recovery, checkpoint } },
+    replacementSeconds: REPLACED_HOURS * 3600,
+    ...overrides,
+  }
+}
+
+test('a stage of n holders is emptied as often as a birth-death chain says', () => {
+  const hours = 160
+  const { trial, undisturbedSeconds } = playScale(setting(hours))
+  expect(trial.failure).toBeNull()
+  // It waits for the end of a step to be let in, and of another to take part.
+  const away = REPLACED_HOURS + (1.5 * undisturbedSeconds) / 3600
+  // Machine repair: holders come and go independently; how long one is away matters by its mean alone.
+  const up = 1 / (1 + RATE * away)
+  const onlyOne = HOLDERS * up * (1 - up) ** (HOLDERS - 1)
+  const expected = (STAGES + 1) * onlyOne * RATE * hours
+  const spread = 3 * Math.sqrt(expected)
+  expect(trial.losses.length).toBeGreaterThan(expected - spread)
+  expect(trial.losses.length).toBeLessThan(expected + spread)
+})
+
+test('the same setting gives the same trial', () => {
+  const one = playScale(setting(2))
+  expect(playScale(setting(2))).toEqual(one)
+  expect(one.trial.iterations).toBeGreaterThan(0)
+})
+
+test('without a strategy the run ends with the first stage that is lost', () => {
+  const { run } = setting(2)
+  const policy: string[] = []
+  const none = { ...run, recovery: { ...run.recovery, policy } }
+  const losses = [{ hours: 0.5, stage: 3 }]
+  const { trial } = playScale(setting(2, { run: none, losses }))
+  expect(trial.failure).toMatch(/stage 3 is lost/)
+  expect(trial.hours).toBeLessThan(0.51)
+  expect(trial.goodput).toBeLessThan(0.26)
+})
+
+test('a recorded curve comes as late as the iterations do', () => {
+  const losses = [{ hours: 0.1, stage: 3 }]
+  const undisturbed = [
+    [1, 5],
+    [5, 4],
+  ] as const
+  const { trial } = playScale(setting(1, { losses, undisturbed }))
+  expect(trial.curve.map(([iterations, , loss]) => [iterations, loss])).toEqual([
+    [1, 5],
+    [5, 4],
+  ])
+})
+
+test.each<[string, Partial<ScaleSetting>, RegExp]>([
+  ['too few peers', { peers: 5 }, /peers: 5\. 10 body stages and the ends need 11/],
+  ['no time', { hours: 0 }, /hours: 0/],
+  ['a speed of nothing', { speeds: [1, 0] }, /speeds: /],
+  ['a loss of nobody', { losses: [{ hours: 1, slot: 99 }] }, /slot 99 of 22/],
+  ['a loss of no stage', { losses: [{ hours: 1, stage: 11 }] }, /stage 11; stages are 0\.\.10/],
+  [
+    'regions without a link',
+    {
+      network: {
+        regions: ['a', 'b'],
+        within: { latencyMs: 1, mbitPerSecond: 1 },
+        between: [],
+      },
+    },
+    /no link between a and b/,
+  ],
+])('%s is refused', (_, wrong, message) => {
+  expect(() => playScale(setting(2, wrong))).toThrow(message)
+})
