@@ -29,7 +29,7 @@ export interface Compared {
   readonly bodyScale: number
 }
 
-export function costRunOf({ stages, spares, microbatches, policy }: Compared): Run {
+function costRunOf({ stages, spares, microbatches, policy }: Compared): Run {
   return costRun({ steps: STEPS, stages, spares, microbatches, policy })
 }
 

@@ -35,7 +35,12 @@ export function* fill(recovering: Recovering, matches: readonly Match[]): Course
   const { swarm, upkeep } = recovering
   if (upkeep.isAsked && !isFresh(swarm.roster)) yield swarm.farthestMs
   const copies = isFresh(swarm.roster) ? [] : upkeep.copies
-  if (yield* rollBack(recovering, matches, copies)) return
+  // At the beginning a stage has dozens of takers.
+  const plans = new Map<number, Plan>()
+  for (const { stage } of matches) {
+    if (!plans.has(stage)) plans.set(stage, planOf(recovering, stage, copies))
+  }
+  if (yield* rollBack(recovering, plans)) return
   const answered = new Gate()
   const held = new Map<number, Match>()
   let open = matches.length
@@ -44,7 +49,7 @@ export function* fill(recovering: Recovering, matches: readonly Match[]): Course
     if (open === 0) answered.open()
   }
   for (const match of matches) {
-    give(recovering, match, copies, (ok) => {
+    give(recovering, match, plans.get(match.stage)!, (ok) => {
       if (ok && !recovering.interrupted.isOpen) held.set(match.stage, match)
       done()
     })
@@ -59,15 +64,10 @@ export function* fill(recovering: Recovering, matches: readonly Match[]): Course
 }
 
 /** True if the whole swarm goes back to a checkpoint, or another row is to be tried. */
-function* rollBack(
-  recovering: Recovering,
-  matches: readonly Match[],
-  copies: readonly KeptCopy[],
-): Course<boolean> {
+function* rollBack(recovering: Recovering, plans: ReadonlyMap<number, Plan>): Course<boolean> {
   const { swarm, upkeep, lostAt } = recovering
   if (isRestored(swarm.roster)) return false
-  const plans = matches.map(({ stage }) => planOf(recovering, stage, copies))
-  if (!plans.some(({ strategy }) => strategy === 'checkpoint')) return false
+  if (![...plans.values()].some(({ strategy }) => strategy === 'checkpoint')) return false
   const begun = swarm.timeline.now
   const { step, ms } = upkeep.latest()
   yield ms
@@ -82,13 +82,12 @@ function* rollBack(
 function give(
   recovering: Recovering,
   { stage, member }: Match,
-  copies: readonly KeptCopy[],
+  plan: Plan,
   done: (held: boolean) => void,
 ): void {
   const { swarm, lostAt } = recovering
   const { timeline, wires, setting, coordinator, roster } = swarm
   const peer = swarm.peerOf(member.id)
-  const plan = planOf(recovering, stage, copies)
   const since = lostAt.get(stage)
   if (peer === undefined) {
     done(false)

@@ -24,7 +24,7 @@ export interface ScaleNetwork {
   })[]
 }
 
-export interface ScaleSizes {
+interface ScaleSizes {
   /** Of one microbatch, as it goes from stage to stage. */
   readonly activationBytes: number
   /** Weights of a body stage, and of the ends. Each is 4 bytes, and twice that in moments. */

@@ -23,14 +23,7 @@ const LOOK_MS = 1_000
 export const WARM_STEPS = 6
 
 /** What bytes were for. */
-export const PURPOSES = [
-  'activations',
-  'gradients',
-  'weights',
-  'upkeep',
-  'agreement',
-  'store',
-] as const
+const PURPOSES = ['activations', 'gradients', 'weights', 'upkeep', 'agreement', 'store'] as const
 export type Purpose = (typeof PURPOSES)[number]
 
 type Newcomer = Omit<Member, 'id' | 'stage' | 'ready'>

@@ -31,7 +31,7 @@ export class Gate {
 }
 
 /** What a course waits for: time, or the first of some gates. It looks for itself which it was. */
-export type Wait = number | readonly Gate[]
+type Wait = number | readonly Gate[]
 
 export type Course<T = void> = Generator<Wait, T, void>
 

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { settingOf } from '../../../../sim/lab/scale/compare.ts'
 import { exponentialLosses } from '../../../../sim/lab/scale/lifetimes.ts'
 import { playScale } from '../../../../sim/lab/scale/play.ts'
-import type { ScaleSetting } from '../../../../sim/lab/scale/setting.ts'
+import { type ScaleSetting, sizesOf } from '../../../../sim/lab/scale/setting.ts'
 
 const STAGES = 10
 const HOLDERS = 2
@@ -99,4 +99,16 @@ test.each<[string, Partial<ScaleSetting>, RegExp]>([
   ],
 ])('%s is refused', (_, wrong, message) => {
   expect(() => playScale(setting(2, wrong))).toThrow(message)
+})
+
+test("a run's own sizes are those of its model", () => {
+  const { run } = setting(1)
+  const { hiddenSize } = run.model
+  const { batch, context } = run.microbatch
+  const sizes = sizesOf({ ...run, wire: 'float32' })
+  expect(sizes.activationBytes).toBe(4 * batch * context * hiddenSize)
+  // Attention, three matrices of the feed-forward, two norms; embedding, head and norm in the ends.
+  const layer = 4 * hiddenSize ** 2 + 3 * hiddenSize * run.model.intermediateSize + 2 * hiddenSize
+  expect(sizes.bodyElements).toBe(layer)
+  expect(sizes.endsElements).toBe(2 * run.model.vocabSize * hiddenSize + hiddenSize)
 })
