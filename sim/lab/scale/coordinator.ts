@@ -190,6 +190,12 @@ export class Coordinator implements Listener, Recovering {
     const { swarm } = this
     swarm.bytes.agreement += CHANGE_BYTES * swarm.roster.members.length
     yield swarm.quorumMs(swarm.coordinator)
+    const { members } = swarm.roster
+    // More than half are gone at once: nobody can agree on anything any more.
+    if (2 * swarm.dead.size > members.length) {
+      const alive = members.length - swarm.dead.size
+      throw new ProtocolError('REFUSED', `${alive} of ${members.length} members are no majority`)
+    }
     swarm.apply(change)
     const { costMs } = swarm.setting
     let workMs = 0

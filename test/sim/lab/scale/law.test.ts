@@ -1,5 +1,6 @@
 /** How often stages are emptied, against the closed form; and what the model refuses. */
 import { expect, test } from 'vitest'
+import type { Loss } from '../../../../sim/lab/failures/loss.ts'
 import { settingOf } from '../../../../sim/lab/scale/compare.ts'
 import { exponentialLosses } from '../../../../sim/lab/scale/lifetimes.ts'
 import { playScale } from '../../../../sim/lab/scale/play.ts'
@@ -7,21 +8,21 @@ import { type ScaleSetting, sizesOf } from '../../../../sim/lab/scale/setting.ts
 
 const STAGES = 10
 const HOLDERS = 2
-const PEERS = HOLDERS * (STAGES + 1)
 /** Of a peer, hourly. */
 const RATE = 1
 /** From a loss until the one in its place asks to be let in. */
 const REPLACED_HOURS = 0.08
 
-function setting(hours: number, overrides: Partial<ScaleSetting> = {}): ScaleSetting {
+function setting(hours: number, overrides: Partial<ScaleSetting> = {}, stages = 10): ScaleSetting {
+  const peers = HOLDERS * (stages + 1)
   const compared = {
-    peers: PEERS,
+    peers,
     stages: STAGES,
     spares: 0,
     microbatches: 1,
     policy: ['shadow', 'checkpoint'],
     hours,
-    losses: exponentialLosses({ peers: PEERS, hours, hourly: RATE }, 1),
+    losses: exponentialLosses({ peers, hours, hourly: RATE }, 1),
     speeds: [0.04],
     bodyScale: 1,
   }
@@ -29,25 +30,63 @@ function setting(hours: number, overrides: Partial<ScaleSetting> = {}): ScaleSet
   const checkpoint = { everySteps: 1, mode: 'lazy' } as const
   return {
     ...base,
+    costMs: { ...base.costMs, build: 1 },
     run: { ...base.run, recovery: { ...base.run.recovery, checkpoint } },
     replacementSeconds: REPLACED_HOURS * 3600,
     ...overrides,
   }
 }
 
-test('a stage of n holders is emptied as often as a birth-death chain says', () => {
-  const hours = 160
-  const { trial, undisturbedSeconds } = playScale(setting(hours))
+/**
+ * How often a stage loses its last holder, by itself: whoever is lost comes back so much later, and takes the stage with the
+ * fewest holders, of equals the first one.
+ */
+function emptyings(losses: readonly Loss[], stages: number, awayHours: number): number {
+  const held = new Array<number>(stages + 1).fill(HOLDERS)
+  const stageOf = Array.from({ length: HOLDERS * held.length }, (_, slot) => slot % held.length)
+  const coming: { readonly hours: number; readonly slot: number }[] = []
+  let count = 0
+  for (const loss of losses) {
+    if (!('slot' in loss)) continue
+    while (coming.length > 0 && coming[0]!.hours <= loss.hours) {
+      const { slot } = coming.shift()!
+      stageOf[slot] = held.indexOf(Math.min(...held))
+      held[stageOf[slot]!]!++
+    }
+    if (coming.some(({ slot }) => slot === loss.slot)) continue
+    const stage = stageOf[loss.slot]!
+    held[stage]!--
+    if (held[stage] === 0) count++
+    coming.push({ hours: loss.hours + awayHours, slot: loss.slot })
+  }
+  return count
+}
+
+const AWAY_HOURS = 0.05
+
+test('alone, a stage of n holders is emptied as often as a birth-death chain says', () => {
+  const hours = 100_000
+  const losses = exponentialLosses({ peers: HOLDERS * 2, hours, hourly: RATE }, 1)
+  // Machine repair: holders come and go independently; of how long one is away the mean alone matters.
+  const up = 1 / (1 + RATE * AWAY_HOURS)
+  const expected = 2 * hours * RATE * HOLDERS * up * (1 - up) ** (HOLDERS - 1)
+  const count = emptyings(losses, 1, AWAY_HOURS)
+  // With two stages it hardly happens that both need the same newcomer.
+  expect(count / expected).toBeGreaterThan(0.95)
+  expect(count / expected).toBeLessThan(1.05)
+})
+
+test('in the model stages are emptied as often as alone, under the same losses', () => {
+  const hours = 60
+  const played = setting(hours)
+  const { trial, undisturbedSeconds } = playScale(played)
   expect(trial.failure).toBeNull()
-  // It waits for the end of a step to be let in, and of another to take part.
-  const away = REPLACED_HOURS + (1.5 * undisturbedSeconds) / 3600
-  // Machine repair: holders come and go independently; how long one is away matters by its mean alone.
-  const up = 1 / (1 + RATE * away)
-  const onlyOne = HOLDERS * up * (1 - up) ** (HOLDERS - 1)
-  const expected = (STAGES + 1) * onlyOne * RATE * hours
-  const spread = 3 * Math.sqrt(expected)
-  expect(trial.losses.length).toBeGreaterThan(expected - spread)
-  expect(trial.losses.length).toBeLessThan(expected + spread)
+  // It waits for the end of a step to be let in, of one to be named, and of another to take part.
+  const away = REPLACED_HOURS + (2.5 * undisturbedSeconds) / 3600
+  const count = emptyings(played.losses, STAGES, away)
+  expect(count).toBeGreaterThan(50)
+  expect(trial.losses.length / count).toBeGreaterThan(0.85)
+  expect(trial.losses.length / count).toBeLessThan(1.15)
 })
 
 test('the same setting gives the same trial', () => {
