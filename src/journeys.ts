@@ -5,8 +5,8 @@ import { rowsOf } from './recovery/index.ts'
 import { holdersOf } from './roster.ts'
 import type { Run } from './run.ts'
 
-/** How many microbatches each member has been given, in this plan. */
-type Loads = Map<number, number>
+/** Microbatches of this plan, by member. */
+type Loads = ReadonlyMap<number, number>
 
 /** What is known of a member's speed; undefined before it has made a step. */
 export type SpeedOf = (id: number) => number | undefined
@@ -40,12 +40,12 @@ export function planJourneys(
   orders: readonly Order[],
   speedOf: SpeedOf,
 ): Journey[] {
-  const loads: Loads = new Map()
+  const pick = picker(roster, new Map(), speedOf)
   return orders.map((order, index) => ({
     index,
     attempt: 0,
-    driver: pick(roster, 0, loads, speedOf),
-    route: order.map((stage) => ({ stage, id: pick(roster, stage, loads, speedOf) })),
+    driver: pick(0),
+    route: order.map((stage) => ({ stage, id: pick(stage) })),
   }))
 }
 
@@ -65,12 +65,13 @@ export function replan(
   speedOf: SpeedOf,
 ): Journey[] | null {
   const present = new Set(roster.members.map(({ id }) => id))
-  const loads: Loads = new Map()
+  const loads = new Map<number, number>()
   for (const { driver, route } of journeys) {
     for (const id of [driver, ...route.map((hop) => hop.id)]) {
       if (present.has(id)) loads.set(id, (loads.get(id) ?? 0) + 1)
     }
   }
+  const pick = picker(roster, loads, speedOf)
   const next: Journey[] = []
   for (const journey of journeys) {
     const visited = [journey.driver, ...journey.route.map(({ id }) => id)]
@@ -80,8 +81,7 @@ export function replan(
     }
     const stages = [0, ...journey.route.map(({ stage }) => stage)]
     if (stages.some((stage) => holdersOf(roster, stage).length === 0)) return null
-    const replace = (stage: number, id: number) =>
-      present.has(id) ? id : pick(roster, stage, loads, speedOf)
+    const replace = (stage: number, id: number) => (present.has(id) ? id : pick(stage))
     next.push({
       index: journey.index,
       attempt: journey.attempt + 1,
@@ -92,18 +92,46 @@ export function replan(
   return next
 }
 
-/** The holder that would be done first with one more. */
-function pick(roster: Roster, stage: number, loads: Loads, speedOf: SpeedOf): number {
-  const holders = holdersOf(roster, stage)
-  const known = holders.flatMap(({ id }) => speedOf(id) ?? [])
+/**
+ * Gives the holder of a stage that would be done first with one more. What is known of a stage's holders is looked up once
+ * a plan: of thousands, each microbatch asks at every stage.
+ */
+function picker(roster: Roster, loads: Loads, speedOf: SpeedOf): (stage: number) => number {
+  const stages = new Map<number, Holders>()
+  return (stage) => {
+    let holders = stages.get(stage)
+    if (holders === undefined) {
+      holders = holdersIn(roster, stage, loads, speedOf)
+      stages.set(stage, holders)
+    }
+    const { ids, speeds, given } = holders
+    let best = 0
+    let soonest = Number.POSITIVE_INFINITY
+    for (let i = 0; i < ids.length; i++) {
+      const done = (given[i]! + 1) / speeds[i]!
+      if (done < soonest) [best, soonest] = [i, done]
+    }
+    given[best]!++
+    return ids[best]!
+  }
+}
+
+/** Of one stage, in the order of the roster. */
+interface Holders {
+  readonly ids: readonly number[]
+  readonly speeds: readonly number[]
+  /** Microbatches. */
+  readonly given: number[]
+}
+
+function holdersIn(roster: Roster, stage: number, loads: Loads, speedOf: SpeedOf): Holders {
+  const ids = holdersOf(roster, stage).map(({ id }) => id)
+  const known = ids.flatMap((id) => speedOf(id) ?? [])
   // One that has not been measured counts as its fellows do.
   const typical = known.length === 0 ? 1 : known.reduce((a, b) => a + b, 0) / known.length
-  let best = holders[0]!.id
-  let soonest = Number.POSITIVE_INFINITY
-  for (const { id } of holders) {
-    const done = ((loads.get(id) ?? 0) + 1) / (speedOf(id) ?? typical)
-    if (done < soonest) [best, soonest] = [id, done]
+  return {
+    ids,
+    speeds: ids.map((id) => speedOf(id) ?? typical),
+    given: ids.map((id) => loads.get(id) ?? 0),
   }
-  loads.set(best, (loads.get(best) ?? 0) + 1)
-  return best
 }

@@ -1,0 +1,323 @@
+/**
+ * The coordinator of a modelled swarm: settles, makes a step, settles. The same order of things as `src/train.ts`,
+ * `src/swarm.ts` and `src/step.ts`, and the same decisions, which it takes from where they take them; a question to the
+ * members is so many milliseconds instead of a message each.
+ */
+import {
+  ASSIGNS_MAX,
+  type Assignment,
+  type Change,
+  JOINS_MAX,
+} from '../../../protocols/agreement.ts'
+import { ProtocolError } from '../../../protocols/errors.ts'
+import type { Journey } from '../../../protocols/step.ts'
+import { ordersOf, planJourneys, replan } from '../../../src/journeys.ts'
+import { TIMEOUTS } from '../../../src/limits.ts'
+import { place, type Situation } from '../../../src/placement.ts'
+import { holdersOf, isFresh, learnersOf } from '../../../src/roster.ts'
+import { Speeds } from '../../../src/speeds.ts'
+import { understudiesOf } from '../../../src/understudies.ts'
+import { fill, planOf, type Recovering } from './filling.ts'
+import { Learners } from './learners.ts'
+import { reduceMs } from './reducing.ts'
+import { Round } from './round.ts'
+import type { Listener, Swarm } from './swarm.ts'
+import { type Course, Gate } from './timeline.ts'
+import type { Upkeep } from './upkeep.ts'
+
+/** A change, beside what is in it: the question and its answer, proposed and installed. */
+const CHANGE_BYTES = 1_200
+
+/** Of a roster, deflated. */
+const MEMBER_BYTES = 64
+
+const NONE: ReadonlyMap<string, null> = new Map()
+const NOBODY: ReadonlySet<number> = new Set()
+
+/** The step has to start over. */
+class Aborted extends Error {}
+
+type Proposal = Omit<Extract<Change, { type: 'members' }>, 'coordinator' | 'ballot' | 'type'>
+
+export class Coordinator implements Listener, Recovering {
+  readonly swarm: Swarm
+  readonly upkeep: Upkeep
+  readonly speeds = new Speeds()
+  /** When each stage lost its last holder, as far as is known here. */
+  readonly lostAt = new Map<number, number>()
+  readonly holdFailures = new Map<number, number>()
+  readonly #learners: Learners
+  readonly #lost = new Set<number>()
+  #stale = false
+  #changed = new Gate()
+  /** Opens when a holder is lost. */
+  #interrupted = new Gate()
+
+  constructor(swarm: Swarm, upkeep: Upkeep) {
+    this.swarm = swarm
+    this.upkeep = upkeep
+    this.#learners = new Learners(
+      swarm,
+      upkeep,
+      () => this.#changed.open(),
+      (id) => this.lose(id),
+    )
+    swarm.listener = this
+  }
+
+  get interrupted(): Gate {
+    return this.#interrupted
+  }
+
+  welcome(): void {
+    this.#changed.open()
+  }
+
+  lose(id: number): void {
+    if (this.#lost.has(id)) return
+    this.#lost.add(id)
+    const { roster, timeline } = this.swarm
+    const member = roster.members.find((each) => each.id === id)
+    if (member?.ready && member.stage !== null) {
+      const left = holdersOf(roster, member.stage).filter((holder) => !this.#lost.has(holder.id))
+      if (left.length === 0) this.lostAt.set(member.stage, timeline.now)
+      this.#interrupted.open()
+    }
+    this.#changed.open()
+  }
+
+  /** Until the run cannot go on. */
+  *course(): Course {
+    const { swarm } = this
+    // Everyone hears of this roster; who does not answer is lost.
+    yield swarm.farthestMs
+    if (!isFresh(swarm.roster)) {
+      for (const stage of swarm.empty) this.lostAt.set(stage, swarm.timeline.now)
+    }
+    for (const id of swarm.dead.keys()) this.lose(id)
+    for (;;) {
+      try {
+        yield* this.#settle()
+        yield* this.#makeStep()
+      } catch (error) {
+        if (error instanceof ProtocolError) {
+          swarm.failure = error.message
+          return
+        }
+        if (!(error instanceof Aborted)) throw error
+        this.#stale = true
+        yield TIMEOUTS.retryMs
+      }
+    }
+  }
+
+  *#settle(): Course {
+    const { swarm } = this
+    for (;;) {
+      this.#changed = new Gate()
+      this.#interrupted = new Gate()
+      if (this.#stale || swarm.joining.length > 0 || this.#lost.size > 0) {
+        yield* this.changeMembers({ restart: this.#stale })
+        continue
+      }
+      const moved = this.#learners.advance()
+      if (moved.length > 0) {
+        yield* this.changeMembers({ assign: moved })
+        continue
+      }
+      const { matches, release } = place(this.#situation)
+      const { roster } = swarm
+      const learnt = matches.filter(
+        ({ stage }) => !isFresh(roster) && holdersOf(roster, stage).length > 0,
+      )
+      for (const { stage, member } of learnt) this.#learners.start(stage, member)
+      const filled = matches.filter((match) => !learnt.includes(match))
+      if (filled.length > 0) {
+        yield* fill(this, filled.slice(0, ASSIGNS_MAX))
+        continue
+      }
+      if (release !== null) {
+        yield* this.changeMembers({ assign: [{ id: release.id, stage: null, ready: true }] })
+        continue
+      }
+      const { empty } = swarm
+      if (empty.length === 0) return
+      yield* this.#wait(empty)
+    }
+  }
+
+  /** For a spare or a joiner. @throws ProtocolError if nobody who comes could bring it back */
+  *#wait(empty: readonly number[]): Course {
+    if (this.upkeep.isAsked) yield this.swarm.farthestMs
+    const copies = this.upkeep.copies
+    for (const stage of empty) planOf(this, stage, copies)
+    yield [this.#changed]
+  }
+
+  *changeMembers({
+    assign = [],
+    restart = false,
+  }: {
+    readonly assign?: readonly Assignment[]
+    readonly restart?: boolean
+  }): Course {
+    const { swarm } = this
+    const left = swarm.roster.members.length - this.#lost.size
+    const join = swarm.joining.slice(0, Math.min(JOINS_MAX, left))
+    const leave = [...this.#lost]
+    const reason = 'members changed'
+    const proposal: Proposal = { join, leave, assign: [...assign], restart, reason }
+    yield* this.agree({ type: 'members', ...this.#author, ...proposal })
+    for (const id of leave) {
+      this.#lost.delete(id)
+      this.speeds.forget(id)
+      this.#learners.forget(id)
+      this.holdFailures.delete(id)
+    }
+    swarm.joining = swarm.joining.filter((each) => !join.includes(each))
+    this.#learners.fetch(assign)
+    if (restart) this.#stale = false
+    this.upkeep.follow()
+  }
+
+  get #author() {
+    const { coordinator, ballot } = this.swarm.roster
+    return { coordinator, ballot }
+  }
+
+  /** A quorum accepts it, then all carry it out. */
+  *agree(change: Change): Course {
+    const { swarm } = this
+    swarm.bytes.agreement += CHANGE_BYTES * swarm.roster.members.length
+    yield swarm.quorumMs(swarm.coordinator)
+    const { members } = swarm.roster
+    // More than half are gone at once: nobody can agree on anything any more.
+    if (2 * swarm.dead.size > members.length) {
+      const alive = members.length - swarm.dead.size
+      throw new ProtocolError('REFUSED', `${alive} of ${members.length} members are no majority`)
+    }
+    swarm.apply(change)
+    const { costMs } = swarm.setting
+    let workMs = 0
+    if (change.type === 'commit') workMs = costMs.update + costMs.zeroGradients
+    else if (change.type === 'members' && change.restart) workMs = costMs.zeroGradients
+    else if (change.type === 'members' && change.assign.length > 0) {
+      // Who holds a stage for the first time empties its sums; whose stage is learnt freezes its state.
+      workMs = Math.max(costMs.zeroGradients, costMs.optimizerState)
+    }
+    const askedAt = swarm.timeline.now
+    yield workMs * this.#slowness + swarm.farthestMs + this.#rosterMs(change)
+    yield* this.#missing(askedAt)
+    this.upkeep.follow()
+  }
+
+  /** Who does not carry a change out is lost, and waited for until that is known. */
+  *#missing(askedAt: number): Course {
+    const { dead, wires, coordinator, timeline } = this.swarm
+    let until = timeline.now
+    const missed = [...dead].filter(([id]) => !this.#lost.has(id))
+    for (const [, peer] of missed)
+      until = Math.max(until, wires.missedAt(peer, coordinator, askedAt))
+    if (until > timeline.now) yield until - timeline.now
+    for (const [id] of missed) if (dead.has(id)) this.lose(id)
+  }
+
+  /** Whoever comes gets the whole roster, one after another over the coordinator's uplink. */
+  #rosterMs(change: Change): number {
+    const { wires, coordinator, roster } = this.swarm
+    const joining = change.type === 'members' ? change.join.length : 0
+    const bytes = joining * MEMBER_BYTES * roster.members.length
+    return bytes / wires.line(coordinator, coordinator).bytesPerMs
+  }
+
+  /** Another step, as `agree` does it. */
+  *rollBack(step: number): Course {
+    yield* this.agree({ type: 'rollback', ...this.#author, step, reason: `back to step ${step}` })
+    for (const { id } of this.swarm.roster.members) this.#learners.forget(id)
+    this.upkeep.forgetAfter(step)
+    this.#stale = false
+  }
+
+  /** Of the slowest holder. */
+  get #slowness(): number {
+    const { speeds } = this.swarm.setting
+    return 1 / Math.min(...speeds)
+  }
+
+  get #situation(): Situation {
+    const { roster, setting } = this.swarm
+    return {
+      roster,
+      bodyStages: setting.run.stages,
+      spares: setting.run.spares,
+      wishes: NONE,
+      learning: this.#learners.stages,
+      leaving: NOBODY,
+      speedOf: (id) => this.speeds.of(id),
+    }
+  }
+
+  *#makeStep(): Course {
+    const { swarm, speeds } = this
+    const { run } = swarm.setting
+    const step = swarm.roster.committed + 1
+    const speedOf = (id: number) => speeds.of(id)
+    let journeys = planJourneys(swarm.roster, ordersOf(run, step), speedOf)
+    const round = new Round({
+      timeline: swarm.timeline,
+      wires: swarm.wires,
+      setting: swarm.setting,
+      coordinator: swarm.coordinator,
+      peerOf: (id) => swarm.peerOf(id),
+      isAlone: (stage) => this.#isAlone(stage),
+      sent: (bytes) => {
+        swarm.bytes.activations += bytes
+      },
+    })
+    try {
+      round.tell(journeys, swarm.farthestMs)
+      for (;;) {
+        if (!this.#interrupted.isOpen) yield [round.prepared, this.#interrupted]
+        if (!this.#interrupted.isOpen) {
+          const reduced = new Gate()
+          swarm.timeline.schedule(reduceMs(swarm, this.upkeep, round.shares), () => reduced.open())
+          yield [reduced, this.#interrupted]
+        }
+        if (!this.#interrupted.isOpen) break
+        journeys = yield* this.#mend(journeys)
+        round.tell(journeys, swarm.farthestMs)
+      }
+    } finally {
+      round.end()
+    }
+    for (const { id, counted, busySeconds } of round.shares) speeds.note(id, counted, busySeconds)
+    const decision = { step, learningRate: 0, norm: 0, loss: 0, version: 0 }
+    yield* this.agree({ type: 'commit', ...this.#author, ...decision })
+    const savingMs = this.upkeep.committed()
+    if (savingMs > 0) yield savingMs
+    swarm.stepMade()
+  }
+
+  #isAlone(stage: number): boolean {
+    const { roster, setting } = this.swarm
+    const others =
+      learnersOf(roster, stage).length + understudiesOf(setting.run, roster, stage).length
+    return holdersOf(roster, stage).length === 1 && others === 0
+  }
+
+  /** The plan without those who are lost. @throws Aborted if a stage has nobody left */
+  *#mend(journeys: readonly Journey[]): Course<Journey[]> {
+    const { swarm, speeds } = this
+    this.#interrupted = new Gate()
+    for (const id of this.#lost) {
+      const stage = swarm.roster.members.find((member) => member.id === id)?.stage ?? null
+      if (stage === null) continue
+      const left = holdersOf(swarm.roster, stage).filter((each) => !this.#lost.has(each.id))
+      if (left.length === 0) throw new Aborted()
+    }
+    yield* this.changeMembers({})
+    const mended = replan(journeys, swarm.roster, (id) => speeds.of(id))
+    if (mended === null) throw new Aborted()
+    return mended
+  }
+}

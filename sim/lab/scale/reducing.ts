@@ -1,0 +1,75 @@
+/** How long it takes until all replicas of each stage have the same total (`src/reduce.ts`), in closed form. */
+import { holdersOf, learnersOf } from '../../../src/roster.ts'
+import { understudiesOf } from '../../../src/understudies.ts'
+import type { Share } from './round.ts'
+import type { Swarm } from './swarm.ts'
+import type { Upkeep } from './upkeep.ts'
+import type { Peer } from './wires.ts'
+
+/** As in `src/reduce.ts`. */
+const OWNERS_MAX = 4
+const CHUNK_BYTES = 1 << 20
+
+/** Of the stage that takes longest, asked and answered. */
+export function reduceMs(swarm: Swarm, upkeep: Upkeep, shares: readonly Share[]): number {
+  const { roster, setting } = swarm
+  const contributors = Map.groupBy(
+    shares.filter(({ counted }) => counted > 0),
+    ({ stage }) => stage,
+  )
+  let longest = 0
+  for (let stage = 0; stage <= setting.run.stages; stage++) {
+    const present = (members: readonly { readonly id: number }[]) =>
+      members.flatMap(({ id }) => {
+        const peer = swarm.peerOf(id)
+        return peer?.alive ? peer : []
+      })
+    const holders = present(holdersOf(roster, stage))
+    const others = present([
+      ...learnersOf(roster, stage),
+      ...understudiesOf(setting.run, roster, stage),
+    ])
+    if (holders.length + others.length < 2) continue
+    const giving = present(contributors.get(stage) ?? [])
+    longest = Math.max(longest, stageMs(swarm, upkeep.weightBytes(stage), holders, giving, others))
+  }
+  return longest
+}
+
+function stageMs(
+  { wires, bytes, coordinator }: Swarm,
+  sumBytes: number,
+  holders: readonly Peer[],
+  contributors: readonly Peer[],
+  others: readonly Peer[],
+): number {
+  const owners = holders.slice(0, OWNERS_MAX)
+  const rangeBytes = sumBytes / owners.length
+  const chunks = Math.ceil(rangeBytes / CHUNK_BYTES)
+  let latencyMs = 0
+  let connectMs = 0
+  let coordinatorMs = 0
+  let bytesPerMs = Number.POSITIVE_INFINITY
+  for (const peer of [...holders, ...others]) {
+    coordinatorMs = Math.max(coordinatorMs, wires.latencyMs(coordinator, peer))
+    for (const owner of owners) {
+      if (owner === peer) continue
+      const line = wires.line(owner, peer)
+      latencyMs = Math.max(latencyMs, line.latencyMs)
+      bytesPerMs = Math.min(bytesPerMs, line.bytesPerMs)
+      connectMs = Math.max(connectMs, wires.connectMs(owner, peer))
+    }
+  }
+  /** One after another over a range, or all together over somebody's uplink, whichever is slower. */
+  const transferMs = (uplinkBytes: number) =>
+    Math.max(uplinkBytes / bytesPerMs, 2 * (chunks - 1) * latencyMs + rangeBytes / bytesPerMs)
+  const asked = owners.flatMap((owner) => contributors.filter((each) => each !== owner))
+  bytes.gradients += asked.length * rangeBytes
+  const sumsMs = asked.length === 0 ? 0 : 2 * latencyMs + transferMs(sumBytes)
+  const fetching = holders.length - 1 + others.length
+  bytes.gradients += owners.length * fetching * rangeBytes
+  // Owners ask for the others' ranges when they have added up their own. One that owns none has asked before the total is there.
+  const askedMs = owners.length > 1 ? sumsMs + latencyMs : latencyMs
+  const totalsMs = askedMs + latencyMs + transferMs(fetching * rangeBytes)
+  return 2 * coordinatorMs + connectMs + totalsMs
+}

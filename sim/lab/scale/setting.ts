@@ -1,0 +1,122 @@
+/** What a swarm is played with in the mode `scale`: plain data, so that it can go to a worker. */
+import { wireBytes } from '../../../protocols/codec.ts'
+import { InputError } from '../../../src/errors.ts'
+import { type Run, stageConfig } from '../../../src/run.ts'
+import { layoutOf } from '../../../stages/parameters.ts'
+import type { StageMethod } from '../../stage.ts'
+import type { Loss } from '../failures/loss.ts'
+
+export interface ScaleLink {
+  /** One way. */
+  readonly latencyMs: number
+  /** Of the sender's uplink; or of the whole link, if it is shared. */
+  readonly mbitPerSecond: number
+}
+
+export interface ScaleNetwork {
+  /** Slot i is in `regions[i % regions.length]`. */
+  readonly regions: readonly string[]
+  readonly within: ScaleLink
+  /** For any two regions that differ; `shared`: all that goes from one to the other, in either direction, waits in one line. */
+  readonly between: readonly (ScaleLink & {
+    readonly regions: readonly [string, string]
+    readonly shared?: boolean | undefined
+  })[]
+}
+
+interface ScaleSizes {
+  /** Of one microbatch, as it goes from stage to stage. */
+  readonly activationBytes: number
+  /** Weights of a body stage, and of the ends. Each is 4 bytes, and twice that in moments. */
+  readonly bodyElements: number
+  readonly endsElements: number
+}
+
+export interface ScaleSetting {
+  /** Names of the trial, for its result. */
+  readonly strategy: string
+  readonly failures: string
+  readonly seed: number
+  /**
+   * Stages, spares, microbatches, and the recovery with its policy and its upkeep. An empty policy, which no manifest may
+   * have, lets the run end with the first stage that is lost. Steps are made until the hours are over.
+   */
+  readonly run: Run
+  /** In the swarm at any time, spares among them. */
+  readonly peers: number
+  /** Virtual, counted from when the swarm has formed and made its first six steps. */
+  readonly hours: number
+  readonly network: ScaleNetwork
+  /** From and to whatever keeps checkpoints; each transfer has it to itself. */
+  readonly store: ScaleLink
+  /** Of a peer of speed 1. `build` is from being given a stage until its sessions are there. */
+  readonly costMs: Readonly<Record<StageMethod | 'build', number>>
+  /** Slot i is `speeds[i % speeds.length]` times as fast. */
+  readonly speeds: readonly number[]
+  readonly sizes: ScaleSizes
+  /** In any order. Of a slot whose peer is gone already, nothing happens. */
+  readonly losses: readonly Loss[]
+  /** From the loss of a peer until the one in its place starts; null if nobody comes. */
+  readonly replacementSeconds: number | null
+  /** A run that nothing disturbs: after so many iterations, that loss. Where it is given, the result has a curve. */
+  readonly undisturbed: readonly (readonly [iterations: number, loss: number])[] | null
+}
+
+/** What the run's own model comes to. */
+export function sizesOf(run: Run): ScaleSizes {
+  const elements = (stage: number) => {
+    const { parameters } = layoutOf(stageConfig(run), stage)
+    return parameters.reduce((sum, { length }) => sum + length, 0)
+  }
+  const { batch, context } = run.microbatch
+  return {
+    activationBytes: wireBytes(run.wire, batch * context * run.model.hiddenSize),
+    bodyElements: elements(1),
+    endsElements: elements(0),
+  }
+}
+
+/** As a roster allows. */
+const PEERS_MAX = 10_000
+
+/** @throws InputError that names what cannot be */
+export function checkScale(setting: ScaleSetting): void {
+  const { run, peers, hours, network, speeds, losses } = setting
+  const needed = run.stages + 1
+  if (peers < needed || peers > PEERS_MAX) {
+    throw new InputError(
+      `peers: ${peers}. ${run.stages} body stages and the ends need ${needed}, and a roster has ${PEERS_MAX} at most.`,
+    )
+  }
+  if (!(hours > 0)) throw new InputError(`hours: ${hours}. Give how long the swarm is played.`)
+  if (speeds.length === 0 || !speeds.every((speed) => speed > 0)) {
+    throw new InputError(
+      'speeds: give one or more, each above 0; 1 is the speed that costs are of.',
+    )
+  }
+  const regions = [...new Set(network.regions)]
+  if (regions.length === 0) throw new InputError('network.regions: name one or more.')
+  for (const [i, from] of regions.entries()) {
+    for (const to of regions.slice(i + 1)) {
+      if (network.between.some(({ regions }) => regions.includes(from) && regions.includes(to))) {
+        continue
+      }
+      throw new InputError(`network.between: there is no link between ${from} and ${to}; add one.`)
+    }
+  }
+  for (const { latencyMs, mbitPerSecond } of [network.within, ...network.between, setting.store]) {
+    if (latencyMs >= 0 && mbitPerSecond > 0) continue
+    throw new InputError(
+      `network: a link of ${latencyMs} ms and ${mbitPerSecond} Mbit/s; give no less than 0 ms and more than 0 Mbit/s.`,
+    )
+  }
+  for (const loss of losses) {
+    const isThere = 'slot' in loss ? loss.slot < peers : loss.stage <= run.stages
+    if (isThere) continue
+    throw new InputError(
+      'slot' in loss
+        ? `losses: slot ${loss.slot} of ${peers}, which are 0..${peers - 1}.`
+        : `losses: stage ${loss.stage}; stages are 0..${run.stages}.`,
+    )
+  }
+}

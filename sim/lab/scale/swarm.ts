@@ -1,0 +1,324 @@
+/** The modelled swarm: who is there, what the roster says, who was lost; and what is counted of it. Who decides is the coordinator. */
+import type { Change } from '../../../protocols/agreement.ts'
+import type { Member, Roster } from '../../../protocols/membership.ts'
+import {
+  applyChange,
+  emptyStages,
+  foundingRoster,
+  holdersOf,
+  memberById,
+  newcomersOf,
+} from '../../../src/roster.ts'
+import type { RecoveryResult } from '../results.ts'
+import type { ScaleSetting } from './setting.ts'
+import { Timeline } from './timeline.ts'
+import { Peer, Wires } from './wires.ts'
+
+const HOUR_MS = 3_600_000
+
+/** As many peers as that wait for the coordinator to answer look for it again after so long. */
+const LOOK_MS = 1_000
+
+/** Until members' speeds are known, and their connections made. */
+export const WARM_STEPS = 6
+
+/** What bytes were for. */
+const PURPOSES = ['activations', 'gradients', 'weights', 'upkeep', 'agreement', 'store'] as const
+export type Purpose = (typeof PURPOSES)[number]
+
+type Newcomer = Omit<Member, 'id' | 'stage' | 'ready'>
+
+/** What the coordinator hears of. */
+export interface Listener {
+  /** A member does not answer any more. */
+  lose(id: number): void
+  /** Somebody waits to be let in. */
+  welcome(): void
+}
+
+export class Swarm {
+  readonly setting: ScaleSetting
+  readonly timeline = new Timeline()
+  readonly wires: Wires
+  readonly bytes: Record<Purpose, number>
+  readonly recoveries: RecoveryResult[] = []
+  /** When and of which stage the last holder was lost. */
+  readonly emptied: { hours: number; stage: number }[] = []
+  roster: Roster
+  coordinator: Peer
+  listener: Listener | null = null
+  joining: Newcomer[] = []
+  /** Steps, those counted again that were made again; of the first ones none. */
+  made = 0
+  /** Of them, given up again since. */
+  lostSteps = 0
+  /** When the last of them was made. */
+  madeAt = 0
+  /** When the first few steps were made, from when on hours count and peers are lost; null before. */
+  begunAt: number | null = null
+  /** Members that are gone, by id, whether or not the coordinator knows. */
+  readonly dead = new Map<number, Peer>()
+  /** Why the run came to an end. */
+  failure: string | null = null
+  /** Peer-milliseconds without a stage to work at. */
+  idleMs = 0
+  /** Hears of the death of a peer, whoever else knows of it yet. */
+  onDeath: (peer: Peer) => void = () => {}
+  /** Begins the coordination anew: another is in the roster for it. */
+  onSuccession: () => void = () => {}
+  /** By name: those that live, or are in the roster still. */
+  readonly #peers = new Map<string, Peer>()
+  readonly #byId = new Map<number, Peer>()
+  readonly #slots: (Peer | null)[]
+  readonly #warmAt: number[] = []
+  #names = 0
+  #living = 0
+  #holding = 0
+  #countedAt = 0
+
+  constructor(setting: ScaleSetting) {
+    this.setting = setting
+    this.wires = new Wires(this.timeline, setting.network)
+    this.bytes = Object.fromEntries(PURPOSES.map((purpose) => [purpose, 0])) as typeof this.bytes
+    this.#slots = new Array(setting.peers).fill(null)
+    this.coordinator = this.#start(0)
+    this.roster = foundingRoster(newcomer(this.coordinator))
+    this.#byId.set(0, this.coordinator)
+    for (let slot = 1; slot < setting.peers; slot++) this.#come(slot)
+  }
+
+  get hours(): number {
+    return this.hoursAt(this.timeline.now)
+  }
+
+  hoursAt(ms: number): number {
+    return (ms - (this.begunAt ?? 0)) / HOUR_MS
+  }
+
+  get untilMs(): number {
+    return (this.begunAt ?? 0) + this.setting.hours * HOUR_MS
+  }
+
+  /** Undefined for one that is in the roster no more. */
+  peerOf(id: number): Peer | undefined {
+    return this.#byId.get(id)
+  }
+
+  peerNamed(name: string): Peer | undefined {
+    return this.#peers.get(name)
+  }
+
+  livingHolders(stage: number): Peer[] {
+    return holdersOf(this.roster, stage).flatMap(({ id }) => {
+      const peer = this.#byId.get(id)
+      return peer?.alive ? peer : []
+    })
+  }
+
+  /** A step was made. */
+  stepMade(): void {
+    const { now } = this.timeline
+    if (this.begunAt === null) {
+      this.#warmAt.push(now)
+      if (this.#warmAt.length === WARM_STEPS) this.#begin()
+      return
+    }
+    this.made++
+    this.madeAt = now
+  }
+
+  /** What a step takes that nothing disturbs: the last of the first ones; 0 before any. */
+  get undisturbedMs(): number {
+    const [before = 0, last = before] = this.#warmAt.slice(-2)
+    return last - before
+  }
+
+  #begin(): void {
+    this.begunAt = this.timeline.now
+    this.#countedAt = this.timeline.now
+    for (const purpose of PURPOSES) this.bytes[purpose] = 0
+    for (const loss of this.setting.losses) {
+      this.timeline.schedule(loss.hours * HOUR_MS, () => {
+        if ('slot' in loss) this.#die(this.#slots[loss.slot] ?? null)
+        else for (const peer of this.livingHolders(loss.stage)) this.#die(peer)
+      })
+    }
+  }
+
+  /** The next epoch. */
+  apply(change: Change): void {
+    this.#count()
+    const before = this.roster
+    this.roster = applyChange(before, change)
+    for (const { id, peer } of newcomersOf(before, this.roster)) {
+      const known = this.#peers.get(peer)
+      if (known !== undefined) this.#byId.set(id, known)
+    }
+    if (change.type === 'members') {
+      for (const id of change.leave) {
+        const peer = this.#byId.get(id)
+        this.#byId.delete(id)
+        this.dead.delete(id)
+        if (peer !== undefined && !peer.alive) this.#peers.delete(peer.name)
+      }
+    }
+    if (change.type === 'commit') return
+    this.#holding = 0
+    for (const { stage, ready } of this.roster.members) if (ready && stage !== null) this.#holding++
+  }
+
+  /** Time is up, or the run has come to its end. */
+  finish(): void {
+    if (this.begunAt !== null) this.timeline.now = this.untilMs
+    this.#count()
+  }
+
+  /** Adds up who had nothing to do until now. */
+  #count(): void {
+    const { now } = this.timeline
+    if (this.begunAt !== null) {
+      this.idleMs += (now - this.#countedAt) * Math.max(0, this.#living - this.#holding)
+    }
+    this.#countedAt = now
+  }
+
+  #start(slot: number): Peer {
+    const { network, speeds } = this.setting
+    const region = this.wires.regions.indexOf(network.regions[slot % network.regions.length]!)
+    const peer = new Peer(`peer-${this.#names++}`, slot, region, speeds[slot % speeds.length]!)
+    this.#peers.set(peer.name, peer)
+    this.#slots[slot] = peer
+    this.#living++
+    return peer
+  }
+
+  #come(slot: number): void {
+    const peer = this.#start(slot)
+    this.#knock(peer)
+  }
+
+  /** Asks to be let in, until there is somebody to answer. */
+  #knock(peer: Peer): void {
+    const { timeline, wires } = this
+    if (!peer.alive) return
+    const asked = this.coordinator
+    const ms = wires.connectMs(peer, asked) + wires.latencyMs(peer, asked)
+    timeline.schedule(ms, () => {
+      if (!peer.alive) return
+      if (!asked.alive || asked !== this.coordinator) {
+        timeline.schedule(LOOK_MS, () => this.#knock(peer))
+        return
+      }
+      this.joining.push(newcomer(peer))
+      this.listener?.welcome()
+    })
+  }
+
+  #die(peer: Peer | null): void {
+    if (peer === null || !peer.alive || this.begunAt === null) return
+    this.#count()
+    peer.alive = false
+    peer.diedAt = this.timeline.now
+    this.#living--
+    this.#slots[peer.slot] = null
+    this.joining = this.joining.filter(({ peer: name }) => name !== peer.name)
+    const member = this.roster.members.find(({ peer: name }) => name === peer.name)
+    if (member === undefined) this.#peers.delete(peer.name)
+    else this.dead.set(member.id, peer)
+    if (member?.ready && member.stage !== null) {
+      this.#holding--
+      if (this.livingHolders(member.stage).length === 0) {
+        this.emptied.push({ hours: this.hours, stage: member.stage })
+      }
+    }
+    this.onDeath(peer)
+    const { replacementSeconds } = this.setting
+    if (replacementSeconds !== null) {
+      this.timeline.schedule(replacementSeconds * 1000, () => this.#come(peer.slot))
+    }
+    this.wires.forget(peer)
+    if (peer === this.coordinator) this.#succeed()
+    else if (member !== undefined) {
+      this.timeline.schedule(this.wires.noticeMs(peer, this.coordinator), () => {
+        if (memberById(this.roster, member.id) !== undefined) this.listener?.lose(member.id)
+      })
+    }
+  }
+
+  /** The longest-standing of those that are left takes the place of a lost coordinator (`src/watch.ts`, `src/succession.ts`). */
+  #succeed(): void {
+    const { timeline, wires, roster } = this
+    this.listener = null
+    const lost = this.coordinator
+    const rank = roster.members
+      .filter(({ peer }) => peer !== lost.name)
+      .findIndex(({ id }) => this.#byId.get(id)?.alive)
+    if (rank < 0) {
+      this.failure = 'every member is lost'
+      return
+    }
+    const waiting = this.joining.splice(0).flatMap(({ peer }) => this.#peers.get(peer) ?? [])
+    const next = roster.members.filter(({ peer }) => peer !== lost.name)[rank]!
+    const peer = this.#byId.get(next.id)!
+    const promised = wires.noticeMs(lost, peer) + rank * LOOK_MS + this.quorumMs(peer)
+    timeline.schedule(promised, () => {
+      if (!peer.alive) return this.#succeed()
+      this.coordinator = peer
+      const leaving = memberNamed(this.roster, lost.name)
+      this.apply({
+        type: 'members',
+        coordinator: next.id,
+        ballot: { round: this.roster.ballot.round + 1, id: next.id },
+        join: [],
+        leave: leaving === undefined ? [] : [leaving.id],
+        assign: [],
+        restart: true,
+        reason: 'the coordinator is lost',
+      })
+      this.onSuccession()
+      for (const newcomer of waiting) this.#knock(newcomer)
+    })
+  }
+
+  /** Until a quorum of the members has answered whoever asks. */
+  quorumMs(asking: Peer): number {
+    const counts = new Map<number, number>()
+    let members = 0
+    for (const peer of this.#byId.values()) {
+      if (!peer.alive || peer === asking) continue
+      const ms = 2 * this.wires.latencyMs(asking, peer)
+      counts.set(ms, (counts.get(ms) ?? 0) + 1)
+      members++
+    }
+    let needed = Math.ceil((members + 1) / 2) - 1
+    for (const [ms, count] of [...counts].sort(([a], [b]) => a - b)) {
+      needed -= count
+      if (needed <= 0) return ms
+    }
+    return 0
+  }
+
+  /** Until the member farthest from the coordinator has answered it. */
+  get farthestMs(): number {
+    const farthest = new Set<number>()
+    let ms = 0
+    for (const peer of this.#byId.values()) {
+      if (farthest.has(peer.region) || peer === this.coordinator || !peer.alive) continue
+      farthest.add(peer.region)
+      ms = Math.max(ms, 2 * this.wires.latencyMs(this.coordinator, peer))
+    }
+    return ms
+  }
+
+  get empty(): number[] {
+    return emptyStages(this.roster, this.setting.run.stages)
+  }
+}
+
+function memberNamed({ members }: Roster, name: string): Member | undefined {
+  return members.find(({ peer }) => peer === name)
+}
+
+function newcomer({ name, region }: Peer): Newcomer {
+  return { peer: name, session: region, addresses: [], domain: '' }
+}

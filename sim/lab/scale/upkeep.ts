@@ -1,0 +1,298 @@
+/**
+ * What is kept while nothing fails, by the rows of the policy: copies that holders give to keepers, the state that an
+ * understudy has beside its own, checkpoints in a store. The rules are the node's (`src/recovery/`); what is modelled is when
+ * each of them is there, and with whom it is gone.
+ */
+import { isSaved } from '../../../src/checkpoint/saving.ts'
+import { copyBytes } from '../../../src/copy-form.ts'
+import { COPY_GENERATIONS, TIMEOUTS } from '../../../src/limits.ts'
+import { rowsOf } from '../../../src/recovery/index.ts'
+import type { CopyRule, KeptCopy } from '../../../src/recovery/strategy.ts'
+import { holdersOf } from '../../../src/roster.ts'
+import { understudiesOf } from '../../../src/understudies.ts'
+import type { Swarm } from './swarm.ts'
+import type { Peer } from './wires.ts'
+
+/** Weights, and two moments. */
+export const STATE_PARTS = 3
+const FLOAT_BYTES = 4
+
+/** What the first holder of a stage does for one strategy. */
+interface Giving {
+  readonly holder: Peer
+  busy: boolean
+  have: ReadonlySet<string>
+}
+
+interface Kept extends KeptCopy {
+  readonly keeper: Peer
+}
+
+interface Understudy {
+  readonly peer: Peer
+  /** It has the state as it is after the last step. */
+  isWhole: boolean
+}
+
+interface Save {
+  readonly step: number
+  /** Holders that are still writing. */
+  readonly writing: Set<Peer>
+  failed: boolean
+}
+
+export class Upkeep {
+  readonly #swarm: Swarm
+  readonly #rules: readonly { readonly strategy: string; readonly rule: CopyRule }[]
+  readonly #givings = new Map<string, Giving>()
+  #kept: Kept[] = []
+  readonly #understudies = new Map<number, Understudy>()
+  /** Until when each holder writes its part of a checkpoint. */
+  readonly #writing = new Map<Peer, number>()
+  #saves: Save[] = []
+  #saved: number | null = null
+  /** Why there is nothing to go back to; null if there is, as far as is known. */
+  noCheckpoint: string | null = null
+
+  constructor(swarm: Swarm) {
+    const { run } = swarm.setting
+    this.#swarm = swarm
+    this.#rules = rowsOf(run.recovery.policy).flatMap(({ name: strategy, copies }) =>
+      copies === undefined ? [] : [{ strategy, rule: copies(run.recovery, run.stages) }],
+    )
+  }
+
+  /** All members have to be asked for what they keep, when a stage is lost. */
+  get isAsked(): boolean {
+    const { run } = this.#swarm.setting
+    return rowsOf(run.recovery.policy).some(({ copies, understudies }) => copies || understudies)
+  }
+
+  /** What those that live keep. */
+  get copies(): KeptCopy[] {
+    const { committed } = this.#swarm.roster
+    const copies = this.#kept
+      .filter(({ keeper, step }) => keeper.alive && step <= committed)
+      .map(({ keeper: _, ...copy }) => copy)
+    for (const [stage, { peer, isWhole }] of this.#understudies) {
+      if (!isWhole || !peer.alive) continue
+      copies.push({ strategy: 'redundant', stage, step: committed, shard: 0, peer: peer.name })
+    }
+    return copies
+  }
+
+  /** Of the whole state of a stage. */
+  stateBytes(stage: number): number {
+    return STATE_PARTS * this.weightBytes(stage)
+  }
+
+  weightBytes(stage: number): number {
+    const { bodyElements, endsElements } = this.#swarm.setting.sizes
+    return FLOAT_BYTES * (stage === 0 ? endsElements : bodyElements)
+  }
+
+  /** How many shards give a copy back that is kept for this strategy. */
+  shardsNeeded(strategy: string): number {
+    return this.#rules.find((each) => each.strategy === strategy)!.rule.shards.data
+  }
+
+  /** Of one of them. */
+  shardBytes(strategy: string, stage: number): number {
+    const { rule } = this.#rules.find((each) => each.strategy === strategy)!
+    const elements = this.weightBytes(stage) / FLOAT_BYTES
+    return Math.ceil(copyBytes([elements, elements, elements], rule.form) / rule.shards.data)
+  }
+
+  /** Whoever is gone has nothing any more. */
+  forget(dead: Peer): void {
+    this.#kept = this.#kept.filter(({ keeper }) => keeper !== dead)
+    this.#writing.delete(dead)
+    for (const save of this.#saves) if (save.writing.has(dead)) save.failed = true
+  }
+
+  /** A step was made: begins what is due. @returns milliseconds for which the commit waits */
+  committed(): number {
+    this.#giveCopies()
+    this.follow()
+    return this.#save()
+  }
+
+  /** Another roster may name other understudies. */
+  follow(): void {
+    const { roster, setting } = this.#swarm
+    const { run } = setting
+    for (let stage = 0; stage <= run.stages; stage++) {
+      const [member] = understudiesOf(run, roster, stage)
+      const known = this.#understudies.get(stage)
+      const peer = member && this.#swarm.peerOf(member.id)
+      if (known !== undefined && known.peer === peer && known.peer.alive) continue
+      this.#understudies.delete(stage)
+      if (peer?.alive) this.#study(stage, peer)
+    }
+  }
+
+  /** The stage was made of something else than its understudy's state. */
+  changed(stage: number): void {
+    this.#understudies.delete(stage)
+    this.follow()
+  }
+
+  /** The step of the last whole checkpoint, read and held to its digests, and how long that takes. */
+  latest(): { readonly step: number | null; readonly ms: number } {
+    const { store, run } = this.#swarm.setting
+    let bytes = 0
+    for (let stage = 0; stage <= run.stages; stage++) bytes += this.stateBytes(stage)
+    this.#saves = []
+    if (this.#saved === null) {
+      this.noCheckpoint = 'there is no complete checkpoint yet'
+      return { step: null, ms: 2 * store.latencyMs }
+    }
+    const ms = this.storeMs(bytes)
+    this.#swarm.bytes.store += bytes
+    if (ms <= TIMEOUTS.holdMs) return { step: this.#saved, ms }
+    this.noCheckpoint = `no checkpoint can be read: it takes more than ${TIMEOUTS.holdMs} ms`
+    return { step: null, ms: TIMEOUTS.holdMs }
+  }
+
+  /** To or from the store. */
+  storeMs(bytes: number): number {
+    const { latencyMs, mbitPerSecond } = this.#swarm.setting.store
+    return 2 * STATE_PARTS * latencyMs + bytes / (mbitPerSecond * 125)
+  }
+
+  /** The steps after this one are given up. */
+  forgetAfter(step: number): void {
+    this.#kept = this.#kept.filter((copy) => copy.step <= step)
+    this.#understudies.clear()
+    this.#saves = []
+    this.#givings.clear()
+    this.#writing.clear()
+  }
+
+  #giveCopies(): void {
+    const { roster, setting } = this.#swarm
+    for (const { strategy, rule } of this.#rules) {
+      for (let stage = 0; stage <= setting.run.stages; stage++) {
+        if (rule.applies(stage)) this.#give(strategy, rule, stage, roster.committed)
+      }
+    }
+  }
+
+  #give(strategy: string, rule: CopyRule, stage: number, step: number): void {
+    const { roster } = this.#swarm
+    const first = holdersOf(roster, stage)[0]
+    const holder = first && this.#swarm.peerOf(first.id)
+    if (!holder?.alive) return
+    const key = `${strategy}/${stage}`
+    const known = this.#givings.get(key)
+    const giving: Giving =
+      known?.holder === holder ? known : { holder, busy: false, have: new Set<string>() }
+    this.#givings.set(key, giving)
+    if (giving.busy) return
+    const keepers = rule
+      .keepers(roster, stage)
+      .flatMap(({ id }) => this.#swarm.peerOf(id) ?? [])
+      .filter((keeper) => keeper !== holder)
+    const isDue = (step + stage) % rule.everySteps(stage) === 0
+    if (keepers.length === 0 || !(isDue || keepers.some(({ name }) => !giving.have.has(name)))) {
+      return
+    }
+    giving.busy = true
+    const have = new Set<string>()
+    let pending = keepers.length
+    for (const [i, keeper] of keepers.entries()) {
+      const shard = rule.shards.data + rule.shards.parity === 1 ? 0 : i
+      const bytes = this.shardBytes(strategy, stage)
+      this.#swarm.bytes.upkeep += bytes
+      this.#swarm.wires.push(holder, keeper, bytes, (complete) => {
+        if (this.#givings.get(key) !== giving) return
+        if (complete) {
+          have.add(keeper.name)
+          this.#shelve({ strategy, stage, step, shard, peer: keeper.name, keeper })
+        }
+        pending--
+        if (pending > 0) return
+        giving.have = have
+        giving.busy = false
+      })
+    }
+  }
+
+  #shelve(copy: Kept): void {
+    const same = (other: Kept) =>
+      other.strategy === copy.strategy &&
+      other.stage === copy.stage &&
+      other.shard === copy.shard &&
+      other.keeper === copy.keeper
+    const earlier = this.#kept.filter(same)
+    const outdated = new Set(earlier.slice(0, Math.max(0, earlier.length + 1 - COPY_GENERATIONS)))
+    this.#kept = [...this.#kept.filter((each) => !outdated.has(each)), copy]
+  }
+
+  #study(stage: number, peer: Peer): void {
+    const { roster, setting, timeline, wires } = this.#swarm
+    const studying: Understudy = { peer, isWhole: false }
+    this.#understudies.set(stage, studying)
+    timeline.schedule(setting.costMs.build * peer.slowness, () => {
+      const [donor] = this.#swarm.livingHolders(stage)
+      if (donor === undefined || this.#understudies.get(stage) !== studying) {
+        if (this.#understudies.get(stage) === studying) this.#understudies.delete(stage)
+        return
+      }
+      if (roster.committed === 0) {
+        studying.isWhole = true
+        return
+      }
+      const bytes = this.stateBytes(stage)
+      this.#swarm.bytes.upkeep += bytes
+      wires.fetch([donor], peer, bytes, (complete) => {
+        if (this.#understudies.get(stage) !== studying) return
+        studying.isWhole = complete
+        if (!complete) this.#understudies.delete(stage)
+      })
+    })
+  }
+
+  #save(): number {
+    const { roster, setting, timeline } = this.#swarm
+    const { run } = setting
+    if (!isSaved(run, roster.committed)) return 0
+    this.noCheckpoint = null
+    const save: Save = { step: roster.committed, writing: new Set(), failed: false }
+    this.#saves = [...this.#saves.slice(-1), save]
+    let longest = 0
+    for (let stage = 0; stage <= run.stages; stage++) {
+      const holders = holdersOf(roster, stage)
+      const bytes = this.stateBytes(stage) / holders.length
+      const ms = this.storeMs(bytes)
+      for (const { id } of holders) {
+        const peer = this.#swarm.peerOf(id)
+        // Its part of an earlier one is still being written, or it is gone.
+        if (!peer?.alive || (this.#writing.get(peer) ?? 0) > timeline.now) {
+          save.failed = true
+          continue
+        }
+        longest = Math.max(longest, ms)
+        this.#writing.set(peer, timeline.now + ms)
+        save.writing.add(peer)
+        this.#swarm.bytes.store += bytes
+        timeline.schedule(ms, () => {
+          if (!peer.alive) return
+          save.writing.delete(peer)
+          if (save.writing.size === 0) this.#complete(save)
+        })
+      }
+    }
+    return run.recovery.checkpoint.mode === 'sync' ? Math.min(longest, TIMEOUTS.syncSaveMs) : 0
+  }
+
+  #complete(save: Save): void {
+    const { timeline, setting } = this.#swarm
+    timeline.schedule(2 * setting.store.latencyMs, () => {
+      if (save.failed || !this.#saves.includes(save)) return
+      this.#saves = this.#saves.filter(({ step }) => step > save.step)
+      this.#saved = save.step
+      this.noCheckpoint = null
+    })
+  }
+}
