@@ -12,18 +12,22 @@ export function assumptionsOf(scenario: Scenario, strategies: readonly LabStrate
     for (const [name, iterations] of Object.entries(setbacks)) {
       said.push(`${name}: each loss is taken to cost the progress of ${iterations} iterations.`)
     }
+  } else if (mode === 'scale') {
+    said.push(
+      "Nothing was trained: a model of the swarm, whose decisions are the node's own, says what takes how long; docs/SCALE.md says how far it is off.",
+    )
   } else {
     said.push(
       "Losses are real: the node's own code trained the model. Time is virtual: what computation and transfers are said to take.",
     )
   }
-  if (iterationSeconds !== null) {
+  if (iterationSeconds !== null && mode === 'learn') {
     said.push(
       `An undisturbed iteration is said to take ${iterationSeconds} s, so that hours, and failures by the hour, are those of the system that is meant. Losses come at the end of an iteration, and while a stage has no holder, time is that of the node's own messages.`,
     )
   }
   const replayed = strategies.filter(({ replay }) => replay !== null).map(({ name }) => name)
-  if (replayed.length > 0) {
+  if (replayed.length > 0 && mode === 'learn') {
     said.push(
       `${replayed.join(', ')}: computed from the undisturbed run of the same seed, whose steps they make again exactly; their times are those of a short run of the node, or stated.`,
     )

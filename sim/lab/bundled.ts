@@ -1,6 +1,7 @@
 /** The scenarios that come with the node, by name. */
 import { paper500m, paperAblation, paperBursts, paperCalm } from './scenarios/paper.ts'
 import { quick } from './scenarios/quick.ts'
+import { scale } from './scenarios/scale.ts'
 import type { WrittenScenario } from './scenarios/written.ts'
 
 export const BUNDLED: Readonly<Record<string, WrittenScenario>> = {
@@ -9,4 +10,5 @@ export const BUNDLED: Readonly<Record<string, WrittenScenario>> = {
   'paper-ablation': paperAblation,
   'paper-calm': paperCalm,
   'paper-bursts': paperBursts,
+  scale,
 }

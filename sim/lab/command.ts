@@ -3,10 +3,8 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { replaceFile } from '../../src/atomic-file.ts'
 import type { Terminal } from '../../src/terminal.ts'
-import { Cache } from '../jobs/cache.ts'
 import { Progress } from '../jobs/progress.ts'
 import { examine } from './laboratory.ts'
-import type { PlayOutcome } from './play-job.ts'
 import { csvFiles } from './report/csv.ts'
 import { withMargin } from './report/format.ts'
 import { journalLines } from './report/journal.ts'
@@ -29,7 +27,7 @@ export async function runScenario(options: LabOptions, terminal: Terminal): Prom
   const loaded = loadScenario(options.scenario, options.set)
   const results = await examine(loaded, {
     workers: options.workers,
-    cache: new Cache<PlayOutcome>(options.cache),
+    cache: options.cache,
     progress: (tasks) => new Progress(terminal, tasks),
   })
   const out = options.out ?? `sim-${loaded.scenario.name}`

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { InputError } from '../../src/errors.ts'
 import type { Run } from '../../src/run.ts'
-import type { Cache } from '../jobs/cache.ts'
-import { doAll } from '../jobs/crew.ts'
+import { Cache } from '../jobs/cache.ts'
+import { doAll, type Job } from '../jobs/crew.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import { type Point, stepsTo } from '../strategies/statistics.ts'
 import { assumptionsOf } from './assumptions.ts'
@@ -16,15 +16,17 @@ import { type PlayTask, taskOf } from './play-task.ts'
 import { recommend } from './recommend.ts'
 import { toCheckpoint, walk } from './replay.ts'
 import type { Results, TrialResult } from './results.ts'
+import { type ScaleTask, scaleTaskOf } from './scale-task.ts'
 import type { LoadedScenario, Scenario } from './scenario.ts'
 import { type LabStrategy, strategyOf } from './strategies.ts'
 import { summarize } from './summary.ts'
 
 export interface Laboratory {
   readonly workers: number
-  readonly cache: Cache<PlayOutcome>
+  /** The folder of what was played before. */
+  readonly cache: string
   /** Hears of the trials that have to be played, and of how many of their steps are made. */
-  readonly progress: (tasks: readonly PlayTask[]) => Progressing
+  readonly progress: (tasks: readonly Job[]) => Progressing
 }
 
 export interface Progressing {
@@ -55,10 +57,8 @@ export async function examine(loaded: LoadedScenario, lab: Laboratory): Promise<
   const bench = new Bench(loaded, lab)
   await bench.check(strategies)
   const draws = drawsOf(loaded, await bench.shape())
-  if (scenario.mode !== 'replay') await bench.measure(strategies)
-  const trials = await (scenario.mode === 'replay'
-    ? bench.replayRecorded(strategies, draws, recordedCurve(scenario, folder))
-    : bench.learn(strategies, draws))
+  const curve = scenario.curve === null ? null : recordedCurve(scenario.curve, folder)
+  const trials = await bench.trials(strategies, draws, curve)
   const { targetLoss } = scenario
   const failures = scenario.failures.map((failure) => ({
     name: failure.name,
@@ -177,7 +177,7 @@ class Bench {
    * Plays the undisturbed run of each seed, to its end whatever the target: it serves other targets, too. Then short runs of
    * the strategies that are not played in full.
    */
-  async measure(strategies: readonly LabStrategy[]): Promise<void> {
+  async #measure(strategies: readonly LabStrategy[]): Promise<void> {
     const { seeds } = this.#scenario
     const undisturbed = await this.#play(
       seeds.map((seed) => this.#job({ seed, recovery: { policy: ['random'] } })),
@@ -206,7 +206,44 @@ class Bench {
     }
   }
 
-  async learn(strategies: readonly LabStrategy[], draws: readonly Draw[]): Promise<TrialResult[]> {
+  async trials(
+    strategies: readonly LabStrategy[],
+    draws: readonly Draw[],
+    curve: readonly Point[] | null,
+  ): Promise<TrialResult[]> {
+    switch (this.#scenario.mode) {
+      case 'replay':
+        return draws.flatMap((draw) =>
+          strategies.map((strategy) => this.#walked(strategy, draw, curve!)),
+        )
+      case 'scale':
+        return this.#scale(strategies, draws, curve)
+      case 'learn':
+        await this.#measure(strategies)
+        return this.#learn(strategies, draws)
+    }
+  }
+
+  async #scale(
+    strategies: readonly LabStrategy[],
+    draws: readonly Draw[],
+    curve: readonly Point[] | null,
+  ): Promise<TrialResult[]> {
+    const { peers } = await this.shape()
+    const hours = this.#scenario.budget.hours!
+    const tasks: ScaleTask[] = []
+    for (const { failures, seed, losses } of draws) {
+      for (const { name: strategy, recovery, replay } of strategies) {
+        const run = await runOf(this.#job({ recovery, seed }), this.#folder)
+        const met = replay === 'calm' ? [] : losses
+        const trial = { strategy, failures, seed, run, peers, hours, losses: met, curve }
+        tasks.push(scaleTaskOf(trial, this.#scenario))
+      }
+    }
+    return this.#outcomes<ScaleTask, TrialResult>(tasks, 'scale-worker')
+  }
+
+  async #learn(strategies: readonly LabStrategy[], draws: readonly Draw[]): Promise<TrialResult[]> {
     const { budget, targetLoss, stopAtTarget } = this.#scenario
     const base = {
       fold: this.#fold,
@@ -232,16 +269,6 @@ class Bench {
           curve.map(([step, , loss]) => [step, loss] as const),
         )
       }),
-    )
-  }
-
-  replayRecorded(
-    strategies: readonly LabStrategy[],
-    draws: readonly Draw[],
-    curve: readonly Point[],
-  ): TrialResult[] {
-    return draws.flatMap((draw) =>
-      strategies.map((strategy) => this.#walked(strategy, draw, curve)),
     )
   }
 
@@ -277,21 +304,27 @@ class Bench {
     }
   }
 
-  /** Those that were played before are taken from the cache; each is played once. */
-  async #play(jobs: readonly PlayJob[]): Promise<PlayOutcome[]> {
-    const { cache, workers, progress } = this.#lab
+  #play(jobs: readonly PlayJob[]): Promise<PlayOutcome[]> {
     const tasks = jobs.map((job) => taskOf(job, this.#folder, this.#digest))
+    return this.#outcomes<PlayTask, PlayOutcome>(tasks, 'worker')
+  }
+
+  /** Those that were played before are taken from the cache; each is played once. @param program of the worker */
+  async #outcomes<Task extends PlayTask | ScaleTask, Outcome>(
+    tasks: readonly Task[],
+    program: string,
+  ): Promise<Outcome[]> {
+    const { workers, progress } = this.#lab
+    const cache = new Cache<Outcome>(this.#lab.cache)
     const missing = new Map(
       tasks.filter(({ key }) => cache.get(key) === undefined).map((task) => [task.key, task]),
     )
     const waiting = [...missing.values()]
     if (waiting.length > 0) {
       const progressing = progress(waiting)
-      await doAll<PlayTask, PlayOutcome>(waiting, {
-        program: new URL(
-          import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
-          import.meta.url,
-        ),
+      const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
+      await doAll<Task, Outcome>(waiting, {
+        program: new URL(`./${program}${extension}`, import.meta.url),
         workers,
         onOutcome: ({ key }, outcome) => {
           cache.put(key, outcome)
@@ -395,8 +428,8 @@ class Bench {
 }
 
 /** @throws InputError if the file is not there, or not a curve */
-function recordedCurve({ curve }: Scenario, folder: string): Point[] {
-  const path = resolve(folder, curve!)
+function recordedCurve(curve: string, folder: string): Point[] {
+  const path = resolve(folder, curve)
   let text: string
   try {
     text = readFileSync(path, 'utf8')

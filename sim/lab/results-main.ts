@@ -8,11 +8,9 @@ import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { replaceFile } from '../../src/atomic-file.ts'
 import { createTerminal } from '../../src/terminal.ts'
-import { Cache } from '../jobs/cache.ts'
 import { Progress } from '../jobs/progress.ts'
 import { claimsOf } from './claims.ts'
 import { examine, type Laboratory } from './laboratory.ts'
-import type { PlayOutcome } from './play-job.ts'
 import type { Results } from './results.ts'
 import { resultsPage } from './results-page.ts'
 import { loadScenario } from './scenario.ts'
@@ -32,7 +30,7 @@ const terminal = createTerminal({ json: false })
 async function main({ cache, workers, out }: Options): Promise<void> {
   const lab: Laboratory = {
     workers: Number(workers),
-    cache: new Cache<PlayOutcome>(cache),
+    cache,
     progress: (tasks) => new Progress(terminal, tasks),
   }
   const examined = async (name: string): Promise<Results> => {

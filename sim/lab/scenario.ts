@@ -67,7 +67,7 @@ const compute = z.strictObject({
 })
 
 const budget = z.strictObject({
-  iterations: count.describe('After so many a run ends.'),
+  iterations: count.default(1_000).describe('After so many a run ends; scale goes by hours alone.'),
   hours: positive.nullable().default(null).describe('After so many hours a run ends, too.'),
 })
 
@@ -124,14 +124,14 @@ export const scenarioSchema = z
       .nullable()
       .default(null)
       .describe(
-        'replay: CSV of iteration and held-out loss of a run without failures, beside this file.',
+        'replay, scale: CSV of iteration and held-out loss of a run without failures, beside this file.',
       ),
     setbacks: z
       .record(z.string(), z.number().min(0))
       .default({})
       .describe('replay: iterations that a loss sets a strategy back by that has no exact replay.'),
   })
-  .superRefine(({ network, failures, strategies, mode, curve }, context) => {
+  .superRefine(({ network, failures, strategies, mode, curve, budget }, context) => {
     const refuse = (path: string[], message: string) =>
       context.addIssue({ code: 'custom', path, message })
     for (const { regions } of network.between) {
@@ -145,6 +145,9 @@ export const scenarioSchema = z
     if (failure !== undefined) refuse(['failures'], `two are called ${failure}`)
     const strategy = twice(strategies.map((each) => (typeof each === 'string' ? each : each.name)))
     if (strategy !== undefined) refuse(['strategies'], `two are called ${strategy}`)
+    if (mode === 'scale' && budget.hours === null) {
+      refuse(['budget', 'hours'], 'are needed in the mode scale')
+    }
     if (mode === 'replay' && curve === null) refuse(['curve'], 'is needed to be replayed')
   })
 

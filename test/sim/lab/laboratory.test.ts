@@ -3,9 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { Cache } from '../../../sim/jobs/cache.ts'
 import { examine } from '../../../sim/lab/laboratory.ts'
-import type { PlayOutcome } from '../../../sim/lab/play-job.ts'
 import { resultsSchema } from '../../../sim/lab/results.ts'
 import { loadScenario } from '../../../sim/lab/scenario.ts'
 import type { WrittenScenario } from '../../../sim/lab/scenarios/written.ts'
@@ -47,7 +45,7 @@ function laboratory(workers: number, cache: string) {
   let played = 0
   const lab = {
     workers,
-    cache: new Cache<PlayOutcome>(join(folder, cache)),
+    cache: join(folder, cache),
     progress: (tasks: readonly unknown[]) => {
       played += tasks.length
       return { finished: () => {}, steps: () => {} }

@@ -1,0 +1,57 @@
+/** A trial of the mode `scale` on its way to a worker, and its name in the cache. */
+import type { Run } from '../../src/run.ts'
+import { keyOfValue } from '../jobs/key.ts'
+import type { Point } from '../strategies/statistics.ts'
+import type { Loss } from './failures/loss.ts'
+import { costsOf } from './play-job.ts'
+import { type ScaleNetwork, type ScaleSetting, sizesOf } from './scale/setting.ts'
+import type { Scenario } from './scenario.ts'
+
+/** Raise it when trials would come out otherwise than before though their settings are the same. */
+const VERSION = 1
+
+export interface ScaleTask {
+  readonly steps: number
+  readonly setting: ScaleSetting
+  readonly key: string
+}
+
+export interface ScaleTrial {
+  readonly strategy: string
+  readonly failures: string
+  readonly seed: number
+  readonly run: Run
+  readonly peers: number
+  readonly hours: number
+  readonly losses: readonly Loss[]
+  /** Of a run without failures, if there is one. */
+  readonly curve: readonly Point[] | null
+}
+
+export function scaleTaskOf({ curve, ...trial }: ScaleTrial, scenario: Scenario): ScaleTask {
+  const { network, compute } = scenario
+  const setting: ScaleSetting = {
+    ...trial,
+    network: wholeNetwork(network),
+    store: network.within,
+    costMs: costsOf(compute),
+    speeds: compute.speeds,
+    sizes: sizesOf(trial.run),
+    replacementSeconds: 0,
+    undisturbed: curve,
+  }
+  return { steps: trial.hours, setting, key: keyOfValue({ VERSION, ...setting }) }
+}
+
+/** A link for every pair of regions. */
+function wholeNetwork({ regions, within, between }: Scenario['network']): ScaleNetwork {
+  const pairs = regions.flatMap((a, i) => regions.slice(i + 1).map((b): [string, string] => [a, b]))
+  return {
+    regions,
+    within,
+    between: pairs.map(([a, b]) => {
+      const named = between.find(({ regions }) => regions.includes(a) && regions.includes(b))
+      return named ?? { ...within, regions: [a, b] }
+    }),
+  }
+}

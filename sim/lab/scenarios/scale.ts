@@ -1,0 +1,39 @@
+/** A swarm of volunteers: thousands of peers on home networks, of three speeds, that come and go for a day. */
+import type { WrittenScenario } from './written.ts'
+
+export const scale: WrittenScenario = {
+  format: 'gensyn-scenario',
+  version: 1,
+  name: 'scale',
+  says: '5,000 volunteers, 64 stages, a day: of those there at the beginning of an hour, 16 % go in it, each replaced at once.',
+  mode: 'scale',
+  peers: 5_000,
+  run: {
+    stages: 64,
+    spares: 100,
+    microbatches: 64,
+    model: { layers: 64, hiddenSize: 1024, intermediateSize: 2752, heads: 16, keyValueHeads: 16 },
+    microbatch: { batch: 1, context: 512 },
+    wire: 'int8',
+  },
+  network: {
+    regions: ['Europe', 'America', 'Asia'],
+    within: { latencyMs: 20, mbitPerSecond: 40 },
+    between: [
+      { regions: ['Europe', 'America'], latencyMs: 50, mbitPerSecond: 40 },
+      { regions: ['America', 'Asia'], latencyMs: 80, mbitPerSecond: 40 },
+      { regions: ['Europe', 'Asia'], latencyMs: 100, mbitPerSecond: 40 },
+    ],
+  },
+  compute: {
+    forwardMs: 200,
+    backwardMs: 600,
+    endsMs: 400,
+    updateMs: 100,
+    startMs: 5_000,
+    speeds: [1, 0.5, 2],
+  },
+  failures: [{ name: '16 % an hour', process: 'hourly', rate: 0.16, of: 'peer' }],
+  strategies: ['none', 'shadow'],
+  budget: { hours: 24 },
+}
