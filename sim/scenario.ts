@@ -81,7 +81,7 @@ export interface Playing {
   losePeer(slot: number): Vanished | null
 }
 
-export interface Vanished {
+interface Vanished {
   /** That was held; null for a spare. */
   readonly stage: number | null
   /** Nobody holds it any more. */

@@ -29,7 +29,7 @@ export interface Laboratory {
   readonly progress: (tasks: readonly Job[]) => Progressing
 }
 
-export interface Progressing {
+interface Progressing {
   finished(): void
   steps(made: number): void
 }

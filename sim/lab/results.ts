@@ -85,7 +85,7 @@ const recommendation = z.strictObject({
   sentence: z.string(),
 })
 
-export const CLAIM_VERDICTS = ['held', 'not held', 'not decidable'] as const
+const CLAIM_VERDICTS = ['held', 'not held', 'not decidable'] as const
 
 const claim = z.strictObject({
   number: z.int(),

@@ -10,8 +10,8 @@
 import type { WrittenScenario } from './written.ts'
 
 /** Of the paper's, in one of ours. */
-export const ITERATIONS_IN_ONE = 10
-export const PAPER_ITERATION_SECONDS = 91.3
+const ITERATIONS_IN_ONE = 10
+const PAPER_ITERATION_SECONDS = 91.3
 /** To the target without failures. */
 const PAPER_ITERATIONS = 10_000
 
