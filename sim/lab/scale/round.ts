@@ -206,10 +206,12 @@ export class Round {
     }
     part.working = true
     const ms = this.#costMs(part, work) * part.peer.slowness
-    this.#options.timeline.schedule(ms, () => {
+    const { timeline } = this.#options
+    const begun = timeline.now
+    timeline.schedule(ms, () => {
       part.working = false
       if (this.#isGone(part)) return
-      part.busyMs += ms
+      part.busyMs += timeline.now - begun
       if (this.#isLatest(work)) this.#done(part, work)
       if (!part.working) this.#next(part)
     })
