@@ -158,6 +158,7 @@ export const paperBursts: WrittenScenario = {
   ...base,
   name: 'paper-bursts',
   says: 'Failures that come together: two neighbouring stages at a time on average; and peers, the ends among them, that are reclaimed as AWS did in a recorded month.',
+  seeds: [1, 2, 3],
   failures: [
     { name: 'bursts', process: 'bursts', perHour: 0.16, size: 2, by: 'any', of: 'stage' },
     { name: 'spot-like', process: 'spot', like: 'aws-g4dn' },
