@@ -56,9 +56,12 @@ export async function examine(loaded: LoadedScenario, lab: Laboratory): Promise<
   const strategies = scenario.strategies.map(strategyOf)
   const bench = new Bench(loaded, lab)
   await bench.check(strategies)
-  const draws = drawsOf(loaded, await bench.shape())
+  const shape = await bench.shape()
+  const drawn = (iterationSeconds: number) => drawsOf(loaded, shape, iterationSeconds)
+  // What is wrong with a trace is said before anything is played, whatever an iteration will turn out to take.
+  drawn(scenario.iterationSeconds ?? 1)
   const curve = scenario.curve === null ? null : recordedCurve(scenario.curve, folder)
-  const trials = await bench.trials(strategies, draws, curve)
+  const trials = await bench.trials(strategies, drawn, curve)
   const { targetLoss } = scenario
   const failures = scenario.failures.map((failure) => ({
     name: failure.name,
@@ -101,16 +104,19 @@ const REPLAY_FACTOR = 10
 /** So many times the hours of its iterations a run that is played may take, with all that holds it up. */
 const PLAY_FACTOR = 2
 
-function drawsOf({ scenario, folder }: LoadedScenario, { stages, peers }: Shape): Draw[] {
-  const { failures, seeds, network, budget, iterationSeconds } = scenario
-  const seconds = iterationSeconds ?? 60
-  const hours = budget.hours ?? (budget.iterations * seconds * REPLAY_FACTOR) / 3_600
+function drawsOf(
+  { scenario, folder }: LoadedScenario,
+  { stages, peers }: Shape,
+  iterationSeconds: number,
+): Draw[] {
+  const { failures, seeds, network, budget } = scenario
+  const hours = budget.hours ?? (budget.iterations * iterationSeconds * REPLAY_FACTOR) / 3_600
   const place = {
     hours,
     stages,
     peers,
     regionOf: (slot: number) => network.regions[slot % network.regions.length]!,
-    iterationSeconds: seconds,
+    iterationSeconds,
   }
   return failures.flatMap((failure) =>
     seeds.map((seed) => ({
@@ -142,7 +148,13 @@ class Bench {
 
   /** @throws InputError naming the strategy that cannot work with the run */
   async check(strategies: readonly LabStrategy[]): Promise<void> {
-    for (const { name, recovery } of strategies) {
+    const { mode, setbacks } = this.#scenario
+    for (const { name, recovery, replay } of strategies) {
+      if (mode === 'replay' && replay === null && setbacks[name] === undefined) {
+        throw new InputError(
+          `strategy ${name}: a replay has to be told by how many iterations a loss sets it back: setbacks.${name}.`,
+        )
+      }
       try {
         const run = await runOf(this.#job({ recovery }), this.#folder)
         this.#digest = run.data.sha256
@@ -208,19 +220,19 @@ class Bench {
 
   async trials(
     strategies: readonly LabStrategy[],
-    draws: readonly Draw[],
+    drawn: (iterationSeconds: number) => readonly Draw[],
     curve: readonly Point[] | null,
   ): Promise<TrialResult[]> {
     switch (this.#scenario.mode) {
       case 'replay':
-        return draws.flatMap((draw) =>
+        return drawn(this.#iterationSeconds).flatMap((draw) =>
           strategies.map((strategy) => this.#walked(strategy, draw, curve!)),
         )
       case 'scale':
-        return this.#scale(strategies, draws, curve)
+        return this.#scale(strategies, drawn(this.#iterationSeconds), curve)
       case 'learn':
         await this.#measure(strategies)
-        return this.#learn(strategies, draws)
+        return this.#learn(strategies, drawn(this.#iterationSeconds))
     }
   }
 

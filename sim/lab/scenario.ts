@@ -131,25 +131,32 @@ export const scenarioSchema = z
       .default({})
       .describe('replay: iterations that a loss sets a strategy back by that has no exact replay.'),
   })
-  .superRefine(({ network, failures, strategies, mode, curve, budget }, context) => {
-    const refuse = (path: string[], message: string) =>
-      context.addIssue({ code: 'custom', path, message })
-    for (const { regions } of network.between) {
-      for (const region of regions) {
-        if (network.regions.includes(region)) continue
-        refuse(['network', 'between'], `${region} is none of the regions`)
+  .superRefine(
+    ({ network, failures, strategies, mode, curve, budget, iterationSeconds }, context) => {
+      const refuse = (path: string[], message: string) =>
+        context.addIssue({ code: 'custom', path, message })
+      for (const { regions } of network.between) {
+        for (const region of regions) {
+          if (network.regions.includes(region)) continue
+          refuse(['network', 'between'], `${region} is none of the regions`)
+        }
       }
-    }
-    const twice = (names: readonly string[]) => names.find((name, i) => names.indexOf(name) !== i)
-    const failure = twice(failures.map(({ name }) => name))
-    if (failure !== undefined) refuse(['failures'], `two are called ${failure}`)
-    const strategy = twice(strategies.map((each) => (typeof each === 'string' ? each : each.name)))
-    if (strategy !== undefined) refuse(['strategies'], `two are called ${strategy}`)
-    if (mode === 'scale' && budget.hours === null) {
-      refuse(['budget', 'hours'], 'are needed in the mode scale')
-    }
-    if (mode === 'replay' && curve === null) refuse(['curve'], 'is needed to be replayed')
-  })
+      const twice = (names: readonly string[]) => names.find((name, i) => names.indexOf(name) !== i)
+      const failure = twice(failures.map(({ name }) => name))
+      if (failure !== undefined) refuse(['failures'], `two are called ${failure}`)
+      const strategy = twice(
+        strategies.map((each) => (typeof each === 'string' ? each : each.name)),
+      )
+      if (strategy !== undefined) refuse(['strategies'], `two are called ${strategy}`)
+      if (mode === 'scale' && budget.hours === null) {
+        refuse(['budget', 'hours'], 'are needed in the mode scale')
+      }
+      if (mode === 'replay' && iterationSeconds === null) {
+        refuse(['iterationSeconds'], 'are needed in the mode replay')
+      }
+      if (mode === 'replay' && curve === null) refuse(['curve'], 'is needed to be replayed')
+    },
+  )
 
 export type Scenario = z.output<typeof scenarioSchema>
 

@@ -114,6 +114,11 @@ test.each<[string, Record<string, unknown>, RegExp]>([
     { run: { ...TINY.run, stages: 3 }, strategies: ['none'] },
     /strategy none: .*layers: 4 do not divide evenly among 3/,
   ],
+  [
+    'a replay that is not told what a loss costs',
+    { mode: 'replay', curve: 'none.csv', strategies: ['shadow'] },
+    /strategy shadow: .*setbacks.shadow/,
+  ],
   ['fewer peers than stages', { peers: 3 }, /peers is 3: 4 body stages and the ends need 5/],
   [
     'a trace that is not there',
