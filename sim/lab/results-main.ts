@@ -19,6 +19,7 @@ interface Options {
   readonly cache: string
   readonly workers: string
   readonly out: string
+  readonly seeds?: string
 }
 
 const PAGE = fileURLToPath(new URL('../../docs/RESULTS.md', import.meta.url))
@@ -27,7 +28,7 @@ const MARK = '<!-- npm run sim:results -->'
 
 const terminal = createTerminal({ json: false })
 
-async function main({ cache, workers, out }: Options): Promise<void> {
+async function main({ cache, workers, out, seeds }: Options): Promise<void> {
   const lab: Laboratory = {
     workers: Number(workers),
     cache,
@@ -35,12 +36,13 @@ async function main({ cache, workers, out }: Options): Promise<void> {
   }
   const examined = async (name: string): Promise<Results> => {
     terminal.line(name)
-    return examine(loadScenario(name), lab)
+    const set = seeds === undefined ? {} : { seeds: seeds.split(',').map(Number) }
+    return examine(loadScenario(name, set), lab)
   }
   const main = await examined('paper-500m')
-  const bursts = await examined('paper-bursts')
   const calm = await examined('paper-calm')
   const ablation = await examined('paper-ablation')
+  const bursts = await examined('paper-bursts')
   const evidence = { main, ablation, calm, bursts }
   const page = resultsPage({ ...evidence, claims: claimsOf(evidence) })
   const [prose] = readFileSync(out, 'utf8').split(MARK)
@@ -51,6 +53,7 @@ async function main({ cache, workers, out }: Options): Promise<void> {
 const options = new Command('sim:results')
   .option('--cache <folder>', 'where what was played is kept', '.sim-cache')
   .option('--workers <n>', 'runs at a time', String(availableParallelism()))
+  .option('--seeds <n,n>', 'instead of those of the scenarios')
   .option('--out <file>', 'where the tables go, below the mark', PAGE)
   .parse()
   .opts<Options>()

@@ -94,6 +94,8 @@ test.each<[string, Record<string, unknown>, RegExp]>([
     { network: { between: [{ regions: ['a', 'b'], latencyMs: 1, mbitPerSecond: 1 }] } },
     /a is none of the regions/,
   ],
+  ['a replay without a curve', { mode: 'replay' }, /curve/],
+  ['a scale without hours', { mode: 'scale' }, /hours/],
   [
     'a rate above 1',
     { failures: [{ name: 'x', process: 'hourly', rate: 2, of: 'stage' }] },
