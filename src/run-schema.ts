@@ -237,7 +237,13 @@ const shadow = group(
 )
 
 const snapshot = group('The erasure-coded copy of each stage, where the policy has snapshot.', {
-  everySteps: setting(z.int().min(1), 20, 'steps', 'Between two copies of a stage.'),
+  everySteps: setting(z.int().min(1), 20, 'steps', 'Between two copies of a body stage.'),
+  endsEverySteps: setting(
+    z.int().min(1),
+    2,
+    'steps',
+    'Between two copies of the ends, which all others lean on.',
+  ),
   data: setting(upTo(128), 2, 'shards', 'So many shards give the copy back.'),
   parity: setting(upTo(127), 1, 'shards', 'So many shards more are kept, each by another member.'),
 })

@@ -124,7 +124,7 @@ export const CASES: readonly Case[] = [
     recovery: {
       ...AS_PUBLISHED,
       policy: ['snapshot', 'checkfree', ...FALLBACKS],
-      snapshot: { everySteps: 20, data: 2, parity: 1 },
+      snapshot: { everySteps: 20, endsEverySteps: 20, data: 2, parity: 1 },
     },
     rates: [RATE],
     storeless: true,

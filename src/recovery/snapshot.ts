@@ -11,9 +11,9 @@ export const snapshot: Strategy = {
     data + parity <= bodyStages
       ? null
       : `${data} + ${parity} shards need as many other stages to keep them, and there are ${bodyStages}: lower recovery.snapshot.data or .parity`,
-  copies: ({ snapshot: { everySteps, data, parity } }, bodyStages) => ({
+  copies: ({ snapshot: { everySteps, endsEverySteps, data, parity } }, bodyStages) => ({
     applies: () => true,
-    everySteps: () => everySteps,
+    everySteps: (stage) => (stage === 0 ? endsEverySteps : everySteps),
     form: { weights: 'float32', moments: 'float32' },
     shards: { data, parity },
     keepers: (roster, stage) => farMembers(roster, stage, bodyStages, data + parity),
