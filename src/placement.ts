@@ -76,9 +76,13 @@ export function place(situation: Situation): Placement {
   }
   // What one change can say: the rest are matched after it.
   const more = () => spares.length > situation.spares && matches.length < ASSIGNS_MAX
-  while (empty.length === 0 && more()) {
-    const weakest = weakestStage(situation, matches)
-    if (!take(weakest, false)) break
+  if (empty.length === 0 && more()) {
+    const strengths = strengthsOf(situation, matches)
+    do {
+      const weakest = weakestOf(strengths)
+      if (!take(weakest, false)) break
+      add(strengths[weakest]!, situation.speedOf(matches.at(-1)!.member.id))
+    } while (more())
   }
   const release = unfilled.length > 0 && matches.length === 0 ? releasable(situation) : null
   return { matches, release }
@@ -95,32 +99,57 @@ function bestSpare(
   if (wishing !== undefined && needed) return wishing
   const free = spares.filter(({ peer }) => (wishes.get(peer) ?? null) === null)
   // What is lost together must not be what is needed to bring it back: replicas, and neighbours.
-  const near = new Set(
-    roster.members
-      .filter((member) => member.stage !== null && Math.abs(member.stage - stage) <= 1)
-      .map(({ domain }) => domain),
-  )
+  const near = new Set<string>()
+  for (const each of [stage - 1, stage, stage + 1]) {
+    for (const { domain } of holdersOf(roster, each)) near.add(domain)
+    for (const { domain } of learnersOf(roster, each)) near.add(domain)
+  }
   return free.find(({ domain }) => !near.has(domain)) ?? free[0]
 }
 
-/** The stage with the least total speed; of equals the ends first, which nothing but a copy brings back. */
-function weakestStage(
+/** What is known of the speed of those who hold a stage, or are on the way to. */
+interface Strength {
+  members: number
+  /** Of them, measured. */
+  known: number
+  /** Of those that are. */
+  speed: number
+}
+
+function add(strength: Strength, speed: number | undefined): void {
+  strength.members++
+  if (speed === undefined) return
+  strength.known++
+  strength.speed += speed
+}
+
+/** Of each stage. Counted once: of thousands of members, each of hundreds of spares asks for the weakest. */
+function strengthsOf(
   { roster, bodyStages, learning, speedOf }: Situation,
   matches: readonly Match[],
-): number {
+): Strength[] {
+  const strengths: Strength[] = []
+  for (let stage = 0; stage <= bodyStages; stage++) {
+    const strength = { members: 0, known: 0, speed: 0 }
+    for (const { id } of holdersOf(roster, stage)) add(strength, speedOf(id))
+    for (const { id } of learnersOf(roster, stage)) add(strength, speedOf(id))
+    strengths.push(strength)
+  }
+  for (const [id, stage] of learning) {
+    const isThere = memberById(roster, id) !== undefined
+    if (isThere) add(strengths[stage]!, speedOf(id))
+  }
+  for (const { stage, member } of matches) add(strengths[stage]!, speedOf(member.id))
+  return strengths
+}
+
+/** The stage with the least total speed; of equals the ends first, which nothing but a copy brings back. */
+function weakestOf(strengths: readonly Strength[]): number {
   let weakest = 0
   let least = Number.POSITIVE_INFINITY
-  for (let stage = 0; stage <= bodyStages; stage++) {
-    const holders = [
-      ...holdersOf(roster, stage),
-      ...learnersOf(roster, stage),
-      ...[...learning].flatMap(([id, each]) => (each === stage && memberById(roster, id)) || []),
-      ...matches.filter((match) => match.stage === stage).map(({ member }) => member),
-    ]
-    const known = holders.flatMap(({ id }) => speedOf(id) ?? [])
+  for (const [stage, { members, known, speed }] of strengths.entries()) {
     // Who has not been measured counts as one of its fellows; a stage that nobody has been measured in, by its heads.
-    const typical = known.length === 0 ? 1 : known.reduce((a, b) => a + b, 0) / known.length
-    const total = typical * holders.length
+    const total = (known === 0 ? 1 : speed / known) * members
     if (total < least) [weakest, least] = [stage, total]
   }
   return weakest

@@ -41,12 +41,53 @@ export function isFresh({ committed, origin }: Roster): boolean {
   return committed === (origin?.step ?? 0)
 }
 
-/** Members by id, by peer and by stage; those without one are among the holders of null. Made once a roster: of thousands, each message looks some of them up. */
-interface Index {
-  readonly byId: ReadonlyMap<number, Member>
-  readonly byPeer: ReadonlyMap<string, Member>
-  readonly holders: ReadonlyMap<number | null, Member[]>
-  readonly learners: ReadonlyMap<number | null, Member[]>
+/**
+ * Members by id, by peer and by stage; those without one are among the holders of null. Each made once a roster, when it is
+ * first asked for: of thousands, each message looks some of them up.
+ */
+class Index {
+  readonly #members: readonly Member[]
+  #byId: Map<number, Member> | null = null
+  #byPeer: Map<string, Member> | null = null
+  #stages: Record<'holders' | 'learners', Map<number | null, Member[]>> | null = null
+
+  constructor(members: readonly Member[]) {
+    this.#members = members
+  }
+
+  get byId(): ReadonlyMap<number, Member> {
+    this.#byId ??= new Map(this.#members.map((member) => [member.id, member]))
+    return this.#byId
+  }
+
+  get byPeer(): ReadonlyMap<string, Member> {
+    this.#byPeer ??= new Map(this.#members.map((member) => [member.peer, member]))
+    return this.#byPeer
+  }
+
+  get holders(): ReadonlyMap<number | null, Member[]> {
+    return this.#byStage.holders
+  }
+
+  get learners(): ReadonlyMap<number | null, Member[]> {
+    return this.#byStage.learners
+  }
+
+  get #byStage() {
+    if (this.#stages !== null) return this.#stages
+    const stages = {
+      holders: new Map<number | null, Member[]>(),
+      learners: new Map<number | null, Member[]>(),
+    }
+    for (const member of this.#members) {
+      const group = member.ready ? stages.holders : stages.learners
+      const same = group.get(member.stage)
+      if (same === undefined) group.set(member.stage, [member])
+      else same.push(member)
+    }
+    this.#stages = stages
+    return stages
+  }
 }
 
 const indices = new WeakMap<readonly Member[], Index>()
@@ -54,18 +95,7 @@ const indices = new WeakMap<readonly Member[], Index>()
 function indexOf({ members }: Roster): Index {
   const known = indices.get(members)
   if (known !== undefined) return known
-  const index = {
-    byId: new Map(members.map((member) => [member.id, member])),
-    byPeer: new Map(members.map((member) => [member.peer, member])),
-    holders: Map.groupBy(
-      members.filter(({ ready }) => ready),
-      ({ stage }) => stage,
-    ),
-    learners: Map.groupBy(
-      members.filter(({ ready }) => !ready),
-      ({ stage }) => stage,
-    ),
-  }
+  const index = new Index(members)
   indices.set(members, index)
   return index
 }
@@ -117,9 +147,9 @@ export function sparesOf(roster: Roster): readonly Member[] {
 
 /** The stages of 0..bodyStages without a holder, in ascending order. */
 export function emptyStages(roster: Roster, bodyStages: number): number[] {
-  const held = new Set(roster.members.map(({ stage, ready }) => (ready ? stage : null)))
+  const { holders } = indexOf(roster)
   const stages = Array.from({ length: bodyStages + 1 }, (_, stage) => stage)
-  return stages.filter((stage) => !held.has(stage))
+  return stages.filter((stage) => !holders.has(stage))
 }
 
 /**

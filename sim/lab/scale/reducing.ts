@@ -19,11 +19,14 @@ export function reduceMs(swarm: Swarm, upkeep: Upkeep, shares: readonly Share[])
   )
   let longest = 0
   for (let stage = 0; stage <= setting.run.stages; stage++) {
-    const present = (members: readonly { readonly id: number }[]) =>
-      members.flatMap(({ id }) => {
+    const present = (members: readonly { readonly id: number }[]) => {
+      const peers: Peer[] = []
+      for (const { id } of members) {
         const peer = swarm.peerOf(id)
-        return peer?.alive ? peer : []
-      })
+        if (peer?.alive) peers.push(peer)
+      }
+      return peers
+    }
     const holders = present(holdersOf(roster, stage))
     const others = present([
       ...learnersOf(roster, stage),
@@ -50,14 +53,24 @@ function stageMs(
   let connectMs = 0
   let coordinatorMs = 0
   let bytesPerMs = Number.POSITIVE_INFINITY
-  for (const peer of [...holders, ...others]) {
+  const company = companyOf(owners)
+  const seen: (Peer | undefined)[] = []
+  for (const members of [holders, others]) {
+    for (const peer of members) {
+      if (peer !== coordinator) seen[peer.region] = peer
+      else seen[peer.region] ??= peer
+      if (peer.company === company) continue
+      peer.company = company
+      for (const owner of owners) connectMs = Math.max(connectMs, wires.connectMs(owner, peer))
+    }
+  }
+  for (const peer of seen) {
+    if (peer === undefined) continue
     coordinatorMs = Math.max(coordinatorMs, wires.latencyMs(coordinator, peer))
     for (const owner of owners) {
-      if (owner === peer) continue
       const line = wires.line(owner, peer)
       latencyMs = Math.max(latencyMs, line.latencyMs)
       bytesPerMs = Math.min(bytesPerMs, line.bytesPerMs)
-      connectMs = Math.max(connectMs, wires.connectMs(owner, peer))
     }
   }
   /** One after another over a range, or all together over somebody's uplink, whichever is slower. */
@@ -72,4 +85,12 @@ function stageMs(
   const askedMs = owners.length > 1 ? sumsMs + latencyMs : latencyMs
   const totalsMs = askedMs + latencyMs + transferMs(fetching * rangeBytes)
   return 2 * coordinatorMs + connectMs + totalsMs
+}
+
+/** The same object as long as the same ones own the ranges of the stage: whoever is connected to them all has it. */
+function companyOf(owners: readonly Peer[]): readonly Peer[] {
+  const { company } = owners[0]!
+  const isSame =
+    company?.length === owners.length && owners.every((owner, i) => owner === company[i])
+  return isSame ? company : owners
 }

@@ -70,6 +70,8 @@ export class Swarm {
   readonly #peers = new Map<string, Peer>()
   readonly #byId = new Map<number, Peer>()
   readonly #slots: (Peer | null)[]
+  /** That live, by region. */
+  readonly #members: number[]
   readonly #warmAt: number[] = []
   #names = 0
   #living = 0
@@ -84,6 +86,7 @@ export class Swarm {
     this.coordinator = this.#start(0)
     this.roster = foundingRoster(newcomer(this.coordinator))
     this.#byId.set(0, this.coordinator)
+    this.#members = this.wires.regions.map((_, i) => Number(i === this.coordinator.region))
     for (let slot = 1; slot < setting.peers; slot++) this.#come(slot)
   }
 
@@ -152,11 +155,22 @@ export class Swarm {
     this.roster = applyChange(before, change)
     for (const { id, peer } of newcomersOf(before, this.roster)) {
       const known = this.#peers.get(peer)
-      if (known !== undefined) this.#byId.set(id, known)
+      if (known !== undefined) {
+        this.#byId.set(id, known)
+        this.#members[known.region]!++
+        continue
+      }
+      // It has gone since it asked, and is found to be when it is told.
+      const gone = new Peer(peer, -1, this.coordinator.region, 1)
+      gone.alive = false
+      gone.diedAt = this.timeline.now
+      this.#byId.set(id, gone)
+      this.dead.set(id, gone)
     }
     if (change.type === 'members') {
       for (const id of change.leave) {
         const peer = this.#byId.get(id)
+        if (peer?.alive) this.#members[peer.region]!--
         this.#byId.delete(id)
         this.dead.delete(id)
         if (peer !== undefined && !peer.alive) this.#peers.delete(peer.name)
@@ -224,7 +238,10 @@ export class Swarm {
     this.joining = this.joining.filter(({ peer: name }) => name !== peer.name)
     const member = this.roster.members.find(({ peer: name }) => name === peer.name)
     if (member === undefined) this.#peers.delete(peer.name)
-    else this.dead.set(member.id, peer)
+    else {
+      this.dead.set(member.id, peer)
+      this.#members[peer.region]!--
+    }
     if (member?.ready && member.stage !== null) {
       this.#holding--
       if (this.livingHolders(member.stage).length === 0) {
@@ -282,16 +299,11 @@ export class Swarm {
 
   /** Until a quorum of the members has answered whoever asks. */
   quorumMs(asking: Peer): number {
-    const counts = new Map<number, number>()
-    let members = 0
-    for (const peer of this.#byId.values()) {
-      if (!peer.alive || peer === asking) continue
-      const ms = 2 * this.wires.latencyMs(asking, peer)
-      counts.set(ms, (counts.get(ms) ?? 0) + 1)
-      members++
-    }
+    const others = this.#answersOf(asking)
+    const members = others.reduce((sum, { count }) => sum + count, 0)
     let needed = Math.ceil((members + 1) / 2) - 1
-    for (const [ms, count] of [...counts].sort(([a], [b]) => a - b)) {
+    for (const { ms, count } of others) {
+      if (needed <= 0) return 0
       needed -= count
       if (needed <= 0) return ms
     }
@@ -300,14 +312,18 @@ export class Swarm {
 
   /** Until the member farthest from the coordinator has answered it. */
   get farthestMs(): number {
-    const farthest = new Set<number>()
-    let ms = 0
-    for (const peer of this.#byId.values()) {
-      if (farthest.has(peer.region) || peer === this.coordinator || !peer.alive) continue
-      farthest.add(peer.region)
-      ms = Math.max(ms, 2 * this.wires.latencyMs(this.coordinator, peer))
-    }
-    return ms
+    return this.#answersOf(this.coordinator).at(-1)?.ms ?? 0
+  }
+
+  /** How long other living members take to answer, by region, the nearest first. */
+  #answersOf(asking: Peer): { readonly ms: number; readonly count: number }[] {
+    return this.#members
+      .map((count, region) => ({
+        ms: 2 * this.wires.betweenMs(asking.region, region),
+        count: count - Number(region === asking.region),
+      }))
+      .filter(({ count }) => count > 0)
+      .sort((one, other) => one.ms - other.ms)
   }
 
   get empty(): number[] {

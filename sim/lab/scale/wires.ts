@@ -21,6 +21,8 @@ export class Peer {
   alive = true
   diedAt = Number.POSITIVE_INFINITY
   uplinkFreeAt = 0
+  /** Those that it brings its sums together with, if it is connected to them. */
+  company: readonly Peer[] | null = null
   /** From when on the connection stands. */
   readonly connections = new Map<Peer, number>()
 
@@ -66,6 +68,11 @@ export class Wires {
 
   line(from: Peer, to: Peer): Line {
     return this.#lines[from.region]![to.region]!
+  }
+
+  /** One way, between peers of two regions. */
+  betweenMs(from: number, to: number): number {
+    return this.#lines[from]![to]!.latencyMs
   }
 
   /** One way; none to itself. */
