@@ -18,14 +18,17 @@ export const quick: WrittenScenario = {
   },
   network: { within: { latencyMs: 250, mbitPerSecond: 5 } },
   compute: { forwardMs: 160, backwardMs: 320, endsMs: 160, updateMs: 40, startMs: 25_000 },
-  iterationSeconds: 600,
+  iterationSeconds: 300,
   failures: [
     { name: '16 % an hour', process: 'hourly', rate: 0.16, of: 'stage' },
     { name: '33 % an hour', process: 'hourly', rate: 0.33, of: 'stage' },
   ],
   strategies: [
     'checkfree+',
-    { name: 'shadow', recovery: { policy: ['shadow', 'checkfree'], shadow: { everySteps: 4 } } },
+    {
+      name: 'shadow',
+      recovery: { policy: ['shadow', 'checkfree', 'copy', 'random'], shadow: { everySteps: 4 } },
+    },
     'checkpoint-10',
   ],
   seeds: [1, 2],
