@@ -100,7 +100,7 @@ interface Shape {
 }
 
 /** So many times its iterations a replay may go on that makes many of them again: it costs nothing. */
-const REPLAY_FACTOR = 10
+const REPLAY_FACTOR = 4
 /** So many times the hours of its iterations a run that is played may take, with all that holds it up. */
 const PLAY_FACTOR = 2
 
