@@ -11,9 +11,9 @@ export const scale: WrittenScenario = {
   run: {
     stages: 64,
     spares: 100,
-    microbatches: 64,
-    model: { layers: 64, hiddenSize: 1024, intermediateSize: 2752, heads: 16, keyValueHeads: 16 },
-    microbatch: { batch: 1, context: 512 },
+    microbatches: 16,
+    model: { layers: 64, hiddenSize: 128, intermediateSize: 344, heads: 4, keyValueHeads: 4 },
+    microbatch: { batch: 4, context: 128 },
     wire: 'int8',
   },
   network: {
@@ -26,10 +26,10 @@ export const scale: WrittenScenario = {
     ],
   },
   compute: {
-    forwardMs: 200,
-    backwardMs: 600,
-    endsMs: 400,
-    updateMs: 100,
+    forwardMs: 20,
+    backwardMs: 60,
+    endsMs: 20,
+    updateMs: 5,
     startMs: 5_000,
     speeds: [1, 0.5, 2],
   },
