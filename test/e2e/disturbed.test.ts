@@ -13,6 +13,9 @@ async function started(): Promise<Swarm> {
   return swarm
 }
 
+/** One process makes all steps of the swarm again, which takes a busy machine a minute and more. */
+const TIMEOUT = { timeout: 240_000 }
+
 /** Every step once, with the losses of one process. */
 async function expectUndisturbed({ entries, run: whole, step: steps }: Swarm): Promise<void> {
   const run = { ...whole, steps }
@@ -21,26 +24,34 @@ async function expectUndisturbed({ entries, run: whole, step: steps }: Swarm): P
   expect(problems).toEqual([])
 }
 
-test('the founder is killed: another coordinates, and no step is lost or made twice', async () => {
-  const swarm = await started()
-  const founder = swarm.processOf(swarm.coordinator)!
-  expect(swarm.stageOf(founder)).toBe(0)
-  swarm.signal(founder, 'SIGKILL')
-  await swarm.until('another to coordinate', () => swarm.coordinator !== founder.peer)
-  const { step } = swarm
-  await swarm.until('the run to go on', () => swarm.step >= step + 5)
-  await expectUndisturbed(swarm)
-})
+test(
+  'the founder is killed: another coordinates, and no step is lost or made twice',
+  TIMEOUT,
+  async () => {
+    const swarm = await started()
+    const founder = swarm.processOf(swarm.coordinator)!
+    expect(swarm.stageOf(founder)).toBe(0)
+    swarm.signal(founder, 'SIGKILL')
+    await swarm.until('another to coordinate', () => swarm.coordinator !== founder.peer)
+    const { step } = swarm
+    await swarm.until('the run to go on', () => swarm.step >= step + 5)
+    await expectUndisturbed(swarm)
+  },
+)
 
-test('a holder stands still: the swarm goes on without it, and takes it in again when it wakes', async () => {
-  const swarm = await started()
-  const frozen = swarm.holdersOf(0).find(({ peer }) => peer !== swarm.coordinator)!
-  swarm.signal(frozen, 'SIGSTOP')
-  const sign = await swarm.next('it to be missed', (entry) => entry.type === 'lost')
-  expect(sign).toMatchObject({ lost: frozen.peer, stage: 0 })
-  const { step } = swarm
-  await swarm.until('the run to go on', () => swarm.step >= step + 5)
-  swarm.signal(frozen, 'SIGCONT')
-  await swarm.next('it to join again', (entry) => entry.type === 'joined')
-  await expectUndisturbed(swarm)
-})
+test(
+  'a holder stands still: the swarm goes on without it, and takes it in again when it wakes',
+  TIMEOUT,
+  async () => {
+    const swarm = await started()
+    const frozen = swarm.holdersOf(0).find(({ peer }) => peer !== swarm.coordinator)!
+    swarm.signal(frozen, 'SIGSTOP')
+    const sign = await swarm.next('it to be missed', (entry) => entry.type === 'lost')
+    expect(sign).toMatchObject({ lost: frozen.peer, stage: 0 })
+    const { step } = swarm
+    await swarm.until('the run to go on', () => swarm.step >= step + 5)
+    swarm.signal(frozen, 'SIGCONT')
+    await swarm.next('it to join again', (entry) => entry.type === 'joined')
+    await expectUndisturbed(swarm)
+  },
+)
