@@ -9,6 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../protocols/clock.ts'
+import { median } from '../sim/strategies/statistics.ts'
 import { DirectoryStore } from '../src/checkpoint/directory-store.ts'
 import { saveStage } from '../src/checkpoint/save.ts'
 import { StageSaver } from '../src/checkpoint/stage-saver.ts'
@@ -16,7 +17,7 @@ import { newRun } from '../src/init.ts'
 import { stageConfig } from '../src/run.ts'
 import { Random } from '../stages/random.ts'
 import { createWorkerStage } from '../stages/worker-stage.ts'
-import { median, rounded } from './statistics.ts'
+import { rounded } from './statistics.ts'
 
 /** Of each kind one step, after one round that does not count. */
 const ROUNDS = Number(process.argv[2] ?? 25)

@@ -3,12 +3,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock, withDeadline } from '../protocols/clock.ts'
+import { median } from '../sim/strategies/statistics.ts'
 import { Children } from '../src/children.ts'
 import type { Entry } from '../src/journal.ts'
 import { type Run, writeRun } from '../src/run.ts'
 import { COUNTS_FOLDER } from './count-sockets.ts'
 import { type CpuSeconds, cpuSeconds } from './cpu-time.ts'
-import { median } from './statistics.ts'
 
 /** For all steps of a run. */
 const RUN_MS = 300_000

@@ -1,4 +1,6 @@
 /** One body stage against this machine's own matrix-product rate, in one run. */
+
+import { median } from '../sim/strategies/statistics.ts'
 import { LIMITS, sequencesPerRun } from '../stages/chunks.ts'
 import { Graph } from '../stages/graph.ts'
 import type { StageConfig } from '../stages/model.ts'
@@ -9,7 +11,7 @@ import { Random } from '../stages/random.ts'
 import { createSession, type SessionOptions, tensor } from '../stages/session.ts'
 import { sharedFloats } from '../stages/stage.ts'
 import { productFlops, productsOf } from './products.ts'
-import { median, rounded, sideBySide } from './statistics.ts'
+import { rounded, sideBySide } from './statistics.ts'
 
 /** Square products of this size are compute-bound and fill every core. */
 const PEAK_SIZE = 1024

@@ -1,16 +1,11 @@
 /** Timing side by side: the candidates take turns, so that a machine that changes its speed changes it for all. */
+import { median } from '../sim/strategies/statistics.ts'
 
 /** Seconds that one call takes. */
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const begun = performance.now()
   await work()
   return (performance.now() - begun) / 1000
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
 /** Of work that takes milliseconds: on a busy machine the only figure that others' work is not in. */

@@ -1,11 +1,12 @@
 /** Tokens a second of a swarm of processes on this machine, as a share of the same training in one process. */
 import { join } from 'node:path'
+import { median } from '../sim/strategies/statistics.ts'
 import { loadCorpus } from '../src/corpus.ts'
 import { newRun } from '../src/init.ts'
 import type { Run } from '../src/run.ts'
 import { localSwarm } from './local-swarm.ts'
 import { createSingleProcess } from './single-process.ts'
-import { median, rounded } from './statistics.ts'
+import { rounded } from './statistics.ts'
 
 interface Counts {
   /** Of a swarm. The first steps fill caches, arenas and connections, and V8 still compiles: they do not count. */

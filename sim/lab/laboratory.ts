@@ -7,6 +7,7 @@ import { Cache } from '../jobs/cache.ts'
 import { doAll, type Job } from '../jobs/crew.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import { type Point, stepsTo } from '../strategies/statistics.ts'
+import { toCheckpoint } from '../strategies/trace.ts'
 import { assumptionsOf } from './assumptions.ts'
 import { readCalibration } from './calibration/calibration.ts'
 import type { Loss } from './failures/loss.ts'
@@ -14,7 +15,7 @@ import { describeFailure, drawLosses } from './failures/table.ts'
 import { type PlayJob, type PlayOutcome, runOf } from './play-job.ts'
 import { type PlayTask, taskOf } from './play-task.ts'
 import { recommend } from './recommend.ts'
-import { toCheckpoint, walk } from './replay.ts'
+import { walk } from './replay.ts'
 import type { Results, TrialResult } from './results.ts'
 import { type ScaleTask, scaleTaskOf } from './scale-task.ts'
 import type { LoadedScenario, Scenario } from './scenario.ts'
@@ -55,8 +56,7 @@ export async function examine(loaded: LoadedScenario, lab: Laboratory): Promise<
   const { scenario, folder } = loaded
   const strategies = scenario.strategies.map(strategyOf)
   const bench = new Bench(loaded, lab)
-  await bench.check(strategies)
-  const shape = await bench.shape()
+  const shape = await bench.check(strategies)
   const drawn = (iterationSeconds: number) => drawsOf(loaded, shape, iterationSeconds)
   // What is wrong with a trace is said before anything is played, whatever an iteration will turn out to take.
   drawn(scenario.iterationSeconds ?? 1)
@@ -134,6 +134,8 @@ class Bench {
   #digest = ''
   #everySteps = 1
   #machine: PlayJob['machine']
+  #stages = 0
+  #peers = 0
   /** Virtual seconds of an undisturbed iteration. */
   #stepSeconds = 1
   readonly #times = new Map<string, Times>()
@@ -146,8 +148,11 @@ class Bench {
     this.#lab = lab
   }
 
-  /** @throws InputError naming the strategy that cannot work with the run */
-  async check(strategies: readonly LabStrategy[]): Promise<void> {
+  /**
+   * Each run is made once to see that it can be: what is in its text is hashed every time.
+   * @throws InputError naming the strategy that cannot work with the run
+   */
+  async check(strategies: readonly LabStrategy[]): Promise<Shape> {
     const { mode, setbacks } = this.#scenario
     for (const { name, recovery, replay } of strategies) {
       if (mode === 'replay' && replay === null && setbacks[name] === undefined) {
@@ -160,11 +165,20 @@ class Bench {
         this.#digest = run.data.sha256
         this.#everySteps = run.evaluation.everySteps
         this.#machine = this.#calibration(run)
+        this.#stages = run.stages
+        this.#peers = this.#scenario.peers ?? run.stages + 1 + run.spares
       } catch (error) {
         if (!(error instanceof InputError)) throw error
         throw new InputError(`strategy ${name}: ${error.message.replace(/^init: /, '')}`)
       }
     }
+    const [stages, peers] = [this.#stages, this.#peers]
+    if (peers < stages + 1) {
+      throw new InputError(
+        `peers is ${peers}: ${stages} body stages and the ends need ${stages + 1} at least.`,
+      )
+    }
+    return { stages, peers }
   }
 
   #calibration(run: Run): PlayJob['machine'] {
@@ -172,17 +186,6 @@ class Bench {
     if (calibration === undefined) return undefined
     const { costMs, cores, messageMs } = readCalibration(resolve(this.#folder, calibration), run)
     return { costMs, cores, messageMs }
-  }
-
-  async shape(): Promise<Shape> {
-    const { stages, spares } = await runOf(this.#job({}), this.#folder)
-    const peers = this.#scenario.peers ?? stages + 1 + spares
-    if (peers < stages + 1) {
-      throw new InputError(
-        `peers is ${peers}: ${stages} body stages and the ends need ${stages + 1} at least.`,
-      )
-    }
-    return { stages, peers }
   }
 
   /**
@@ -202,10 +205,9 @@ class Bench {
     const base = probe({ policy: ['random'] }, [])
     const calm = replayed.map(({ recovery }) => probe(recovery, []))
     const [first, ...calmOutcomes] = await this.#play([base, ...calm])
-    const { stages } = await this.shape()
     const rough = replayed.map(({ recovery }, i) => {
       const hours = (PROBE_CALM * calmOutcomes[i]!.stepSeconds) / 3_600
-      return probe(recovery, [{ hours, stage: Math.ceil(stages / 2) }])
+      return probe(recovery, [{ hours, stage: Math.ceil(this.#stages / 2) }])
     })
     const roughOutcomes = await this.#play(rough)
     for (const [i, { name }] of replayed.entries()) {
@@ -241,7 +243,7 @@ class Bench {
     draws: readonly Draw[],
     curve: readonly Point[] | null,
   ): Promise<TrialResult[]> {
-    const { peers } = await this.shape()
+    const peers = this.#peers
     const hours = this.#scenario.budget.hours!
     const tasks: ScaleTask[] = []
     for (const { failures, seed, losses } of draws) {
@@ -328,9 +330,13 @@ class Bench {
   ): Promise<Outcome[]> {
     const { workers, progress } = this.#lab
     const cache = new Cache<Outcome>(this.#lab.cache)
-    const missing = new Map(
-      tasks.filter(({ key }) => cache.get(key) === undefined).map((task) => [task.key, task]),
-    )
+    const outcomes = new Map<string, Outcome>()
+    const missing = new Map<string, Task>()
+    for (const task of tasks) {
+      const known = outcomes.get(task.key) ?? cache.get(task.key)
+      if (known === undefined) missing.set(task.key, task)
+      else outcomes.set(task.key, known)
+    }
     const waiting = [...missing.values()]
     if (waiting.length > 0) {
       const progressing = progress(waiting)
@@ -340,12 +346,13 @@ class Bench {
         workers,
         onOutcome: ({ key }, outcome) => {
           cache.put(key, outcome)
+          outcomes.set(key, outcome)
           progressing.finished()
         },
         onSteps: (made) => progressing.steps(made),
       })
     }
-    return tasks.map(({ key }) => cache.get(key)!)
+    return tasks.map(({ key }) => outcomes.get(key)!)
   }
 
   #played(strategy: LabStrategy, draw: Draw, outcome: PlayOutcome): TrialResult {

@@ -61,8 +61,3 @@ export function walk(given: Walk): Walked {
   }
   return { iterations, hours, curve, met }
 }
-
-/** To the last multiple of `every`. A stage that vanishes right after a step has not saved it any more. */
-export function toCheckpoint(every: number): (iteration: number) => number {
-  return (iteration) => Math.floor(Math.max(0, iteration - 1) / every) * every
-}

@@ -1,6 +1,6 @@
 /** docs/RESULTS.md: the paper's table beside ours, and its claims. */
 import { estimate } from '../strategies/statistics.ts'
-import { significant } from './report/format.ts'
+import { withMargin } from './report/format.ts'
 import type { Claim, Results, Summary } from './results.ts'
 
 interface Page {
@@ -111,7 +111,7 @@ function goodputTable(results: Results): string[] {
 }
 
 function lossTable(results: Results): string[] {
-  return table(results, ({ finalLoss }) => (finalLoss === null ? '-' : withMargin(finalLoss, 4)))
+  return table(results, ({ finalLoss }) => (finalLoss === null ? '-' : withMargin(finalLoss)))
 }
 
 /** Ratios to the undisturbed run, seed by seed where both reached the target. */
@@ -130,7 +130,7 @@ function paperTable(results: Results): string[] {
           const base = none.get(`${failures} ${trial.seed}`)
           return base === undefined || trial.reached === null ? [] : [trial.reached.hours / base]
         })
-      const ours = ratios.length === 0 ? 'not reached' : withMargin(ratiosOf(ratios))
+      const ours = ratios.length === 0 ? 'not reached' : withMargin(estimate(ratios))
       const paper = PAPER_HOURS[strategy]?.[failures]
       return paper === undefined
         ? ours
@@ -138,17 +138,6 @@ function paperTable(results: Results): string[] {
     },
     results.strategies.map(({ name }) => name).filter((name) => name !== 'none'),
   )
-}
-
-function ratiosOf(values: readonly number[]) {
-  const { mean, margin } = estimate(values)
-  return { mean, margin: Number.isFinite(margin) ? margin : null }
-}
-
-function withMargin({ mean, margin }: { mean: number; margin: number | null }, digits = 3): string {
-  return margin === null
-    ? significant(mean, digits)
-    : `${significant(mean, digits)} ± ${significant(margin, 2)}`
 }
 
 function seedsOf({ summary }: Results): number {

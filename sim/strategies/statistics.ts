@@ -1,4 +1,4 @@
-/** Means of a few values, and how far they can be trusted. */
+/** Means and medians of a few values, and how far they can be trusted. */
 
 export interface Estimate {
   readonly mean: number
@@ -20,6 +20,13 @@ export function estimate(values: readonly number[]): Estimate {
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0)
   const t = T95[Math.min(count - 1, T95.length) - 1]!
   return { mean, margin: t * Math.sqrt(squares / (count - 1) / count), count }
+}
+
+/** Of a shared machine's times the middle one: others' work makes some of them longer. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
 /** A point of a curve: after so many steps, this loss. */

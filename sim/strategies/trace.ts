@@ -34,6 +34,14 @@ export function drawFailures(failures: Failures): Death[] {
 }
 
 /**
+ * Which step a failure right after another one takes all stages back to: the last multiple of `every`. A stage that vanishes
+ * right after a step has not saved it any more.
+ */
+export function toCheckpoint(every: number): (step: number) => number {
+  return (step) => Math.floor(Math.max(0, step - 1) / every) * every
+}
+
+/**
  * Which step each iteration makes when every failure takes the whole model back to the last checkpoint. A stage that
  * vanishes right after a step has not saved it any more.
  * @param every steps between two checkpoints
@@ -50,7 +58,7 @@ export function stepsOfRollback(
   let committed = 0
   while (committed < steps && made.length < iterationsMax) {
     made.push(++committed)
-    if (failing.has(made.length)) committed = Math.floor((committed - 1) / every) * every
+    if (failing.has(made.length)) committed = toCheckpoint(every)(committed)
   }
   return made
 }

@@ -1,4 +1,4 @@
-/** `gensyn-node bench`: measures this machine for simulations. Names sim as sim.ts does: loaded when it is called. */
+/** `gensyn-node bench`: measures this machine for simulations. Names sim as commands/sim.ts does: loaded when it is called. */
 import { availableParallelism } from 'node:os'
 import { type Command, Option } from 'commander'
 import { systemClock } from '../../protocols/clock.ts'

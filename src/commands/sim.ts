@@ -1,4 +1,4 @@
-/** `gensyn-node sim`: a scenario of the laboratory; without one, a single history. The one place where src names sim. */
+/** `gensyn-node sim`: a scenario of the laboratory; without one, a single history. With bench.ts the only place where src names sim. */
 import { availableParallelism } from 'node:os'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { command, settingsIn, wholeNumber, withSettings } from '../command-options.ts'

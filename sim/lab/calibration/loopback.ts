@@ -12,8 +12,8 @@ import { type MicrobatchHeader, microbatch } from '../../../protocols/microbatch
 import { ask } from '../../../protocols/procedure.ts'
 import { type Run, runId } from '../../../src/run.ts'
 import type { MessageCost } from '../../message-cost.ts'
+import { median } from '../../strategies/statistics.ts'
 import type { Link } from '../../wire.ts'
-import { median } from './median.ts'
 
 export const LOOPBACK: Libp2pInit = {
   listen: ['/ip4/127.0.0.1/tcp/0'],

@@ -1,15 +1,8 @@
 /** Volunteers, who leave by the hour of the day: a rate that swings around its mean. */
 import { z } from 'zod'
-import { hazardOf, thinnedHours } from './draws.ts'
+import { hazardOf } from './draws.ts'
 import { failureProcess, named, percent, setting } from './process.ts'
-import {
-  eachOf,
-  endsFit,
-  PEERS_HAVE_NO_ENDS,
-  streamOf,
-  targetFields,
-  targetsOf,
-} from './targets.ts'
+import { eachOf, endsFit, lossesAt, PEERS_HAVE_NO_ENDS, targetFields } from './targets.ts'
 
 const HOURS_PER_DAY = 24
 
@@ -37,19 +30,14 @@ export const diurnal = failureProcess({
     })
     .refine(endsFit, PEERS_HAVE_NO_ENDS)
     .meta({ description: 'As `hourly`, but more by day and fewer by night, as a cosine.' }),
-  draw: (failure, { place, random }) => {
+  draw: (failure, draw) => {
     const mean = hazardOf(failure.rate)
     const hazardAt = (hour: number) => {
       const angle = (2 * Math.PI * (hour - failure.peakHour)) / HOURS_PER_DAY
       return mean * (1 + failure.amplitude * Math.cos(angle))
     }
     const hazardMax = mean * (1 + failure.amplitude)
-    return targetsOf(failure, place).flatMap((target) =>
-      thinnedHours(streamOf(random, target), place.hours, hazardMax, hazardAt).map((hours) => ({
-        hours,
-        ...target,
-      })),
-    )
+    return lossesAt(failure, draw, hazardMax, hazardAt)
   },
   describe: (failure) =>
     `${eachOf(failure)} fails with ${percent(failure.rate)} in an hour on average, and with a hazard ${percent(failure.amplitude)} higher at ${failure.peakHour} o'clock.`,

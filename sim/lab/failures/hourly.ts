@@ -1,15 +1,8 @@
 /** The rates of the paper: a share of the stages, or of the peers, fails in an hour. */
 import { z } from 'zod'
-import { hazardOf, thinnedHours } from './draws.ts'
+import { hazardOf } from './draws.ts'
 import { failureProcess, named, percent, setting } from './process.ts'
-import {
-  eachOf,
-  endsFit,
-  PEERS_HAVE_NO_ENDS,
-  streamOf,
-  targetFields,
-  targetsOf,
-} from './targets.ts'
+import { eachOf, endsFit, lossesAt, PEERS_HAVE_NO_ENDS, targetFields } from './targets.ts'
 
 export const hourly = failureProcess({
   name: 'hourly',
@@ -25,14 +18,9 @@ export const hourly = failureProcess({
     })
     .refine(endsFit, PEERS_HAVE_NO_ENDS)
     .meta({ description: 'A share fails every hour, each independently and at any time.' }),
-  draw: (failure, { place, random }) => {
+  draw: (failure, draw) => {
     const hazard = hazardOf(failure.rate)
-    return targetsOf(failure, place).flatMap((target) =>
-      thinnedHours(streamOf(random, target), place.hours, hazard, () => hazard).map((hours) => ({
-        hours,
-        ...target,
-      })),
-    )
+    return lossesAt(failure, draw, hazard, () => hazard)
   },
   describe: (failure) =>
     `${eachOf(failure)} fails with ${percent(failure.rate)} in an hour, independently of the others.`,

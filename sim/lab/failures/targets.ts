@@ -2,7 +2,8 @@
 import { z } from 'zod'
 import { InputError } from '../../../src/errors.ts'
 import type { Random } from '../../../stages/random.ts'
-import type { Place } from './loss.ts'
+import { thinnedHours } from './draws.ts'
+import type { Loss, Place } from './loss.ts'
 import { setting } from './process.ts'
 
 export type Target = { readonly stage: number } | { readonly slot: number }
@@ -63,6 +64,25 @@ export function stagesOf(
   if (failing.length > 0) return failing
   throw new InputError(
     `Failures ${name}: of ${stages} body stages the first and the last are all there are, and edges is false. Take three stages or more, or set edges to true.`,
+  )
+}
+
+/**
+ * Each of the targets fails by itself, at a hazard that may change with the hour.
+ * @param hazardMax an hour: no hour has a higher one
+ * @throws InputError if nothing is left that may fail
+ */
+export function lossesAt(
+  targeting: Targeting,
+  { place, random }: { readonly place: Place; readonly random: Random },
+  hazardMax: number,
+  hazardAt: (hour: number) => number,
+): Loss[] {
+  return targetsOf(targeting, place).flatMap((target) =>
+    thinnedHours(streamOf(random, target), place.hours, hazardMax, hazardAt).map((hours) => ({
+      hours,
+      ...target,
+    })),
   )
 }
 

@@ -7,6 +7,7 @@
  * What that scaling does not keep: between two failures there are a tenth of the paper's iterations to make good what was
  * lost; each of ours learns as much as ten of the paper's.
  */
+import { SMALL_RUN, WIDE_AREA } from './small.ts'
 import type { WrittenScenario } from './written.ts'
 
 /** Of the paper's, in one of ours. */
@@ -64,20 +65,12 @@ const redundantOfPaper: Row = {
 const base: Omit<WrittenScenario, 'name' | 'failures' | 'strategies'> = {
   format: 'gensyn-scenario',
   version: 1,
+  ...WIDE_AREA,
   run: {
-    stages: 6,
-    spares: 2,
-    microbatches: 2,
-    model: { layers: 6, hiddenSize: 32, intermediateSize: 88, heads: 2, keyValueHeads: 2 },
-    microbatch: { batch: 4, context: 32 },
+    ...SMALL_RUN,
     optimizer: { learningRate: 0.001, warmupSteps: 20 },
     evaluation: { everySteps: 20, microbatches: 16 },
-    keep: 'all',
   },
-  // An iteration of some ten seconds: long beside what the swarm has to say to itself, as the paper's is. The uplink is such
-  // that a copy of a stage takes as much of the time between two of them as 5 bytes a weight would of the paper's links.
-  network: { within: { latencyMs: 250, mbitPerSecond: 5 } },
-  compute: { forwardMs: 160, backwardMs: 320, endsMs: 160, updateMs: 40, startMs: 25_000 },
   iterationSeconds: PAPER_ITERATION_SECONDS * ITERATIONS_IN_ONE,
   seeds: [1, 2, 3, 4, 5],
   targetLoss: 2.17,

@@ -1,4 +1,5 @@
 /** A first look: two minutes, a tiny model, rates under which a stage is lost every few iterations. */
+import { SMALL_RUN, WIDE_AREA } from './small.ts'
 import type { WrittenScenario } from './written.ts'
 
 export const quick: WrittenScenario = {
@@ -6,18 +7,12 @@ export const quick: WrittenScenario = {
   version: 1,
   name: 'quick',
   says: 'A tiny model of six stages under failures that come every few iterations: shows what a report looks like, and the order of the strategies.',
+  ...WIDE_AREA,
   run: {
-    stages: 6,
-    spares: 2,
-    microbatches: 2,
-    model: { layers: 6, hiddenSize: 32, intermediateSize: 88, heads: 2, keyValueHeads: 2 },
-    microbatch: { batch: 4, context: 32 },
+    ...SMALL_RUN,
     optimizer: { learningRate: 0.002, warmupSteps: 20 },
     evaluation: { everySteps: 10, microbatches: 8 },
-    keep: 'all',
   },
-  network: { within: { latencyMs: 250, mbitPerSecond: 5 } },
-  compute: { forwardMs: 160, backwardMs: 320, endsMs: 160, updateMs: 40, startMs: 25_000 },
   iterationSeconds: 300,
   failures: [
     { name: '16 % an hour', process: 'hourly', rate: 0.16, of: 'stage' },

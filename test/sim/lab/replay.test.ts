@@ -1,7 +1,8 @@
 /** Walks along a recorded curve against closed forms. */
 import { expect, test } from 'vitest'
 import { drawLosses, failureSchema } from '../../../sim/lab/failures/table.ts'
-import { toCheckpoint, type Walk, walk } from '../../../sim/lab/replay.ts'
+import { type Walk, walk } from '../../../sim/lab/replay.ts'
+import { toCheckpoint } from '../../../sim/strategies/trace.ts'
 
 const straight: Walk['curve'] = [
   [0, 100],
