@@ -56,8 +56,8 @@ export interface Scenario {
   /** Sees every peer's end of the network before its node does. */
   readonly watch?: (peer: VirtualPeer) => void
   readonly onEntry?: (entry: Entry) => void
-  /** Puts something round each stage, under the time that it takes. */
-  readonly wrap?: (stage: AnyStage) => AnyStage
+  /** Puts something round each stage that a peer builds, under the time that it takes. */
+  readonly wrap?: (stage: AnyStage, index: number, peer: PeerId) => AnyStage
   /** Hears how many bytes are written to the store of checkpoints. */
   readonly onStored?: (bytes: number) => void
   /** Called before time begins, with what makes peers vanish at any time. */
@@ -82,6 +82,8 @@ export interface Playing {
 }
 
 interface Vanished {
+  /** One of those that did. */
+  readonly peer: PeerId
   /** That was held; null for a spare. */
   readonly stage: number | null
   /** Nobody holds it any more. */
@@ -174,7 +176,7 @@ export async function play(scenario: Scenario): Promise<History> {
         const ms = (method: StageMethod | 'build') => costMs[method] / speed
         const stage = await (process?.run(ms('build'), label, build) ??
           world.compute(ms('build'), label, build))
-        const wrapped = scenario.wrap?.(stage) ?? stage
+        const wrapped = scenario.wrap?.(stage, index, name) ?? stage
         return process ? sharingStage(wrapped, process, ms) : timedStage(wrapped, world, ms)
       },
       loadData: async () => ({
@@ -235,14 +237,15 @@ export async function play(scenario: Scenario): Promise<History> {
     loseStage(stage) {
       const holders = livingHolders(stage)
       for (const holder of holders) kill(holder)
-      return holders.length === 0 ? null : { stage, emptied: true }
+      const [peer] = holders
+      return peer === undefined ? null : { peer, stage, emptied: true }
     },
     losePeer(slot) {
       const name = network.living.findLast((each) => slotOf(each) === slot)
       if (name === undefined) return null
       const stage = lastRoster(entries)?.members.find(({ peer }) => peer === name)?.stage ?? null
       kill(name)
-      return { stage, emptied: stage !== null && livingHolders(stage).length === 0 }
+      return { peer: name, stage, emptied: stage !== null && livingHolders(stage).length === 0 }
     },
   })
 

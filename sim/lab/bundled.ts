@@ -1,5 +1,5 @@
 /** The scenarios that come with the node, by name. */
-import { paper500m, paperAblation, paperBursts, paperCalm } from './scenarios/paper.ts'
+import { paper500m, paperAblation, paperBursts, paperCalm, paperLarger } from './scenarios/paper.ts'
 import { quick } from './scenarios/quick.ts'
 import { scale } from './scenarios/scale.ts'
 import type { WrittenScenario } from './scenarios/written.ts'
@@ -8,6 +8,7 @@ export const BUNDLED: Readonly<Record<string, WrittenScenario>> = {
   quick,
   'paper-500m': paper500m,
   'paper-ablation': paperAblation,
+  'paper-larger': paperLarger,
   'paper-calm': paperCalm,
   'paper-bursts': paperBursts,
   scale,

@@ -408,6 +408,7 @@ class Bench {
         seconds: times.recoverySeconds,
         bytes: 0,
         stepsLost: lost,
+        weightError: null,
         lossBefore: null,
         lossAfter: null,
       })),

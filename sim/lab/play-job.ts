@@ -12,6 +12,7 @@ import type { Loss } from './failures/loss.ts'
 import { Hours } from './hours.ts'
 import type { RecoveryResult } from './results.ts'
 import type { Scenario } from './scenario.ts'
+import { WeightErrors } from './weight-errors.ts'
 
 /** All that the outcome depends on. */
 export interface PlayJob {
@@ -92,6 +93,7 @@ export async function playJob(
   const bytes = new Map<string, number>()
   const count = (purpose: string, more: number) =>
     bytes.set(purpose, (bytes.get(purpose) ?? 0) + more)
+  const weightErrors = new WeightErrors()
   let hours!: Hours
   let iterations = 0
   let last = { step: 0, hours: 0, virtualMs: 0, loss: null as number | null }
@@ -104,7 +106,9 @@ export async function playJob(
       const gone = 'stage' in loss ? playing.loseStage(loss.stage) : playing.losePeer(loss.slot)
       if (gone === null) return
       losses.push({ hours: hours.now, stage: gone.stage })
-      if (gone.emptied) hours.emptied(gone.stage!)
+      if (!gone.emptied) return
+      hours.emptied(gone.stage!)
+      weightErrors.lost(gone.peer, gone.stage!)
     }
     if (job.atBoundaries) return
     for (const loss of job.losses) hours.at(loss.hours, () => strike(loss))
@@ -134,6 +138,7 @@ export async function playJob(
       curve.push([iterations, hours.now, rounded(entry.loss)])
     } else if (entry.type === 'held' && entry.cause !== 'replica') {
       hours.held(entry.stage)
+      const weightError = weightErrors.held(entry.by, entry.stage)
       if (entry.cause !== 'lost') return
       recoveries.push({
         iteration: iterations,
@@ -144,6 +149,7 @@ export async function playJob(
         seconds: entry.secondsSinceLoss,
         bytes: entry.bytes,
         stepsLost: Math.max(0, last.step - entry.ofStep),
+        weightError: weightError === null ? null : rounded(weightError),
         lossBefore: last.loss,
         lossAfter: null,
       })
@@ -175,6 +181,10 @@ export async function playJob(
           // As in /gensyn-node/microbatch/2.0.0.
           count(PURPOSES[protocol.split('/')[2]!] ?? 'agreement', more)
         }),
+      wrap: (stage, index, peer) => {
+        weightErrors.built(peer, index, stage)
+        return stage
+      },
       onStored: (more) => count('checkpoints', more),
       disturb,
       onEntry,
@@ -200,9 +210,9 @@ export async function playJob(
   }
 }
 
-/** Losses are stated to so many digits: what lies behind them says nothing. */
-function rounded(loss: number): number {
-  return Number(loss.toPrecision(8))
+/** Losses and errors are stated to so many digits: what lies behind them says nothing. */
+function rounded(value: number): number {
+  return Number(value.toPrecision(8))
 }
 
 export function costsOf({

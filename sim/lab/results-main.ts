@@ -42,8 +42,9 @@ async function main({ cache, workers, out, seeds }: Options): Promise<void> {
   const main = await examined('paper-500m')
   const calm = await examined('paper-calm')
   const ablation = await examined('paper-ablation')
+  const larger = await examined('paper-larger')
   const bursts = await examined('paper-bursts')
-  const evidence = { main, ablation, calm, bursts }
+  const evidence = { main, ablation, larger, calm, bursts }
   const page = resultsPage({ ...evidence, claims: claimsOf(evidence) })
   const [prose] = readFileSync(out, 'utf8').split(MARK)
   replaceFile(out, `${prose}${MARK}\n\n${page}`)

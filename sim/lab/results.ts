@@ -29,6 +29,12 @@ const recovery = z.strictObject({
   stepsLost: count.describe(
     'By how many steps the weights are older than the last committed ones.',
   ),
+  weightError: z
+    .number()
+    .nullable()
+    .describe(
+      'Of the new weights against the lost ones: L2 norm of the difference over that of the lost ones; null if not played.',
+    ),
   lossBefore: loss.nullable().describe('Training loss of the last step before.'),
   lossAfter: loss.nullable().describe('Training loss of the first step after.'),
 })

@@ -75,6 +75,7 @@ function recoveriesCsv({ trials }: Results): string {
     'seconds',
     'bytes',
     'steps_lost',
+    'weight_error',
     'loss_before',
     'loss_after',
   ]
@@ -91,6 +92,7 @@ function recoveriesCsv({ trials }: Results): string {
       each.seconds,
       each.bytes,
       each.stepsLost,
+      each.weightError,
       each.lossBefore,
       each.lossAfter,
     ]),

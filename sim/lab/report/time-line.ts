@@ -135,7 +135,8 @@ function stopped(failure: string, x: number, y: number): Markup {
 }
 
 function wordsOf(recovery: RecoveryResult): string {
-  const { strategy, stage, iteration, hours, seconds, bytes, stepsLost, skipped } = recovery
+  const { strategy, stage, iteration, hours, seconds, bytes, stepsLost, weightError, skipped } =
+    recovery
   const parts = [
     `stage ${stage} by ${strategy} after iteration ${iteration}, ${hoursText(hours)}`,
     seconds === null ? null : `held again ${significant(seconds)} s after the loss`,
@@ -143,6 +144,7 @@ function wordsOf(recovery: RecoveryResult): string {
     stepsLost === 0
       ? 'no step lost'
       : `weights ${stepsLost} ${stepsLost === 1 ? 'step' : 'steps'} old`,
+    weightError === null ? null : `weights off by ${significant(100 * weightError, 2)} %`,
     recovery.lossBefore === null || recovery.lossAfter === null
       ? null
       : `loss ${significant(recovery.lossBefore, 4)} before, ${significant(recovery.lossAfter, 4)} after`,

@@ -194,6 +194,7 @@ function note(
     seconds: (timeline.now - since) / 1000,
     bytes: Math.round(bytes),
     stepsLost: roster.committed - Math.min(roster.committed, ...steps),
+    weightError: null,
     lossBefore: null,
     lossAfter: null,
   })
