@@ -29,6 +29,19 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
+/** Pearson's, of pairs; NaN if all of one kind are the same. */
+export function correlation(pairs: readonly (readonly [number, number])[]): number {
+  const xs = pairs.map(([x]) => x)
+  const ys = pairs.map(([, y]) => y)
+  return covariance(xs, ys) / Math.sqrt(covariance(xs, xs) * covariance(ys, ys))
+}
+
+function covariance(xs: readonly number[], ys: readonly number[]): number {
+  const { mean: x } = estimate(xs)
+  const { mean: y } = estimate(ys)
+  return xs.reduce((sum, each, i) => sum + (each - x) * (ys[i]! - y), 0) / xs.length
+}
+
 /** A point of a curve: after so many steps, this loss. */
 export type Point = readonly [step: number, loss: number]
 
