@@ -1,0 +1,55 @@
+/** How far recovered weights are from the lost ones: nothing where each update was made twice, all the way where they are the first ones. */
+import { expect, test } from 'vitest'
+import { playJob } from '../../../sim/lab/play-job.ts'
+import { loadScenario } from '../../../sim/lab/scenario.ts'
+import { relativeError } from '../../../sim/lab/weight-errors.ts'
+
+test('the relative error of a vector is the length of the difference over its own', () => {
+  expect(relativeError(new Float32Array([3, 4]), new Float32Array([3, 4]))).toBe(0)
+  expect(relativeError(new Float32Array([0, 0]), new Float32Array([3, 4]))).toBe(1)
+  expect(relativeError(new Float32Array([6, 8]), new Float32Array([3, 4]))).toBe(1)
+  expect(relativeError(new Float32Array([3, 5]), new Float32Array([3, 4]))).toBeCloseTo(0.2, 7)
+})
+
+const { scenario } = loadScenario('quick', {
+  run: {
+    stages: 4,
+    spares: 1,
+    microbatches: 2,
+    model: { layers: 4, hiddenSize: 8, intermediateSize: 16, heads: 2, keyValueHeads: 2 },
+    microbatch: { batch: 2, context: 8 },
+    optimizer: { learningRate: 0.01, warmupSteps: 0 },
+  },
+})
+
+async function recoveriesBy(policy: string[]) {
+  const { run, data, network, compute } = scenario
+  const job = {
+    ...{ run, data, network, compute, peers: null, recovery: { policy }, seed: 1, steps: 12 },
+    ...{ fold: 1, iterationHours: 0, atBoundaries: true, targetLoss: null, hours: null },
+    // One after some iterations, one later, whose understudy is not the newcomer; hours are those of virtual time.
+    losses: [
+      { hours: 0.01, stage: 3 },
+      { hours: 0.02, stage: 2 },
+    ],
+  }
+  const { recoveries, failure } = await playJob(job, process.cwd(), () => {})
+  expect(failure).toBeNull()
+  return recoveries
+}
+
+test('a stage whose updates another peer made, too, comes back as it was', async () => {
+  const recoveries = await recoveriesBy(['redundant', 'random'])
+  expect(recoveries).toHaveLength(2)
+  for (const { strategy, weightError } of recoveries) {
+    expect(strategy).toBe('redundant')
+    expect(weightError).toBe(0)
+  }
+})
+
+test('one that begins anew is as far off as it had come', async () => {
+  const [early, late] = await recoveriesBy(['random'])
+  expect(early!.weightError).toBeGreaterThan(0)
+  // Every update of Adam takes each weight about a learning rate farther.
+  expect(late!.weightError).toBeGreaterThan(early!.weightError!)
+})
