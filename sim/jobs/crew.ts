@@ -15,6 +15,8 @@ export interface CrewOptions<J extends Job, Outcome> {
   /** The program of a worker, which calls `serve`. */
   readonly program: URL
   readonly workers: number
+  /** For people, who read why it failed. */
+  readonly nameOf: (job: J) => string
   readonly onOutcome: (job: J, outcome: Outcome) => void
   /** Hears from time to time how many steps all jobs of this crew have made. */
   readonly onSteps: (made: number) => void
@@ -25,7 +27,7 @@ export interface CrewOptions<J extends Job, Outcome> {
  */
 export async function doAll<J extends Job, Outcome>(
   jobs: readonly J[],
-  { program, workers, onOutcome, onSteps }: CrewOptions<J, Outcome>,
+  { program, workers, nameOf, onOutcome, onSteps }: CrewOptions<J, Outcome>,
 ): Promise<void> {
   const waiting = [...jobs]
   const failures: string[] = []
@@ -46,7 +48,7 @@ export async function doAll<J extends Job, Outcome>(
         onOutcome(doing, await outcomeOf<J, Outcome>(worker, doing, (steps) => count(doing, steps)))
         count(doing, doing.steps)
       } catch (error) {
-        failures.push(`${JSON.stringify(doing)}: ${(error as Error).message}`)
+        failures.push(`${nameOf(doing)}: ${(error as Error).message}`)
       }
     }
   }

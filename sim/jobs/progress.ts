@@ -11,12 +11,14 @@ export class Progress {
   readonly #steps: number
   readonly #begun = systemClock.now()
   #finished = 0
-  #saidAt = Number.NEGATIVE_INFINITY
+  /** What the first steps took is mostly the start of their processes. */
+  #saidAt = this.#begun
 
   constructor(out: Terminal, jobs: readonly Job[]) {
     this.#terminal = out
     this.#jobs = jobs.length
     this.#steps = jobs.reduce((sum, { steps }) => sum + steps, 0)
+    out.line(`${this.#jobs} ${this.#jobs === 1 ? 'run' : 'runs'} to play`)
   }
 
   finished(): void {

@@ -344,6 +344,7 @@ class Bench {
       await doAll<Task, Outcome>(waiting, {
         program: new URL(`./${program}${extension}`, import.meta.url),
         workers,
+        nameOf: ({ name }) => name,
         onOutcome: ({ key }, outcome) => {
           cache.put(key, outcome)
           outcomes.set(key, outcome)

@@ -7,6 +7,8 @@ const VERSION = 2
 
 export interface PlayTask {
   readonly steps: number
+  /** For people. */
+  readonly name: string
   readonly play: PlayJob
   /** Where relative paths begin. */
   readonly folder: string
@@ -15,5 +17,7 @@ export interface PlayTask {
 
 /** @param digest of the text that is trained on */
 export function taskOf(play: PlayJob, folder: string, digest: string): PlayTask {
-  return { steps: play.steps, play, folder, key: keyOfValue({ VERSION, digest, ...play }) }
+  const { steps, seed, losses, recovery } = play
+  const name = `${recovery.policy?.join(', ') ?? 'no policy'}; seed ${seed}; ${losses.length} losses drawn`
+  return { steps, name, play, folder, key: keyOfValue({ VERSION, digest, ...play }) }
 }

@@ -23,6 +23,8 @@ interface Words {
   readonly more: string
 }
 
+const CALM = 'Nothing was lost, which leaves what it costs to be ready.'
+
 /** One for each failure process, in the order of the results. */
 export function recommend({
   failures,
@@ -30,8 +32,10 @@ export function recommend({
   targetLoss,
 }: Pick<Results, 'failures' | 'trials' | 'targetLoss'>): Recommendation[] {
   return failures.map(({ name }) => {
-    const candidates = candidatesOf(trials.filter((trial) => trial.failures === name))
-    return { failures: name, ...choice(candidates, targetLoss) }
+    const own = trials.filter((trial) => trial.failures === name)
+    const { strategy, sentence } = choice(candidatesOf(own), targetLoss)
+    const isCalm = own.length > 0 && own.every(({ losses }) => losses.length === 0)
+    return { failures: name, strategy, sentence: isCalm ? `${CALM} ${sentence}` : sentence }
   })
 }
 

@@ -12,6 +12,8 @@ const VERSION = 2
 
 export interface ScaleTask {
   readonly steps: number
+  /** For people. */
+  readonly name: string
   readonly setting: ScaleSetting
   readonly key: string
 }
@@ -40,7 +42,9 @@ export function scaleTaskOf({ curve, ...trial }: ScaleTrial, scenario: Scenario)
     replacementSeconds: 0,
     undisturbed: curve,
   }
-  return { steps: trial.hours, setting, key: keyOfValue({ VERSION, ...setting }) }
+  const { strategy, failures, seed, hours: steps } = trial
+  const name = `${strategy}; ${failures}; seed ${seed}`
+  return { steps, name, setting, key: keyOfValue({ VERSION, ...setting }) }
 }
 
 /** A link for every pair of regions. */

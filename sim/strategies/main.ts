@@ -58,6 +58,7 @@ async function main(options: Options): Promise<void> {
     await doAll(missing, {
       program: new URL('./worker.ts', import.meta.url),
       workers: Number(options.workers),
+      nameOf: (trial) => JSON.stringify(trial),
       onOutcome: (trial, outcome: Outcome) => {
         cache.put(keyOf(trial), outcome)
         progress.finished()

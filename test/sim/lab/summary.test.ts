@@ -133,6 +133,15 @@ describe('a recommendation', () => {
     expect(of([...early, ...trialsOf('a', [5, 6])]).strategy).toBe('early')
   })
 
+  test('says so where nothing was lost', () => {
+    const calm = [...trialsOf('a', [5, 6]), ...trialsOf('none', [4, 5])]
+    expect(of(calm.map((each) => ({ ...each, losses: [] })))).toMatchObject({
+      strategy: 'none',
+      sentence: expect.stringMatching(/^Nothing was lost, .* Use none: it reaches/),
+    })
+    expect(of(calm).sentence).not.toContain('Nothing was lost')
+  })
+
   test('goes by goodput where no loss was evaluated, and is none where nothing was tried', () => {
     const kept = (strategy: string, goodputs: number[]) =>
       goodputs.map((goodput, i) => trialResult({ strategy, seed: i, losses: LOST, goodput }))
