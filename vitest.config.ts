@@ -1,3 +1,5 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -9,5 +11,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     // Two cores: a worker a core, so that tests with real processes are not starved by their neighbours.
     maxWorkers: 2,
+    // Processes that tests start find their code compiled, as those of the program do.
+    env: { NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache') },
   },
 })

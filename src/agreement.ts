@@ -196,7 +196,8 @@ export async function campaign(options: AgreementOptions, own: Member): Promise<
         resolve()
       }
       reasons.push((error as Error).message)
-      // It was let in and has never heard of it: it can promise the next time.
+      // It was let in and has never heard of it: it can promise the next time. Not at once: being told counts as hearing of
+      // the coordinator, and keeps its promise to it for a while.
       if (error instanceof ProtocolError && error.code === 'STALE') {
         await tell(options, member, roster)
       }
