@@ -164,7 +164,7 @@ export const paperCalm: WrittenScenario = {
 export const paperBursts: WrittenScenario = {
   ...base,
   name: 'paper-bursts',
-  says: 'Failures that come together: two neighbouring stages at a time on average; and peers, the ends among them, that are reclaimed as those of a fleet that AWS's market ran for 10.6 recorded hours.',
+  says: 'Failures that come together: two neighbouring stages at a time on average; and peers, the ends among them, that are reclaimed as in 10.6 recorded hours of a fleet on the spot market of AWS.',
   failures: [
     { name: 'bursts', process: 'bursts', perHour: 0.16, size: 2, by: 'region', of: 'stage' },
     { name: 'spot-like', process: 'spot', like: 'aws-g4dn' },
