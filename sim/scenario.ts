@@ -198,12 +198,13 @@ export async function play(scenario: Scenario): Promise<History> {
 
   /** Whoever coordinates is asked first, then everybody; the first peer founds the run, unless it comes back to it. */
   let founded = false
+  let isOver = false
   const find = async (own: VirtualPeer, enter: Enter, signal: AbortSignal) => {
     if (own.self === FOUNDER && !founded) {
       founded = true
       return null
     }
-    for (;;) {
+    while (!isOver) {
       for (const contact of new Set([coordinator, ...network.living])) {
         if (contact === own.self || !network.living.includes(contact)) continue
         try {
@@ -216,6 +217,8 @@ export async function play(scenario: Scenario): Promise<History> {
       }
       await world.clock.sleep(SEARCH_MS, signal)
     }
+    // Who comes too late would look for the others for ever.
+    throw new Error('the run is over')
   }
 
   const kill = (name: PeerId) => {
@@ -265,6 +268,7 @@ export async function play(scenario: Scenario): Promise<History> {
     waitingFor: `the run to finish ${run.steps} steps`,
     untilMs: limitMs,
   })
+  isOver = true
   const seconds = world.clock.now() / 1000
   if (finished === null) {
     for (const name of network.living) {

@@ -384,6 +384,11 @@ export type Run = z.output<typeof runSchema>
 export type WrittenRecovery = NonNullable<z.input<typeof runSchema>['recovery']>
 
 /** Checks them, and fills nothing in. */
+/** With the defaults of what was left out. */
+export function wholeRecovery(written: WrittenRecovery): Run['recovery'] {
+  return recovery.parse(written)
+}
+
 export const writtenRecovery: z.ZodType<WrittenRecovery, WrittenRecovery> =
   z.custom<WrittenRecovery>((value) => recovery.safeParse(value).success, {
     error: ({ input }) => z.prettifyError(recovery.safeParse(input).error!),

@@ -7,7 +7,7 @@ export function assumptionsOf(scenario: Scenario, strategies: readonly LabStrate
   const said: string[] = []
   if (mode === 'replay') {
     said.push(
-      'Nothing was trained: a recorded curve of a run without failures was walked along. What a loss costs a strategy is stated, not learnt.',
+      'Nothing was trained: a recorded curve of a run without failures was walked along. What a loss costs a strategy is stated, not learnt; an iteration takes the same with every strategy, and a recovery 30 s, unless stated.',
     )
     for (const [name, iterations] of Object.entries(setbacks)) {
       said.push(`${name}: each loss is taken to cost the progress of ${iterations} iterations.`)
@@ -23,14 +23,17 @@ export function assumptionsOf(scenario: Scenario, strategies: readonly LabStrate
   }
   if (iterationSeconds !== null && mode === 'learn') {
     said.push(
-      `An undisturbed iteration is said to take ${iterationSeconds} s, so that hours, and failures by the hour, are those of the system that is meant. Losses come at the end of an iteration, and while a stage has no holder, time is that of the node's own messages.`,
+      `An undisturbed iteration is said to take ${iterationSeconds} s, so that hours, and failures by the hour, are those of the system that is meant. Losses come at the end of an iteration; what one holds up beyond an iteration's usual time takes the time of the node's own messages.`,
     )
   }
   const replayed = strategies.filter(({ replay }) => replay !== null).map(({ name }) => name)
   if (replayed.length > 0 && mode === 'learn') {
     said.push(
-      `${replayed.join(', ')}: computed from the undisturbed run of the same seed, whose steps they make again exactly; their times are those of a short run of the node, or stated.`,
+      `${replayed.join(', ')}: computed from the undisturbed run of the same seed, whose steps they make again exactly; their times are those of a short run of the node, or stated. A loss in the middle of an iteration costs what was made since the last checkpoint, parts of an iteration too.`,
     )
+  }
+  for (const { name, along } of strategies) {
+    if (along !== null) said.push(`${name}: along the curve of ${along} under the same failures.`)
   }
   for (const { name, stated } of strategies) {
     if (stated === null) continue

@@ -7,15 +7,15 @@ import { Cache } from '../jobs/cache.ts'
 import { doAll, type Job } from '../jobs/crew.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import { type Point, stepsTo } from '../strategies/statistics.ts'
-import { toCheckpoint } from '../strategies/trace.ts'
 import { assumptionsOf } from './assumptions.ts'
 import { readCalibration } from './calibration/calibration.ts'
 import type { Loss } from './failures/loss.ts'
 import { describeFailure, drawLosses } from './failures/table.ts'
+import { stageLosses } from './occupancy.ts'
 import { type PlayJob, type PlayOutcome, runOf } from './play-job.ts'
 import { type PlayTask, taskOf } from './play-task.ts'
 import { recommend } from './recommend.ts'
-import { walk } from './replay.ts'
+import { toLastCheckpoint, walk } from './replay.ts'
 import type { Results, TrialResult } from './results.ts'
 import { type ScaleTask, scaleTaskOf } from './scale-task.ts'
 import type { LoadedScenario, Scenario } from './scenario.ts'
@@ -38,6 +38,8 @@ interface Progressing {
 /** Steps of a short run that shows what a step takes; and of its first part, if then a stage is lost. */
 const PROBE_STEPS = 16
 const PROBE_CALM = 8
+/** Between two checkpoints of it, at most: one must be complete when the stage is lost. */
+const PROBE_EVERY = 4
 /** Where nobody measures or states it: the paper's "around 30 seconds". */
 const RECOVERY_SECONDS = 30
 
@@ -59,7 +61,7 @@ export async function examine(loaded: LoadedScenario, lab: Laboratory): Promise<
   const shape = await bench.check(strategies)
   const drawn = (iterationSeconds: number) => drawsOf(loaded, shape, iterationSeconds)
   // What is wrong with a trace is said before anything is played, whatever an iteration will turn out to take.
-  drawn(scenario.iterationSeconds ?? 1)
+  bench.fit(strategies, drawn(scenario.iterationSeconds ?? 1))
   const curve = scenario.curve === null ? null : recordedCurve(scenario.curve, folder)
   const trials = await bench.trials(strategies, drawn, curve)
   const { targetLoss } = scenario
@@ -99,10 +101,8 @@ interface Shape {
   readonly peers: number
 }
 
-/** So many times its iterations a replay may go on that makes many of them again: it costs nothing. */
-const REPLAY_FACTOR = 4
-/** So many times the hours of its iterations a run that is played may take, with all that holds it up. */
-const PLAY_FACTOR = 2
+/** So many times the hours of its iterations a run may take, with all that holds it up: for so long failures are drawn. */
+const HOURS_FACTOR = 3
 
 function drawsOf(
   { scenario, folder }: LoadedScenario,
@@ -110,7 +110,7 @@ function drawsOf(
   iterationSeconds: number,
 ): Draw[] {
   const { failures, seeds, network, budget } = scenario
-  const hours = budget.hours ?? (budget.iterations * iterationSeconds * REPLAY_FACTOR) / 3_600
+  const hours = budget.hours ?? (budget.iterations * iterationSeconds * HOURS_FACTOR) / 3_600
   const place = {
     hours,
     stages,
@@ -136,6 +136,8 @@ class Bench {
   #machine: PlayJob['machine']
   #stages = 0
   #peers = 0
+  /** Peers beyond which stages have several holders. */
+  #whole = 0
   /** Virtual seconds of an undisturbed iteration. */
   #stepSeconds = 1
   readonly #times = new Map<string, Times>()
@@ -154,7 +156,13 @@ class Bench {
    */
   async check(strategies: readonly LabStrategy[]): Promise<Shape> {
     const { mode, setbacks } = this.#scenario
-    for (const { name, recovery, replay } of strategies) {
+    for (const { name, recovery, replay, along } of strategies) {
+      if (
+        along !== null &&
+        !strategies.some((each) => each.name === along && each.replay === null)
+      ) {
+        throw new InputError(`strategy ${name}: ${along}, which it goes along, is not played here.`)
+      }
       if (mode === 'replay' && replay === null && setbacks[name] === undefined) {
         throw new InputError(
           `strategy ${name}: a replay has to be told by how many iterations a loss sets it back: setbacks.${name}.`,
@@ -162,11 +170,13 @@ class Bench {
       }
       try {
         const run = await runOf(this.#job({ recovery }), this.#folder)
-        this.#digest = run.data.sha256
+        const { recovery: _, seed, steps, ...others } = run
+        this.#digest = keyOfValue(others)
         this.#everySteps = run.evaluation.everySteps
         this.#machine = this.#calibration(run)
         this.#stages = run.stages
-        this.#peers = this.#scenario.peers ?? run.stages + 1 + run.spares
+        this.#whole = run.stages + 1 + run.spares
+        this.#peers = this.#scenario.peers ?? this.#whole
       } catch (error) {
         if (!(error instanceof InputError)) throw error
         throw new InputError(`strategy ${name}: ${error.message.replace(/^init: /, '')}`)
@@ -179,6 +189,18 @@ class Bench {
       )
     }
     return { stages, peers }
+  }
+
+  /** @throws InputError if a strategy cannot be computed for these losses */
+  fit(strategies: readonly LabStrategy[], draws: readonly Draw[]): void {
+    const { mode } = this.#scenario
+    const replayed = strategies.find(({ replay }) => replay !== null && replay !== 'calm')
+    const ofPeers = draws.some(({ losses }) => losses.some((loss) => 'slot' in loss))
+    if (mode !== 'learn' || replayed === undefined || !ofPeers) return
+    if (this.#peers <= this.#whole) return
+    throw new InputError(
+      `strategy ${replayed.name}: where stages have several holders and single peers fail it cannot be computed from the undisturbed run; spell it out without \`replay\`, so that it is played.`,
+    )
   }
 
   #calibration(run: Run): PlayJob['machine'] {
@@ -201,7 +223,7 @@ class Bench {
     this.#stepSeconds = undisturbed[0]!.stepSeconds
     const replayed = strategies.filter(({ replay, stated }) => replay !== null && stated === null)
     const probe = (recovery: PlayJob['recovery'], losses: readonly Loss[]) =>
-      this.#job({ recovery, losses, steps: PROBE_STEPS })
+      this.#job({ recovery: oftener(recovery), losses, steps: PROBE_STEPS })
     const base = probe({ policy: ['random'] }, [])
     const calm = replayed.map(({ recovery }) => probe(recovery, []))
     const [first, ...calmOutcomes] = await this.#play([base, ...calm])
@@ -210,12 +232,21 @@ class Bench {
       return probe(recovery, [{ hours, stage: Math.ceil(this.#stages / 2) }])
     })
     const roughOutcomes = await this.#play(rough)
-    for (const [i, { name }] of replayed.entries()) {
-      const [recovery] = roughOutcomes[i]!.recoveries
+    for (const [i, { name, recovery }] of replayed.entries()) {
+      const { stepSeconds, bytesPerIteration } = calmOutcomes[i]!
+      const held = roughOutcomes[i]!.recoveries.find(
+        ({ strategy }) => strategy === recovery.policy?.[0],
+      )
+      // Saved so much less often, it takes so much less.
+      const share = PROBE_EVERY / Math.max(PROBE_EVERY, recovery.checkpoint?.everySteps ?? 0)
+      const { checkpoints = 0 } = bytesPerIteration
       this.#times.set(name, {
-        seconds: this.#iterationSeconds * (calmOutcomes[i]!.stepSeconds / first!.stepSeconds),
-        recoverySeconds: recovery?.seconds ?? RECOVERY_SECONDS,
-        bytesPerIteration: calmOutcomes[i]!.bytesPerIteration,
+        seconds: this.#iterationSeconds * (1 + (stepSeconds / first!.stepSeconds - 1) * share),
+        recoverySeconds: held?.seconds ?? RECOVERY_SECONDS,
+        bytesPerIteration:
+          checkpoints === 0
+            ? bytesPerIteration
+            : { ...bytesPerIteration, checkpoints: Math.round(checkpoints * share) },
       })
     }
   }
@@ -266,24 +297,24 @@ class Bench {
       hours: budget.hours,
     }
     const played = strategies.filter(({ replay }) => replay === null)
-    const hoursMax =
-      budget.hours ?? (PLAY_FACTOR * budget.iterations * this.#iterationSeconds) / 3_600
-    const jobs = draws.flatMap(({ seed, losses }) => {
-      const met = losses.filter(({ hours }) => hours < hoursMax)
-      return played.map(({ recovery }) => this.#job({ ...base, seed, recovery, losses: met }))
-    })
+    const jobs = draws.flatMap(({ seed, losses }) =>
+      played.map(({ recovery }) => this.#job({ ...base, seed, recovery, losses })),
+    )
     const outcomes = await this.#play(jobs)
-    return draws.flatMap((draw) =>
-      strategies.map((strategy): TrialResult => {
-        if (strategy.replay === null) return this.#played(strategy, draw, outcomes.shift()!)
-        const { curve } = this.#undisturbed.get(draw.seed)!
+    return draws.flatMap((draw) => {
+      const byName = new Map(
+        played.map((strategy) => [strategy.name, this.#played(strategy, draw, outcomes.shift()!)]),
+      )
+      return strategies.map((strategy): TrialResult => {
+        if (strategy.replay === null) return byName.get(strategy.name)!
+        const { curve } = byName.get(strategy.along ?? '') ?? this.#undisturbed.get(draw.seed)!
         return this.#walked(
           strategy,
           draw,
           curve.map(([step, , loss]) => [step, loss] as const),
         )
-      }),
-    )
+      })
+    })
   }
 
   get #fold(): number {
@@ -357,18 +388,14 @@ class Bench {
   }
 
   #played(strategy: LabStrategy, draw: Draw, outcome: PlayOutcome): TrialResult {
-    const { stepSeconds: _, ...rest } = outcome
-    const lost = outcome.recoveries.reduce(
-      (sum, { strategy, stepsLost }) => sum + (strategy === 'checkpoint' ? stepsLost : 0),
-      0,
-    )
+    const { stepSeconds: _, steps, ...rest } = outcome
     return {
       strategy: strategy.name,
       failures: draw.failures,
       seed: draw.seed,
       source: 'played',
       ...rest,
-      ...this.#ends(outcome.curve, outcome.iterations - lost, outcome.hours),
+      ...this.#ends(outcome.curve, steps, outcome.hours),
     }
   }
 
@@ -379,36 +406,36 @@ class Bench {
     const setback = setbacks[name]
     const backTo =
       typeof replay === 'number'
-        ? toCheckpoint(replay)
-        : (iteration: number) => Math.max(0, iteration - (setback ?? 0))
-    const { iterations, hours, ...walked } = walk({
+        ? toLastCheckpoint(replay)
+        : (progress: number) => Math.max(0, progress - (setback ?? 0))
+    const losses = stageLosses(draw.losses, this.#stages, this.#peers)
+    const { iterations, progress, hours, ...walked } = walk({
       curve,
-      losses: replay === 'calm' ? [] : draw.losses,
+      losses: replay === 'calm' ? [] : losses,
       seconds: times.seconds,
       recoverySeconds: times.recoverySeconds,
       backTo,
       everySteps: this.#everySteps,
-      iterationsMax: budget.iterations * (replay === 'calm' ? 1 : REPLAY_FACTOR),
+      iterationsMax: budget.iterations,
       hoursMax: budget.hours ?? Number.POSITIVE_INFINITY,
       targetLoss: stopAtTarget ? targetLoss : null,
     })
-    const lost = walked.met.reduce((sum, met) => sum + met.lost, 0)
     const stageOf = (loss: Loss) => ('stage' in loss ? loss.stage : null)
     return {
       strategy: name,
       failures: draw.failures,
       seed: draw.seed,
       source: 'replayed',
-      losses: walked.met.map(({ loss, hours }) => ({ hours, stage: stageOf(loss) })),
-      recoveries: walked.met.map(({ loss, hours, iteration, lost }) => ({
+      losses: walked.met.map(({ loss }) => ({ hours: loss.hours, stage: stageOf(loss) })),
+      recoveries: walked.met.map(({ loss, iteration, lost }) => ({
         iteration,
-        hours,
+        hours: loss.hours + times.recoverySeconds / 3_600,
         stage: stageOf(loss) ?? 0,
         strategy: name,
         skipped: [],
         seconds: times.recoverySeconds,
         bytes: 0,
-        stepsLost: lost,
+        stepsLost: Math.floor(lost),
         weightError: null,
         lossBefore: null,
         lossAfter: null,
@@ -418,7 +445,7 @@ class Bench {
       bytesPerIteration: times.bytesPerIteration,
       curve: walked.curve,
       failure: null,
-      ...this.#ends(walked.curve, iterations - lost, hours),
+      ...this.#ends(walked.curve, progress, hours),
     }
   }
 
@@ -446,6 +473,14 @@ class Bench {
       goodput: hours === 0 ? 0 : (useful * this.#iterationSeconds) / 3_600 / hours,
     }
   }
+}
+
+/** The same, with checkpoints that a short run gets to. */
+function oftener(recovery: PlayJob['recovery']): PlayJob['recovery'] {
+  const { checkpoint } = recovery
+  if (checkpoint?.everySteps === undefined) return recovery
+  const everySteps = Math.min(checkpoint.everySteps, PROBE_EVERY)
+  return { ...recovery, checkpoint: { ...checkpoint, everySteps } }
 }
 
 /** @throws InputError if the file is not there, or not a curve */

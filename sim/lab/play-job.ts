@@ -28,7 +28,7 @@ export interface PlayJob {
   readonly compute: Scenario['compute']
   /** That all peers share, instead of one each that takes what `compute` says. */
   readonly machine?: Pick<Calibration, 'costMs' | 'cores' | 'messageMs'> | undefined
-  /** Seconds of the scenario in one of virtual time, while no stage is without a holder. */
+  /** Seconds of the scenario in one of virtual time, but for what a loss holds up. */
   readonly fold: number
   /** Of an undisturbed one: so long the first is said to have taken, before which the swarm came together. */
   readonly iterationHours: number
@@ -49,6 +49,8 @@ export interface PlayOutcome {
   readonly losses: { hours: number; stage: number | null }[]
   readonly recoveries: RecoveryResult[]
   readonly iterations: number
+  /** That are not lost again. */
+  readonly steps: number
   readonly hours: number
   readonly curve: [iterations: number, hours: number, loss: number][]
   /** Of virtual time, of an average iteration after the first, with whatever held it up. */
@@ -107,7 +109,7 @@ export async function playJob(
       if (gone === null) return
       losses.push({ hours: hours.now, stage: gone.stage })
       if (!gone.emptied) return
-      hours.emptied(gone.stage!)
+      hours.lost()
       weightErrors.lost(gone.peer, gone.stage!)
     }
     if (job.atBoundaries) return
@@ -116,6 +118,8 @@ export async function playJob(
 
   const waiting = job.atBoundaries ? [...job.losses] : []
   const strikeAll = () => {
+    // Nothing is left to be disturbed.
+    if (last.step === run.steps) return
     for (let loss = waiting[0]; loss !== undefined && loss.hours <= hours.now; loss = waiting[0]) {
       waiting.shift()
       strike(loss)
@@ -127,17 +131,20 @@ export async function playJob(
       for (const recovery of recoveries) recovery.lossAfter ??= entry.loss
       iterations++
       if (iterations === 1) hours.begin(job.iterationHours)
+      else hours.made()
       last = { step: entry.step, hours: hours.now, virtualMs: entry.at, loss: entry.loss }
       if (iterations === 1) {
         firstMs = entry.at
         bytes.clear()
       }
       onStep(iterations)
-      strikeAll()
+      // What is looked at is what was made, as where nothing is lost; then a loss comes.
+      if (entry.step % run.evaluation.everySteps !== 0) strikeAll()
     } else if (entry.type === 'evaluation') {
+      hours.evaluated()
       curve.push([iterations, hours.now, rounded(entry.loss)])
+      strikeAll()
     } else if (entry.type === 'held' && entry.cause !== 'replica') {
-      hours.held(entry.stage)
       const weightError = weightErrors.held(entry.by, entry.stage)
       if (entry.cause !== 'lost') return
       recoveries.push({
@@ -200,6 +207,7 @@ export async function playJob(
     losses,
     recoveries,
     iterations,
+    steps: last.step,
     hours: last.hours,
     curve,
     stepSeconds: (last.virtualMs - firstMs) / 1000 / after,

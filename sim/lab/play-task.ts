@@ -1,9 +1,10 @@
 /** A trial on its way to a worker, and its name in the cache. */
+import { wholeRecovery } from '../../src/run-schema.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import type { PlayJob } from './play-job.ts'
 
 /** Raise it when trials would come out otherwise than before though their settings are the same. */
-const VERSION = 2
+const VERSION = 3
 
 export interface PlayTask {
   readonly steps: number
@@ -15,9 +16,10 @@ export interface PlayTask {
   readonly key: string
 }
 
-/** @param digest of the text that is trained on */
+/** @param digest of the run, but for what the trial sets */
 export function taskOf(play: PlayJob, folder: string, digest: string): PlayTask {
   const { steps, seed, losses, recovery } = play
   const name = `${recovery.policy?.join(', ') ?? 'no policy'}; seed ${seed}; ${losses.length} losses drawn`
-  return { steps, name, play, folder, key: keyOfValue({ VERSION, digest, ...play }) }
+  const key = keyOfValue({ VERSION, digest, ...play, recovery: wholeRecovery(recovery) })
+  return { steps, name, play, folder, key }
 }

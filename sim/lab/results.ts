@@ -24,7 +24,10 @@ const recovery = z.strictObject({
   skipped: z
     .array(z.string())
     .describe('Strategies before it in the policy that could not be used.'),
-  seconds: z.number().nullable().describe('From the loss until the stage was held again; virtual.'),
+  seconds: z
+    .number()
+    .nullable()
+    .describe('From noticing the loss until the stage was held again; virtual.'),
   bytes: count,
   stepsLost: count.describe(
     'By how many steps the weights are older than the last committed ones.',

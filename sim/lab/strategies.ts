@@ -26,6 +26,13 @@ export const strategySchema = z.strictObject({
     .describe(
       'null: played. calm, exact or a number of steps: computed from the undisturbed run; the number is that between two checkpoints.',
     ),
+  along: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe(
+      'Of a replay: a strategy before it whose own curve under the same failures is walked along, instead of the undisturbed run.',
+    ),
   stated: stated
     .nullable()
     .default(null)
@@ -42,7 +49,7 @@ function row(
   recovery: WrittenRecovery,
   more: Partial<LabStrategy> = {},
 ): LabStrategy {
-  return { name, says, recovery, replay: null, stated: null, ...more }
+  return { name, says, recovery, replay: null, along: null, stated: null, ...more }
 }
 
 const ROWS: readonly LabStrategy[] = [
@@ -62,12 +69,9 @@ const ROWS: readonly LabStrategy[] = [
   row('uniform', 'plain average of both neighbours', { policy: ['uniform', ...FALLBACKS] }),
   row('copy', 'copy of one neighbour', { policy: FALLBACKS }),
   row('random', 'initial weights', { policy: ['random'] }),
-  row(
-    'redundant',
-    'the holder before a stage applies its updates, too',
-    { policy: ['redundant', ...FALLBACKS] },
-    { replay: 'exact' },
-  ),
+  row('redundant', 'the holder before a stage applies its updates, too', {
+    policy: ['redundant', ...FALLBACKS],
+  }),
   ...[1, 5, 10, 50, 100].map((every) =>
     row(
       `checkpoint-${every}`,

@@ -37,7 +37,7 @@ export function drawFailures(failures: Failures): Death[] {
  * Which step a failure right after another one takes all stages back to: the last multiple of `every`. A stage that vanishes
  * right after a step has not saved it any more.
  */
-export function toCheckpoint(every: number): (step: number) => number {
+function toCheckpoint(every: number): (step: number) => number {
   return (step) => Math.floor(Math.max(0, step - 1) / every) * every
 }
 

@@ -4,28 +4,52 @@ import { Hours } from '../../../sim/lab/hours.ts'
 import { World } from '../../../sim/world.ts'
 
 const HOUR_MS = 3_600_000
+const MINUTE_MS = 60_000
 
 async function pass(world: World, ms: number): Promise<void> {
   await world.run(world.clock.sleep(ms), { waitingFor: 'time to pass' })
 }
 
-test('hours go by at the pace of the iterations, and at that of the clock while a stage is empty', async () => {
+test('iterations count at the pace of what they stand for; beyond the usual, a disturbed one takes what it takes', async () => {
   const world = new World({ seed: 1 })
+  // Iterations of a minute stand for an hour.
   const hours = new Hours(world, 60)
   await pass(world, HOUR_MS)
   expect(hours.now).toBe(0)
-  hours.begin(0.5)
-  await pass(world, HOUR_MS / 120)
-  expect(hours.now).toBeCloseTo(1, 9)
-  hours.emptied(3)
-  hours.emptied(4)
-  await pass(world, HOUR_MS / 2)
-  hours.held(3)
-  await pass(world, HOUR_MS / 4)
-  expect(hours.now).toBeCloseTo(1.75, 9)
-  hours.held(4)
-  await pass(world, HOUR_MS / 60)
-  expect(hours.now).toBeCloseTo(2.75, 9)
+  hours.begin(1)
+  for (let i = 0; i < 3; i++) {
+    await pass(world, MINUTE_MS)
+    hours.made()
+  }
+  expect(hours.now).toBeCloseTo(4, 9)
+
+  // Half a minute into it a stage is lost, then another; all in all it takes five minutes instead of one.
+  await pass(world, MINUTE_MS / 2)
+  hours.lost()
+  await pass(world, MINUTE_MS)
+  hours.lost()
+  await pass(world, 3.5 * MINUTE_MS)
+  const before = hours.now
+  expect(before).toBeCloseTo(4.5 + 4.5 / 60, 9)
+  hours.made()
+  // What went by at the quick pace before the loss counts for what it was.
+  expect(hours.now).toBeCloseTo(before + 59 / 60, 9)
+
+  await pass(world, MINUTE_MS)
+  expect(hours.now).toBeCloseTo(before + 59 / 60 + 1, 9)
+})
+
+test('a loss between two iterations costs its minutes, and no more', async () => {
+  const world = new World({ seed: 1 })
+  const hours = new Hours(world, 60)
+  hours.begin(1)
+  for (const minutes of [1, 3, 1, 6]) {
+    if (minutes > 1) hours.lost()
+    await pass(world, minutes * MINUTE_MS)
+    hours.made()
+  }
+  // Five iterations, and 2 + 5 minutes beyond.
+  expect(hours.now).toBeCloseTo(5 + 7 / 60, 9)
 })
 
 test('what is due comes at its hour, whatever the pace was before, and in the order of the hours', async () => {
@@ -34,15 +58,17 @@ test('what is due comes at its hour, whatever the pace was before, and in the or
   hours.begin(0)
   const came: [string, number][] = []
   const note = (name: string) => () => came.push([name, hours.now])
-  hours.at(2, note('second'))
+  hours.at(2, note('third'))
   hours.at(1, () => {
     note('first')()
-    hours.emptied(1)
-    world.schedule(HOUR_MS / 2, 'held again', () => hours.held(1))
+    hours.lost()
   })
   hours.at(1.25, note('while it is empty'))
   hours.at(0, note('at once'))
   await pass(world, HOUR_MS)
-  expect(came.map(([name]) => name)).toEqual(['at once', 'first', 'while it is empty', 'second'])
-  for (const [i, hour] of [0, 1, 1.25, 2].entries()) expect(came[i]![1]).toBeCloseTo(hour, 6)
+  expect(came.map(([name]) => name)).toEqual(['at once', 'first', 'while it is empty'])
+  hours.made()
+  await pass(world, HOUR_MS)
+  expect(came.map(([name]) => name)).toEqual(['at once', 'first', 'while it is empty', 'third'])
+  for (const [i, hour] of [0, 1, 1.25].entries()) expect(came[i]![1]).toBeCloseTo(hour, 6)
 })

@@ -1,8 +1,8 @@
 /** Walks along a recorded curve against closed forms. */
 import { expect, test } from 'vitest'
 import { drawLosses, failureSchema } from '../../../sim/lab/failures/table.ts'
-import { type Walk, walk } from '../../../sim/lab/replay.ts'
-import { toCheckpoint } from '../../../sim/strategies/trace.ts'
+import { stageLosses } from '../../../sim/lab/occupancy.ts'
+import { toLastCheckpoint, type Walk, walk } from '../../../sim/lab/replay.ts'
 
 const straight: Walk['curve'] = [
   [0, 100],
@@ -15,7 +15,7 @@ function given(overrides: Partial<Walk>): Walk {
     losses: [],
     seconds: 36,
     recoverySeconds: 360,
-    backTo: (iteration) => iteration,
+    backTo: (progress) => progress,
     everySteps: 10,
     iterationsMax: 1_000,
     hoursMax: Number.POSITIVE_INFINITY,
@@ -53,12 +53,54 @@ test('rollback: on average as much is kept of each hundred as (1 - (1 - p)^100) 
     iterationSeconds: seconds,
   }
   const losses = drawLosses(process, place, 1, '.')
-  const { met, iterations } = walk(
-    given({ losses, seconds, recoverySeconds: 0, backTo: toCheckpoint(every), iterationsMax }),
+  const { progress, iterations } = walk(
+    given({ losses, seconds, recoverySeconds: 0, backTo: toLastCheckpoint(every), iterationsMax }),
   )
-  const made = iterations - met.reduce((sum, { lost }) => sum + lost, 0)
   // A block of a hundred is begun again at each failure, until a hundred in a row go well.
   const attempts = (1 - (1 - p) ** every) / (p * (1 - p) ** every)
-  expect(made / iterations).toBeGreaterThan((every / attempts) * 0.95)
-  expect(made / iterations).toBeLessThan((every / attempts) * 1.05)
+  expect(progress / iterations).toBeGreaterThan((every / attempts) * 0.95)
+  expect(progress / iterations).toBeLessThan((every / attempts) * 1.05)
+})
+
+test('a loss takes it back to the last checkpoint; others at once, or before it is back, cost no more progress', () => {
+  const back = { backTo: toLastCheckpoint(10), seconds: 36, recoverySeconds: 360 }
+  // Iteration 25.5; at once, and again during the recovery, which begins anew.
+  const hours = [0.255, 0.255, 0.3]
+  const struck = walk(given({ ...back, losses: hours.map((hour) => ({ hours: hour, stage: 1 })) }))
+  expect(struck.met.map(({ lost }) => lost)).toEqual([expect.closeTo(5.5, 9), 0, 0])
+  expect(struck.progress).toBeCloseTo(1_000 - 5.5, 9)
+  // 0.255 h until then, 0.4 h when it goes on, and 974.5 iterations after that.
+  expect(struck.hours).toBeCloseTo(0.4 + 9.745, 9)
+  // Of what ends with the loss, nothing was saved; of what was saved before, everything.
+  const lost = (hour: number) =>
+    walk(given({ ...back, losses: [{ hours: hour, stage: 1 }] })).met[0]!.lost
+  expect(lost(0.2)).toBeCloseTo(10, 6)
+  expect(lost(0.2001)).toBeCloseTo(0.01, 6)
+})
+
+test('looks at the loss come every so many iterations that are made, wherever it was taken back to', () => {
+  const struck = walk(given({ backTo: toLastCheckpoint(10), losses: [{ hours: 0.255, stage: 1 }] }))
+  expect(struck.curve.map(([made]) => made)).toEqual(
+    Array.from({ length: 100 }, (_, i) => 10 * (i + 1)),
+  )
+  expect(struck.curve[2]![2]).toBeCloseTo(100 - 0.0245, 9)
+})
+
+test('a lost spare is no lost stage; who comes in its place waits behind the others', () => {
+  const at = (hours: number, slot: number) => ({ hours, slot })
+  // Two stages and the ends in the slots 0 to 2, spares in 3 and 4.
+  const losses = [at(1, 3), at(2, 1), at(3, 1), at(4, 4), at(5, 0), at(6, 3)]
+  expect(stageLosses(losses, 2, 5)).toEqual([
+    { hours: 2, stage: 1 },
+    // Slot 4 had taken stage 1; slot 3, whose newcomer waits longer than that of slot 1, takes it now.
+    { hours: 4, stage: 1 },
+    { hours: 5, stage: 0 },
+    { hours: 6, stage: 1 },
+  ])
+  // With no spare the newcomer takes the stage itself.
+  expect(stageLosses([at(1, 2), at(2, 2)], 2, 3)).toEqual([
+    { hours: 1, stage: 2 },
+    { hours: 2, stage: 2 },
+  ])
+  expect(stageLosses([{ hours: 1, stage: 2 }], 2, 3)).toEqual([{ hours: 1, stage: 2 }])
 })
