@@ -9,39 +9,57 @@ export const hours: Measure = ({ reached }) => reached?.hours ?? null
 export const iterations: Measure = ({ reached }) => reached?.iterations ?? null
 export const secondsPerIteration: Measure = (trial) => (trial.hours * 3_600) / trial.iterations
 
-/** By seed, of those in which both have a value. */
-export function pairs(
-  { trials }: Results,
-  failures: string,
-  one: string,
-  other: string,
-  measure: Measure,
-): Map<number, readonly [number, number]> {
+/** Over the seeds in which both have a value. */
+export interface Comparison extends Estimate {
+  /** Seeds in which one of them has a value and the other, which did not get there, has none. */
+  readonly missedByOne: number
+  readonly missedByOther: number
+}
+
+type Asked = [results: Results, failures: string, one: string, other: string, measure: Measure]
+
+/** By seed, of those in which both were played. */
+function pairs(...[{ trials }, failures, one, other, measure]: Asked) {
   const of = (strategy: string) =>
     trials.filter((trial) => trial.failures === failures && trial.strategy === strategy)
-  const found = new Map<number, readonly [number, number]>()
-  for (const trial of of(one)) {
+  return of(one).flatMap((trial) => {
     const beside = of(other).find(({ seed }) => seed === trial.seed)
-    const [a, b] = [measure(trial), beside === undefined ? null : measure(beside)]
-    if (a !== null && b !== null) found.set(trial.seed, [a, b])
+    return beside === undefined ? [] : [[measure(trial), measure(beside)] as const]
+  })
+}
+
+function compare(asked: Asked, by: (one: number, other: number) => number): Comparison {
+  const all = pairs(...asked)
+  const values = all.flatMap(([a, b]) => (a === null || b === null ? [] : [by(a, b)]))
+  return {
+    ...estimate(values),
+    missedByOne: all.filter(([a, b]) => a === null && b !== null).length,
+    missedByOther: all.filter(([a, b]) => a !== null && b === null).length,
   }
-  return found
 }
 
 /** Of one less the other. */
-export function difference(...asked: Parameters<typeof pairs>): Estimate {
-  return estimate([...pairs(...asked).values()].map(([a, b]) => a - b))
+export function difference(...asked: Asked): Comparison {
+  return compare(asked, (a, b) => a - b)
 }
 
 /** Of one over the other. */
-export function ratio(...asked: Parameters<typeof pairs>): Estimate {
-  return estimate([...pairs(...asked).values()].map(([a, b]) => a / b))
+export function ratio(...asked: Asked): Comparison {
+  return compare(asked, (a, b) => a / b)
 }
 
-/** True if all of the interval is on the side that is claimed, false if on the other, null if it is on both. */
-export function side(value: Estimate, border: number, below: boolean): boolean | null {
-  if (value.mean + value.margin < border) return below
-  if (value.mean - value.margin > border) return !below
+/**
+ * True if all of the interval is on the side that is claimed, false if on the other, null if it is on both. Who missed the
+ * target in a seed needed more than whoever did not: seeds of which that alone is known must not say the contrary, and two of
+ * them are enough where there are no others.
+ */
+export function side(value: Estimate | Comparison, border: number, below: boolean): boolean | null {
+  const { mean, margin, count } = value
+  const { missedByOne, missedByOther } = { missedByOne: 0, missedByOther: 0, ...value }
+  const isBelow = count > 0 ? mean + margin < border : missedByOther > 1
+  const isAbove = count > 0 ? mean - margin > border : missedByOne > 1
+  if (isBelow && missedByOne === 0) return below
+  if (isAbove && missedByOther === 0) return !below
   return null
 }
 

@@ -29,9 +29,10 @@ function trials(
   }))
 }
 
-function recovery(weightError: number, spike: number, stage = 3): RecoveryResult {
+function recovery(weightError: number, spike: number, more: Partial<RecoveryResult> = {}) {
   const known = SAMPLE.trials.flatMap(({ recoveries }) => recoveries)[0]!
-  return { ...known, stage, weightError, lossBefore: 2, lossAfter: 2 + spike }
+  const losses = { lossBefore: 2, lossAfter: 2 + spike }
+  return { ...known, stage: 3, strategy: 'copy', weightError, ...losses, ...more }
 }
 
 const NOTHING: Evidence = {
@@ -104,17 +105,72 @@ test.each([
   },
 )
 
-test('an edge is alike to its twin where its copies are nearer to it, whatever the stages between', () => {
-  const edges = (error: number, between: number) => () => ({
-    recoveries: [recovery(error, 0, 1), recovery(error * 1.1, 0, 6), recovery(between, 0, 3)],
+test('an edge is alike to its twin where its copies are nearer to it, whatever else was recovered', () => {
+  const edges = (strategy: string, error: number, between: number) => (noise: number) => ({
+    recoveries: [
+      recovery(error + noise, 0, { stage: 1, strategy }),
+      recovery(error * 1.1, 0, { stage: 6, strategy }),
+      // Neither a stage between nor what a fallback brought back is a copy of a twin.
+      recovery(between, 0, { stage: 3, strategy }),
+      recovery(between, 0, { stage: 6, strategy: 'random' }),
+    ],
   })
   const main = (swapped: number) =>
     results(
-      ...trials('checkfree+', '5 %', edges(swapped, 0.9)),
-      ...trials('checkfree', '5 %', edges(0.5, 0.01)),
+      ...trials('checkfree+', '5 %', edges('checkfree+', swapped, 0.9)),
+      ...trials('checkfree', '5 %', edges('copy', 0.5, 0.01)),
     )
   expect(verdict(5, { main: main(0.2) })).toBe('held')
   expect(verdict(5, { main: main(0.8) })).toBe('not held')
+})
+
+test('that one strategy has larger errors and rises than another says nothing of errors and rises', () => {
+  const at = (error: number, rise: number) => (noise: number) => ({
+    recoveries: [1, -1, -1, 1].map((sign, i) =>
+      recovery(error + 0.01 * (i % 2), rise + 0.1 * sign + noise),
+    ),
+  })
+  const ablation = results(
+    ...trials('random', ABLATION, at(1, 2)),
+    ...trials('copy', ABLATION, at(0.1, 0.1)),
+  )
+  expect(verdict(14, { ablation })).toBe('not decidable')
+})
+
+test('a stage between that was not averaged had a neighbour lost; an edge that was not says nothing', () => {
+  const skipped = { skipped: ['checkfree'] }
+  const bursts = (stage: number) =>
+    results(
+      ...trials('checkfree', 'bursts', () => ({
+        recoveries: [recovery(0.1, 0, { stage, ...skipped }), recovery(0.1, 0)],
+      })),
+    )
+  expect(verdict(15, { bursts: bursts(1) })).toBe('not decidable')
+  expect(verdict(15, { bursts: bursts(2) })).toBe('held')
+})
+
+test('seeds in which one alone did not reach the target must not say the contrary, and are enough without others', () => {
+  const reaching = (strategy: string, hours: (seed: number) => number | null) =>
+    trials(strategy, '10 %', () => ({})).map((trial) => {
+      const needed = hours(trial.seed)
+      const reached = needed === null ? null : { iterations: 10 * needed, hours: needed }
+      return { ...trial, reached }
+    })
+  const main = (
+    checkpoint: (seed: number) => number | null,
+    plus: (seed: number) => number | null,
+  ) => ({
+    ...results(...reaching('checkpoint every 10', checkpoint), ...reaching('checkfree+', plus)),
+    failures: [{ name: '10 %', says: '' }],
+  })
+  const quick = (seed: number) => 10 + 0.1 * seed
+  const slow = (seed: number) => 20 + 0.2 * (seed % 2)
+  expect(verdict(10, { main: main(slow, quick) })).toBe('held')
+  expect(verdict(10, { main: main(quick, slow) })).toBe('not held')
+  expect(verdict(10, { main: main((seed) => (seed > 3 ? null : slow(seed)), quick) })).toBe('held')
+  const lucky = (seed: number) => (seed > 3 ? null : quick(seed))
+  expect(verdict(10, { main: main(slow, lucky) })).toBe('not decidable')
+  expect(verdict(10, { main: main(quick, () => null) })).toBe('not held')
 })
 
 test("a stage of the paper's size reaches its new node within the slowest link of its region table", () => {
