@@ -22,7 +22,7 @@ export interface SimOptions {
 
 export async function simulate(options: SimOptions, terminal: Terminal): Promise<void> {
   const { settings, data, spares } = options
-  const run = await newRun({ steps: '20', ...settings }, data, process.cwd())
+  const run = await newRun(settings, data, process.cwd())
   const corpus = await loadCorpus(run, resolve('run.json'))
   const stage = options.killStage ?? Math.ceil(run.stages / 2)
   const step = options.killStep ?? Math.floor(run.steps / 2)

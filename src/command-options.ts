@@ -1,7 +1,7 @@
 /** What the commands of the command line have in common: `--json`, the settings of a run, numbers as they are typed. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DOMAIN_LENGTH } from '../protocols/membership.ts'
-import { type InitSetting, initOptions } from './init.ts'
+import { type InitOptions, type InitSetting, initOptions } from './init.ts'
 
 export function command(all: Command, name: string, description: string): Command {
   return all
@@ -10,8 +10,17 @@ export function command(all: Command, name: string, description: string): Comman
     .option('--json', 'print one JSON object a line instead of text', false)
 }
 
-export function withSettings(command: Command, except: readonly InitSetting[] = []): Command {
-  for (const { setting, flags, description } of initOptions()) {
+interface SettingsOptions {
+  readonly except?: readonly InitSetting[]
+  /** Of a command that has others than a manifest. */
+  readonly defaults?: InitOptions['settings']
+}
+
+export function withSettings(
+  command: Command,
+  { except = [], defaults = {} }: SettingsOptions = {},
+): Command {
+  for (const { setting, flags, description } of initOptions(defaults)) {
     if (!except.includes(setting)) command.option(flags, description)
   }
   return command.option(

@@ -146,11 +146,16 @@ function runOn(
   return run
 }
 
-/** The options of the command line, for its parser and its help. */
-export function initOptions(): { setting: InitSetting; flags: string; description: string }[] {
+/**
+ * The options of the command line, for its parser and its help.
+ * @param defaults those of a command that has others than a manifest
+ */
+export function initOptions(
+  defaults: InitOptions['settings'] = {},
+): { setting: InitSetting; flags: string; description: string }[] {
   return entries().map(([setting, path]) => {
     const { unit, description, default: byDefault } = infoOf(path)
-    const fit = FITTED[setting] ?? String(byDefault)
+    const fit = defaults[setting] ?? FITTED[setting] ?? String(byDefault)
     return {
       setting,
       flags: `${flagOf(setting)} <${unit || 'value'}>`,

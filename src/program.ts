@@ -187,13 +187,16 @@ function joinCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
     })
 }
 
+/** As long as it takes to see a stage come back. */
+const DEMO_SETTINGS = { steps: '120' }
+
 function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): void {
   const demo = command(
     all,
     'demo',
     'a whole swarm on this machine; one stage is killed and rebuilt',
   )
-  withSettings(demo)
+  withSettings(demo, { defaults: DEMO_SETTINGS })
     .option(
       '--spares <count>',
       'peers beyond one a stage (default: one for each that is killed)',
@@ -221,7 +224,7 @@ function demoCommand(all: Command, terminal: Terminal, interrupt: Interrupt): vo
           ...options,
           reportPath,
           recovery: options.policy === undefined ? options.recovery : undefined,
-          settings: { steps: '120', ...settingsIn(options) },
+          settings: { ...DEMO_SETTINGS, ...settingsIn(options) },
         },
         { clock: systemClock, line: terminal.line, signal: interrupt.listen() },
       )

@@ -1,6 +1,6 @@
 /**
  * Every setting of a run: its bounds, default, unit and meaning. This table is the only place that knows them; the
- * command line's help and the reference in docs are made from it.
+ * command line's help and docs/RUN.md are made from it.
  */
 import { z } from 'zod'
 import { DTYPES, WIRE_DTYPES } from '../protocols/codec.ts'

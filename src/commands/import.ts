@@ -9,7 +9,7 @@ const OF_MODEL = ['vocab', 'layers', 'hidden', 'intermediate', 'heads', 'kvHeads
 export function importCommand(all: Command, terminal: Terminal): void {
   const description =
     "write the manifest of a run that starts from a Llama in Hugging Face's layout"
-  withPreparing(withSettings(command(all, 'import', description), OF_MODEL))
+  withPreparing(withSettings(command(all, 'import', description), { except: OF_MODEL }))
     .argument('<folder>', 'with config.json, safetensors and tokenizer.json')
     .option('--out <file>', 'where to write the manifest', 'run.json')
     .option('--force', 'replace a manifest that is there already', false)

@@ -2,7 +2,14 @@
 import { availableParallelism } from 'node:os'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { command, settingsIn, wholeNumber, withSettings } from '../command-options.ts'
+import { InputError } from '../errors.ts'
 import type { Terminal } from '../terminal.ts'
+
+/** Of one history. */
+const HISTORY_SETTINGS = { steps: '20' }
+
+/** What may stand beside `--scenario`; all else is said in the scenario. */
+const OF_SCENARIOS = new Set(['scenario', 'out', 'cache', 'workers', 'set', 'json'])
 
 export function simCommand(all: Command, terminal: Terminal): void {
   withSettings(
@@ -11,6 +18,7 @@ export function simCommand(all: Command, terminal: Terminal): void {
       'sim',
       'the same node under virtual time: a scenario of failures and strategies, or one history in which a body stage is lost',
     ),
+    { defaults: HISTORY_SETTINGS },
   )
     .option('--scenario <name>', 'a bundled scenario (see --list), or a file')
     .option('--list', 'print the bundled scenarios and all settings of a scenario', false)
@@ -35,16 +43,27 @@ export function simCommand(all: Command, terminal: Terminal): void {
     )
     .option('--kill-step <step>', 'history: after which step (default: half-way)', wholeNumber)
     .option('--journal <file>', 'history: write the journal of all peers there')
-    .action(async (options) => {
+    .action(async (options, sim: Command) => {
       if (options.list) {
         const { listScenarios } = await import('../../sim/lab/list.ts')
         listScenarios(terminal)
       } else if (options.scenario !== undefined) {
+        const typed = sim.options.find(
+          (option) =>
+            sim.getOptionValueSource(option.attributeName()) === 'cli' &&
+            !OF_SCENARIOS.has(option.attributeName()),
+        )
+        if (typed !== undefined) {
+          throw new InputError(
+            `${typed.long} is not for scenarios: say --set run.NAME=VALUE for a setting of the run, and strategies, failures, seeds and budget in the scenario.`,
+          )
+        }
         const { runScenario } = await import('../../sim/lab/command.ts')
         await runScenario(options, terminal)
       } else {
         const { simulate } = await import('../../sim/main.ts')
-        await simulate({ ...options, settings: settingsIn(options) }, terminal)
+        const settings = { ...HISTORY_SETTINGS, ...settingsIn(options) }
+        await simulate({ ...options, settings }, terminal)
       }
     })
 }

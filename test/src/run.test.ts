@@ -43,6 +43,26 @@ test('every setting has a default of its own type, a meaning and a unit', () => 
   }
 })
 
+test('docs/RUN.md has every setting; `npx vitest run test/src/run.test.ts -u` writes it', async () => {
+  const rows = SETTINGS.map(({ path, type, description, unit, default: byDefault }) => {
+    const standard = byDefault === undefined ? '' : `\`${JSON.stringify(byDefault)}\``
+    return `| \`${path}\` | ${type} | ${unit} | ${standard} | ${description.replaceAll('|', '\\|')} |`
+  })
+  const page = [
+    '# The manifest',
+    '',
+    '`run.json` decides everything that is trained; its sha256 is the run. `gensyn-node init` writes it, with an option for what is usually set',
+    '(`init --help`); all else is changed in the file, before the first peer joins. A scenario of the [simulator](SIMULATOR.md) has the same settings under `run`,',
+    'and those of `recovery` under a strategy.',
+    '',
+    '| setting | type | unit | default | is |',
+    '|---|---|---|---|---|',
+    ...rows,
+    '',
+  ]
+  await expect(page.join('\n')).toMatchFileSnapshot('../../docs/RUN.md')
+})
+
 test('a written manifest reads back as the same run', () => {
   const path = join(temporaryFolder(), 'run.json')
   const run = parseRun({ ...LEAST, seed: 7, stages: 3 }, 'test')

@@ -25,7 +25,7 @@ export const stageFields = {
   edges: setting(
     z.boolean().default(true),
     '',
-    'Whether the first and the last body stage fail like the others; plain CheckFree cannot bring them back. Only of stages.',
+    'Whether the first and the last body stage fail like the others; plain CheckFree cannot average them. Only of stages.',
   ),
 }
 
