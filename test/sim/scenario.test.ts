@@ -1,7 +1,7 @@
 /** The node's own code under virtual time: deterministic, and learning what one process learns. */
 import { describe, expect, test } from 'vitest'
 import { createSingleProcess } from '../../bench/single-process.ts'
-import { DEFAULT_COSTS, DEFAULT_LINK, play, type Scenario } from '../../sim/scenario.ts'
+import { DEFAULT_COSTS, DEFAULT_LINK, type Playing, play, type Scenario } from '../../sim/scenario.ts'
 import { entriesOf, tinyCorpus, tinyRun } from '../fixtures/swarm.ts'
 
 const corpus = tinyCorpus()
@@ -64,6 +64,25 @@ describe('a body stage lost at step 8', () => {
       expect(recovery).toMatchObject({ stage, strategy: 'copy' })
     }
   })
+})
+
+test('a newcomer for whom the run is over does not keep the world going', async () => {
+  const run = tinyRun({ steps: 5 })
+  let playing!: Playing
+  const options = scenario({
+    run,
+    replaced: true,
+    disturb: (given) => {
+      playing = given
+    },
+    // The last word of the coordinator, before all end.
+    onEntry: (entry) => {
+      if (entry.type === 'evaluation' && entry.step === run.steps) playing.loseStage(2)
+    },
+  })
+  const { entries, finished } = await play(options)
+  expect(finished).toEqual({ committed: run.steps, failure: null })
+  expect(entriesOf(entries, 'joined').map(({ peer }) => peer)).not.toContain('peer-7')
 })
 
 test.each([
