@@ -364,16 +364,15 @@ function said(estimate: Estimate): string {
   return estimate.count === 0 ? 'no value' : withMargin(estimate)
 }
 
-/** With the seeds in which one of both did not reach the target, if there are any. */
+/** With the seeds in which one alone reached the target, if there are any. */
 function saidOf(value: Comparison): string {
   const { count, missedByOne, missedByOther } = value
-  if (missedByOne + missedByOther === 0) return count === 0 ? 'not reached' : said(value)
-  const all = count + missedByOne + missedByOther
-  const missed = [
-    missedByOne === 0 ? [] : [`the first not there in ${missedByOne}`],
-    missedByOther === 0 ? [] : [`the second not there in ${missedByOther}`],
+  const alone = [
+    missedByOne === 0 ? [] : [`the second alone in ${missedByOne}`],
+    missedByOther === 0 ? [] : [`the first alone in ${missedByOther}`],
   ].flat()
-  return `${said(value)} (${count} of ${all} seeds; ${missed.join(', ')})`
+  if (count === 0) return alone.length === 0 ? 'neither there' : alone.join(', ')
+  return alone.length === 0 ? said(value) : `${said(value)} (${count} seeds; ${alone.join(', ')})`
 }
 
 function listed(all: readonly Ratio[]): string {

@@ -1,6 +1,6 @@
 /** docs/RESULTS.md: the paper's table beside ours, and its claims. */
 import { hours, ratio } from './comparisons.ts'
-import { withMargin } from './report/format.ts'
+import { significant, withMargin } from './report/format.ts'
 import type { Claim, Results, Summary } from './results.ts'
 
 interface Page {
@@ -116,14 +116,16 @@ function lossTable(results: Results): string[] {
   return table(results, ({ finalLoss }) => (finalLoss === null ? '-' : withMargin(finalLoss)))
 }
 
-/** Ratios to the run without failures, seed by seed where the target was reached. */
+/** Ratios to the run without failures, seed by seed where the target was reached; where it was not, what was spent is a bound. */
 function paperTable(results: Results): string[] {
   return table(
     results,
     ({ strategy, failures, seeds }) => {
       const value = ratio(results, failures, strategy, 'none', hours)
       const reached = value.count < seeds ? ` (${value.count} of ${seeds})` : ''
-      const ours = value.count === 0 ? 'not reached' : `${withMargin(value)}${reached}`
+      const spent = ratio(results, failures, strategy, 'none', (trial) => trial.hours)
+      const ours =
+        value.count === 0 ? `> ${significant(spent.mean)}` : `${withMargin(value)}${reached}`
       const paper = PAPER_HOURS[strategy]?.[failures]
       return paper === undefined
         ? ours
