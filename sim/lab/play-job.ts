@@ -35,7 +35,8 @@ export interface PlayJob {
   readonly losses: readonly Loss[]
   /**
    * Losses are met at the end of the iteration in which they fall: where one iteration stands for many, what is lost of it
-   * would count as many times too much.
+   * would count as many times too much. There they come one after another, as far apart as they fell or when the one before
+   * is mended: of the many iterations that are meant, each has had its own.
    */
   readonly atBoundaries: boolean
   /** Ends the run when it is reached; null goes on. */
@@ -58,6 +59,8 @@ export interface PlayOutcome {
   readonly bytesPerIteration: Record<string, number>
   readonly failure: string | null
 }
+
+const HOUR_MS = 3_600_000
 
 /** What bytes are for, by the name of the protocol that carries them; all others are the swarm's agreement. */
 const PURPOSES: Readonly<Record<string, string>> = {
@@ -101,28 +104,42 @@ export async function playJob(
   let last = { step: 0, hours: 0, virtualMs: 0, loss: null as number | null }
   let firstMs = 0
 
-  let strike!: (loss: Loss) => void
-  const disturb = (playing: Playing) => {
+  let playing!: Playing
+  const empty = new Set<number>()
+  /** From a loss until the roster says who holds the stage. */
+  let isMending = false
+  const strike = (loss: Loss) => {
+    const gone = 'stage' in loss ? playing.loseStage(loss.stage) : playing.losePeer(loss.slot)
+    if (gone === null) return
+    losses.push({ hours: hours.now, stage: gone.stage })
+    if (!gone.emptied) return
+    empty.add(gone.stage!)
+    isMending = true
+    hours.lost()
+    weightErrors.lost(gone.peer, gone.stage!)
+  }
+  const disturb = (given: Playing) => {
+    playing = given
     hours = new Hours(playing.world, job.fold)
-    strike = (loss) => {
-      const gone = 'stage' in loss ? playing.loseStage(loss.stage) : playing.losePeer(loss.slot)
-      if (gone === null) return
-      losses.push({ hours: hours.now, stage: gone.stage })
-      if (!gone.emptied) return
-      hours.lost()
-      weightErrors.lost(gone.peer, gone.stage!)
-    }
     if (job.atBoundaries) return
     for (const loss of job.losses) hours.at(loss.hours, () => strike(loss))
   }
 
   const waiting = job.atBoundaries ? [...job.losses] : []
-  const strikeAll = () => {
+  let unplan = () => {}
+  /** Those that are due, the next one when this one is mended, or as long after it as they fell. */
+  const strikeDue = () => {
+    unplan()
     // Nothing is left to be disturbed.
     if (last.step === run.steps) return
     for (let loss = waiting[0]; loss !== undefined && loss.hours <= hours.now; loss = waiting[0]) {
       waiting.shift()
       strike(loss)
+      const [next] = waiting
+      if (!isMending || next === undefined) continue
+      const since = next.hours <= hours.now ? loss.hours : hours.now
+      unplan = playing.world.schedule((next.hours - since) * HOUR_MS, 'another loss', strikeDue)
+      return
     }
   }
 
@@ -139,12 +156,13 @@ export async function playJob(
       }
       onStep(iterations)
       // What is looked at is what was made, as where nothing is lost; then a loss comes.
-      if (entry.step % run.evaluation.everySteps !== 0) strikeAll()
+      if (entry.step % run.evaluation.everySteps !== 0) strikeDue()
     } else if (entry.type === 'evaluation') {
       hours.evaluated()
       curve.push([iterations, hours.now, rounded(entry.loss)])
-      strikeAll()
+      strikeDue()
     } else if (entry.type === 'held' && entry.cause !== 'replica') {
+      empty.delete(entry.stage)
       const weightError = weightErrors.held(entry.by, entry.stage)
       if (entry.cause !== 'lost') return
       recoveries.push({
@@ -160,6 +178,9 @@ export async function playJob(
         lossBefore: last.loss,
         lossAfter: null,
       })
+    } else if (entry.type === 'roster' && isMending && empty.size === 0) {
+      isMending = false
+      strikeDue()
     }
   }
 

@@ -5,6 +5,8 @@ import type { PlayJob } from './play-job.ts'
 
 /** Raise it when trials would come out otherwise than before though their settings are the same. */
 const VERSION = 3
+/** The same, for trials in which something is lost. */
+const LOSSES_VERSION = 2
 
 export interface PlayTask {
   readonly steps: number
@@ -20,6 +22,7 @@ export interface PlayTask {
 export function taskOf(play: PlayJob, folder: string, digest: string): PlayTask {
   const { steps, seed, losses, recovery } = play
   const name = `${recovery.policy?.join(', ') ?? 'no policy'}; seed ${seed}; ${losses.length} losses drawn`
-  const key = keyOfValue({ VERSION, digest, ...play, recovery: wholeRecovery(recovery) })
+  const version = losses.length === 0 ? { VERSION } : { VERSION, LOSSES_VERSION }
+  const key = keyOfValue({ ...version, digest, ...play, recovery: wholeRecovery(recovery) })
   return { steps, name, play, folder, key }
 }

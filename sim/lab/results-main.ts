@@ -9,7 +9,7 @@ import { Command } from 'commander'
 import { replaceFile } from '../../src/atomic-file.ts'
 import { createTerminal } from '../../src/terminal.ts'
 import { Progress } from '../jobs/progress.ts'
-import { claimsOf } from './claims.ts'
+import { claimsOf, type Evidence } from './claims.ts'
 import { examine, type Laboratory } from './laboratory.ts'
 import type { Results } from './results.ts'
 import { resultsPage } from './results-page.ts'
@@ -40,15 +40,34 @@ async function main({ cache, workers, out, seeds }: Options): Promise<void> {
     return examine(loadScenario(name, set), lab)
   }
   const main = await examined('paper-500m')
-  const calm = await examined('paper-calm')
-  const ablation = await examined('paper-ablation')
-  const larger = await examined('paper-larger')
-  const bursts = await examined('paper-bursts')
-  const evidence = { main, ablation, larger, calm, bursts }
+  const nothing = {
+    ...main,
+    failures: [],
+    strategies: [],
+    summary: [],
+    recommendations: [],
+    trials: [],
+  }
+  let evidence: Evidence = {
+    main,
+    calm: nothing,
+    ablation: nothing,
+    larger: nothing,
+    bursts: nothing,
+  }
+  write(out, evidence)
+  for (const part of ['calm', 'ablation', 'larger', 'bursts'] as const) {
+    evidence = { ...evidence, [part]: await examined(`paper-${part}`) }
+    write(out, evidence)
+  }
+  terminal.line(`${out} has the tables`)
+}
+
+/** What has been played so far. */
+function write(out: string, evidence: Evidence): void {
   const page = resultsPage({ ...evidence, claims: claimsOf(evidence) })
   const [prose] = readFileSync(out, 'utf8').split(MARK)
   replaceFile(out, `${prose}${MARK}\n\n${page}`)
-  terminal.line(page)
 }
 
 const options = new Command('sim:results')

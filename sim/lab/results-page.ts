@@ -1,13 +1,10 @@
 /** docs/RESULTS.md: the paper's table beside ours, and its claims. */
+import type { Evidence } from './claims.ts'
 import { hours, ratio } from './comparisons.ts'
 import { significant, withMargin } from './report/format.ts'
 import type { Claim, Results, Summary } from './results.ts'
 
-interface Page {
-  readonly main: Results
-  readonly ablation: Results
-  readonly calm: Results
-  readonly bursts: Results
+interface Page extends Evidence {
   readonly claims: readonly Claim[]
 }
 
@@ -23,7 +20,7 @@ const PAPER_HOURS: Readonly<Record<string, Readonly<Record<string, number>>>> = 
 /** 10,000 iterations of 91.3 s: its run without failures. */
 const PAPER_UNDISTURBED_HOURS = 253.6
 
-export function resultsPage({ main, ablation, calm, bursts, claims }: Page): string {
+export function resultsPage({ main, ablation, larger, calm, bursts, claims }: Page): string {
   return [
     '## Hours to the target loss',
     '',
@@ -37,28 +34,21 @@ export function resultsPage({ main, ablation, calm, bursts, claims }: Page): str
     '',
     ...paperTable(main),
     '',
-    '## Failures that come together',
-    '',
-    ...timeTable(bursts),
-    '',
-    '## While nothing fails',
-    '',
-    'Hours to the target: iterations and their time, with all upkeep.',
-    '',
-    ...timeTable(calm),
-    '',
-    '## Goodput',
-    '',
-    'Iterations that were not lost again, in the time of undisturbed ones, as a share of all hours.',
-    '',
-    ...goodputTable(main),
-    '',
-    '## Ablation',
-    '',
-    `Held-out loss after ${iterationsOf(ablation)} iterations.`,
-    '',
-    ...lossTable(ablation),
-    '',
+    ...section('Failures that come together', '', bursts, timeTable),
+    ...section(
+      'While nothing fails',
+      'Hours to the target: iterations and their time, with all upkeep.',
+      calm,
+      timeTable,
+    ),
+    ...section(
+      'Goodput',
+      'Iterations that were not lost again, in the time of undisturbed ones, as a share of all hours.',
+      main,
+      goodputTable,
+    ),
+    ...section('Ablation', 'Held-out loss at the end.', ablation, lossTable),
+    ...section('A larger model', 'The same, twice as wide.', larger, lossTable),
     "## The paper's claims",
     '',
     '| # | claim | paper | ours | verdict | why |',
@@ -79,6 +69,18 @@ export function resultsPage({ main, ablation, calm, bursts, claims }: Page): str
     ...main.assumptions.map((sentence) => `- ${sentence}`),
     '',
   ].join('\n')
+}
+
+/** Nothing where nothing was played. */
+function section(
+  title: string,
+  says: string,
+  results: Results,
+  rows: (results: Results) => string[],
+): string[] {
+  if (results.trials.length === 0) return []
+  const before = says === '' ? [] : [says, '']
+  return [`## ${title}`, '', ...before, ...rows(results), '']
 }
 
 function table(
@@ -137,8 +139,4 @@ function paperTable(results: Results): string[] {
 
 function seedsOf({ summary }: Results): number {
   return summary[0]!.seeds
-}
-
-function iterationsOf({ trials }: Results): number {
-  return Math.max(...trials.map(({ iterations }) => iterations))
 }

@@ -1,7 +1,13 @@
 /** The node's own code under virtual time: deterministic, and learning what one process learns. */
 import { describe, expect, test } from 'vitest'
 import { createSingleProcess } from '../../bench/single-process.ts'
-import { DEFAULT_COSTS, DEFAULT_LINK, type Playing, play, type Scenario } from '../../sim/scenario.ts'
+import {
+  DEFAULT_COSTS,
+  DEFAULT_LINK,
+  type Playing,
+  play,
+  type Scenario,
+} from '../../sim/scenario.ts'
 import { entriesOf, tinyCorpus, tinyRun } from '../fixtures/swarm.ts'
 
 const corpus = tinyCorpus()

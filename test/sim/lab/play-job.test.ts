@@ -1,0 +1,72 @@
+/** How losses come to a run of which one iteration stands for many. */
+import { expect, test } from 'vitest'
+import { type PlayJob, playJob } from '../../../sim/lab/play-job.ts'
+import { loadScenario } from '../../../sim/lab/scenario.ts'
+
+const { scenario } = loadScenario('quick', {
+  run: {
+    stages: 4,
+    spares: 2,
+    microbatches: 2,
+    model: { layers: 4, hiddenSize: 8, intermediateSize: 16, heads: 2, keyValueHeads: 2 },
+    microbatch: { batch: 2, context: 8 },
+    evaluation: { everySteps: 5, microbatches: 4 },
+  },
+})
+
+const ITERATION_HOURS = 0.5
+
+async function played(losses: PlayJob['losses'], stepSeconds: number) {
+  const { run, data, network, compute } = scenario
+  const base = { run, data, network, compute, peers: null, seed: 1, steps: 16, hours: null }
+  const recovery = { policy: ['checkfree', 'copy', 'random'] }
+  const job = { ...base, recovery, losses, atBoundaries: true, targetLoss: null }
+  const fold = (ITERATION_HOURS * 3_600) / stepSeconds
+  const times = { fold, iterationHours: ITERATION_HOURS }
+  const outcome = await playJob({ ...job, ...times }, process.cwd(), () => {})
+  expect(outcome.failure).toBeNull()
+  expect(outcome.iterations).toBe(16)
+  return outcome
+}
+
+const { stepSeconds } = await played([], 10)
+const calm = await played([], stepSeconds)
+
+test('neighbours that are lost in one iteration, minutes apart, are mended one after the other', async () => {
+  const [, [, looked]] = calm.curve as [unknown, [number, number, number]]
+  const { recoveries, hours } = await played(
+    [
+      { hours: looked + 0.05, stage: 2 },
+      { hours: looked + 0.15, stage: 3 },
+      // The newcomer of the loss before, too.
+      { hours: looked + 0.25, stage: 3 },
+    ],
+    stepSeconds,
+  )
+  expect(recoveries.map(({ strategy }) => strategy)).toEqual(Array(3).fill('checkfree'))
+  expect(new Set(recoveries.map(({ iteration }) => iteration)).size).toBe(1)
+  // Each takes the seconds that it takes.
+  const seconds = recoveries.reduce((sum, each) => sum + each.seconds!, 0)
+  const more = (hours - calm.hours) * 3_600
+  expect(more / seconds).toBeGreaterThan(0.9)
+  expect(more / seconds).toBeLessThan(1.3)
+})
+
+test('those that are lost within seconds are gone together, and neither is averaged', async () => {
+  const { recoveries } = await played(
+    [
+      { hours: 0.6, stage: 2 },
+      { hours: 0.6 + 3 / 3_600, stage: 3 },
+    ],
+    stepSeconds,
+  )
+  expect(recoveries).toHaveLength(2)
+  for (const { skipped } of recoveries) expect(skipped).toContain('checkfree')
+})
+
+test('an evaluation sees the model before what is lost after its step', async () => {
+  const [[, looked]] = calm.curve as [[number, number, number]]
+  const { curve } = await played([{ hours: looked - ITERATION_HOURS / 2, stage: 2 }], stepSeconds)
+  expect(curve[0]![2]).toBe(calm.curve[0]![2])
+  expect(curve[1]![2]).not.toBe(calm.curve[1]![2])
+})
