@@ -18,7 +18,7 @@ export class Progress {
     this.#terminal = out
     this.#jobs = jobs.length
     this.#steps = jobs.reduce((sum, { steps }) => sum + steps, 0)
-    out.line(`${this.#jobs} ${this.#jobs === 1 ? 'run' : 'runs'} to play`)
+    if (this.#jobs > 0) out.line(`${this.#jobs} ${this.#jobs === 1 ? 'run' : 'runs'} to play`)
   }
 
   finished(): void {
