@@ -352,7 +352,9 @@ function chain(links: readonly (readonly [string, Estimate])[]): Finding {
         ? 'all differences are above 0, at 95 %'
         : verdict === 'not held'
           ? 'a difference is below 0, at 95 %'
-          : 'an interval includes 0',
+          : links.some(([, { count }]) => count === 0)
+            ? 'not played yet'
+            : 'an interval includes 0',
   }
 }
 
@@ -361,7 +363,7 @@ function decided({ mean, margin }: Estimate): boolean {
 }
 
 function said(estimate: Estimate): string {
-  return estimate.count === 0 ? 'no value' : withMargin(estimate)
+  return estimate.count === 0 ? 'not known' : withMargin(estimate)
 }
 
 /** With the seeds in which one alone reached the target, if there are any. */

@@ -53,10 +53,10 @@ export function resultsPage({ main, ablation, larger, calm, bursts, claims }: Pa
     '',
     '| # | claim | paper | ours | verdict | why |',
     '|---|---|---|---|---|---|',
-    ...claims.map(
-      ({ number, claim, paper, ours, verdict, why }) =>
-        `| ${number} | ${claim} | ${paper} | ${ours} | **${verdict}** | ${why} |`,
-    ),
+    ...claims.map(({ number, claim, paper, ours, verdict, why }) => {
+      const cells = [number, claim, paper, ours, `**${verdict}**`, why]
+      return `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`
+    }),
     '',
     '## What was recommended',
     '',
