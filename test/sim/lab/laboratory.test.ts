@@ -7,17 +7,15 @@ import { examine } from '../../../sim/lab/laboratory.ts'
 import { resultsSchema } from '../../../sim/lab/results.ts'
 import { loadScenario } from '../../../sim/lab/scenario.ts'
 import type { WrittenScenario } from '../../../sim/lab/scenarios/written.ts'
+import { TINY_LAB_RUN } from '../../fixtures/tiny-lab.ts'
 
 const TINY: WrittenScenario = {
   format: 'gensyn-scenario',
   version: 1,
   name: 'tiny',
   run: {
-    stages: 4,
+    ...TINY_LAB_RUN,
     spares: 1,
-    microbatches: 2,
-    model: { layers: 4, hiddenSize: 8, intermediateSize: 16, heads: 2, keyValueHeads: 2 },
-    microbatch: { batch: 2, context: 8 },
     optimizer: { learningRate: 0.01, warmupSteps: 0 },
     evaluation: { everySteps: 4, microbatches: 2 },
   },

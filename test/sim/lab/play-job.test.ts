@@ -2,14 +2,12 @@
 import { expect, test } from 'vitest'
 import { type PlayJob, playJob } from '../../../sim/lab/play-job.ts'
 import { loadScenario } from '../../../sim/lab/scenario.ts'
+import { TINY_LAB_RUN } from '../../fixtures/tiny-lab.ts'
 
 const { scenario } = loadScenario('quick', {
   run: {
-    stages: 4,
+    ...TINY_LAB_RUN,
     spares: 2,
-    microbatches: 2,
-    model: { layers: 4, hiddenSize: 8, intermediateSize: 16, heads: 2, keyValueHeads: 2 },
-    microbatch: { batch: 2, context: 8 },
     evaluation: { everySteps: 5, microbatches: 4 },
   },
 })

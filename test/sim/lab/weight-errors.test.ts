@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { playJob } from '../../../sim/lab/play-job.ts'
 import { loadScenario } from '../../../sim/lab/scenario.ts'
 import { relativeError } from '../../../sim/lab/weight-errors.ts'
+import { TINY_LAB_RUN } from '../../fixtures/tiny-lab.ts'
 
 test('the relative error of a vector is the length of the difference over its own', () => {
   expect(relativeError(new Float32Array([3, 4]), new Float32Array([3, 4]))).toBe(0)
@@ -13,11 +14,8 @@ test('the relative error of a vector is the length of the difference over its ow
 
 const { scenario } = loadScenario('quick', {
   run: {
-    stages: 4,
+    ...TINY_LAB_RUN,
     spares: 1,
-    microbatches: 2,
-    model: { layers: 4, hiddenSize: 8, intermediateSize: 16, heads: 2, keyValueHeads: 2 },
-    microbatch: { batch: 2, context: 8 },
     optimizer: { learningRate: 0.01, warmupSteps: 0 },
   },
 })
