@@ -11,9 +11,9 @@ import type { Network } from '../protocols/network.ts'
 import { ask } from '../protocols/procedure.ts'
 import { InputError } from './errors.ts'
 import { REGROUP_MS, TIMEOUTS } from './limits.ts'
-import type { Turn } from './member.ts'
 import type { NodeOptions } from './node.ts'
 import { type Run, runId, withStages } from './run.ts'
+import type { Turn } from './turns.ts'
 
 /** What a node brings into the run that its own became, in place of what it had. */
 type Belongings = Partial<

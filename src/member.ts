@@ -8,36 +8,31 @@ import type { Clock } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster, Successor } from '../protocols/membership.ts'
 import * as membership from '../protocols/membership.ts'
-import { type MicrobatchHeader, microbatch, senderOf } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import type { Procedure, Service } from '../protocols/procedure.ts'
-import { snapshot } from '../protocols/snapshot.ts'
 import * as steps from '../protocols/step.ts'
-import { weights } from '../protocols/weights.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { Acceptor } from './acceptor.ts'
 import { type AgreementOptions, fetchRoster } from './agreement.ts'
 import type { Store } from './checkpoint/store.ts'
 import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
-import { Keeper, serveCopies } from './keeper.ts'
+import { Keeper } from './keeper.ts'
 import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
 import type { Resume } from './resume.ts'
 import {
   compareBallots,
   coordinatorOf,
   foundingRoster,
-  holdersOf,
-  learnersOf,
-  memberById,
   memberOf,
   newcomersOf,
   rosterFrom,
 } from './roster.ts'
 import type { Run } from './run.ts'
 import { type Ancestor, serveRun } from './serve-run.ts'
+import { serveWork } from './serve-work.ts'
 import { takeOver } from './succession.ts'
-import { understudiesOf } from './understudies.ts'
+import { type Finished, type Start, type Turn, Turns } from './turns.ts'
 import { Watch } from './watch.ts'
 import type { Data } from './work.ts'
 
@@ -65,41 +60,6 @@ export interface MemberOptions {
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
-/** A process that goes on in the run which its own became. */
-interface Start {
-  /** What was agreed on there; null for one that was no member, and asks to be let in. */
-  readonly roster: Roster | null
-  readonly session: number
-}
-
-/** How the run ended for this peer. */
-export interface Finished {
-  readonly committed: number
-  readonly failure: string | null
-  /** It was told to go, and has left before the end with its stage in other hands: no failure. */
-  readonly left?: boolean
-}
-
-/** What becomes of a member. */
-export type Turn =
-  /** Named in a roster for the first time. */
-  | { readonly type: 'admitted'; readonly coordinator: PeerId }
-  /** The roster names it as the coordinator, under a ballot that no other roster had before. */
-  | { readonly type: 'elected'; readonly ballot: Ballot }
-  /** The swarm goes on without it. */
-  | { readonly type: 'dropped'; readonly reason: string }
-  | ({ readonly type: 'finished' } & Finished)
-  /** The run goes on with fewer stages, as another. */
-  | {
-      readonly type: 'resharded'
-      /** Usually one; for a newcomer that has missed some, one after another. */
-      readonly successors: readonly Successor[]
-      readonly start: Start
-      /** The last step that was made; null for a newcomer. */
-      readonly committed: number | null
-      readonly reason: string
-    }
-
 /** What a coordinator does for others, beside being a member. */
 export interface Coordination {
   admit(from: PeerId, question: typeof membership.hello.question._output): Promise<void> | void
@@ -125,9 +85,7 @@ export class Member {
   #deposed = false
   /** Changes are carried out one after another. */
   #carrying: Promise<unknown> = Promise.resolve()
-  #turns: Turn[] = []
-  #turned = Promise.withResolvers<void>()
-  #next: Promise<Turn> | null = null
+  readonly #turns = new Turns()
   /** The last that was journaled of a coordinator that nobody can replace: said once, not every time it is tried. */
   #complaint = ''
   #announcedAt = Number.NEGATIVE_INFINITY
@@ -181,7 +139,7 @@ export class Member {
       this.#serve(membership.finish, {
         serve: async (from, { committed, failure }) => {
           this.#fromCoordinator(from)
-          this.#turn({ type: 'finished', committed, failure })
+          this.#turns.add({ type: 'finished', committed, failure })
           return { answer: {} }
         },
       }),
@@ -214,68 +172,9 @@ export class Member {
           return { answer: await this.#install(epoch, change, whole) }
         },
       }),
-      this.#serve(steps.hold, {
-        serve: async (from, question) => {
-          this.#fromCoordinator(from)
-          return { answer: await this.#custody.hold(question) }
-        },
-      }),
-      this.#serve(steps.prepare, {
-        serve: async (from, question) => {
-          this.#fromCoordinator(from)
-          return { answer: await this.#custody.holding.prepare(question) }
-        },
-      }),
-      this.#serve(steps.reduce, {
-        serve: async (from, question) => {
-          this.#fromCoordinator(from)
-          return { answer: await this.#custody.reducing(question).reduce(question) }
-        },
-      }),
-      this.#serve(steps.gradients, {
-        serve: async (from, question) => {
-          const held = this.#custody.holding
-          const { roster } = this.#member()
-          const { stage } = question
-          const replicas = [
-            ...holdersOf(roster, stage),
-            ...learnersOf(roster, stage),
-            ...understudiesOf(options.run, roster, stage),
-          ]
-          if (held.index !== question.stage || !replicas.some(({ peer }) => peer === from)) {
-            throw new ProtocolError('REFUSED', `stage ${question.stage} is not held by both of us`)
-          }
-          return held.gradients(question)
-        },
-      }),
-      this.#serve(steps.evaluate, {
-        serve: async (from, question) => {
-          this.#fromCoordinator(from)
-          return { answer: { losses: await this.#custody.holding.evaluate(question) } }
-        },
-      }),
-      this.#serve(steps.learn, {
-        serve: async (from, { stage }) => {
-          this.#fromCoordinator(from)
-          await this.#custody.learn(stage)
-          return { answer: {} }
-        },
-      }),
       this.#serve(steps.learnt, {
         serve: async (from, question) => {
           this.#coordinates().learnt(from, question)
-          return { answer: {} }
-        },
-      }),
-      this.#serve(steps.study, {
-        serve: async (from, { stage, has }) => {
-          // Between two changes: the state that is frozen must be that of one step.
-          return { answer: await this.#inTurn(() => this.#custody.study(from, stage, has)) }
-        },
-      }),
-      this.#serve(steps.studied, {
-        serve: async (from) => {
-          this.#custody.studied(from)
           return { answer: {} }
         },
       }),
@@ -291,37 +190,13 @@ export class Member {
           return { answer: {} }
         },
       }),
-      this.#serve(microbatch, {
-        accept: (from, header, length) => {
-          this.#checkRoute(from, header)
-          return this.#custody.holding.accept(header, length)
-        },
-        serve: async (from, header, body) => {
-          this.#checkRoute(from, header)
-          this.#custody.holding.receive(header, body)
-          return { answer: {} }
-        },
-      }),
-      ...serveCopies(
-        options,
-        this.#keeper,
-        () => this.roster,
-        () => this.#custody.understudied,
-      ),
-      this.#serve(weights, {
-        serve: async (from, question) => {
-          const { roster } = this.#member()
-          if (memberOf(roster, from) === undefined) return this.#custody.chunkOfCopy(from, question)
-          const { step, stage, part, offset, length } = question
-          const donor = this.#custody.donor(step, stage, roster.committed)
-          return donor.donate(step, part, offset, length)
-        },
-      }),
-      this.#serve(snapshot, {
-        serve: async (from, { stage, step }) => {
-          await this.#keepCopy(from, stage, step)
-          return { answer: {} }
-        },
+      ...serveWork({
+        ...options,
+        custody: this.#custody,
+        keeper: this.#keeper,
+        roster: () => this.roster,
+        fromCoordinator: (from) => this.#fromCoordinator(from),
+        inTurn: (work) => this.#inTurn(work),
       }),
     ]
   }
@@ -349,24 +224,7 @@ export class Member {
 
   /** What happened that changes what this peer does, in order. */
   next(): Promise<Turn> {
-    // One promise for all who wait: none of them takes a turn away from the others.
-    if (this.#next !== null) return this.#next
-    const next = this.#take()
-    this.#next = next
-    // Before whoever waits for it goes on, and asks for the one after it.
-    void next.then(() => {
-      this.#next = null
-    })
-    return next
-  }
-
-  async #take(): Promise<Turn> {
-    for (;;) {
-      const turn = this.#turns.shift()
-      if (turn !== undefined) return turn
-      this.#turned = Promise.withResolvers()
-      await this.#turned.promise
-    }
+    return this.#turns.next()
   }
 
   /** Begins the run: a roster of this peer alone, which coordinates it. */
@@ -375,14 +233,14 @@ export class Member {
     const addresses = [...network.addresses]
     const founder = { peer: network.self, session: this.session, addresses, domain }
     this.#acceptor = new Acceptor(foundingRoster(founder, resume?.origin))
-    this.#turn({ type: 'elected', ballot: this.#acceptor.roster.ballot })
+    this.#turns.add({ type: 'elected', ballot: this.#acceptor.roster.ballot })
   }
 
   /** Goes on from what was agreed on in the run that became this one. */
   #goOn(roster: Roster): void {
     this.#acceptor = new Acceptor(roster)
     const coordinator = coordinatorOf(roster).peer
-    this.#turn(
+    this.#turns.add(
       roster.coordinator === this.own?.id
         ? { type: 'elected', ballot: roster.ballot }
         : { type: 'admitted', coordinator },
@@ -393,7 +251,7 @@ export class Member {
   resharded(from: PeerId, successors: readonly Successor[]): void {
     const start = { roster: null, session: this.session }
     const reason = `${from} says so`
-    this.#turn({ type: 'resharded', successors, start, committed: null, reason })
+    this.#turns.add({ type: 'resharded', successors, start, committed: null, reason })
   }
 
   /** For whoever coordinates in this peer's name. */
@@ -452,11 +310,6 @@ export class Member {
     service: Service<Question, Answer>,
   ): () => void {
     return serveRun(this.#options, procedure, service)
-  }
-
-  #turn(turn: Turn): void {
-    this.#turns.push(turn)
-    this.#turned.resolve()
   }
 
   #member(): Acceptor {
@@ -524,37 +377,6 @@ export class Member {
     return this.#watch.content ? 'the coordinator is heard of here' : null
   }
 
-  /** A microbatch comes from the one before this one on its route, and its route is the roster's. */
-  #checkRoute(from: PeerId, header: MicrobatchHeader): void {
-    const { roster } = this.#member()
-    const sender = senderOf(header)
-    if (memberById(roster, sender)?.peer !== from) {
-      throw new ProtocolError(
-        'REFUSED',
-        `microbatch ${header.index} should come from member ${sender}`,
-      )
-    }
-    const check = ({ stage, id }: { readonly stage: number; readonly id: number }) => {
-      if (memberById(roster, id)?.stage === stage) return
-      throw new ProtocolError(
-        'STALE',
-        `member ${id} does not hold stage ${stage} in epoch ${roster.epoch}`,
-      )
-    }
-    check({ stage: 0, id: header.driver })
-    header.route.forEach(check)
-  }
-
-  async #keepCopy(from: PeerId, stage: number, step: number): Promise<void> {
-    // Between two changes: only then the weights are those after the roster's step.
-    const { kept } = await this.#inTurn(async () => {
-      const { committed } = this.#member().roster
-      // In an object, since what is carried out next may be the very step that the copy waits for.
-      return { kept: this.#custody.keepCopy(from, stage, step, committed) }
-    })
-    await kept
-  }
-
   /** Carries out a change that was chosen, after those that came before. */
   #install(epoch: number, change: Change | null, whole: Roster | undefined) {
     return this.#inTurn(() => this.#carryOut(epoch, change, whole))
@@ -589,7 +411,7 @@ export class Member {
       throw new ProtocolError('NOT_MEMBER', 'this peer is not in that roster')
     }
     if (before === null) {
-      this.#turn({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
+      this.#turns.add({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
     if (roster.resharded !== null) return this.#endResharded(before, roster, change)
     this.#watch.heard()
@@ -615,7 +437,7 @@ export class Member {
     const { epoch, origin, resharded: stages } = roster
     this.#custody.stopBuilding('the run goes on with fewer stages')
     await this.#custody.giveUp()
-    this.#turn({
+    this.#turns.add({
       type: 'resharded',
       successors: [{ stages: stages!, origin: origin! }],
       start: { roster: { ...roster, resharded: null }, session: this.session },
@@ -643,7 +465,7 @@ export class Member {
       const reason = `epoch ${roster.epoch} names it`
       this.#options.journal.write({ type: 'elected', coordinator: peer, reason })
     }
-    if (roster.coordinator === own.id) this.#turn({ type: 'elected', ballot: roster.ballot })
+    if (roster.coordinator === own.id) this.#turns.add({ type: 'elected', ballot: roster.ballot })
   }
 
   /** The swarm goes on without this peer: everything that it knows of it is of the past. */
@@ -656,7 +478,7 @@ export class Member {
     this.#custody.stopBuilding(reason)
     this.#coordination?.depose(reason)
     await this.#custody.giveUp()
-    this.#turn({ type: 'dropped', reason })
+    this.#turns.add({ type: 'dropped', reason })
   }
 
   /** Asks for the place of a lost coordinator. */
@@ -681,9 +503,9 @@ export class Member {
         this.#complaint = message
         // Who has missed the word that the run is over finds nobody any more.
         const { committed } = this
-        if (committed === run.steps) this.#turn({ type: 'finished', committed, failure: null })
+        if (committed === run.steps) this.#turns.add({ type: 'finished', committed, failure: null })
         else if (lostMs > TIMEOUTS.strandedMs) {
-          this.#turn({ type: 'finished', committed, failure: message })
+          this.#turns.add({ type: 'finished', committed, failure: message })
         }
         return clock.sleep(TIMEOUTS.campaignMs, signal)
       }

@@ -10,10 +10,12 @@ import { type Enter, RunIsOver } from './discovery.ts'
 import { InputError } from './errors.ts'
 import { type GoOn, inSuccessor, regroup } from './going-on.ts'
 import { FAREWELL_ATTEMPTS, TIMEOUTS } from './limits.ts'
-import { type Finished, Member, type MemberOptions, type Turn } from './member.ts'
+import { Member, type MemberOptions } from './member.ts'
+import { Resharded } from './resharding.ts'
 import { coordinatorOf, holdersOf } from './roster.ts'
-import { HandedOver, Resharded, Swarm } from './swarm.ts'
+import { HandedOver, Swarm } from './swarm.ts'
 import { train } from './train.ts'
+import type { Finished, Turn } from './turns.ts'
 
 /** Why a node is to go, and how much time it has. */
 export interface Farewell {

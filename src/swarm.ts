@@ -9,38 +9,22 @@ import type { Ballot, Member as Entry, Roster } from '../protocols/membership.ts
 import * as membership from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { ask, type Procedure } from '../protocols/procedure.ts'
-import { hold, type LearntQuestion, type ReportQuestion } from '../protocols/step.ts'
-import {
-  type AgreementOptions,
-  choose,
-  Deposed,
-  noMajority,
-  type Proposal,
-  stranded,
-} from './agreement.ts'
-import { CheckpointError } from './checkpoint/error.ts'
+import type { LearntQuestion, ReportQuestion } from '../protocols/step.ts'
+import { Absentees } from './absentees.ts'
+import { type AgreementOptions, choose, Deposed, type Proposal } from './agreement.ts'
 import { Saves } from './checkpoint/saves.ts'
 import type { Store } from './checkpoint/store.ts'
 import { deviating } from './digests.ts'
+import { Filling } from './filling.ts'
 import { installAll, spread } from './install.ts'
-import { inventory } from './inventory.ts'
 import { Learners } from './learners.ts'
-import { FINISH_ATTEMPTS, HOLD_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
+import { FINISH_ATTEMPTS, NEWCOMERS_MAX, TIMEOUTS } from './limits.ts'
 import { Liveness } from './liveness.ts'
 import type { Coordination, Member } from './member.ts'
-import { Patience } from './patience.ts'
-import { isLearnt, type Match, type Plan, place, planFor, type Situation } from './placement.ts'
-import type { KeptCopy } from './recovery/strategy.ts'
-import {
-  emptyStages,
-  holdersOf,
-  isFresh,
-  isQuorum,
-  isRestored,
-  memberById,
-  memberOf,
-} from './roster.ts'
-import { fewerStages, type Run } from './run.ts'
+import { isLearnt, type Match, place, type Situation } from './placement.ts'
+import { Resharding } from './resharding.ts'
+import { emptyStages, holdersOf, isFresh, memberById, memberOf } from './roster.ts'
+import type { Run } from './run.ts'
 import { Speeds } from './speeds.ts'
 import type { Decision } from './update.ts'
 
@@ -66,11 +50,6 @@ export class HandedOver extends Error {
   override readonly name = 'HandedOver'
 }
 
-/** The run has ended here and goes on with fewer stages. */
-export class Resharded extends Error {
-  override readonly name = 'Resharded'
-}
-
 type Newcomer = Omit<Entry, 'id' | 'stage' | 'ready'>
 
 export class Swarm implements Coordination {
@@ -87,28 +66,14 @@ export class Swarm implements Coordination {
   /** The stage that a peer insists on holding. */
   readonly #wishes = new Map<PeerId, number | null>()
   readonly #liveness: Liveness
-  readonly #lost = new Map<number, string>()
-  /** Those of them whose only fault is that they did not answer. */
-  readonly #silent = new Set<number>()
-  /** Members that a change is being carried out by: rejects for one that is lost meanwhile. */
-  readonly #carrying = new Map<number, PromiseWithResolvers<never>>()
+  readonly #absentees: Absentees
   /** Members that want to go, by id. */
   readonly #leaving = new Map<number, Leaving>()
   /** Members that are to be replicas. */
   readonly #learners: Learners
   readonly #saves: Saves
-  /** Until the run is cut anew for the members that there are. */
-  readonly #patience: Patience
-  /** Why it could not be, the last time. */
-  #complaint = ''
-  /** The loss before the swarm went back to a checkpoint. */
-  #lossBefore: number | null = null
-  /** A member found the checkpoint that the swarm went back to damaged. */
-  #damaged = false
-  /** How often a member did not take a stage that it was asked to take. */
-  readonly #holdFailures = new Map<number, number>()
-  /** Stages whose last holder was lost, with when. */
-  readonly #lostAt = new Map<number, number>()
+  readonly #filling: Filling
+  readonly #resharding: Resharding
   /** Aborts when a holder is lost: what is being asked of the swarm then must be looked at again. */
   #round = new AbortController()
   /** The step in hand was given up: its sums must be emptied. */
@@ -128,28 +93,43 @@ export class Swarm implements Coordination {
     this.#run = run
     this.#member = member
     this.#agreement = member.agreement(this.#stopping.signal)
-    const { network, clock } = this.#agreement
-    this.#patience = new Patience(clock, reshardAfterMs, this.signal)
     this.term = this.roster.ballot
-    this.#wishes.set(network.self, wish)
+    this.#wishes.set(this.#agreement.network.self, wish)
     this.#liveness = new Liveness({
       ...this.#agreement,
       roster: () => this.roster,
-      lose: (peer, reason) => this.#miss(peer, reason),
+      lose: (peer, reason) => this.#absentees.miss(peer, reason),
+    })
+    this.#absentees = new Absentees({
+      ...this.#agreement,
+      roster: () => this.roster,
+      reach: (who) => this.#liveness.readyOf(who),
+      lost: (who) => this.#onLoss(who),
+      returned: (stage) => this.#filling.returned(stage),
     })
     this.#learners = new Learners({
       ...this.#agreement,
       roster: () => this.roster,
-      failed: (id, peer, reason) => this.#failedToHold(id, peer, reason),
+      failed: (id, peer, reason) => this.#filling.failed(id, peer, reason),
       changed: () => this.#changed.resolve(),
     })
-    // Of a stage that went with the coordinator before, this one learns now.
-    if (!isFresh(this.roster)) {
-      for (const stage of emptyStages(this.roster, run.stages)) {
-        this.#lostAt.set(stage, this.#agreement.clock.now())
-      }
-    }
     this.#saves = new Saves({ ...this.#agreement, run, checkpoints, roster: () => this.roster })
+    this.#filling = new Filling({
+      ...this.#agreement,
+      run,
+      saves: this.#saves,
+      ask: (...what) => this.ask(...what),
+      lose: (peer, reason) => this.lose(peer, reason),
+      goBack: (step) => this.#goBack(step),
+    })
+    this.#resharding = new Resharding({
+      ...this.#agreement,
+      run,
+      saves: this.#saves,
+      term: this.term,
+      afterMs: reshardAfterMs,
+      isMoving: () => this.#isMoving,
+    })
     member.coordinate(this)
   }
 
@@ -158,7 +138,10 @@ export class Swarm implements Coordination {
     const { journal } = this.#agreement
     journal.write({ type: 'roster', roster: this.roster, reason: 'this peer coordinates' })
     for (const { member, failure } of await spread(this.#agreement, this.roster)) {
-      this.#miss(member.peer, `it does not know epoch ${this.roster.epoch}: ${failure!.message}`)
+      this.#absentees.miss(
+        member.peer,
+        `it does not know epoch ${this.roster.epoch}: ${failure!.message}`,
+      )
     }
   }
 
@@ -181,6 +164,11 @@ export class Swarm implements Coordination {
     return this.roster.members.filter(({ stage, ready }) => stage !== null && ready)
   }
 
+  /** Somebody is to be let in, or out. */
+  get #isMoving(): boolean {
+    return this.#joining.length > 0 || this.#absentees.ids.length > 0
+  }
+
   get signal(): AbortSignal {
     return this.#stopping.signal
   }
@@ -190,9 +178,8 @@ export class Swarm implements Coordination {
     this.#round = new AbortController()
     this.#onReport = onReport
     // What happened before counts, too.
-    for (const id of this.#lost.keys()) {
-      const member = memberById(this.roster, id)
-      if (member?.ready && member.stage !== null) this.interrupt('a holder was lost')
+    for (const { ready, stage } of this.#absentees.members) {
+      if (ready && stage !== null) this.interrupt('a holder was lost')
     }
   }
 
@@ -232,7 +219,7 @@ export class Swarm implements Coordination {
   async dropStragglers(waitedFor: readonly Entry[], afterMs: number): Promise<void> {
     for (const member of waitedFor) {
       const others = holdersOf(this.roster, member.stage!).filter(
-        ({ id }) => id !== member.id && !this.#lost.has(id),
+        ({ id }) => id !== member.id && !this.#absentees.has(id),
       )
       if (others.length === 0 || member.id === this.ownId) continue
       const ready = await this.#liveness.readyOf(member).catch(() => null)
@@ -248,7 +235,7 @@ export class Swarm implements Coordination {
   /** Members that are known to be lost and still in the roster. Waits for what is suspected to be known. */
   async losses(): Promise<Entry[]> {
     await this.#liveness.settled()
-    return [...this.#lost.keys()].flatMap((id) => memberById(this.roster, id) ?? [])
+    return this.#absentees.members
   }
 
   /** Takes lost members out of the roster in the middle of a step that goes on. */
@@ -280,7 +267,7 @@ export class Swarm implements Coordination {
       await this.#liveness.settled()
       this.#changed = Promise.withResolvers()
       this.#round = new AbortController()
-      if (!this.#unfit && (this.#stale || this.#joining.length > 0 || this.#lost.size > 0)) {
+      if (!this.#unfit && (this.#stale || this.#isMoving)) {
         await this.#changeMembers({ restart: this.#stale, reason: 'members changed' })
         continue
       }
@@ -312,7 +299,7 @@ export class Swarm implements Coordination {
       }
       if (await this.#letGo()) continue
       const empty = emptyStages(this.roster, this.#run.stages)
-      if (empty.length === 0) return this.#patience.reset()
+      if (empty.length === 0) return this.#resharding.reset()
       await this.#wait(empty)
     }
   }
@@ -404,36 +391,17 @@ export class Swarm implements Coordination {
   }
 
   lose(peer: PeerId, reason: string): void {
-    const member = memberOf(this.roster, peer)
-    if (member === undefined || this.#lost.has(member.id)) return
-    const { id, stage } = member
-    this.#lost.set(id, reason)
-    const { journal, clock } = this.#agreement
-    journal.write({ type: 'lost', lost: peer, stage, reason })
-    this.#carrying.get(id)?.reject(new ProtocolError('PEER_LOST', `${peer} is lost: ${reason}`))
-    if (stage !== null && member.ready) {
-      const left = holdersOf(this.roster, stage).filter((holder) => !this.#lost.has(holder.id))
-      if (left.length === 0) this.#lostAt.set(stage, clock.now())
+    this.#absentees.add(peer, reason)
+  }
+
+  #onLoss({ peer, stage, ready }: Entry): void {
+    if (stage !== null && ready) {
+      const left = holdersOf(this.roster, stage).filter(({ id }) => !this.#absentees.has(id))
+      if (left.length === 0) this.#filling.emptied(stage)
       // A lost spare, or one that learns, disturbs no step; the roster is renewed at the next one.
       this.interrupt(`stage ${stage} lost ${peer}`)
     }
     this.#changed.resolve()
-  }
-
-  /** It does not answer, for all that this peer can hear. */
-  #miss(peer: PeerId, reason: string): void {
-    const member = memberOf(this.roster, peer)
-    if (member !== undefined && !this.#lost.has(member.id)) this.#silent.add(member.id)
-    this.lose(peer, reason)
-  }
-
-  #lossOf(id: number): Promise<never> {
-    const loss = this.#carrying.get(id) ?? Promise.withResolvers<never>()
-    this.#carrying.set(id, loss)
-    loss.promise.catch(() => {})
-    const reason = this.#lost.get(id)
-    if (reason !== undefined) loss.reject(new ProtocolError('PEER_LOST', reason))
-    return loss.promise
   }
 
   /** A process that bears the name of a member: either that one is gone, or there are two with one key. */
@@ -461,62 +429,21 @@ export class Swarm implements Coordination {
     readonly leave?: readonly number[]
   }): Promise<void> {
     const { reason, restart, assign = [], leave = [] } = more
-    await this.#quorum()
+    await this.#absentees.quorum()
+    const lost = this.#absentees.ids
     // They stay among those who wait until they are in: whoever asks again meanwhile must not be let in twice. Never
     // more than there are members left: should none of them ever hear of it, those are still a quorum.
-    const left = this.roster.members.length - this.#lost.size - leave.length
+    const left = this.roster.members.length - lost.length - leave.length
     const join = this.#joining.slice(0, Math.min(JOINS_MAX, left))
     await this.#agree({
       type: 'members',
       join,
-      leave: [...this.#lost.keys(), ...leave],
+      leave: [...lost, ...leave],
       assign: [...assign],
       restart,
       reason,
     })
     if (restart) this.#stale = false
-  }
-
-  /**
-   * Waits until those who answer are a quorum. A coordinator that hears nobody for a while holds all others for lost:
-   * proposed then, their going would be accepted by these very members once they are heard again, and leave a roster of few.
-   * @throws Deposed if that takes very long, or a member knows of a roster without this one
-   */
-  async #quorum(): Promise<void> {
-    const { clock, journal } = this.#agreement
-    const begun = clock.now()
-    for (let attempt = 1; ; attempt++) {
-      const { members } = this.roster
-      const heard = members.filter(({ id }) => !this.#silent.has(id))
-      if (isQuorum(this.roster, new Set(heard.map(({ id }) => id)))) return
-      if (attempt === 2) journal.write(noMajority(heard.length, members.length))
-      const ms = clock.now() - begun
-      if (ms > TIMEOUTS.strandedMs) throw stranded(ms)
-      if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs, this.signal)
-      await Promise.all(members.map((member) => this.#lookAgain(member)))
-      this.signal.throwIfAborted()
-    }
-  }
-
-  /** Who was held for lost, and answers, is not. */
-  async #lookAgain({ id, peer, stage }: Entry): Promise<void> {
-    if (!this.#silent.has(id)) return
-    const member = memberById(this.roster, id)
-    if (member === undefined) return
-    try {
-      await this.#liveness.readyOf(member)
-    } catch (error) {
-      // Those that it did not hear have gone on without it.
-      const isOut = error instanceof ProtocolError && error.code === 'NOT_MEMBER'
-      if (isOut) throw new Deposed(peer, error.message)
-      return
-    }
-    this.#lost.delete(id)
-    this.#silent.delete(id)
-    this.#carrying.delete(id)
-    if (stage !== null) this.#lostAt.delete(stage)
-    const message = `${peer} answers again, and is not lost`
-    this.#agreement.journal.write({ type: 'notice', message })
   }
 
   /** Has a change chosen and carried out. Who does not carry it out is lost. */
@@ -535,24 +462,26 @@ export class Swarm implements Coordination {
     if (change.type !== 'commit') {
       journal.write({ type: 'roster', roster: after, reason: change.reason })
     }
-    const lost = ({ id }: Entry) => this.#lossOf(id)
+    const lost = ({ id }: Entry) => this.#absentees.lossOf(id)
     const installed = await installAll(this.#agreement, before, after, change, lost)
-    this.#carrying.clear()
+    this.#absentees.carried()
     for (const { member, failure } of installed) {
       if (failure === null) this.#liveness.heard(member.peer)
       else if (member.peer === network.self) {
         this.#unfit = member.stage !== null && failure instanceof ProtocolError && failure.definite
         throw failure
       } else
-        this.#miss(member.peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
+        this.#absentees.miss(
+          member.peer,
+          `it did not carry out epoch ${after.epoch}: ${failure.message}`,
+        )
     }
     for (const { member, reason } of deviating(installed)) this.lose(member.peer, reason)
   }
 
   #forget(id: number): void {
-    this.#lost.delete(id)
-    this.#silent.delete(id)
-    this.#holdFailures.delete(id)
+    this.#absentees.forget(id)
+    this.#filling.forget(id)
     this.speeds.forget(id)
     this.#learners.forget(id)
     this.#saves.forget(id)
@@ -562,107 +491,16 @@ export class Swarm implements Coordination {
 
   /** Has members take the stages that they are matched with. */
   async #fill(matches: readonly Match[]): Promise<void> {
-    const copies = await inventory(this.#agreement, this.#run, this.roster)
-    if (await this.#rollBack(matches, copies)) return
-    const held = await Promise.all(matches.map((match) => this.#give(match, copies)))
-    const assign = matches
-      .filter((_, i) => held[i])
-      .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
-    if (assign.length > 0) {
-      return this.#changeMembers({ assign, restart: false, reason: 'stages were filled' })
-    }
-    // A donor or a link that failed once may do better in a moment; who fails too often is lost.
-    await this.#agreement.clock.sleep(TIMEOUTS.retryMs, this.signal)
+    const assign = await this.#filling.fill(matches)
+    if (assign.length === 0) return
+    await this.#changeMembers({ assign, restart: false, reason: 'stages were filled' })
   }
 
-  /**
-   * If one of these stages is to come back from a checkpoint, the whole swarm goes back to the last one. False if they can
-   * be filled as things are. @throws ProtocolError REFUSED if the swarm has given up all it had, and no checkpoint is whole
-   */
-  async #rollBack(matches: readonly Match[], copies: readonly KeptCopy[]): Promise<boolean> {
-    const { journal, clock } = this.#agreement
-    const { roster } = this
-    const restored = isRestored(roster)
-    if (restored && !this.#damaged) return false
-    const needed = matches.some(
-      ({ stage }) => this.#planFor(stage, copies).strategy === 'checkpoint',
-    )
-    if (!needed) return false
-    const begun = clock.now()
-    const step = await this.#saves.latest(roster.committed)
-    this.#damaged = false
-    // Another row of the policy is tried.
-    if (step === null && !restored) return true
-    if (step === null) throw new ProtocolError('REFUSED', this.#saves.noCheckpoint!)
-    // Sound after all: whoever found it damaged may do better.
-    if (restored && step === roster.committed) return false
-    const { committed: from, loss } = roster
-    const stages = emptyStages(roster, this.#run.stages)
-    for (const stage of stages) this.#lostAt.set(stage, this.#lostAt.get(stage) ?? begun)
-    this.#lossBefore = loss ?? this.#lossBefore
-    const seconds = (clock.now() - begun) / 1000
+  async #goBack(step: number): Promise<void> {
     await this.#agree({ type: 'rollback', step, reason: `back to the checkpoint of step ${step}` })
     this.#stale = false
     // Whoever was learning a stage has nothing to learn any more, and may take one.
     for (const { id } of this.roster.members) this.#learners.forget(id)
-    journal.write({
-      type: 'rollback',
-      step,
-      from,
-      stages,
-      lossBefore: this.#lossBefore,
-      seconds,
-    })
-    return true
-  }
-
-  #planFor(stage: number, copies: readonly KeptCopy[]): Plan {
-    const { noCheckpoint } = this.#saves
-    return planFor(this.#run, this.roster, stage, { copies, noCheckpoint })
-  }
-
-  /** Has one spare build one stage. True if it now holds it. */
-  async #give({ stage, member }: Match, copies: readonly KeptCopy[]): Promise<boolean> {
-    const { clock, journal, runId, network } = this.#agreement
-    const { peer, id } = member
-    const { committed, loss, epoch } = this.roster
-    const plan = this.#planFor(stage, copies)
-    const { strategy, donors } = plan
-    const lostAt = this.#lostAt.get(stage)
-    try {
-      const question = { run: runId, epoch, step: committed, stage, strategy, donors }
-      const answer = await this.ask(peer, hold, question, TIMEOUTS.holdMs)
-      const lost = lostAt !== undefined || !isFresh(this.roster)
-      const cause = isRestored(this.roster) && lostAt === undefined ? 'rollback' : 'lost'
-      journal.write({
-        type: 'held',
-        stage,
-        by: peer,
-        cause: lost ? cause : 'empty',
-        ...plan,
-        ...answer,
-        secondsSinceLoss: lostAt === undefined ? null : (clock.now() - lostAt) / 1000,
-        lossBefore: loss ?? this.#lossBefore,
-      })
-      this.#lostAt.delete(stage)
-      return true
-    } catch (error) {
-      this.#stopping.signal.throwIfAborted()
-      const code = error instanceof ProtocolError ? error.code : 'INTERNAL'
-      const reason = `${peer} did not take stage ${stage}: ${(error as Error).message}`
-      journal.write({ type: 'notice', message: reason })
-      if (code === 'CORRUPT' && strategy === 'checkpoint') this.#damaged = true
-      // Somebody else was lost meanwhile, and with it this attempt: nobody's fault here.
-      if (code === 'PEER_LOST' || code === 'STALE') return false
-      const failures = (this.#holdFailures.get(id) ?? 0) + 1
-      this.#holdFailures.set(id, failures)
-      // Its own fault, or one too many: it would be asked again for ever.
-      if (code === 'INTERNAL' || code === 'REFUSED' || failures >= HOLD_ATTEMPTS) {
-        if (peer === network.self) throw error
-        this.lose(peer, reason)
-      }
-      return false
-    }
   }
 
   /**
@@ -710,13 +548,6 @@ export class Swarm implements Coordination {
     this.#saves.saved(from, facts)
   }
 
-  /** One that fails too often is lost. */
-  #failedToHold(id: number, peer: PeerId, reason: string): void {
-    const failures = (this.#holdFailures.get(id) ?? 0) + 1
-    this.#holdFailures.set(id, failures)
-    if (failures >= HOLD_ATTEMPTS) this.lose(peer, reason)
-  }
-
   #staying(members: readonly Entry[]): Entry[] {
     return members.filter(({ id }) => !this.#leaving.has(id))
   }
@@ -742,56 +573,16 @@ export class Swarm implements Coordination {
 
   async #wait(empty: readonly number[]): Promise<void> {
     // Nobody who comes could bring back what no strategy can.
-    const copies = await inventory(this.#agreement, this.#run, this.roster)
-    for (const stage of empty) this.#planFor(stage, copies)
+    await this.#filling.check(empty)
     const reason = 'for a spare or a joiner to take them'
     this.#agreement.journal.write({ type: 'waiting', stages: [...empty], reason })
     const members = this.#staying(this.roster.members).length
     // Where no step was made there is nothing to go on from; and one that insists on another stage may yet be replaced.
     if (this.roster.committed === 0 || members > this.#run.stages) {
-      this.#patience.reset()
+      this.#resharding.reset()
       return this.#changed.promise
     }
-    if (!(await this.#patience.lasts(this.#changed.promise))) await this.#reshard(members)
-  }
-
-  /**
-   * Ends the run, to go on with as many stages as these members can hold. Returns if that cannot be.
-   * @throws Resharded
-   */
-  async #reshard(members: number): Promise<void> {
-    const { journal, clock } = this.#agreement
-    const before = this.roster
-    try {
-      this.#patience.reset()
-      const stages = fewerStages(this.#run, members - 1)
-      if (stages === null) throw new CheckpointError(`${members} can hold no fewer stages`)
-      const origin = await this.#saves.latestOrigin(before.committed)
-      // Somebody has come or gone meanwhile.
-      if (this.#joining.length > 0 || this.#lost.size > 0) return
-      const change: Change = {
-        type: 'reshard',
-        coordinator: before.coordinator,
-        ballot: this.term,
-        stages,
-        origin,
-        reason: `${members} members for ${this.#run.stages + 1} stages`,
-      }
-      const after = await choose(this.#agreement, this.term, change)
-      // Who does not hear of it now is told when it asks for the coordinator.
-      const late = clock.sleep(TIMEOUTS.reconnectMs, this.signal).then(() => {
-        throw new ProtocolError('TIMEOUT', 'it did not come over')
-      })
-      late.catch(() => {})
-      await installAll(this.#agreement, before, after, change, () => late)
-    } catch (error) {
-      if (!(error instanceof CheckpointError)) throw error
-      const message = `the run is not cut anew: ${error.message}`
-      if (message !== this.#complaint) journal.write({ type: 'notice', message })
-      this.#complaint = message
-      return
-    }
-    throw new Resharded('the run goes on with fewer stages')
+    await this.#resharding.wait(members, this.#changed.promise)
   }
 }
 
