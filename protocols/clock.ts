@@ -2,6 +2,9 @@
 import { onAbort } from './abort.ts'
 import { ProtocolError } from './errors.ts'
 
+/** An hour, as clocks count. */
+export const HOUR_MS = 3_600_000
+
 export interface Clock {
   /** Milliseconds; the origin is the Unix epoch in the real world and 0 in a simulated one. */
   now(): number

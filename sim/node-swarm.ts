@@ -2,6 +2,7 @@
  * A swarm of hundreds of virtual peers under churn, with the node's own code and stages that only cost time: what
  * `sim/scale-main.ts` measures, and what the model of `sim/lab/scale/` is held against.
  */
+import { HOUR_MS } from '../protocols/clock.ts'
 import { ProtocolError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { createJournal, type Entry } from '../src/journal.ts'
@@ -16,7 +17,6 @@ import type { StageMethod } from './stage.ts'
 import type { Link } from './wire.ts'
 import { World } from './world.ts'
 
-const HOUR_MS = 3_600_000
 /** Elements of an activation. */
 export const ACTIVATION_ELEMENTS = 8
 

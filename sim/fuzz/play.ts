@@ -93,6 +93,8 @@ export class Play {
   #violation: Violation | null = null
   #endsLost = false
   #newest: Roster | null = null
+  /** That peers have told of, by their bytes. */
+  readonly #rosters = new Map<string, Roster>()
   #founded = false
   /** When a peer first ended with all steps made; null before. */
   #doneAt: number | null = null
@@ -387,13 +389,21 @@ export class Play {
     if (served.protocol === agreement.install.protocol) this.#readRoster(served.peer)
   }
 
+  /** The same bytes, of however many peers, are one object. */
+  #decode(peer: PeerId, body: Uint8Array): Roster {
+    const bytes = Buffer.from(body).toString('latin1')
+    const roster = this.#rosters.get(bytes) ?? membership.decodeRoster(peer, body)
+    this.#rosters.set(bytes, roster)
+    return roster
+  }
+
   /** What a peer knows of the roster, at this moment. */
   #readRoster(peer: PeerId): void {
     const life = this.#lives.get(peer)
     if (life === undefined || life.ended !== null) return
     life.tap.ask(ONLOOKER, membership.roster.protocol, { run: this.#runId }).then(
       ({ body }) => {
-        const roster = membership.decodeRoster(peer, body)
+        const roster = this.#decode(peer, body!)
         if (roster.epoch > (this.#newest?.epoch ?? -1)) this.#newest = roster
         for (const checker of this.#checkers) checker.roster?.(peer, roster)
       },

@@ -3,9 +3,8 @@
  * in so much less virtual time. In an iteration in which a stage is lost, only what an iteration usually takes counts so; what
  * it takes beyond that (detection, agreement, handshakes, weights on their way) takes the time that it takes.
  */
+import { HOUR_MS } from '../../protocols/clock.ts'
 import type { World } from '../world.ts'
-
-const HOUR_MS = 3_600_000
 
 interface Due {
   readonly hours: number

@@ -1,5 +1,7 @@
 /** One trial that is played: a training run of the node's own code under virtual time and failures. */
+
 import { resolve } from 'node:path'
+import { HOUR_MS } from '../../protocols/clock.ts'
 import { loadCorpus } from '../../src/corpus.ts'
 import { newRun } from '../../src/init.ts'
 import type { Entry } from '../../src/journal.ts'
@@ -59,8 +61,6 @@ export interface PlayOutcome {
   readonly bytesPerIteration: Record<string, number>
   readonly failure: string | null
 }
-
-const HOUR_MS = 3_600_000
 
 /** What bytes are for, by the name of the protocol that carries them; all others are the swarm's agreement. */
 const PURPOSES: Readonly<Record<string, string>> = {

@@ -43,7 +43,7 @@ export function resultsPage({ main, ablation, larger, calm, bursts, claims }: Pa
     ),
     ...section(
       'Goodput',
-      'Iterations that were not lost again, in the time of undisturbed ones, as a share of all hours.',
+      'Iterations that were not lost again, in the time of undisturbed ones, as a share of all hours. In brackets: stages lost, mean of the seeds.',
       main,
       goodputTable,
     ),

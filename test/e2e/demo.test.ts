@@ -34,7 +34,7 @@ test('a stage is killed, rebuilt by the spare, and the report says how', async (
 
 test('Ctrl-C ends every process and leaves nothing half-written', async () => {
   const folder = workFolder()
-  const args = ['demo', '--stages', '2', '--steps', '100000', ...TINY]
+  const args = ['demo', '--stages', '1', '--layers', '1', '--steps', '100000', ...TINY]
   const child = execFile(process.execPath, [MAIN, ...args], { cwd: folder })
   onTestFinished(() => {
     child.kill('SIGKILL')
@@ -53,7 +53,7 @@ test('Ctrl-C ends every process and leaves nothing half-written', async () => {
     })
   })
   child.removeAllListeners('exit')
-  expect(pids).toHaveLength(4)
+  expect(pids).toHaveLength(3)
   const exited = new Promise((resolve) => child.once('exit', resolve))
   child.kill('SIGINT')
   expect(await exited).toBe(1)
@@ -89,7 +89,7 @@ test('an unsupported Node is told what to do, without a stack trace', async () =
 
 test('no process outlives a demo that is killed itself', async () => {
   const folder = workFolder()
-  const args = ['demo', '--stages', '2', '--steps', '100000', ...TINY]
+  const args = ['demo', '--stages', '1', '--layers', '1', '--steps', '100000', ...TINY]
   const child = execFile(process.execPath, [MAIN, ...args], { cwd: folder })
   let output = ''
   const pids = await new Promise<string[]>((resolve) => {

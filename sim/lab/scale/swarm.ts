@@ -1,5 +1,7 @@
 /** The modelled swarm: who is there, what the roster says, who was lost; and what is counted of it. Who decides is the coordinator. */
+
 import type { Change } from '../../../protocols/agreement.ts'
+import { HOUR_MS } from '../../../protocols/clock.ts'
 import type { Member, Roster } from '../../../protocols/membership.ts'
 import {
   applyChange,
@@ -13,8 +15,6 @@ import type { RecoveryResult } from '../results.ts'
 import type { ScaleSetting } from './setting.ts'
 import { Timeline } from './timeline.ts'
 import { Peer, Wires } from './wires.ts'
-
-const HOUR_MS = 3_600_000
 
 /** As many peers as that wait for the coordinator to answer look for it again after so long. */
 const LOOK_MS = 1_000
