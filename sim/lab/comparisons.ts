@@ -4,7 +4,13 @@ import type { Claim, Results, TrialResult } from './results.ts'
 
 export type Measure = (trial: TrialResult) => number | null
 
-export const finalLoss: Measure = (trial) => trial.finalLoss
+/** Mean held-out loss of the last quarter of its iterations: a single evaluation is half noise. */
+export const lateLoss: Measure = ({ curve, iterations }) => {
+  const late = curve
+    .filter(([iteration]) => iteration > 0.75 * iterations)
+    .map(([, , loss]) => loss)
+  return late.length === 0 ? null : estimate(late).mean
+}
 export const hours: Measure = ({ reached }) => reached?.hours ?? null
 export const iterations: Measure = ({ reached }) => reached?.iterations ?? null
 export const secondsPerIteration: Measure = (trial) => (trial.hours * 3_600) / trial.iterations

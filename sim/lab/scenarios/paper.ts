@@ -125,7 +125,7 @@ export const paperAblation: WrittenScenario = {
   says: "The paper's ablations (Fig. 2 and its settings): 16 % an hour, the first and last body stage exempt.",
   failures: ablationFailures,
   stopAtTarget: false,
-  budget: { iterations: 400 },
+  budget: { iterations: PAPER_ITERATIONS / ITERATIONS_IN_ONE },
   strategies: [
     'none',
     'checkfree',

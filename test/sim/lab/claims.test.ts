@@ -1,6 +1,7 @@
 /** The paper's claims: what was not played decides nothing; what was played decides as its numbers say. */
 import { expect, test } from 'vitest'
 import { claimsOf, type Evidence } from '../../../sim/lab/claims.ts'
+import { lateLoss } from '../../../sim/lab/comparisons.ts'
 import { recoveryTransfers } from '../../../sim/lab/paper/recovery.ts'
 import type { RecoveryResult, Results, TrialResult } from '../../../sim/lab/results.ts'
 import { correlation } from '../../../sim/strategies/statistics.ts'
@@ -78,10 +79,14 @@ test.each([
 ])(
   'if failures raise the loss of the larger model by %s nats and of the smaller by 0.1, that size helps is %s',
   (raised, expected) => {
+    const late = (loss: number): Partial<TrialResult> => ({
+      iterations: 100,
+      curve: [[100, 10, loss]],
+    })
     const model = (excess: number) =>
       results(
-        ...trials('none', ABLATION, (noise) => ({ finalLoss: 2 + noise })),
-        ...trials('checkfree', ABLATION, (noise) => ({ finalLoss: 2 + excess + noise })),
+        ...trials('none', ABLATION, (noise) => late(2 + noise)),
+        ...trials('checkfree', ABLATION, (noise) => late(2 + excess + noise)),
       )
     expect(verdict(13, { ablation: model(0.1), larger: model(raised) })).toBe(expected)
   },
@@ -186,4 +191,12 @@ test('a line has a correlation of 1 or -1, and a parabola around its top none', 
   expect(correlation(over.map((x) => [x, 3 * x + 1]))).toBeCloseTo(1, 12)
   expect(correlation(over.map((x) => [x, -x]))).toBeCloseTo(-1, 12)
   expect(correlation(over.map((x) => [x, -(x ** 2)]))).toBeCloseTo(0, 12)
+})
+
+test('the late loss is the mean of what was evaluated in the last quarter of the iterations', () => {
+  const curve: [number, number, number][] = [20, 40, 60, 80, 100].map((at) => [at, at / 10, 1 / at])
+  const trial = { ...SAMPLE.trials[0]!, iterations: 100, curve }
+  expect(lateLoss(trial)).toBeCloseTo((1 / 80 + 1 / 100) / 2, 12)
+  expect(lateLoss({ ...trial, iterations: 80, curve: curve.slice(0, 4) })).toBe(1 / 80)
+  expect(lateLoss({ ...trial, curve: [] })).toBe(null)
 })
