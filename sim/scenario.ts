@@ -49,6 +49,8 @@ export interface Scenario {
   readonly cores?: number | null | undefined
   /** What messages take of their peers' processors; left out: nothing. */
   readonly messageMs?: MessageCost | undefined
+  /** What the peer of a slot is likely to be lost together with; nothing if left out. */
+  readonly domainOf?: ((slot: number) => string) | undefined
   /** By how much the peer of a slot is faster than `costMs` says; 1 if left out. */
   readonly speedOf?: ((slot: number) => number) | undefined
   /** Virtual time after which the history is given up: a swarm that waits for a joiner beats for ever. */
@@ -147,6 +149,8 @@ export async function play(scenario: Scenario): Promise<History> {
   const entries: Entry[] = []
   const over = Promise.withResolvers<Finished | null>()
   let coordinator: PeerId = FOUNDER
+  /** Living peers that are in the run, and not only on their way to it. */
+  const inside = new Set<PeerId>()
   let steps = 0
 
   const join = (slot: number) => {
@@ -166,6 +170,7 @@ export async function play(scenario: Scenario): Promise<History> {
       journal: createJournal(name, () => world.clock.now(), [record]),
       wish: null,
       checkpoints,
+      domain: scenario.domainOf?.(slot) ?? '',
       lastStep: run.steps,
       signal: abort.signal,
       discover: (enter) => find(own, enter, abort.signal),
@@ -227,6 +232,10 @@ export async function play(scenario: Scenario): Promise<History> {
     process?.end()
     abort.abort(new Error(`${name} was killed`))
     if (replaced) join(slotOf(name))
+    if (!inside.delete(name) || inside.size > 0) return
+    // Whoever comes now would look for somebody of the run for ever.
+    const committed = lastRoster(entries)?.committed ?? 0
+    over.resolve({ committed, failure: 'nobody is left who was in the run' })
   }
 
   /** Those that live, by the last roster that anybody has told of. */
@@ -256,6 +265,8 @@ export async function play(scenario: Scenario): Promise<History> {
     entries.push(entry)
     scenario.onEntry?.(entry)
     if (entry.type === 'roster') coordinator = entry.peer
+    if (entry.type === 'founded' || entry.type === 'joined') inside.add(entry.peer)
+    if (entry.type === 'dropped') inside.delete(entry.peer)
     if (scenario.isEnough?.(entry)) over.resolve(null)
     if (entry.type !== 'step') return
     steps++

@@ -29,7 +29,7 @@ export function assumptionsOf(scenario: Scenario, strategies: readonly LabStrate
   const replayed = strategies.filter(({ replay }) => replay !== null).map(({ name }) => name)
   if (replayed.length > 0 && mode === 'learn') {
     said.push(
-      `${replayed.join(', ')}: computed from the undisturbed run of the same seed, whose steps they make again exactly; their times are those of a short run of the node, or stated. A loss in the middle of an iteration costs what was made since the last checkpoint, parts of an iteration too.`,
+      `${replayed.join(', ')}: computed from the undisturbed run of the same seed, whose steps they make again exactly; their times are those of a short run of the node, or stated. A loss in the middle of an iteration costs what was made since the last checkpoint, parts of an iteration too. Where so many are lost at once that a played run ends, these go on: that somebody starts them again is not counted.`,
     )
   }
   for (const { name, along } of strategies) {

@@ -1,5 +1,12 @@
 /** The scenarios that come with the node, by name. */
-import { paper500m, paperAblation, paperBursts, paperCalm, paperLarger } from './scenarios/paper.ts'
+import {
+  paper500m,
+  paperAblation,
+  paperBursts,
+  paperCalm,
+  paperLarger,
+  paperSpot,
+} from './scenarios/paper.ts'
 import { quick } from './scenarios/quick.ts'
 import { scale } from './scenarios/scale.ts'
 import type { WrittenScenario } from './scenarios/written.ts'
@@ -11,5 +18,6 @@ export const BUNDLED: Readonly<Record<string, WrittenScenario>> = {
   'paper-larger': paperLarger,
   'paper-calm': paperCalm,
   'paper-bursts': paperBursts,
+  'paper-spot': paperSpot,
   scale,
 }

@@ -26,8 +26,10 @@ export interface Evidence {
   readonly larger: Results
   /** Without failures. */
   readonly calm: Results
-  /** Failures that come together. */
+  /** Stages that are lost together with their neighbours. */
   readonly bursts: Results
+  /** Peers that are lost as spot instances are. */
+  readonly spot: Results
 }
 
 type Finding = Pick<Claim, 'ours' | 'verdict' | 'why'>

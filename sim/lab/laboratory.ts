@@ -337,6 +337,7 @@ class Bench {
       data,
       peers,
       network,
+      domains: network.regions.length > 1 ? network.regions : undefined,
       compute,
       machine: this.#machine,
       fold: 1,

@@ -27,6 +27,8 @@ export interface PlayJob {
   readonly data: string | null
   readonly peers: number | null
   readonly network: Scenario['network']
+  /** What the peers of one slot after the other are likely to be lost together with; left out: nothing is known. */
+  readonly domains?: readonly string[] | undefined
   readonly compute: Scenario['compute']
   /** That all peers share, instead of one each that takes what `compute` says. */
   readonly machine?: Pick<Calibration, 'costMs' | 'cores' | 'messageMs'> | undefined
@@ -202,6 +204,7 @@ export async function playJob(
       costMs: job.machine?.costMs ?? costsOf(job.compute),
       cores: job.machine?.cores,
       messageMs: job.machine?.messageMs,
+      domainOf: job.domains && ((slot) => job.domains![slot % job.domains!.length]!),
       speedOf: (slot) => job.compute.speeds[slot % job.compute.speeds.length]!,
       limitMs: Number.POSITIVE_INFINITY,
       watch: (peer) =>

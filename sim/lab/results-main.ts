@@ -54,9 +54,10 @@ async function main({ cache, workers, out, seeds }: Options): Promise<void> {
     ablation: nothing,
     larger: nothing,
     bursts: nothing,
+    spot: nothing,
   }
   write(out, evidence)
-  for (const part of ['calm', 'ablation', 'larger', 'bursts'] as const) {
+  for (const part of ['calm', 'ablation', 'larger', 'bursts', 'spot'] as const) {
     evidence = { ...evidence, [part]: await examined(`paper-${part}`) }
     write(out, evidence)
   }

@@ -22,7 +22,7 @@ const PAPER_HOURS: Readonly<Record<string, Readonly<Record<string, number>>>> = 
 /** 10,000 iterations of 91.3 s: its run without failures. */
 const PAPER_UNDISTURBED_HOURS = 253.6
 
-export function resultsPage({ main, ablation, larger, calm, bursts, claims }: Page): string {
+export function resultsPage({ main, ablation, larger, calm, bursts, spot, claims }: Page): string {
   return [
     '## Hours to the target loss',
     '',
@@ -36,7 +36,13 @@ export function resultsPage({ main, ablation, larger, calm, bursts, claims }: Pa
     '',
     ...paperTable(main),
     '',
-    ...section('Failures that come together', '', bursts, timeTable),
+    ...section(
+      'Failures that come together',
+      `Hours to the target. ${bursts.scenario.says}`,
+      bursts,
+      timeTable,
+    ),
+    ...section('Spot instances', `Hours to the target. ${spot.scenario.says}`, spot, timeTable),
     ...section(
       'While nothing fails',
       'Hours to the target: iterations and their time, with all upkeep.',
@@ -67,7 +73,7 @@ export function resultsPage({ main, ablation, larger, calm, bursts, claims }: Pa
     '',
     '## What was recommended',
     '',
-    ...[main, bursts].flatMap(({ recommendations }) =>
+    ...[main, bursts, spot].flatMap(({ recommendations }) =>
       recommendations.map(({ failures, sentence }) => `- ${failures}: ${sentence}`),
     ),
     '',

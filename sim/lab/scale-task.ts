@@ -8,7 +8,7 @@ import { type ScaleNetwork, type ScaleSetting, sizesOf } from './scale/setting.t
 import type { Scenario } from './scenario.ts'
 
 /** Raise it when trials would come out otherwise than before though their settings are the same. */
-const VERSION = 2
+const VERSION = 3
 
 export interface ScaleTask {
   readonly steps: number

@@ -84,7 +84,7 @@ export class Swarm {
     this.bytes = Object.fromEntries(PURPOSES.map((purpose) => [purpose, 0])) as typeof this.bytes
     this.#slots = new Array(setting.peers).fill(null)
     this.coordinator = this.#start(0)
-    this.roster = foundingRoster(newcomer(this.coordinator))
+    this.roster = foundingRoster(this.#newcomer(this.coordinator))
     this.#byId.set(0, this.coordinator)
     this.#members = this.wires.regions.map((_, i) => Number(i === this.coordinator.region))
     for (let slot = 1; slot < setting.peers; slot++) this.#come(slot)
@@ -223,7 +223,7 @@ export class Swarm {
         timeline.schedule(LOOK_MS, () => this.#knock(peer))
         return
       }
-      this.joining.push(newcomer(peer))
+      this.joining.push(this.#newcomer(peer))
       this.listener?.welcome()
     })
   }
@@ -329,12 +329,19 @@ export class Swarm {
   get empty(): number[] {
     return emptyStages(this.roster, this.setting.run.stages)
   }
+
+  /** Where there are several regions, peers of one are likely to be lost together. */
+  #newcomer({ name, region }: Peer): Newcomer {
+    const { regions } = this.wires
+    return {
+      peer: name,
+      session: region,
+      addresses: [],
+      domain: regions.length > 1 ? regions[region]! : '',
+    }
+  }
 }
 
 function memberNamed({ members }: Roster, name: string): Member | undefined {
   return members.find(({ peer }) => peer === name)
-}
-
-function newcomer({ name, region }: Peer): Newcomer {
-  return { peer: name, session: region, addresses: [], domain: '' }
 }

@@ -20,38 +20,40 @@ const FALLBACKS = ['copy', 'random']
 
 type Row = Exclude<WrittenScenario['strategies'][number], string>
 
-/** Kept copies are as old as at most 20 of the paper's iterations. */
-const COPY_STEPS = 20 / ITERATIONS_IN_ONE
-
-const shadow: Row = {
-  name: 'shadow',
-  says: "own weights in int8 and moments in bfloat16, at most 20 of the paper's iterations old",
-  recovery: {
-    policy: ['shadow', 'checkfree', ...FALLBACKS],
-    shadow: { everySteps: COPY_STEPS, endsEverySteps: 1 },
-  },
-}
-
-const snapshot: Row = {
-  name: 'snapshot',
-  says: "own weights and moments over three members, at most 20 of the paper's iterations old",
-  recovery: {
-    policy: ['snapshot', 'checkfree', ...FALLBACKS],
-    snapshot: { everySteps: COPY_STEPS, data: 2, parity: 1 },
-  },
-}
-
-const checkpoints = [10, 50, 100].map(
-  (every): Row => ({
-    name: `checkpoint every ${every}`,
-    says: `all stages go back to the last checkpoint, at most ${every} of the paper's iterations old`,
+/** Those that keep something, where one of our iterations stands for so many of the paper's. */
+function keeping(iterationsInOne: number) {
+  const everySteps = 20 / iterationsInOne
+  const shadow: Row = {
+    name: 'shadow',
+    says: "own weights in int8 and moments in bfloat16, at most 20 of the paper's iterations old",
     recovery: {
-      policy: ['checkpoint', ...FALLBACKS],
-      checkpoint: { everySteps: every / ITERATIONS_IN_ONE, mode: 'lazy' },
+      policy: ['shadow', 'checkfree', ...FALLBACKS],
+      shadow: { everySteps, endsEverySteps: 1 },
     },
-    replay: every / ITERATIONS_IN_ONE,
-  }),
-)
+  }
+  const snapshot: Row = {
+    name: 'snapshot',
+    says: "own weights and moments over three members, at most 20 of the paper's iterations old",
+    recovery: {
+      policy: ['snapshot', 'checkfree', ...FALLBACKS],
+      snapshot: { everySteps, data: 2, parity: 1 },
+    },
+  }
+  const checkpoints = [10, 50, 100].map(
+    (every): Row => ({
+      name: `checkpoint every ${every}`,
+      says: `all stages go back to the last checkpoint, at most ${every} of the paper's iterations old`,
+      recovery: {
+        policy: ['checkpoint', ...FALLBACKS],
+        checkpoint: { everySteps: every / iterationsInOne, mode: 'lazy' },
+      },
+      replay: every / iterationsInOne,
+    }),
+  )
+  return { shadow, snapshot, checkpoints }
+}
+
+const { shadow, snapshot, checkpoints } = keeping(ITERATIONS_IN_ONE)
 
 /**
  * As the paper's figures seem to have it (plot_results.py of its published code rolls back along the curve of a
@@ -172,14 +174,41 @@ export const paperCalm: WrittenScenario = {
   strategies: ['none', 'checkfree+', shadow, snapshot, ...checkpoints, 'redundant'],
 }
 
-/** What the paper does not look at: failures that come together, and peers as a spot market gives and takes them. */
+/** Of so many peers the largest burst leaves a majority. */
+const manySpares = { ...base.run, spares: 9 }
+
+/** What the paper does not look at: stages that are lost together with their neighbours. */
 export const paperBursts: WrittenScenario = {
   ...base,
   name: 'paper-bursts',
-  says: 'Failures that come together: two neighbouring stages at a time on average; and peers, the ends among them, that are reclaimed as in 10.6 recorded hours of a fleet on the spot market of AWS.',
+  says: 'Failures that come together: two neighbouring stages at a time on average, up to all six, in a swarm with nine spares.',
+  run: manySpares,
   failures: [
     { name: 'bursts', process: 'bursts', perHour: 0.16, size: 2, by: 'region', of: 'stage' },
-    { name: 'spot-like', process: 'spot', like: 'aws-g4dn' },
   ],
   strategies: ['none', 'checkfree', 'checkfree+', shadow, snapshot, ...checkpoints, 'redundant'],
+}
+
+const ofOne = keeping(1)
+
+/**
+ * Peers as a spot market gives and takes them, the ends among them. So many are lost that ten iterations in one would leave
+ * no time for a copy between two losses: here one is one, of a run that takes a day.
+ */
+export const paperSpot: WrittenScenario = {
+  ...base,
+  name: 'paper-spot',
+  says: "A run of a day on spot instances, nine of them spares: peers, the ends among them, are lost as a recorded fleet of AWS lost them. One iteration is one of the paper's.",
+  run: manySpares,
+  iterationSeconds: PAPER_ITERATION_SECONDS,
+  failures: [{ name: 'spot-like', process: 'spot', like: 'aws-g4dn' }],
+  strategies: [
+    'none',
+    'checkfree',
+    'checkfree+',
+    ofOne.shadow,
+    ofOne.snapshot,
+    ...ofOne.checkpoints,
+    'redundant',
+  ],
 }

@@ -42,6 +42,7 @@ const NOTHING: Evidence = {
   larger: results(),
   calm: results(),
   bursts: results(),
+  spot: results(),
 }
 
 /** What is said of claim `number` where all else was not played. */

@@ -14,14 +14,22 @@ const { scenario } = loadScenario('quick', {
 
 const ITERATION_HOURS = 0.5
 
-async function played(losses: PlayJob['losses'], stepSeconds: number) {
+async function outcomeOf(
+  losses: PlayJob['losses'],
+  stepSeconds: number,
+  more: Partial<PlayJob> = {},
+) {
   const { run, data, network, compute } = scenario
   const base = { run, data, network, compute, peers: null, seed: 1, steps: 16, hours: null }
   const recovery = { policy: ['checkfree', 'copy', 'random'] }
   const job = { ...base, recovery, losses, atBoundaries: true, targetLoss: null }
   const fold = (ITERATION_HOURS * 3_600) / stepSeconds
   const times = { fold, iterationHours: ITERATION_HOURS }
-  const outcome = await playJob({ ...job, ...times }, process.cwd(), () => {})
+  return playJob({ ...job, ...times, ...more }, process.cwd(), () => {})
+}
+
+async function played(losses: PlayJob['losses'], stepSeconds: number) {
+  const outcome = await outcomeOf(losses, stepSeconds)
   expect(outcome.failure).toBeNull()
   expect(outcome.iterations).toBe(16)
   return outcome
@@ -67,4 +75,24 @@ test('an evaluation sees the model before what is lost after its step', async ()
   const { curve } = await played([{ hours: looked - ITERATION_HOURS / 2, stage: 2 }], stepSeconds)
   expect(curve[0]![2]).toBe(calm.curve[0]![2])
   expect(curve[1]![2]).not.toBe(calm.curve[1]![2])
+})
+
+test('where everybody is lost at once the run is over, though others come in their places', async () => {
+  const everybody = [0, 1, 2, 3, 4, 5, 6].map((slot) => ({ hours: 2.2, slot }))
+  const { failure, losses, iterations } = await outcomeOf(everybody, stepSeconds)
+  expect(failure).toBe('nobody is left who was in the run')
+  expect(losses).toHaveLength(everybody.length)
+  expect(iterations).toBe(5)
+})
+
+test('where each peer is in a region, no copy is kept in that of its stage: one region that goes takes none along', async () => {
+  const recovery = { policy: ['shadow', 'checkfree', 'copy', 'random'], shadow: { everySteps: 1 } }
+  // Slots 1 and 4, that hold two stages.
+  const region = [1, 4].map((slot) => ({ hours: 2.2, slot }))
+  const strategies = async (domains: PlayJob['domains']) => {
+    const { recoveries } = await outcomeOf(region, stepSeconds, { recovery, domains })
+    return recoveries.map(({ strategy }) => strategy).sort()
+  }
+  expect(await strategies(['a', 'b', 'c'])).toEqual(['shadow', 'shadow'])
+  expect(await strategies(undefined)).toEqual(['copy', 'shadow'])
 })
