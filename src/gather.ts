@@ -4,6 +4,8 @@ import { ProtocolError } from '../protocols/errors.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import type { HoldAnswer, HoldQuestion } from '../protocols/step.ts'
 import { fetchState, type StateFacts, type StatePart } from '../protocols/weights.ts'
+import { initializeWeights } from '../stages/parameters.ts'
+import { Random } from '../stages/random.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { copyBytes, decodeState, joinCopy } from './copy-form.ts'
 import { reconstruct } from './erasure.ts'
@@ -46,7 +48,7 @@ export async function gatherStage(options: GatherOptions): Promise<Gathered> {
   )
   const rebuilt = strategy.rebuild(
     sources.map(({ source }) => source),
-    stage.weights,
+    { weights: stage.weights, anew: () => drawnAnew(stage, question, run) },
     settings,
   )
   const { weights, norms, learningRateScale, optimizer, norm = null } = rebuilt
@@ -55,6 +57,13 @@ export async function gatherStage(options: GatherOptions): Promise<Gathered> {
   const ofStep = Math.min(question.step, ...sources.map((source) => source.ofStep))
   const updates = optimizer?.updates ?? 0
   return { bytes, norms: [...norms], learningRateScale, ofStep, norm, updates }
+}
+
+/** The same for every peer that rebuilds this stage after this step. */
+function drawnAnew(stage: AnyStage, { step }: HoldQuestion, { seed }: Run): Float32Array {
+  const weights = new Float32Array(stage.weights.length)
+  initializeWeights(weights, stage, new Random(seed).stream(`redraw ${step}`))
+  return weights
 }
 
 /** What was fetched, and what that took. */

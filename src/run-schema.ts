@@ -282,6 +282,11 @@ const recovery = group('What happens when a stage is lost.', {
     '',
     "The optimizer's state of a stage that checkfree rebuilds: fresh, or averaged from its neighbours'.",
   ),
+  redraw: z.boolean().optional().meta({
+    unit: '',
+    description:
+      'random draws the weights anew, as the paper does; left out, a stage has those again that it began with.',
+  }),
   shadow: shadow.prefault({}),
   snapshot: snapshot.prefault({}),
   checkpoint: checkpoint.prefault({}),

@@ -105,8 +105,12 @@ export function parameterView<T extends Float32Array>(
  * Fills flat weights: norms with 1, all else from N(0, 0.02). Each tensor has a stream of its own name, so that any peer
  * draws the same tensor however the layers are dealt out.
  */
-export function initializeWeights(flat: Float32Array, layout: Layout, random: Random): void {
-  for (const parameter of layout.parameters) {
+export function initializeWeights(
+  flat: Float32Array,
+  { parameters }: Pick<Layout, 'parameters'>,
+  random: Random,
+): void {
+  for (const parameter of parameters) {
     const view = parameterView(flat, parameter)
     if (parameter.shape.length === 1) {
       view.fill(1)

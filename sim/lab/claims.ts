@@ -49,11 +49,13 @@ const ROWS: readonly Row[] = [
     paper:
       'perplexity 22.6, 29.2, 121.0 (0.26 and 1.42 nats apart) after 10,000 iterations at 16 %, edges exempt',
     judge: ({ ablation }) => {
+      const random = (name: string) => difference(ablation, ABLATION, name, 'copy', lateLoss)
       const { ours, ...rest } = chain([
         ['copy over checkfree', difference(ablation, ABLATION, 'copy', 'checkfree', lateLoss)],
-        ['random over copy', difference(ablation, ABLATION, 'random', 'copy', lateLoss)],
+        ['random over copy', random('random, drawn anew')],
       ])
-      return { ours: `${ours} (random: the weights that the stage itself began with)`, ...rest }
+      const first = `${said(random('random'))} with the weights that the stage itself began with`
+      return { ours: `${ours} (${first})`, ...rest }
     },
   },
   {

@@ -4,5 +4,5 @@ import type { Strategy } from './strategy.ts'
 export const seed: Strategy = {
   name: 'seed',
   donors: () => [],
-  rebuild: (_, initial) => ({ weights: initial, norms: [], learningRateScale: 1 }),
+  rebuild: (_, initial) => ({ weights: initial.weights, norms: [], learningRateScale: 1 }),
 }

@@ -50,6 +50,14 @@ export interface Source {
   readonly isCopy: boolean
 }
 
+/** The weights of a stage that has learnt nothing. */
+export interface Initial {
+  /** As the run's seed, or what the run was imported from, makes them. */
+  readonly weights: Float32Array
+  /** Others, of the same distribution. */
+  anew(): Float32Array
+}
+
 interface Rebuilt {
   readonly weights: Float32Array
   /** The norms as they weighed in, in the order of the sources. */
@@ -88,6 +96,5 @@ export interface Strategy {
   refusal?(settings: RecoverySettings, bodyStages: number): string | null
   /** What it needs the state of, or the reason why it cannot work here. */
   donors(loss: Loss, settings: RecoverySettings): readonly Origin[] | { readonly reason: string }
-  /** @param initial the stage's weights as the run's seed makes them */
-  rebuild(sources: readonly Source[], initial: Float32Array, settings: RecoverySettings): Rebuilt
+  rebuild(sources: readonly Source[], initial: Initial, settings: RecoverySettings): Rebuilt
 }

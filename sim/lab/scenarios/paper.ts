@@ -136,6 +136,11 @@ export const paperAblation: WrittenScenario = {
     'copy',
     'random',
     {
+      name: 'random, drawn anew',
+      says: 'weights that the stage never had, as in the paper',
+      recovery: { policy: ['random'], redraw: true },
+    },
+    {
       name: 'checkfree, squared norms',
       says: 'weights by the square of the gradient norm',
       recovery: { policy: ['checkfree', ...FALLBACKS], normExponent: 2 },

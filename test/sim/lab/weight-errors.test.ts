@@ -13,17 +13,15 @@ test('the relative error of a vector is the length of the difference over its ow
 })
 
 const { scenario } = loadScenario('quick', {
-  run: {
-    ...TINY_LAB_RUN,
-    spares: 1,
-    optimizer: { learningRate: 0.01, warmupSteps: 0 },
-  },
+  run: { ...TINY_LAB_RUN, spares: 1 },
 })
 
-async function recoveriesBy(policy: string[]) {
-  const { run, data, network, compute } = scenario
+async function recoveriesBy(policy: string[], redraw?: true, learningRate = 0.01) {
+  const { data, network, compute } = scenario
+  const recovery = { policy, redraw }
+  const run = { ...scenario.run, optimizer: { learningRate, warmupSteps: 0 } }
   const job = {
-    ...{ run, data, network, compute, peers: null, recovery: { policy }, seed: 1, steps: 12 },
+    ...{ run, data, network, compute, peers: null, recovery, seed: 1, steps: 12 },
     ...{ fold: 1, iterationHours: 0, atBoundaries: true, targetLoss: null, hours: null },
     // One after some iterations, one later, whose understudy is not the newcomer; hours are those of virtual time.
     losses: [
@@ -50,4 +48,15 @@ test('one that begins anew is as far off as it had come', async () => {
   expect(early!.weightError).toBeGreaterThan(0)
   // Every update of Adam takes each weight about a learning rate farther.
   expect(late!.weightError).toBeGreaterThan(early!.weightError!)
+})
+
+test('one that is drawn anew is as far off as two draws are apart', async () => {
+  // Of 640 weights from N(0, 0.02) and two norms of eight ones that no draw changes; nothing is learnt.
+  const far = Math.sqrt((2 * 640 * 0.02 ** 2) / (16 + 640 * 0.02 ** 2))
+  const [first, second] = await recoveriesBy(['random'], true, 1e-9)
+  for (const { weightError } of [first!, second!]) {
+    expect(Math.abs(weightError! / far - 1)).toBeLessThan(0.1)
+  }
+  const [own] = await recoveriesBy(['random'], undefined, 1e-9)
+  expect(own!.weightError).toBeLessThan(1e-6)
 })

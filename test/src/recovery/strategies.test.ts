@@ -6,7 +6,10 @@ import type { KeptCopy, Source } from '../../../src/recovery/strategy.ts'
 import { foundingRoster } from '../../../src/roster.ts'
 import { tinyRecovery } from '../../fixtures/swarm.ts'
 
-const initial = Float32Array.of(9, 9, 9)
+const initial = {
+  weights: Float32Array.of(9, 9, 9),
+  anew: () => Float32Array.of(8, 8, 8),
+}
 const settings = tinyRecovery()
 const checkfree = STRATEGIES.get('checkfree')!
 
@@ -78,12 +81,14 @@ describe('checkfree', () => {
   })
 })
 
-test('copy is exact, random is the initial weights', () => {
+test('copy is exact, random is the initial weights or others', () => {
   const [donor] = sources([1, 2, 3], [0, 0, 0], 5, 5)
   const copied = STRATEGIES.get('copy')!.rebuild([donor!], initial, settings)
   expect([...copied.weights]).toEqual([1, 2, 3])
-  const random = STRATEGIES.get('random')!.rebuild([], initial, settings)
-  expect([...random.weights]).toEqual([9, 9, 9])
+  const random = STRATEGIES.get('random')!
+  expect([...random.rebuild([], initial, settings).weights]).toEqual([9, 9, 9])
+  const redrawn = random.rebuild([], initial, { ...settings, redraw: true })
+  expect([...redrawn.weights]).toEqual([8, 8, 8])
 })
 
 describe('the policy', () => {
