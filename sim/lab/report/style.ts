@@ -83,7 +83,7 @@ text { fill: var(--ink); }
 
 .scroll { overflow-x: auto; margin: 0.8rem 0 0.4rem; }
 table { border-collapse: collapse; font-size: 0.88rem; line-height: 1.4; }
-th, td { text-align: left; vertical-align: top; padding: 0.35rem 1.8rem 0.35rem 0; border-bottom: 1px solid var(--grid); font-weight: 400; }
+th, td { text-align: left; vertical-align: top; padding: 0.35rem 1.3rem 0.35rem 0; border-bottom: 1px solid var(--grid); font-weight: 400; }
 th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--muted); border-bottom-color: var(--edge); vertical-align: bottom; }
 .n { text-align: right; }

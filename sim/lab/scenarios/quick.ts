@@ -22,6 +22,7 @@ export const quick: WrittenScenario = {
     'checkfree+',
     {
       name: 'shadow',
+      says: 'own weights in int8 and moments in bfloat16, kept by another member, at most 4 iterations old',
       recovery: { policy: ['shadow', 'checkfree', 'copy', 'random'], shadow: { everySteps: 4 } },
     },
     'checkpoint-10',
