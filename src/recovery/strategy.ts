@@ -51,7 +51,7 @@ export interface Source {
 }
 
 /** The weights of a stage that has learnt nothing. */
-export interface Initial {
+interface Initial {
   /** As the run's seed, or what the run was imported from, makes them. */
   readonly weights: Float32Array
   /** Others, of the same distribution. */
