@@ -265,7 +265,9 @@ export async function play(scenario: Scenario): Promise<History> {
     entries.push(entry)
     scenario.onEntry?.(entry)
     if (entry.type === 'roster') coordinator = entry.peer
-    if (entry.type === 'founded' || entry.type === 'joined') inside.add(entry.peer)
+    const enters = entry.type === 'founded' || entry.type === 'joined'
+    // One that was killed may have had the word still on its lips.
+    if (enters && network.living.includes(entry.peer)) inside.add(entry.peer)
     if (entry.type === 'dropped') inside.delete(entry.peer)
     if (scenario.isEnough?.(entry)) over.resolve(null)
     if (entry.type !== 'step') return
