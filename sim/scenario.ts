@@ -153,6 +153,14 @@ export async function play(scenario: Scenario): Promise<History> {
   const inside = new Set<PeerId>()
   let steps = 0
 
+  /** True if it was the last one inside: whoever comes then would look for somebody for ever. */
+  const takeOut = (name: PeerId) => inside.delete(name) && inside.size === 0
+  const lose = (name: PeerId) => {
+    if (!takeOut(name)) return
+    const committed = lastRoster(entries)?.committed ?? 0
+    over.resolve({ committed, failure: 'nobody is left who was in the run' })
+  }
+
   const join = (slot: number) => {
     const name = `peer-${peers.size + 1}`
     const abort = new AbortController()
@@ -192,11 +200,13 @@ export async function play(scenario: Scenario): Promise<History> {
     peers.set(name, { finished, abort, process })
     finished.then(
       (outcome) => {
-        if (name === coordinator && own.alive) over.resolve(outcome)
+        if (!own.alive) return
+        if (name === coordinator || takeOut(name)) over.resolve(outcome)
       },
       (error) => {
         // Who was killed ends in some error of its own, which is nobody's business any more.
-        if (name === coordinator && own.alive) over.reject(error)
+        if (!own.alive) return
+        if (name === coordinator || takeOut(name)) over.reject(error)
       },
     )
   }
@@ -232,10 +242,7 @@ export async function play(scenario: Scenario): Promise<History> {
     process?.end()
     abort.abort(new Error(`${name} was killed`))
     if (replaced) join(slotOf(name))
-    if (!inside.delete(name) || inside.size > 0) return
-    // Whoever comes now would look for somebody of the run for ever.
-    const committed = lastRoster(entries)?.committed ?? 0
-    over.resolve({ committed, failure: 'nobody is left who was in the run' })
+    lose(name)
   }
 
   /** Those that live, by the last roster that anybody has told of. */
@@ -268,7 +275,7 @@ export async function play(scenario: Scenario): Promise<History> {
     const enters = entry.type === 'founded' || entry.type === 'joined'
     // One that was killed may have had the word still on its lips.
     if (enters && network.living.includes(entry.peer)) inside.add(entry.peer)
-    if (entry.type === 'dropped') inside.delete(entry.peer)
+    if (entry.type === 'dropped') lose(entry.peer)
     if (scenario.isEnough?.(entry)) over.resolve(null)
     if (entry.type !== 'step') return
     steps++

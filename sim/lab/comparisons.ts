@@ -5,7 +5,9 @@ import type { Claim, Results, TrialResult } from './results.ts'
 export type Measure = (trial: TrialResult) => number | null
 
 /** Mean held-out loss of the last quarter of its iterations: a single evaluation is half noise. */
-export const lateLoss: Measure = ({ curve, iterations }) => {
+export const lateLoss: Measure = ({ curve, iterations, failure }) => {
+  // It ended early, in a quarter that is nobody else's last.
+  if (failure !== null) return null
   const late = curve
     .filter(([iteration]) => iteration > 0.75 * iterations)
     .map(([, , loss]) => loss)

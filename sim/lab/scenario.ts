@@ -2,9 +2,11 @@
  * A scenario: the model, the network, the failures and the strategies that are to be compared. This table is the only place
  * that knows its settings; `sim --list` is made from it, and docs/SIMULATOR.md is held to it.
  */
+
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
+import { DOMAIN_LENGTH } from '../../protocols/membership.ts'
 import { InputError, systemCode } from '../../src/errors.ts'
 import { BUNDLED } from './bundled.ts'
 import { failureSchema } from './failures/table.ts'
@@ -20,7 +22,7 @@ const place = z.strictObject({
 
 const network = z.strictObject({
   regions: z
-    .array(z.string().min(1))
+    .array(z.string().min(1).max(DOMAIN_LENGTH))
     .min(1)
     .default(['home'])
     .describe('Peers are placed in them in turn.'),

@@ -54,7 +54,7 @@ export interface Source {
 interface Initial {
   /** As the run's seed, or what the run was imported from, makes them. */
   readonly weights: Float32Array
-  /** Others, of the same distribution. */
+  /** Others, as a seed draws them; also where the run was imported. */
   anew(): Float32Array
 }
 

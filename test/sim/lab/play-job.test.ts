@@ -85,6 +85,13 @@ test('where everybody is lost at once the run is over, though others come in the
   expect(iterations).toBe(5)
 })
 
+test('where the coordinator and a majority with it are lost at once, those who are left end the run', async () => {
+  const most = [0, 1, 2, 3].map((slot) => ({ hours: 2.2, slot }))
+  const { failure, iterations } = await outcomeOf(most, stepSeconds)
+  expect(failure).toMatch(/nobody can take over: .*Without a majority/)
+  expect(iterations).toBe(5)
+})
+
 test('where each peer is in a region, no copy is kept in that of its stage: one region that goes takes none along', async () => {
   const recovery = { policy: ['shadow', 'checkfree', 'copy', 'random'], shadow: { everySteps: 1 } }
   // Slots 1 and 4, that hold two stages.
