@@ -17,7 +17,7 @@ import { type AgreementOptions, fetchRoster } from './agreement.ts'
 import type { Store } from './checkpoint/store.ts'
 import { Custody } from './custody.ts'
 import type { Journal } from './journal.ts'
-import { Keeper } from './keeper.ts'
+import { Keeper, serveCopies } from './keeper.ts'
 import { ANNOUNCEMENT_INTERVAL_MS, TIMEOUTS } from './limits.ts'
 import type { Resume } from './resume.ts'
 import {
@@ -193,11 +193,16 @@ export class Member {
       ...serveWork({
         ...options,
         custody: this.#custody,
-        keeper: this.#keeper,
-        roster: () => this.roster,
+        roster: () => this.#member().roster,
         fromCoordinator: (from) => this.#fromCoordinator(from),
         inTurn: (work) => this.#inTurn(work),
       }),
+      ...serveCopies(
+        options,
+        this.#keeper,
+        () => this.roster,
+        () => this.#custody.understudied,
+      ),
     ]
   }
 

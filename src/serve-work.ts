@@ -9,7 +9,6 @@ import { snapshot } from '../protocols/snapshot.ts'
 import * as steps from '../protocols/step.ts'
 import { weights } from '../protocols/weights.ts'
 import type { Custody } from './custody.ts'
-import { type Keeper, serveCopies } from './keeper.ts'
 import { holdersOf, learnersOf, memberById, memberOf } from './roster.ts'
 import type { Run } from './run.ts'
 import { type RunContext, serveRun } from './serve-run.ts'
@@ -18,9 +17,8 @@ import { understudiesOf } from './understudies.ts'
 export interface WorkContext extends RunContext {
   readonly run: Run
   readonly custody: Custody
-  readonly keeper: Keeper
-  /** Null while this peer is in none. */
-  roster(): Roster | null
+  /** @throws ProtocolError STALE while this peer is in none */
+  roster(): Roster
   /** @throws ProtocolError STALE for anyone but the coordinator */
   fromCoordinator(from: PeerId): void
   /** Works between two changes of the roster. */
@@ -29,16 +27,11 @@ export interface WorkContext extends RunContext {
 
 /** @returns what ends each service */
 export function serveWork(context: WorkContext): (() => void)[] {
-  const { run, custody, keeper, fromCoordinator, inTurn } = context
+  const { run, custody, roster, fromCoordinator, inTurn } = context
   const serve = <Question extends { run: string }, Answer>(
     procedure: Procedure<Question, Answer>,
     service: Service<Question, Answer>,
   ) => serveRun(context, procedure, service)
-  const roster = () => {
-    const known = context.roster()
-    if (known !== null) return known
-    throw new ProtocolError('STALE', 'this peer knows of no roster that it is in')
-  }
   return [
     serve(steps.hold, {
       serve: async (from, question) => {
@@ -109,7 +102,6 @@ export function serveWork(context: WorkContext): (() => void)[] {
         return { answer: {} }
       },
     }),
-    ...serveCopies(context, keeper, context.roster, () => custody.understudied),
     serve(weights, {
       serve: async (from, question) => {
         const { committed } = roster()

@@ -26,12 +26,14 @@ export interface Comparison extends Estimate {
 
 type Asked = [results: Results, failures: string, one: string, other: string, measure: Measure]
 
+export function trialsOf({ trials }: Results, failures: string, strategy: string): TrialResult[] {
+  return trials.filter((trial) => trial.failures === failures && trial.strategy === strategy)
+}
+
 /** By seed, of those in which both were played. */
-function pairs(...[{ trials }, failures, one, other, measure]: Asked) {
-  const of = (strategy: string) =>
-    trials.filter((trial) => trial.failures === failures && trial.strategy === strategy)
-  return of(one).flatMap((trial) => {
-    const beside = of(other).find(({ seed }) => seed === trial.seed)
+function pairs(...[results, failures, one, other, measure]: Asked) {
+  return trialsOf(results, failures, one).flatMap((trial) => {
+    const beside = trialsOf(results, failures, other).find(({ seed }) => seed === trial.seed)
     return beside === undefined ? [] : [[measure(trial), measure(beside)] as const]
   })
 }

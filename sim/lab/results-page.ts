@@ -2,7 +2,7 @@
 
 import { estimate } from '../strategies/statistics.ts'
 import type { Evidence } from './claims.ts'
-import { difference, hours, lateLoss, ratio } from './comparisons.ts'
+import { difference, hours, lateLoss, ratio, trialsOf } from './comparisons.ts'
 import { significant, withMargin } from './report/format.ts'
 import type { Claim, Results, Summary } from './results.ts'
 
@@ -36,6 +36,12 @@ export function resultsPage({ main, ablation, larger, calm, bursts, spot, claims
     '',
     ...paperTable(main),
     '',
+    '### Against CheckFree',
+    '',
+    'The same as a multiple of its hours.',
+    '',
+    ...ratioTable(main, 'checkfree'),
+    '',
     ...section(
       'Failures that come together',
       `Hours to the target. ${bursts.scenario.says}`,
@@ -57,7 +63,7 @@ export function resultsPage({ main, ablation, larger, calm, bursts, spot, claims
     ),
     ...section(
       'Ablation',
-      "Held-out loss, mean of the last quarter of 1,000 iterations (the paper's 10,000); and how much more that is than without failures, by seed.",
+      "Held-out loss, mean of the last quarter of 1,000 iterations (the paper's 10,000); and how much more that is than without failures and with checkfree, by seed.",
       ablation,
       lossTable,
     ),
@@ -129,31 +135,44 @@ function goodputTable(results: Results): string[] {
 
 function lossTable(results: Results): string[] {
   return table(results, ({ failures, strategy }) => {
-    const late = results.trials
-      .filter((trial) => trial.strategy === strategy && trial.failures === failures)
-      .flatMap((trial) => lateLoss(trial) ?? [])
+    const late = trialsOf(results, failures, strategy).flatMap((trial) => lateLoss(trial) ?? [])
     if (late.length === 0) return '-'
-    const more = difference(results, failures, strategy, 'none', lateLoss)
-    return `${withMargin(estimate(late))}${strategy === 'none' ? '' : `; ${withMargin(more)} more`}`
+    const over = ['none', 'checkfree']
+      .filter((other) => other !== strategy)
+      .map((other) => {
+        const more = difference(results, failures, strategy, other, lateLoss)
+        return `${withMargin(more)} over ${other}`
+      })
+    return [withMargin(estimate(late)), ...over].join('; ')
   })
 }
 
-/** Ratios to the run without failures, seed by seed where the target was reached; where it was not, what was spent is a bound. */
+/** Beside the run without failures, and the paper's ratio. */
 function paperTable(results: Results): string[] {
+  return ratioTable(results, 'none', ({ strategy, failures }) => {
+    const paper = PAPER_HOURS[strategy]?.[failures]
+    return paper === undefined ? '' : `; paper ${(paper / PAPER_UNDISTURBED_HOURS).toFixed(2)}`
+  })
+}
+
+/** Ratios of hours, seed by seed where the target was reached; where it was not, what was spent is a bound. */
+function ratioTable(
+  results: Results,
+  base: string,
+  beside: (summary: Summary) => string = () => '',
+): string[] {
   return table(
     results,
-    ({ strategy, failures, seeds }) => {
-      const value = ratio(results, failures, strategy, 'none', hours)
+    (summary) => {
+      const { strategy, failures, seeds } = summary
+      const value = ratio(results, failures, strategy, base, hours)
       const reached = value.count < seeds ? ` (${value.count} of ${seeds})` : ''
-      const spent = ratio(results, failures, strategy, 'none', (trial) => trial.hours)
+      const spent = ratio(results, failures, strategy, base, (trial) => trial.hours)
       const ours =
         value.count === 0 ? `> ${significant(spent.mean)}` : `${withMargin(value)}${reached}`
-      const paper = PAPER_HOURS[strategy]?.[failures]
-      return paper === undefined
-        ? ours
-        : `${ours}; paper ${(paper / PAPER_UNDISTURBED_HOURS).toFixed(2)}`
+      return `${ours}${beside(summary)}`
     },
-    results.strategies.map(({ name }) => name).filter((name) => name !== 'none'),
+    results.strategies.map(({ name }) => name).filter((name) => name !== base),
   )
 }
 
