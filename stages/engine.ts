@@ -71,7 +71,7 @@ export class Engine<Program extends string> {
     const layout = layoutOf(config, stage)
     const graphs = programs(config, sequencesPerRun(config, options), limits)
     const sessions = await createSessions(
-      { ...graphs, ...statePrograms(layout, config.optimizer) },
+      { ...graphs, ...statePrograms(layout.chunk, config.optimizer) },
       options,
     )
     const engine = new Engine(config, stage, graphs, sessions)

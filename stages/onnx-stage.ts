@@ -1,5 +1,6 @@
 /** A stage computed by ONNX Runtime in this thread, which a run blocks. */
 import { Engine, type StageOptions } from './engine.ts'
+import { KeptRoom } from './kept-room.ts'
 import type { StageConfig } from './model.ts'
 import { ENDS, layoutOf } from './parameters.ts'
 import { bodyPrograms, endsPrograms } from './programs.ts'
@@ -29,9 +30,10 @@ type Own<K extends Kind> = Omit<Calls<StageOf<K>>, keyof Calls<AnyStage>>
 async function body(config: StageConfig, stage: number, options: StageOptions): Promise<BodyStage> {
   const engine = await Engine.create(config, stage, bodyPrograms, options)
   const keeps = (config.keep ?? 'none') !== 'none'
+  const room = new KeptRoom(() => engine.newKept('forwardKeeping'))
   const forwardKeeping = async (input: Float32Array) => {
     const output = engine.newActivation()
-    const kept = engine.newKept('forwardKeeping')
+    const kept = room.take()
     await engine.run('forwardKeeping', { input }, { ...kept, output })
     return { output, kept }
   }
@@ -44,9 +46,11 @@ async function body(config: StageConfig, stage: number, options: StageOptions): 
     },
     async backward(input, outputGradient, given, count = true) {
       const kept = given ?? (keeps ? (await forwardKeeping(input)).kept : {})
+      room.check(kept)
       const inputGradient = engine.newActivation()
       const feeds = { ...kept, input, outputGradient }
       await engine.run('backward', feeds, { inputGradient }, count)
+      room.give(kept)
       return inputGradient
     },
   })

@@ -11,6 +11,7 @@ import { cut, KEPT, keptValues, stored } from './keep.ts'
 import { crossEntropy, embed, head, layer } from './llama.ts'
 import type { StageConfig } from './model.ts'
 import { EMBEDDING, ENDS, headName, layoutOf } from './parameters.ts'
+import { remembering } from './remembering.ts'
 
 /** Prefix of the input that holds a parameter's gradient sum. */
 export const SUM = 'sum.'
@@ -26,7 +27,9 @@ export type Programs<Name extends string> = Readonly<Record<Name, Graph>>
  * - forwardKeeping: input -> output, and what backward takes in by the same names
  * - backward: input, outputGradient, what was kept -> inputGradient, sums in place. Computes again what it is not given.
  */
-export function bodyPrograms(
+export const bodyPrograms = remembering(buildBodyPrograms)
+
+function buildBodyPrograms(
   config: StageConfig,
   sequences: number,
   limits: Limits,
@@ -64,7 +67,9 @@ export function bodyPrograms(
  * - loss: input, targets -> loss
  * - lossAndGradient: input, targets -> loss, inputGradient, sums in place
  */
-export function endsPrograms(
+export const endsPrograms = remembering(buildEndsPrograms)
+
+function buildEndsPrograms(
   config: StageConfig,
   sequences: number,
   limits: Limits,

@@ -74,6 +74,15 @@ export async function createSession(model: Uint8Array, options: SessionOptions):
   }
 }
 
+/** Graphs as bytes, for as long as somebody holds the graph: nothing is added to one that has been run. */
+const encoded = new WeakMap<Graph, Uint8Array>()
+
+function encodedOnce(graph: Graph): Uint8Array {
+  const model = encoded.get(graph) ?? encodeModel(graph)
+  encoded.set(graph, model)
+  return model
+}
+
 /** A session for each graph; all of them or none. */
 export async function createSessions<Name extends string>(
   graphs: Readonly<Record<Name, Graph>>,
@@ -82,7 +91,7 @@ export async function createSessions<Name extends string>(
   const sessions: Partial<Record<string, Session>> = {}
   try {
     for (const [name, graph] of Object.entries<Graph>(graphs)) {
-      sessions[name] = await createSession(encodeModel(graph), options)
+      sessions[name] = await createSession(encodedOnce(graph), options)
     }
     return sessions as Record<Name, Session>
   } catch (error) {

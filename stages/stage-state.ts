@@ -3,6 +3,7 @@ import type { OptimizerConfig } from './model.ts'
 import { type Moment, optimizerOf, sumOfSquaresProgram, updateProgram } from './optimizer.ts'
 import type { Layout } from './parameters.ts'
 import { type Programs, WRITTEN } from './programs.ts'
+import { remembering } from './remembering.ts'
 import { type Session, type Tensors, tensor } from './session.ts'
 import {
   type Moments,
@@ -15,10 +16,9 @@ import {
 export type StateProgram = 'update' | 'sumOfSquares'
 
 /** Each takes one chunk of the flat buffers. */
-export function statePrograms(
-  { chunk }: Layout,
-  optimizer: OptimizerConfig,
-): Programs<StateProgram> {
+export const statePrograms = remembering(buildStatePrograms)
+
+function buildStatePrograms(chunk: number, optimizer: OptimizerConfig): Programs<StateProgram> {
   return { update: updateProgram(optimizer, chunk), sumOfSquares: sumOfSquaresProgram(chunk) }
 }
 

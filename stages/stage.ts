@@ -73,7 +73,8 @@ export interface BodyStage extends Stage {
   forwardKeeping(input: Float32Array): Promise<{ output: Float32Array; kept: Kept }>
   /**
    * Adds to the gradient sums, gives the gradient of `input`.
-   * @param kept of the same input; computed again if left out, as is all that the policy does not keep
+   * @param kept of the same input, which is spent with it; computed again if left out, as is all that the policy does not
+   *   keep
    * @param count false leaves the sums as they are: the microbatch is in them already
    */
   backward(

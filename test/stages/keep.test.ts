@@ -76,6 +76,47 @@ describe.each(cases)('keeping $keep as $keepDtype, $how', ({ keep, keepDtype, li
   })
 })
 
+describe('what is kept is spent by its backward', () => {
+  const own = { ...config, keep: 'all' } as const
+  const created = async () => (await createLocalStage(own, 1, options)) as BodyStage
+
+  it('and its memory used by a later forward, while others wait for theirs', async () => {
+    const stage = await created()
+    const one = await stage.forwardKeeping(activation('1'))
+    const two = await stage.forwardKeeping(activation('2'))
+    const gradients = [await stage.backward(activation('1'), activation('dy'), one.kept)]
+    const three = await stage.forwardKeeping(activation('3'))
+    const isIn = (kept: typeof one.kept) => (name: string) =>
+      three.kept[name]!.buffer === kept[name]!.buffer
+    expect(Object.keys(three.kept).map(isIn(one.kept))).not.toContain(false)
+    expect(Object.keys(three.kept).map(isIn(two.kept))).not.toContain(true)
+    gradients.push(await stage.backward(activation('2'), activation('dy'), two.kept))
+    gradients.push(await stage.backward(activation('3'), activation('dy'), three.kept))
+    const [sums, alone] = [stage.sums.slice(), await created()]
+    for (const [i, gradient] of gradients.entries()) {
+      // Without what was kept, in memory of its own.
+      expect(await alone.backward(activation(`${i + 1}`), activation('dy'))).toEqual(gradient)
+    }
+    expect(sums).toEqual(alone.sums.slice())
+    await stage.close()
+    await alone.close()
+  })
+
+  it('so that a second backward is refused', async () => {
+    const stage = await created()
+    const { kept } = await stage.forwardKeeping(activation('x'))
+    await stage.backward(activation('x'), activation('dy'), kept)
+    await stage.forwardKeeping(activation('y'))
+    await expect(stage.backward(activation('x'), activation('dy'), kept)).rejects.toThrow(/spent/)
+    await stage.close()
+  })
+})
+
+it('builds the graphs of equal stages once', () => {
+  expect(bodyPrograms({ ...config }, 2, LIMITS)).toBe(bodyPrograms(config, 2, LIMITS))
+  expect(bodyPrograms(config, 1, LIMITS)).not.toBe(bodyPrograms(config, 2, LIMITS))
+})
+
 it('makes fewer products the more it keeps', () => {
   const products = KEEPS.map((keep) => {
     const { backward } = bodyPrograms({ ...config, keep }, 2, LIMITS)
