@@ -198,15 +198,14 @@ export async function play(scenario: Scenario): Promise<History> {
       }),
     })
     peers.set(name, { finished, abort, process })
+    // Who was killed ends in some error of its own, which is nobody's business any more.
+    const endsAll = () => own.alive && (name === coordinator || takeOut(name))
     finished.then(
       (outcome) => {
-        if (!own.alive) return
-        if (name === coordinator || takeOut(name)) over.resolve(outcome)
+        if (endsAll()) over.resolve(outcome)
       },
       (error) => {
-        // Who was killed ends in some error of its own, which is nobody's business any more.
-        if (!own.alive) return
-        if (name === coordinator || takeOut(name)) over.reject(error)
+        if (endsAll()) over.reject(error)
       },
     )
   }

@@ -11,7 +11,7 @@ import { cut, KEPT, keptValues, stored } from './keep.ts'
 import { crossEntropy, embed, head, layer } from './llama.ts'
 import type { StageConfig } from './model.ts'
 import { EMBEDDING, ENDS, headName, layoutOf } from './parameters.ts'
-import { remembering } from './remembering.ts'
+import { remembering } from './recent.ts'
 
 /** Prefix of the input that holds a parameter's gradient sum. */
 export const SUM = 'sum.'

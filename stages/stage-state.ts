@@ -3,7 +3,7 @@ import type { OptimizerConfig } from './model.ts'
 import { type Moment, optimizerOf, sumOfSquaresProgram, updateProgram } from './optimizer.ts'
 import type { Layout } from './parameters.ts'
 import { type Programs, WRITTEN } from './programs.ts'
-import { remembering } from './remembering.ts'
+import { remembering } from './recent.ts'
 import { type Session, type Tensors, tensor } from './session.ts'
 import {
   type Moments,

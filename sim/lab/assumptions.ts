@@ -31,11 +31,11 @@ export function assumptionsOf(scenario: Scenario, strategies: readonly LabStrate
     said.push(
       `${replayed.join(', ')}: computed from the undisturbed run of the same seed, whose steps they make again exactly; their times are those of a short run of the node, or stated. A loss in the middle of an iteration costs what was made since the last checkpoint, parts of an iteration too. Where so many are lost at once that a played run ends, these go on: that somebody starts them again is not counted.`,
     )
-  }
-  if (replayed.length > 0 && mode === 'learn' && network.regions.length > 1) {
-    said.push(
-      'For those, a lost stage goes to whichever spare came first; where it is played, to one of another region than its neighbours. Where single peers are lost, other stages may go with them.',
-    )
+    if (network.regions.length > 1) {
+      said.push(
+        'For those, a lost stage goes to whichever spare came first; where it is played, to one of another region than its neighbours. Where single peers are lost, other stages may go with them.',
+      )
+    }
   }
   for (const { name, along } of strategies) {
     if (along !== null) said.push(`${name}: along the curve of ${along} under the same failures.`)

@@ -2,7 +2,6 @@
  * A scenario: the model, the network, the failures and the strategies that are to be compared. This table is the only place
  * that knows its settings; `sim --list` is made from it, and docs/SIMULATOR.md is held to it.
  */
-
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'

@@ -4,6 +4,7 @@
  * Each source goes through its own sequences epoch by epoch, in a new order each time, none twice before all were met.
  */
 import { Random } from '../../stages/random.ts'
+import { recent } from '../../stages/recent.ts'
 import { Permutation } from './permutation.ts'
 
 /** Places of a block: shares are held to a part in so many. */
@@ -71,22 +72,6 @@ export class Sampling {
     }
     return { sources, ranks }
   }
-}
-
-/** What `make` gave for this key, if it was among the last `most` that were made. */
-function recent<Key, Value>(
-  made: Map<Key, Value>,
-  key: Key,
-  most: number,
-  make: () => Value,
-): Value {
-  let value = made.get(key)
-  if (value === undefined) {
-    if (made.size >= most) made.delete(made.keys().next().value!)
-    value = make()
-    made.set(key, value)
-  }
-  return value
 }
 
 /** Whole places of a block in proportion to the weights, at least one each; what is left goes to the largest remainders. */
