@@ -198,14 +198,14 @@ export async function play(scenario: Scenario): Promise<History> {
       }),
     })
     peers.set(name, { finished, abort, process })
-    // Who was killed ends in some error of its own, which is nobody's business any more.
-    const endsAll = () => own.alive && (name === coordinator || takeOut(name))
+    /** Takes it out. True if the run ends with it: how one ended that was killed is nobody's business any more. */
+    const endsRun = () => own.alive && (name === coordinator || takeOut(name))
     finished.then(
       (outcome) => {
-        if (endsAll()) over.resolve(outcome)
+        if (endsRun()) over.resolve(outcome)
       },
       (error) => {
-        if (endsAll()) over.reject(error)
+        if (endsRun()) over.reject(error)
       },
     )
   }

@@ -1,6 +1,6 @@
 /**
  * Memory for what a forward keeps, used again after its backward: in a small stage, to allocate and collect it for every
- * microbatch takes long beside the work itself (docs/PERFORMANCE.md). What no backward comes for is the garbage collector's.
+ * microbatch takes long beside the work itself. What no backward comes for is the garbage collector's.
  */
 import type { Kept } from './stage.ts'
 

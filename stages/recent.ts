@@ -16,17 +16,17 @@ export function recent<Key, Value>(
   return value
 }
 
-/** Graphs of one kind: a process hosts a stage or two, a laboratory as many kinds as a run has. */
-const GRAPHS = 8
+/** What one function gave: a process hosts a stage or two, a laboratory as many kinds as a run has. */
+const REMEMBERED = 8
 
 /**
- * The same function, which gives the same graphs again for the same arguments: a stage that is built for whoever comes
+ * The same function, which gives the same result again for the same arguments: a stage that is built for whoever comes
  * after a peer that was lost has those of before.
  * @param build depends on nothing but its arguments as JSON has them; nobody changes what it gives
  */
-export function remembering<Args extends readonly unknown[], Graphs>(
-  build: (...args: Args) => Graphs,
-): (...args: Args) => Graphs {
-  const built = new Map<string, Graphs>()
-  return (...args) => recent(built, JSON.stringify(args), GRAPHS, () => build(...args))
+export function remembering<Args extends readonly unknown[], Result>(
+  build: (...args: Args) => Result,
+): (...args: Args) => Result {
+  const built = new Map<string, Result>()
+  return (...args) => recent(built, JSON.stringify(args), REMEMBERED, () => build(...args))
 }

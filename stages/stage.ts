@@ -2,7 +2,7 @@
  * What the node needs of a stage, whichever way it is computed: in this thread, in a worker, or by a cost model.
  * All tensors are flat float32 in row-major order; `tokens` and `targets` are int32 of shape [batch, context].
  * Activations and their gradients have shape [batch, context, hidden]. Buffers passed in are read, never kept;
- * buffers returned belong to the caller.
+ * buffers returned belong to the caller, but for `Kept`, which its backward takes back.
  */
 
 /**
@@ -73,8 +73,8 @@ export interface BodyStage extends Stage {
   forwardKeeping(input: Float32Array): Promise<{ output: Float32Array; kept: Kept }>
   /**
    * Adds to the gradient sums, gives the gradient of `input`.
-   * @param kept of the same input, which is spent with it; computed again if left out, as is all that the policy does not
-   *   keep
+   * @param kept of the same input, spent by this call: its memory may be used again. Computed again if left out, as is all
+   *   that the policy does not keep
    * @param count false leaves the sums as they are: the microbatch is in them already
    */
   backward(

@@ -6,6 +6,12 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Report } from './serve.ts'
 
+/**
+ * Each worker has a core to itself: V8's own threads, which look for garbage beside it, would take from the others'. It
+ * may fill 400 MiB before the whole heap is looked through for the first time, which a run of 200 steps then does once.
+ */
+const FLAGS = ['--expose-gc', '--single-threaded-gc', '--initial-heap-size=400']
+
 export interface Job {
   /** How long it is, beside others. */
   readonly steps: number
@@ -39,12 +45,8 @@ export async function doAll<J extends Job, Outcome>(
   const employ = async () => {
     for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
       const doing = job
-      // A process a job: what one leaves behind in memory does not weigh on the next. Each has a core to itself: V8's own
-      // threads, which look for garbage beside it, would take a fifth of the other's (0.43 s a step instead of 0.36). With
-      // room from the start (in MiB) the whole heap is looked through once in 200 steps, and not eight times (--trace-gc).
-      const worker = fork(fileURLToPath(program), {
-        execArgv: ['--expose-gc', '--single-threaded-gc', '--initial-heap-size=400'],
-      })
+      // A process a job: what one leaves behind in memory does not weigh on the next.
+      const worker = fork(fileURLToPath(program), { execArgv: FLAGS })
       try {
         onOutcome(doing, await outcomeOf<J, Outcome>(worker, doing, (steps) => count(doing, steps)))
         count(doing, doing.steps)

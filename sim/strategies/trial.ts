@@ -13,7 +13,7 @@ import type { Point } from './statistics.ts'
 import { drawFailures } from './trace.ts'
 
 /** Raise it when trials would come out otherwise than before though their settings are the same. */
-const VERSION = 1
+const VERSION = 2
 
 export interface Trial {
   readonly scale: keyof typeof SCALES
@@ -53,7 +53,10 @@ interface Cost {
   readonly cpuSeconds: number
   /** Of those the part in which no stage computed. */
   readonly otherCpuSeconds: number
-  /** That this process holds in array buffers after the last step: what stages exchange and keep, not what they compute on. */
+  /**
+   * That this process holds in array buffers after the last step: what stages exchange and keep, and memory of theirs that
+   * waits to be used again, not what ONNX Runtime computes on.
+   */
   readonly bufferBytes: number
   /** Of real time, the whole trial. */
   readonly seconds: number

@@ -90,7 +90,7 @@ test('an unsupported Node is told what to do, without a stack trace', async () =
 test('no process outlives a demo that is killed itself', async () => {
   const folder = workFolder()
   const args = ['demo', '--stages', '1', '--layers', '1', '--steps', '100000', ...TINY]
-  // Where what it cannot clear away is taken along with the folder.
+  // Killed, it cannot clear away its temporary files: they go with the folder.
   const env = { ...process.env, TMPDIR: folder }
   const child = execFile(process.execPath, [MAIN, ...args], { cwd: folder, env })
   let output = ''
