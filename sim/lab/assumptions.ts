@@ -1,4 +1,5 @@
 /** What whoever reads the numbers of a scenario must know, a sentence each. */
+import { significant } from './report/format.ts'
 import type { Scenario } from './scenario.ts'
 import type { LabStrategy } from './strategies.ts'
 
@@ -29,7 +30,8 @@ export function assumptionsOf(scenario: Scenario, strategies: readonly LabStrate
   const replayed = strategies.filter(({ replay }) => replay !== null).map(({ name }) => name)
   if (replayed.length > 0 && mode === 'learn') {
     said.push(
-      `${replayed.join(', ')}: computed from the undisturbed run of the same seed, whose steps they make again exactly; their times are those of a short run of the node, or stated. A loss in the middle of an iteration costs what was made since the last checkpoint, parts of an iteration too. Where so many are lost at once that a played run ends, these go on: that somebody starts them again is not counted.`,
+      `${replayed.join(', ')}: computed from the undisturbed run of the same seed, whose steps they make again exactly; their times are those of a short run of the node, or stated.`,
+      'Of those, a loss in the middle of an iteration costs a checkpoint what was made since the last one, parts of an iteration too. Where so many are lost at once that a played run ends, they go on: that somebody starts them again is not counted.',
     )
     if (network.regions.length > 1) {
       said.push(
@@ -43,7 +45,7 @@ export function assumptionsOf(scenario: Scenario, strategies: readonly LabStrate
   for (const { name, stated } of strategies) {
     if (stated === null) continue
     said.push(
-      `${name}: an iteration is stated to take ${stated.iterationFactor} times an undisturbed one, a recovery ${stated.recoverySeconds} s.`,
+      `${name}: an iteration is stated to take ${significant(stated.iterationFactor, 4)} times an undisturbed one, a recovery ${stated.recoverySeconds} s.`,
     )
   }
   if (stopAtTarget && targetLoss !== null) {

@@ -83,7 +83,7 @@ export function verdictOf(sides: readonly (boolean | null)[]): Pick<Claim, 'verd
   if (open > 0) {
     return {
       verdict: 'not decidable',
-      why: `${open} of ${sides.length} intervals do not tell, or the target was not reached`,
+      why: `${open} of ${sides.length} comparisons do not tell`,
     }
   }
   return { verdict: 'held', why: `all of ${sides.length} comparisons, at 95 %` }
