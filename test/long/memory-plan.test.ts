@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { planMemory } from '../../stages/memory-plan.ts'
 import type { StageConfig } from '../../stages/model.ts'
-import { config } from './fixtures.ts'
+import { config } from '../stages/fixtures.ts'
 
 const CHILD = fileURLToPath(new URL('./memory-child.ts', import.meta.url))
 
