@@ -275,7 +275,7 @@ const ROWS: readonly Row[] = [
     judge: () => ({
       ours: "by the paper's own sizes the ends have 1.30, 0.49 and 0.24 times the weights of a stage, sent every iteration",
       verdict: 'not decidable',
-      why: 'little is no number: for its small model that is more than a stage, and an iteration takes no longer for it (claim 11)',
+      why: 'little is no number: for the smallest of those that is more than a stage; in our model an iteration takes no longer for it (claim 11)',
     }),
   },
 ]

@@ -15,7 +15,9 @@ export const lateLoss: Measure = ({ curve, iterations, failure }) => {
 }
 export const hours: Measure = ({ reached }) => reached?.hours ?? null
 export const iterations: Measure = ({ reached }) => reached?.iterations ?? null
-export const secondsPerIteration: Measure = (trial) => (trial.hours * 3_600) / trial.iterations
+/** Until the target: where all runs have evaluated what they evaluate. */
+export const secondsPerIteration: Measure = ({ reached }) =>
+  reached === null ? null : (reached.hours * 3_600) / reached.iterations
 
 /** Over the seeds in which both have a value. */
 export interface Comparison extends Estimate {
