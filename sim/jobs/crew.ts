@@ -8,7 +8,7 @@ import type { Report } from './serve.ts'
 
 /**
  * Each worker has a core to itself: V8's own threads, which look for garbage beside it, would take from the others'. It
- * may fill 400 MiB before the whole heap is looked through for the first time, which a run of 200 steps then does once.
+ * may fill 400 MiB before the whole heap is looked through for the first time.
  */
 const FLAGS = ['--expose-gc', '--single-threaded-gc', '--initial-heap-size=400']
 

@@ -122,7 +122,12 @@ function timeTable(results: Results): string[] {
 
 function timeCell({ hoursToTarget, reached, seeds }: Summary): string {
   if (hoursToTarget === null) return 'not reached'
-  return `${withMargin(hoursToTarget)}${reached < seeds ? ` (${reached} of ${seeds})` : ''}`
+  return ofSeeds(hoursToTarget, reached, seeds)
+}
+
+/** With the seeds that it is of, where those are not all. */
+function ofSeeds(value: Parameters<typeof withMargin>[0], count: number, seeds: number): string {
+  return `${withMargin(value)}${count < seeds ? ` (${count} of ${seeds})` : ''}`
 }
 
 /** Where there is one failure process: how each strategy fared under it. */
@@ -191,7 +196,7 @@ function ratioCell(results: Results, base: string, summary: Summary): string {
     )
     return spent.count === 0 || summary.reached > 0 ? '-' : `> ${significant(spent.mean)}`
   }
-  return `${withMargin(value)}${value.count < seeds ? ` (${value.count} of ${seeds})` : ''}`
+  return ofSeeds(value, value.count, seeds)
 }
 
 /** Each sentence once, with the scenarios that it is said of where those are not all. */

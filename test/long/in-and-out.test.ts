@@ -78,6 +78,25 @@ async function train(folder: string, ...options: string[]): Promise<Entry[]> {
   return entries
 }
 
+/**
+ * Trains to the end. The first step's loss is that of the checkpoint, worked out in float64; the last one is lower.
+ * @param by nats
+ */
+async function expectToLearn(folder: string, small: SmallModel, steps: number, by: number) {
+  const entries = await train(folder)
+  const losses = entries.flatMap((entry) => (entry.type === 'step' ? [entry.loss] : []))
+  expect(losses).toHaveLength(steps)
+  const first = await firstLoss(join(folder, 'run.json'), small)
+  expect([losses[0]!]).toBeAllclose([first], { relative: 1e-5 })
+  expect(losses.at(-1)!).toBeLessThan(losses[0]! - by)
+}
+
+/** What `eval` says of a part of the text; of the run, unless told. */
+async function judged(folder: string, ...args: string[]) {
+  const { stdout } = await cli(['eval', 'part.txt', '--context', '64', '--json', ...args], folder)
+  return JSON.parse(stdout) as { nats: number; tokens: number; bytes: number }
+}
+
 /** The tensors of an exported folder, whatever its shards. */
 function tensorsIn(folder: string): Map<string, Float32Array> {
   const shards = readdirSync(folder).filter((name) => name.endsWith('.safetensors'))
@@ -92,14 +111,7 @@ function tensorsIn(folder: string): Map<string, Float32Array> {
 
 test('a run starts from the checkpoint, learns, and is exported, evaluated and made to speak', async () => {
   const { folder, small } = await imported(['--steps', '20', '--warmup-steps', '1'])
-  const entries = await train(folder)
-  const losses = entries.flatMap((entry) => (entry.type === 'step' ? [entry.loss] : []))
-  expect(losses).toHaveLength(20)
-
-  // The first step's loss is that of the checkpoint, worked out in float64.
-  const runPath = join(folder, 'run.json')
-  expect([losses[0]!]).toBeAllclose([await firstLoss(runPath, small)], { relative: 1e-5 })
-  expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.5)
+  await expectToLearn(folder, small, 20, 0.5)
 
   const out = ['export', '--format', 'safetensors', '--out', 'out', '--shard-size', '20000']
   expect(await cli(out, folder)).toMatchObject({ code: 0, stderr: '' })
@@ -119,13 +131,9 @@ test('a run starts from the checkpoint, learns, and is exported, evaluated and m
   // The trained model is the same from the run and from the export, and better at its text than it was.
   const text = readFileSync(join(folder, 'text.txt'))
   writeFileSync(join(folder, 'part.txt'), text.subarray(-4000))
-  const judged = async (...args: string[]) => {
-    const { stdout } = await cli(['eval', 'part.txt', '--context', '64', '--json', ...args], folder)
-    return JSON.parse(stdout).nats as number
-  }
-  const after = await judged()
-  expect(await judged('--model', 'out')).toBe(after)
-  expect(await judged('--model', 'llama')).toBeGreaterThan(after + 0.5)
+  const after = await judged(folder)
+  expect((await judged(folder, '--model', 'out')).nats).toBe(after.nats)
+  expect((await judged(folder, '--model', 'llama')).nats).toBeGreaterThan(after.nats + 0.5)
 
   const speak = ['generate', '--prompt', 'the ', '--max-tokens', '20', '--json']
   const spoken = await cli(speak, folder)
@@ -151,14 +159,10 @@ test.each(['gpt2', 'unigram'])(
   async (name) => {
     const settings = ['--steps', '12', '--warmup-steps', '1', '--held-out', '0.3', '--stages', '1']
     const { folder, small } = await imported(settings, name)
-    const entries = await train(folder)
-    const losses = entries.flatMap((entry) => (entry.type === 'step' ? [entry.loss] : []))
-    expect(losses).toHaveLength(12)
-    const runPath = join(folder, 'run.json')
-    expect([losses[0]!]).toBeAllclose([await firstLoss(runPath, small)], { relative: 1e-5 })
-    expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.3)
+    await expectToLearn(folder, small, 12, 0.3)
 
     // The tokens are the library's of that text.
+    const runPath = join(folder, 'run.json')
     const run = readRun(runPath)
     const { tokens } = microbatch(run, await loadCorpus(run, runPath), 1, 0)
     const json = JSON.parse(readFileSync(join(TOKENIZERS, `${name}.json`), 'utf8'))
@@ -174,17 +178,10 @@ test.each(['gpt2', 'unigram'])(
       expect(exported).toEqual(readFileSync(join(folder, 'llama', file)))
     }
     writeFileSync(join(folder, 'part.txt'), readFileSync(join(folder, 'text.txt')).subarray(-2000))
-    const judged = async (...args: string[]) => {
-      const { stdout } = await cli(
-        ['eval', 'part.txt', '--context', '64', '--json', ...args],
-        folder,
-      )
-      return JSON.parse(stdout)
-    }
-    const after = await judged()
+    const after = await judged(folder)
     expect(after.bytes).toBeGreaterThan(after.tokens)
-    expect((await judged('--model', 'out')).nats).toBe(after.nats)
-    expect((await judged('--model', 'llama')).nats).toBeGreaterThan(after.nats + 0.3)
+    expect((await judged(folder, '--model', 'out')).nats).toBe(after.nats)
+    expect((await judged(folder, '--model', 'llama')).nats).toBeGreaterThan(after.nats + 0.3)
   },
   180_000,
 )

@@ -8,19 +8,13 @@ import { sampleResults } from '../../fixtures/results.ts'
 const SAMPLE = sampleResults({ seeds: 1 })
 const EMPTY: Results = { ...SAMPLE, trials: [], summary: [], failures: [], strategies: [] }
 
-/** Of a strategy, a trial for each seed: the hours to the target, or what the run spent and why it ended. */
-function trials(
-  strategy: string,
-  all: readonly (number | { spent: number; failure: string | null })[],
-): TrialResult[] {
-  return all.map((each, i) => {
-    const reached = typeof each === 'number' ? { iterations: each, hours: each } : null
-    const { spent, failure } = typeof each === 'number' ? { spent: each, failure: null } : each
-    return {
-      ...SAMPLE.trials[0]!,
-      ...{ strategy, failures: 'bursts', seed: i + 1, hours: spent, reached, failure },
-    }
-  })
+const reached = (hours: number) => ({ hours, reached: { iterations: hours, hours } })
+const spent = (hours: number, failure: string | null = null) => ({ hours, reached: null, failure })
+
+/** Of a strategy, a trial for each seed. */
+function trials(strategy: string, all: readonly Partial<TrialResult>[]): TrialResult[] {
+  const known = { ...SAMPLE.trials[0]!, strategy, failures: 'bursts' }
+  return all.map((each, i) => ({ ...known, seed: i + 1, ...each }))
 }
 
 function results(name: string, assumptions: string[], of: TrialResult[]): Results {
@@ -36,22 +30,16 @@ function results(name: string, assumptions: string[], of: TrialResult[]): Result
   }
 }
 
-const main = results('main', ['Of all.', 'Of main.'], trials('none', [100, 100]))
+const main = results('main', ['Of all.', 'Of main.'], trials('none', [reached(100), reached(100)]))
 const bursts = results(
   'bursts',
   ['Of all.'],
   [
-    ...trials('none', [100, 200]),
-    ...trials('twice', [200, 400]),
-    ...trials('half', [300, { spent: 400, failure: null }]),
-    ...trials('spent', [
-      { spent: 300, failure: null },
-      { spent: 600, failure: null },
-    ]),
-    ...trials('ended', [
-      { spent: 1, failure: 'nobody is left' },
-      { spent: 2, failure: 'nobody is left' },
-    ]),
+    ...trials('none', [reached(100), reached(200)]),
+    ...trials('twice', [reached(200), reached(400)]),
+    ...trials('half', [reached(300), spent(400)]),
+    ...trials('spent', [spent(300), spent(600)]),
+    ...trials('ended', [spent(1, 'nobody is left'), spent(2, 'nobody is left')]),
   ],
 )
 const page = resultsPage({
