@@ -3,7 +3,7 @@
  * a plain copy of the same data. The least time of many rounds counts.
  */
 import { availableParallelism, cpus } from 'node:os'
-import { encodeParity, reconstruct } from '../src/erasure.ts'
+import { encodeParity, reconstruct } from '../src/copies/erasure.ts'
 import { Random } from '../stages/random.ts'
 import { least, rounded, sideBySide } from './statistics.ts'
 

@@ -1,7 +1,7 @@
 /** `npm run bench`: what this machine reaches, as ratios that were measured side by side in this one run. */
 import { availableParallelism, cpus } from 'node:os'
-import { newRun } from '../src/init.ts'
-import { stageConfig } from '../src/run.ts'
+import { newRun } from '../src/cli/init.ts'
+import { stageConfig } from '../src/run/run.ts'
 import { benchLink } from './link.ts'
 import { benchStage } from './stage.ts'
 import { benchSwarm } from './swarm.ts'

@@ -2,10 +2,10 @@
  * The same training in one process, without a network: what the swarm's losses are compared with in the tests, and
  * its speed in the benchmarks. Shares the stages and the data with the node, and none of its step loop.
  */
-import type { Corpus } from '../src/corpus.ts'
-import { microbatch } from '../src/corpus.ts'
-import { type Run, stageConfig } from '../src/run.ts'
-import { learningRateAt } from '../src/schedule.ts'
+import type { Corpus } from '../src/data/corpus.ts'
+import { microbatch } from '../src/data/corpus.ts'
+import { type Run, stageConfig } from '../src/run/run.ts'
+import { learningRateAt } from '../src/run/schedule.ts'
 import { clipFactor, wholeNorm } from '../stages/clip.ts'
 import { createLocalStage } from '../stages/onnx-stage.ts'
 import { Random } from '../stages/random.ts'

@@ -1,9 +1,9 @@
 /** Tokens a second of a swarm of processes on this machine, as a share of the same training in one process. */
 import { join } from 'node:path'
 import { median } from '../sim/strategies/statistics.ts'
-import { loadCorpus } from '../src/corpus.ts'
-import { newRun } from '../src/init.ts'
-import type { Run } from '../src/run.ts'
+import { newRun } from '../src/cli/init.ts'
+import { loadCorpus } from '../src/data/corpus.ts'
+import type { Run } from '../src/run/run.ts'
 import { localSwarm } from './local-swarm.ts'
 import { createSingleProcess } from './single-process.ts'
 import { rounded } from './statistics.ts'

@@ -7,8 +7,8 @@ import { heartbeat } from '../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch } from '../protocols/microbatch.ts'
 import type { Network, PeerId } from '../protocols/network.ts'
 import { ask, serve } from '../protocols/procedure.ts'
-import { VirtualNetwork } from '../sim/network.ts'
-import { World } from '../sim/world.ts'
+import { VirtualNetwork } from '../sim/world/network.ts'
+import { World } from '../sim/world/world.ts'
 import { rounded } from './statistics.ts'
 
 const PEERS = 1_000

@@ -1,6 +1,6 @@
 /**
  * How the swarm agrees on the next epoch: one value an epoch, chosen by a quorum of the members of the one before
- * (single-decree Paxos, an instance an epoch; src/agreement.ts says why that is safe while members change).
+ * (single-decree Paxos, an instance an epoch; src/membership/agreement.ts says why that is safe while members change).
  */
 import { z } from 'zod'
 import { ballotSchema, memberSchema, originSchema } from './membership.ts'

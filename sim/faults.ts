@@ -8,9 +8,9 @@
  */
 import type { PeerId } from '../protocols/network.ts'
 import type { Random } from '../stages/random.ts'
-import type { Disturbance, Fate } from './disturbance.ts'
-import type { VirtualNetwork } from './network.ts'
-import type { World } from './world.ts'
+import type { Disturbance, Fate } from './world/disturbance.ts'
+import type { VirtualNetwork } from './world/network.ts'
+import type { World } from './world/world.ts'
 
 /** What faults act on. */
 export interface Theatre {

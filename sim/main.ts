@@ -1,12 +1,12 @@
 /** `gensyn-node sim`: plays one scenario and says what came of it. */
 import { resolve } from 'node:path'
-import { replaceFile } from '../src/atomic-file.ts'
-import { loadCorpus } from '../src/corpus.ts'
-import { InputError } from '../src/errors.ts'
-import { type InitOptions, newRun } from '../src/init.ts'
-import { reportOf } from '../src/report.ts'
-import type { Terminal } from '../src/terminal.ts'
-import { RunView } from '../src/view.ts'
+import { replaceFile } from '../src/base/atomic-file.ts'
+import { InputError } from '../src/base/errors.ts'
+import type { Terminal } from '../src/base/terminal.ts'
+import { type InitOptions, newRun } from '../src/cli/init.ts'
+import { reportOf } from '../src/cli/report.ts'
+import { loadCorpus } from '../src/data/corpus.ts'
+import { RunView } from '../src/node/view.ts'
 import { DEFAULT_COSTS, DEFAULT_LIMIT_MS, DEFAULT_LINK, play } from './scenario.ts'
 
 export interface SimOptions {

@@ -9,8 +9,8 @@
  */
 import { Command } from 'commander'
 import { systemClock } from '../protocols/clock.ts'
+import { createTerminal } from '../src/base/terminal.ts'
 import { policyOf } from '../src/recovery/index.ts'
-import { createTerminal } from '../src/terminal.ts'
 import { type Compared, playNodesOf, settingOf } from './lab/scale/compare.ts'
 import { exponentialLosses } from './lab/scale/lifetimes.ts'
 import { playScale } from './lab/scale/play.ts'

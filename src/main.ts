@@ -18,6 +18,6 @@ if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])) {
   module.enableCompileCache()
   const compiled = module.getCompileCacheDir()
   if (compiled !== undefined) process.env.NODE_COMPILE_CACHE = compiled
-  const { main } = await import('./program.ts')
+  const { main } = await import('./cli/program.ts')
   await main(process.argv)
 }

@@ -4,9 +4,9 @@ import { KeptRoom } from './kept-room.ts'
 import type { StageConfig } from './model.ts'
 import { ENDS, layoutOf } from './parameters.ts'
 import { bodyPrograms, endsPrograms } from './programs.ts'
+import { SerialQueue } from './serial-queue.ts'
 import type { AnyStage, BodyStage, EndsStage } from './stage.ts'
 import { type Calls, type Kind, type StageOf, stageOn } from './stage-calls.ts'
-import { Turns } from './turns.ts'
 
 /** Stage 0 is the ends, all others are body stages. */
 export type StageAt<N extends number> = number extends N
@@ -98,7 +98,7 @@ function local<K extends Kind>(
   own: Own<K>,
 ): StageOf<K> {
   const { state } = engine
-  const turns = new Turns()
+  const turns = new SerialQueue()
   const methods = {
     ...own,
     gradientNorm: () => state.gradientNorm(),

@@ -1,10 +1,10 @@
 /** What one seed stands for: a swarm, its machines and links, and what is to befall it. */
 
 import { policyOf, RECOVERY_NAMES, rowsOf } from '../../src/recovery/index.ts'
-import { type Run, runSchema } from '../../src/run-schema.ts'
+import { type Run, runSchema } from '../../src/run/run-schema.ts'
 import { Random } from '../../stages/random.ts'
 import { drawFaults, type FaultName } from '../faults.ts'
-import type { StageMethod } from '../stage.ts'
+import type { StageMethod } from '../world/stage.ts'
 
 export interface Case {
   readonly seed: number

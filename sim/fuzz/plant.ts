@@ -7,7 +7,7 @@ const name = process.env.PLANTED!
 registerHooks({
   load(url, context, nextLoad) {
     const loaded = nextLoad(url, context)
-    const file = /\/src\/([^/]+\.ts)$/.exec(url)?.[1]
+    const file = /\/src\/(.+\.ts)$/.exec(url)?.[1]
     if (file === undefined || loaded.source == null) return loaded
     const text =
       typeof loaded.source === 'string' ? loaded.source : new TextDecoder().decode(loaded.source)

@@ -1,6 +1,6 @@
 /** `npm run sim:planted`: each planted mistake, and the seed that finds it. */
 import { execFile } from 'node:child_process'
-import { createTerminal } from '../../src/terminal.ts'
+import { createTerminal } from '../../src/base/terminal.ts'
 import { checkPlanted, PLANTED } from './planted.ts'
 
 /** Within so many seeds each must be found. */

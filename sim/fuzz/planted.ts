@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 
 interface Edit {
-  /** In src. */
+  /** Its path below `src/`. */
   readonly file: string
   /** Stands there once. */
   readonly find: string
@@ -18,34 +18,54 @@ export const PLANTED: Readonly<
 > = {
   'a microbatch that is driven again counts again': {
     breaks: 'I1',
-    edits: [edit('work.ts', 'const count = !counted.has(index)', 'const count = true')],
+    edits: [
+      edit(
+        'holder/microbatch-executor.ts',
+        'const count = !counted.has(index)',
+        'const count = true',
+      ),
+    ],
   },
   'a restarted step keeps its sums': {
     breaks: 'I1',
-    edits: [edit('holding.ts', 'await this.stage.zeroGradients()', '')],
+    edits: [edit('holder/active-stage.ts', 'await this.stage.zeroGradients()', '')],
   },
   'a replica applies its own sum, not the total': {
     breaks: 'I1',
-    edits: [edit('holding.ts', 'if (this.#total!.shared) this.stage.sums.set(this.#totals!)', '')],
+    edits: [
+      edit(
+        'holder/active-stage.ts',
+        'if (this.#total!.shared) this.stage.sums.set(this.#totals!)',
+        '',
+      ),
+    ],
   },
   'a new replica keeps its initial weights': {
     breaks: 'I2',
     edits: [
-      edit('gather.ts', 'if (weights !== stage.weights) await', 'if (weights === undefined) await'),
+      edit(
+        'holder/gather.ts',
+        'if (weights !== stage.weights) await',
+        'if (weights === undefined) await',
+      ),
     ],
   },
   'any number of members is a majority': {
     breaks: 'I3',
     edits: [
-      edit('roster.ts', 'if (2 * ids.size < roster.members.length) return false', ''),
-      edit('roster.ts', 'return 2 * present > roster.members.length', 'return present > 0'),
+      edit('membership/roster.ts', 'if (2 * ids.size < roster.members.length) return false', ''),
+      edit(
+        'membership/roster.ts',
+        'return 2 * present > roster.members.length',
+        'return present > 0',
+      ),
     ],
   },
   'a member forgets what it has promised': {
     breaks: 'I3',
     edits: [
       edit(
-        'acceptor.ts',
+        'membership/acceptor.ts',
         'if (compareBallots(ballot, this.#promised) < 0) return answer(false)',
         '',
       ),
@@ -54,14 +74,18 @@ export const PLANTED: Readonly<
   'a member does not tell what it has accepted': {
     breaks: 'I3',
     edits: [
-      edit('acceptor.ts', "accepted: reason === '' ? this.#accepted : null", 'accepted: null'),
+      edit(
+        'membership/acceptor.ts',
+        "accepted: reason === '' ? this.#accepted : null",
+        'accepted: null',
+      ),
     ],
   },
   'a coordinator goes on under the ballot of another': {
     breaks: 'I3',
     edits: [
       edit(
-        'succession.ts',
+        'membership/succession.ts',
         'choose(options, ballot, change)',
         'choose(options, before.ballot, change)',
       ),
@@ -69,30 +93,36 @@ export const PLANTED: Readonly<
   },
   'a lost coordinator is never replaced': {
     breaks: 'I4',
-    edits: [edit('watch.ts', 'if (this.content) {', 'if (this.content || !this.content) {')],
+    edits: [
+      edit(
+        'membership/coordinator-monitor.ts',
+        'if (this.content) {',
+        'if (this.content || !this.content) {',
+      ),
+    ],
   },
   'who was let in and never heard of it is not told again': {
     breaks: 'I4',
     edits: [
-      edit('agreement.ts', "else if (error.code === 'STALE') await behind()", ''),
+      edit('membership/agreement.ts', "else if (error.code === 'STALE') await behind()", ''),
       edit(
-        'agreement.ts',
+        'membership/agreement.ts',
         "if (error instanceof ProtocolError && error.code === 'STALE') {",
         'if (signal.aborted) {',
       ),
-      edit('swarm.ts', 'Math.min(JOINS_MAX, left)', 'left < 0 ? 0 : JOINS_MAX'),
+      edit('coordinator/coordinator.ts', 'Math.min(JOINS_MAX, left)', 'left < 0 ? 0 : JOINS_MAX'),
     ],
   },
   'an inbox grows without a limit': {
     breaks: 'I5',
     edits: [
       edit(
-        'inbox.ts',
+        'holder/inbox.ts',
         'if (this.#waiting.length >= this.#capacity) {',
         'if (this.#waiting.length < 0) {',
       ),
       edit(
-        'inbox.ts',
+        'holder/inbox.ts',
         'this.#waiting.push(work)',
         'for (let i = work.tensor === null ? 99 : 1; i > 0; i--) this.#waiting.push(work)',
       ),
@@ -102,27 +132,33 @@ export const PLANTED: Readonly<
     breaks: 'I6',
     edits: [
       edit(
-        'pipeline.ts',
+        'holder/pipeline.ts',
         'if (epoch !== fence.epoch || step !== fence.step) {',
         'if (epoch < 0) {',
       ),
       edit(
-        'pipeline.ts',
+        'holder/pipeline.ts',
         'if (progress === null || header.epoch !== progress.fence.epoch) return',
         'if (progress === null) return',
       ),
-      edit('pipeline.ts', 'header.step !== progress.fence.step || ', ''),
+      edit('holder/pipeline.ts', 'header.step !== progress.fence.step || ', ''),
     ],
   },
   'a step trains on the text of another': {
     breaks: 'I7',
-    edits: [edit('work.ts', 'data.training(step, index)', 'data.training(step - 1, index)')],
+    edits: [
+      edit(
+        'holder/microbatch-executor.ts',
+        'data.training(step, index)',
+        'data.training(step - 1, index)',
+      ),
+    ],
   },
   'what is refused is not written down': {
     breaks: 'I8',
     edits: [
       edit(
-        'serve-run.ts',
+        'membership/serve-run.ts',
         "journal.write({ type: 'refused', from, protocol, code: error.code, reason: error.message })",
         'void [journal, from, protocol, error]',
       ),
@@ -132,7 +168,7 @@ export const PLANTED: Readonly<
     breaks: 'I9',
     edits: [
       edit(
-        'custody.ts',
+        'holder/stage-slot.ts',
         "this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })",
         'void update',
       ),

@@ -1,5 +1,5 @@
 /** A history in lines, for whoever looks for what went wrong. */
-import type { Entry } from '../../src/journal.ts'
+import type { Entry } from '../../src/base/journal.ts'
 import type { Case } from './case.ts'
 import type { Outcome } from './play.ts'
 

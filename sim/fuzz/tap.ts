@@ -1,7 +1,7 @@
 /** Sees what a peer answers, those questions included that it asks itself; the peer notices nothing. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Handler, Json, Message, PeerId } from '../../protocols/network.ts'
-import type { VirtualPeer } from '../peer.ts'
+import type { VirtualPeer } from '../world/peer.ts'
 
 export interface Served {
   readonly peer: PeerId

@@ -1,8 +1,8 @@
 /** Outcomes of jobs that were done before, a file each under the key of their settings. */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { replaceFile } from '../../src/atomic-file.ts'
-import { systemCode } from '../../src/errors.ts'
+import { replaceFile } from '../../src/base/atomic-file.ts'
+import { systemCode } from '../../src/base/errors.ts'
 
 export class Cache<Outcome> {
   readonly #folder: string

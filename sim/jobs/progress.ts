@@ -1,6 +1,6 @@
 /** Says from time to time how far jobs are, and how long they will take. */
 import { systemClock } from '../../protocols/clock.ts'
-import type { Terminal } from '../../src/terminal.ts'
+import type { Terminal } from '../../src/base/terminal.ts'
 import type { Job } from './crew.ts'
 
 const PROGRESS_MS = 30_000

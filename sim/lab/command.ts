@@ -1,8 +1,8 @@
 /** `gensyn-node sim --scenario`: plays a scenario and leaves its report in a folder. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { replaceFile } from '../../src/atomic-file.ts'
-import type { Terminal } from '../../src/terminal.ts'
+import { replaceFile } from '../../src/base/atomic-file.ts'
+import type { Terminal } from '../../src/base/terminal.ts'
 import { Progress } from '../jobs/progress.ts'
 import { examine } from './laboratory.ts'
 import { csvFiles } from './report/csv.ts'

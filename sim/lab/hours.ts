@@ -4,7 +4,7 @@
  * it takes beyond that (detection, agreement, handshakes, weights on their way) takes the time that it takes.
  */
 import { HOUR_MS } from '../../protocols/clock.ts'
-import type { World } from '../world.ts'
+import type { World } from '../world/world.ts'
 
 interface Due {
   readonly hours: number

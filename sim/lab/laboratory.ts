@@ -1,8 +1,8 @@
 /** Plays a scenario's trials, and makes its results of them: a function of the scenario, whoever worked on it. */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { InputError } from '../../src/errors.ts'
-import type { Run } from '../../src/run.ts'
+import { InputError } from '../../src/base/errors.ts'
+import type { Run } from '../../src/run/run.ts'
 import { Cache } from '../jobs/cache.ts'
 import { doAll, type Job } from '../jobs/crew.ts'
 import { keyOfValue } from '../jobs/key.ts'

@@ -1,6 +1,6 @@
 /** What there is to choose from: the bundled scenarios, and every setting of one. */
 import { z } from 'zod'
-import type { Terminal } from '../../src/terminal.ts'
+import type { Terminal } from '../../src/base/terminal.ts'
 import { BUNDLED } from './bundled.ts'
 import { scenarioSchema } from './scenario.ts'
 import { STRATEGY_NAMES } from './strategies.ts'

@@ -1,5 +1,5 @@
 /** A trial on its way to a worker, and its name in the cache. */
-import { wholeRecovery } from '../../src/run-schema.ts'
+import { wholeRecovery } from '../../src/run/run-schema.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import type { PlayJob } from './play-job.ts'
 

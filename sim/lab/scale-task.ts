@@ -1,5 +1,5 @@
 /** A trial of the mode `scale` on its way to a worker, and its name in the cache. */
-import type { Run } from '../../src/run.ts'
+import type { Run } from '../../src/run/run.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import type { Point } from '../strategies/statistics.ts'
 import type { Loss } from './failures/loss.ts'

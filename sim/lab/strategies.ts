@@ -1,6 +1,6 @@
 /** The strategies that a scenario names. Whatever else can be said of recovery in a manifest can be spelled out. */
 import { z } from 'zod'
-import { type WrittenRecovery, writtenRecovery } from '../../src/run-schema.ts'
+import { type WrittenRecovery, writtenRecovery } from '../../src/run/run-schema.ts'
 
 /**
  * What needs no run of its own, since its steps are those of the undisturbed run. `calm`: nothing fails. `exact`: a failure

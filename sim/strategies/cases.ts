@@ -2,7 +2,7 @@
  * The rows of the table. A row is played by the node itself under the manifest's recovery settings; or it is a replay of
  * the run that nothing disturbs, which `test/sim/strategies.test.ts` holds against a real one.
  */
-import type { WrittenRecovery } from '../../src/run-schema.ts'
+import type { WrittenRecovery } from '../../src/run/run-schema.ts'
 
 /** Per body stage and iteration. */
 export const RATE = 0.005

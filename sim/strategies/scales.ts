@@ -1,5 +1,5 @@
 /** What is trained in a trial: the model and text of the reference runs, or a tiny one for tests. */
-import type { InitOptions } from '../../src/init.ts'
+import type { InitOptions } from '../../src/cli/init.ts'
 
 export interface Scale {
   /** As typed by a user of `init`. */

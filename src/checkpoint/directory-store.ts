@@ -4,7 +4,7 @@
  */
 import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { systemCode } from '../errors.ts'
+import { systemCode } from '../base/errors.ts'
 import { CheckpointError } from './error.ts'
 import type { Store, StoredFile } from './store.ts'
 

@@ -8,10 +8,10 @@
 const PIECE_ELEMENTS = 1 << 18
 
 /** Lets whatever else waits have its turn. */
-export type Turn = () => Promise<void>
+export type YieldToLoop = () => Promise<void>
 
 export class LazySnapshot {
-  readonly #turn: Turn
+  readonly #turn: YieldToLoop
   /** As long as what is copied; kept from one snapshot to the next. */
   #copies: Float32Array[] = []
   #live: readonly Float32Array[] = []
@@ -19,7 +19,7 @@ export class LazySnapshot {
   #array = 0
   #element = 0
 
-  constructor(turn: Turn) {
+  constructor(turn: YieldToLoop) {
     this.#turn = turn
   }
 

@@ -1,7 +1,7 @@
 /** The store that a user names: `s3://BUCKET/PREFIX`, or else a folder. */
 import type { Clock } from '../../protocols/clock.ts'
-import { InputError } from '../errors.ts'
-import { type Run, runId } from '../run.ts'
+import { InputError } from '../base/errors.ts'
+import { type Run, runId } from '../run/run.ts'
 import { DirectoryStore } from './directory-store.ts'
 import { S3Store } from './s3-store.ts'
 import { latestComplete } from './steps.ts'

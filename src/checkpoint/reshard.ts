@@ -1,9 +1,9 @@
 /** `gensyn-node reshard`: a run goes on with another number of stages, from its last checkpoint. */
 import { existsSync } from 'node:fs'
 import { layoutOf } from '../../stages/parameters.ts'
-import { InputError } from '../errors.ts'
-import { type Run, runId, stageConfig, withStages, writeRun } from '../run.ts'
-import type { Terminal } from '../terminal.ts'
+import { InputError } from '../base/errors.ts'
+import type { Terminal } from '../base/terminal.ts'
+import { type Run, runId, stageConfig, withStages, writeRun } from '../run/run.ts'
 import { CheckpointError } from './error.ts'
 import { loadStage } from './load.ts'
 import { MANIFEST, type Manifest, stepFolder } from './manifest.ts'

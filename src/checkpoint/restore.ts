@@ -2,8 +2,8 @@
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Origin } from '../../protocols/membership.ts'
 import type { AnyStage } from '../../stages/stage.ts'
-import type { Gathered } from '../gather.ts'
-import { type Run, runId } from '../run.ts'
+import { type Run, runId } from '../run/run.ts'
+import type { RestoredState } from '../run/stage-state.ts'
 import { CheckpointError } from './error.ts'
 import { loadLayout } from './load.ts'
 import { isOf } from './manifest.ts'
@@ -22,7 +22,7 @@ export async function restoreStage(
   { run, checkpoints = null, origin }: RestoreOptions,
   stage: AnyStage,
   step: number,
-): Promise<Gathered> {
+): Promise<RestoredState> {
   if (checkpoints === null) {
     throw new ProtocolError('REFUSED', 'this peer was given no store (--checkpoints)')
   }

@@ -5,8 +5,8 @@
 import { createHash } from 'node:crypto'
 import { AwsClient } from 'aws4fetch'
 import { type Clock, withDeadline } from '../../protocols/clock.ts'
-import { InputError } from '../errors.ts'
-import { STORE_ATTEMPTS, TIMEOUTS } from '../limits.ts'
+import { InputError } from '../base/errors.ts'
+import { STORE_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import { CheckpointError } from './error.ts'
 import type { Store, StoredFile } from './store.ts'
 

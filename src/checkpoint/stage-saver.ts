@@ -1,6 +1,6 @@
 /** Saves a stage after an update while training goes on: a lazy snapshot, written from the copy. */
 import type { StageTensors } from './layout.ts'
-import { LazySnapshot, type Turn } from './lazy-snapshot.ts'
+import { LazySnapshot, type YieldToLoop } from './lazy-snapshot.ts'
 import { type StageSave, saveStage } from './save.ts'
 import type { Store } from './store.ts'
 
@@ -10,7 +10,7 @@ export class StageSaver {
   #writing: Promise<unknown> = Promise.resolve()
 
   /** @param turn between two pieces of the copy: whatever else there is to do is done in it */
-  constructor(store: Store, turn: Turn) {
+  constructor(store: Store, turn: YieldToLoop) {
     this.#store = store
     this.#snapshot = new LazySnapshot(turn)
   }

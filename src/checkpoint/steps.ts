@@ -1,6 +1,6 @@
 /** Which steps a store has, which of them are complete, and which may go. */
 import type { Origin } from '../../protocols/membership.ts'
-import { type Run, runId } from '../run.ts'
+import { type Run, runId } from '../run/run.ts'
 import { CheckpointError } from './error.ts'
 import {
   decodeManifest,

@@ -1,8 +1,8 @@
 /** What `--data` names becomes the data of a new run: a text as it is, a dataset, or sources that are prepared first. */
 import { join, relative, sep } from 'node:path'
-import { digestOf, readSource, splitText } from '../corpus.ts'
-import { InputError } from '../errors.ts'
-import type { Run } from '../run.ts'
+import { InputError } from '../base/errors.ts'
+import type { Run } from '../run/run.ts'
+import { digestOf, readSource, splitText } from './corpus.ts'
 import { type Dataset, isPrepared, readDataset, textBytes } from './dataset.ts'
 import { prepare } from './prepare.ts'
 import { checkFit } from './prepared-corpus.ts'

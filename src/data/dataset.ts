@@ -5,7 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { InputError, systemCode } from '../errors.ts'
+import { InputError, systemCode } from '../base/errors.ts'
 import { digestOf } from './tokenizer.ts'
 
 export const DATASET_FILE = 'dataset.json'

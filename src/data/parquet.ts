@@ -2,7 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { type FileMetaData, parquetMetadataAsync, parquetRead, parquetSchema } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
-import { InputError } from '../errors.ts'
+import { InputError } from '../base/errors.ts'
 import { type Part, partsOf } from './cut.ts'
 
 interface Options {

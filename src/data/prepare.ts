@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { InputError, systemCode } from '../errors.ts'
+import { InputError, systemCode } from '../base/errors.ts'
 import type { Part } from './cut.ts'
 import {
   DATASET_FILE,

@@ -5,16 +5,11 @@
  */
 
 import { dirname, resolve } from 'node:path'
-import { InputError } from '../errors.ts'
-import type { Run } from '../run.ts'
+import { InputError } from '../base/errors.ts'
+import type { Tokens } from '../run/batch-source.ts'
+import type { Run } from '../run/run.ts'
 import { type Dataset, readDataset, type Shard, type Stream } from './dataset.ts'
 import { Sampling } from './sampling.ts'
-
-/** Row-major [batch, context]; `targets` are the tokens that follow `tokens`. */
-export interface Tokens {
-  readonly tokens: Int32Array
-  readonly targets: Int32Array
-}
 
 /** Bytes of shards, by positioned reads. */
 export interface ShardReader {

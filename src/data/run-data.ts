@@ -6,12 +6,12 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { fetchShard, shards } from '../../protocols/shards.ts'
 import { sha256 } from '../../protocols/weights.ts'
-import { type Corpus, heldOutMicrobatch, loadCorpus, microbatch } from '../corpus.ts'
-import { InputError } from '../errors.ts'
-import { TIMEOUTS } from '../limits.ts'
-import type { Run } from '../run.ts'
-import { type RunContext, serveRun } from '../serve-run.ts'
-import type { Data } from '../work.ts'
+import { InputError } from '../base/errors.ts'
+import { TIMEOUTS } from '../base/limits.ts'
+import { type RunContext, serveRun } from '../membership/serve-run.ts'
+import type { BatchSource } from '../run/batch-source.ts'
+import type { Run } from '../run/run.ts'
+import { type Corpus, heldOutMicrobatch, loadCorpus, microbatch } from './corpus.ts'
 import { DATASET_FILE, filesOf, isPrepared, MAX_DATASET_BYTES, parseDataset } from './dataset.ts'
 import { openDataset, PreparedCorpus, preparedFolder } from './prepared-corpus.ts'
 import { type DataFile, ShardFiles } from './shard-files.ts'
@@ -31,7 +31,7 @@ export interface RunDataOptions extends RunContext {
 
 export interface RunData {
   /** @param donors who may have what is not here, in the order in which they are asked */
-  load(donors: () => readonly PeerId[]): Promise<Data>
+  load(donors: () => readonly PeerId[]): Promise<BatchSource>
   close(): void
 }
 
@@ -61,7 +61,7 @@ function manifestOf({ data }: Run): DataFile {
   return { file: DATASET_FILE, sha256: data.sha256 }
 }
 
-function textData(run: Run, corpus: Corpus): Data {
+function textData(run: Run, corpus: Corpus): BatchSource {
   return {
     training: (step, index) => microbatch(run, corpus, step, index),
     heldOut: (index) => heldOutMicrobatch(run, corpus, index),
@@ -73,7 +73,7 @@ async function preparedData(
   files: ShardFiles,
   named: Map<string, DataFile>,
   donors: () => readonly PeerId[],
-): Promise<Data> {
+): Promise<BatchSource> {
   const { run, runId, network, signal } = options
   const fetchUpTo = (maxBytes: number) => async (file: DataFile) => {
     const others = donors().filter((peer) => peer !== network.self)

@@ -16,8 +16,8 @@ import {
   statSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { replaceFile } from '../atomic-file.ts'
-import { InputError } from '../errors.ts'
+import { replaceFile } from '../base/atomic-file.ts'
+import { InputError } from '../base/errors.ts'
 import { digestOf } from './tokenizer.ts'
 
 /** A file by its digest, with the name that it has in the dataset's folder. */

@@ -1,5 +1,5 @@
 /** A text that is read chunk by chunk, in parts that may be tokenized one after another. */
-import { InputError } from '../errors.ts'
+import { InputError } from '../base/errors.ts'
 import { endOfPart, type Part } from './cut.ts'
 
 /**

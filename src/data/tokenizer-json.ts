@@ -4,7 +4,7 @@
  * before, and what came of it is remembered. What the library is known to do in another way than the reference
  * (Hugging Face's Rust library) is mended here, or refused.
  */
-import { InputError } from '../errors.ts'
+import { InputError } from '../base/errors.ts'
 import { addedTokens, split } from './added-tokens.ts'
 import { PieceCache } from './piece-cache.ts'
 import {

@@ -1,6 +1,6 @@
 /** Which kinds of tokenizer.json give the tokens that the reference gives, and what is said of the others. */
 import { z } from 'zod'
-import { InputError } from '../errors.ts'
+import { InputError } from '../base/errors.ts'
 import { addedTokenSchema } from './added-tokens.ts'
 
 export interface PreTokenizerConfig {

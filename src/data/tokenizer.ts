@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { END_OF_TEXT } from '../../stages/formats/byte-tokenizer.ts'
-import { InputError, systemCode } from '../errors.ts'
+import { InputError, systemCode } from '../base/errors.ts'
 import { openTokenizerJson } from './tokenizer-json.ts'
 
 export interface Tokenizer {

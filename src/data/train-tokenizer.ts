@@ -1,8 +1,8 @@
 /** `gensyn-node tokenizer train`: a byte-level BPE in Hugging Face's format, the same for the same text. */
 import { existsSync } from 'node:fs'
 import { BYTE_CHARACTERS, byteLevelBpe } from '../../stages/formats/byte-tokenizer.ts'
-import { replaceFile } from '../atomic-file.ts'
-import { InputError } from '../errors.ts'
+import { replaceFile } from '../base/atomic-file.ts'
+import { InputError } from '../base/errors.ts'
 import { learnMerges, MAX_VOCABULARY } from './bpe-trainer.ts'
 import { copyOf } from './piece-cache.ts'
 import { findSource, readDocuments } from './sources.ts'

@@ -4,7 +4,7 @@
  * twin. The weights of the ends go to the holders of stages 1 and S after every step, and come back as they were. What
  * lies between is averaged as CheckFree does.
  */
-import { holdersOf } from '../roster.ts'
+import { holdersOf } from '../membership/roster.ts'
 import { average, neighbours } from './checkfree.ts'
 import { latestCopies, restore } from './copies.ts'
 import type { Loss, Strategy } from './strategy.ts'

@@ -1,6 +1,6 @@
 /** What strategies have in common that bring a stage back from copies which others keep. */
 import type { Member, Roster } from '../../protocols/membership.ts'
-import { holdersOf } from '../roster.ts'
+import { holdersOf } from '../membership/roster.ts'
 import type { Loss, Origin, Source } from './strategy.ts'
 
 /** The latest copies of a stage of which so many shards are there. */

@@ -1,5 +1,5 @@
 /** The table of strategies, and the policy: the order in which they are tried is data of the run. */
-import type { Skipped } from '../journal.ts'
+import type { Skipped } from '../base/journal.ts'
 import { checkfree } from './checkfree.ts'
 import { checkfreePlus } from './checkfree-plus.ts'
 import { checkpoint } from './checkpoint.ts'
@@ -9,9 +9,10 @@ import { redundant } from './redundant.ts'
 import { replica } from './replica.ts'
 import { resume } from './resume.ts'
 import { seed } from './seed.ts'
+import type { RecoverySettings } from './settings.ts'
 import { shadow } from './shadow.ts'
 import { snapshot } from './snapshot.ts'
-import type { Loss, Origin, RecoverySettings, Strategy } from './strategy.ts'
+import type { Loss, Origin, Strategy } from './strategy.ts'
 import { uniform } from './uniform.ts'
 
 /** What a policy can name. */

@@ -3,10 +3,8 @@ import type { CopyName } from '../../protocols/copies.ts'
 import type { Member, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { OptimizerState } from '../../stages/stage.ts'
-import type { CopyForm } from '../copy-form.ts'
-import type { Run } from '../run-schema.ts'
-
-export type RecoverySettings = Run['recovery']
+import type { CopyForm } from './copy-form.ts'
+import type { RecoverySettings } from './settings.ts'
 
 /** A copy of a stage's state, or a shard of one, and who keeps it. */
 export interface KeptCopy extends CopyName {

@@ -3,7 +3,7 @@
  * spot notice and by SIGTERM in turn; its stage must be held by another before it has gone, and no microbatch be lost.
  */
 import { systemClock } from '../../protocols/clock.ts'
-import type { Entry } from '../../src/journal.ts'
+import type { Entry } from '../../src/base/journal.ts'
 import { type MetadataServer, startMetadataServer } from './metadata-server.ts'
 import { Swarm } from './swarm.ts'
 

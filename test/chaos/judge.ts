@@ -1,6 +1,6 @@
 /** What the journals of a round's processes must say, whatever was done to them. */
-import type { Entry } from '../../src/journal.ts'
-import type { Run } from '../../src/run.ts'
+import type { Entry } from '../../src/base/journal.ts'
+import type { Run } from '../../src/run/run.ts'
 import type { PlannedFault } from './faults.ts'
 
 export interface Hit {

@@ -1,7 +1,7 @@
 /** The losses of the same training in one process, which nobody disturbs. */
 import { createSingleProcess } from '../../bench/single-process.ts'
-import { splitText } from '../../src/corpus.ts'
-import type { Run } from '../../src/run.ts'
+import { splitText } from '../../src/data/corpus.ts'
+import type { Run } from '../../src/run/run.ts'
 import { sampleText } from '../fixtures/text.ts'
 
 /** From step 1 to `steps`. */

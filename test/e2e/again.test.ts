@@ -2,8 +2,8 @@
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../protocols/clock.ts'
-import { Children } from '../../src/children.ts'
-import type { Entry } from '../../src/journal.ts'
+import type { Entry } from '../../src/base/journal.ts'
+import { Children } from '../../src/cli/children.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 
 /** Two processes of a run of one body stage. */

@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../protocols/clock.ts'
-import { Children } from '../../src/children.ts'
+import { Children } from '../../src/cli/children.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 
 /** Manifests that `init` wrote here, by its options: the same text and options give the same one. */

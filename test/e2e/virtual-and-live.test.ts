@@ -5,7 +5,7 @@ import { systemClock } from '../../protocols/clock.ts'
 import { playLive } from '../../sim/lab/calibration/live.ts'
 import { toldBy } from '../../sim/lab/calibration/told.ts'
 import { DEFAULT_COSTS, DEFAULT_LINK, play } from '../../sim/scenario.ts'
-import { loadCorpus } from '../../src/corpus.ts'
+import { loadCorpus } from '../../src/data/corpus.ts'
 
 const STEPS = 8
 const settings = {

@@ -6,8 +6,8 @@ import type { Network } from '../../protocols/network.ts'
 import { serve } from '../../protocols/procedure.ts'
 import { CHUNK_BYTES, fetchShard, shards } from '../../protocols/shards.ts'
 import { sha256 } from '../../protocols/weights.ts'
-import { VirtualNetwork } from '../../sim/network.ts'
-import { World } from '../../sim/world.ts'
+import { VirtualNetwork } from '../../sim/world/network.ts'
+import { World } from '../../sim/world/world.ts'
 import { Random } from '../../stages/random.ts'
 
 const OPTIONS = { chunkTimeoutMs: 60_000, maxBytes: 1 << 24 }

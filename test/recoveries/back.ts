@@ -1,5 +1,5 @@
 /** When a run that lost a stage is where the undisturbed one is. */
-import type { RunReport } from '../../src/report.ts'
+import type { RunReport } from '../../src/cli/report.ts'
 
 /** Losses of single steps are noisy; both runs see the same text in the same step, so that few are enough. */
 const WINDOW = 5

@@ -9,9 +9,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type DemoReport, failureOf } from '../../src/demo.ts'
+import { createTerminal } from '../../src/base/terminal.ts'
+import { type DemoReport, failureOf } from '../../src/cli/demo.ts'
 import { RECOVERY_NAMES } from '../../src/recovery/index.ts'
-import { createTerminal } from '../../src/terminal.ts'
 import { stepsUntilBack } from './back.ts'
 
 /** Of one step, as a share of the undisturbed run's loss. */

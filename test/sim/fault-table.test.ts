@@ -1,8 +1,8 @@
 /** Each fault of the table does something, the same for the same seed, and nothing is left of it when calm has come. */
 import { describe, expect, test } from 'vitest'
 import { drawFaults, FAULTS, type FaultName, unleash } from '../../sim/faults.ts'
-import { VirtualNetwork } from '../../sim/network.ts'
-import { World } from '../../sim/world.ts'
+import { VirtualNetwork } from '../../sim/world/network.ts'
+import { World } from '../../sim/world/world.ts'
 import { Random } from '../../stages/random.ts'
 
 const PROTOCOL = '/test/1.0.0'

@@ -1,6 +1,6 @@
 /** Leaving well: whoever has time to go hands its stage on first, and no microbatch is driven twice for it. */
 import { describe, expect, test } from 'vitest'
-import type { Farewell } from '../../src/node.ts'
+import type { Farewell } from '../../src/node/node.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
 import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
 

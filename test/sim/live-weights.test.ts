@@ -1,8 +1,8 @@
 /** A peer that is not in the run takes a copy of the whole model while it is trained: that of one step, bit for bit. */
 import { describe, expect, test } from 'vitest'
-import { fetchWeights } from '../../src/live-weights.ts'
-import type { NodeOptions } from '../../src/node.ts'
-import { runId } from '../../src/run.ts'
+import { fetchWeights } from '../../src/model/live-weights.ts'
+import type { NodeOptions } from '../../src/node/node.ts'
+import { runId } from '../../src/run/run.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
 import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
 

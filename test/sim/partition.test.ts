@@ -1,7 +1,7 @@
 /** A swarm in two: the minority neither commits nor recovers, says so, and comes back by itself. */
 import { describe, expect, test } from 'vitest'
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Entry } from '../../src/journal.ts'
+import type { Entry } from '../../src/base/journal.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
 import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
 

@@ -1,6 +1,6 @@
 /** Lost stages brought back by each strategy that keeps copies or swaps stages, in swarms that truly learn. */
 import { describe, expect, test } from 'vitest'
-import type { Entry } from '../../src/journal.ts'
+import type { Entry } from '../../src/base/journal.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
 import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
 

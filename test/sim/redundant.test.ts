@@ -1,8 +1,8 @@
 /** A stage that is lost comes back from its understudy, so that the run goes on as if nothing had happened. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { Link } from '../../sim/wire.ts'
-import type { Entry } from '../../src/journal.ts'
-import type { Run } from '../../src/run.ts'
+import type { Link } from '../../sim/world/wire.ts'
+import type { Entry } from '../../src/base/journal.ts'
+import type { Run } from '../../src/run/run.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
 import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
 

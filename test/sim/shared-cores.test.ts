@@ -1,7 +1,7 @@
 /** A swarm whose peers share the cores of one machine: slower, and otherwise the same. */
 import { expect, test } from 'vitest'
 import { DEFAULT_COSTS, play, type Scenario } from '../../sim/scenario.ts'
-import type { Entry } from '../../src/journal.ts'
+import type { Entry } from '../../src/base/journal.ts'
 import { entriesOf, tinyCorpus, tinyRun } from '../fixtures/swarm.ts'
 
 const corpus = tinyCorpus()

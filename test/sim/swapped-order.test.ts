@@ -1,7 +1,7 @@
 /** CheckFree+'s swapped order: a permutation, taken by half of the microbatches, whose gradient is that of that order. */
 import { describe, expect, test } from 'vitest'
-import { microbatch } from '../../src/corpus.ts'
-import { normalOrder, ordersOf, swappedOrder } from '../../src/journeys.ts'
+import { normalOrder, ordersOf, swappedOrder } from '../../src/coordinator/journeys.ts'
+import { microbatch } from '../../src/data/corpus.ts'
 import { Random } from '../../stages/random.ts'
 import type { Parameter } from '../../stages/stage.ts'
 import { tinyCorpus, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'

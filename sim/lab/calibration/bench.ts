@@ -1,8 +1,8 @@
 /** `gensyn-node bench`: measures this machine for a run and writes calibration.json. */
 import type { Clock } from '../../../protocols/clock.ts'
-import { InputError } from '../../../src/errors.ts'
-import { readRun } from '../../../src/run.ts'
-import type { Terminal } from '../../../src/terminal.ts'
+import { InputError } from '../../../src/base/errors.ts'
+import type { Terminal } from '../../../src/base/terminal.ts'
+import { readRun } from '../../../src/run/run.ts'
 import { chooseProvider, type Provider } from '../../../stages/provider.ts'
 import { calibrate } from './calibrate.ts'
 import { type Calibration, writeCalibration } from './calibration.ts'

@@ -1,7 +1,7 @@
 /** Measures this machine for a run: see docs/CALIBRATION.md. */
 import { availableParallelism, cpus } from 'node:os'
 import type { Clock } from '../../../protocols/clock.ts'
-import type { Run } from '../../../src/run.ts'
+import type { Run } from '../../../src/run/run.ts'
 import type { Costs } from '../../scenario.ts'
 import { type Calibration, shapeOf } from './calibration.ts'
 import { measureLoopback } from './loopback.ts'

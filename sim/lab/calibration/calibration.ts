@@ -4,9 +4,9 @@
  */
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { replaceFile } from '../../../src/atomic-file.ts'
-import { InputError, systemCode } from '../../../src/errors.ts'
-import type { Run } from '../../../src/run.ts'
+import { replaceFile } from '../../../src/base/atomic-file.ts'
+import { InputError, systemCode } from '../../../src/base/errors.ts'
+import type { Run } from '../../../src/run/run.ts'
 import { type Costs, DEFAULT_COSTS } from '../../scenario.ts'
 
 const ms = z.number().min(0)

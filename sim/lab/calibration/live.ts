@@ -2,11 +2,11 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { peerFolders } from '../../../src/data-dir.ts'
-import { type DemoIo, demo, failureOf } from '../../../src/demo.ts'
-import type { InitOptions } from '../../../src/init.ts'
-import type { Entry } from '../../../src/journal.ts'
-import { type Run, readRun, runId } from '../../../src/run.ts'
+import { peerFolders } from '../../../src/base/data-dir.ts'
+import type { Entry } from '../../../src/base/journal.ts'
+import { type DemoIo, demo, failureOf } from '../../../src/cli/demo.ts'
+import type { InitOptions } from '../../../src/cli/init.ts'
+import { type Run, readRun, runId } from '../../../src/run/run.ts'
 
 export interface LiveOptions {
   readonly settings: InitOptions['settings']

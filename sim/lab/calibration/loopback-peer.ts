@@ -4,7 +4,7 @@ import { decodeTensor } from '../../../protocols/codec.ts'
 import { createLibp2pNetwork } from '../../../protocols/libp2p.ts'
 import { microbatch } from '../../../protocols/microbatch.ts'
 import { serve } from '../../../protocols/procedure.ts'
-import { allFinite } from '../../../src/finite.ts'
+import { allFinite } from '../../../src/base/finite.ts'
 import { LOOPBACK } from './loopback.ts'
 
 const network = await createLibp2pNetwork(LOOPBACK, { clock: systemClock })

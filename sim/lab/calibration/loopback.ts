@@ -10,10 +10,10 @@ import { encodeTensor, wireBytes } from '../../../protocols/codec.ts'
 import { createLibp2pNetwork, type Libp2pInit } from '../../../protocols/libp2p.ts'
 import { type MicrobatchHeader, microbatch } from '../../../protocols/microbatch.ts'
 import { ask } from '../../../protocols/procedure.ts'
-import { type Run, runId } from '../../../src/run.ts'
-import type { MessageCost } from '../../message-cost.ts'
+import { type Run, runId } from '../../../src/run/run.ts'
 import { median } from '../../strategies/statistics.ts'
-import type { Link } from '../../wire.ts'
+import type { MessageCost } from '../../world/message-cost.ts'
+import type { Link } from '../../world/wire.ts'
 
 export const LOOPBACK: Libp2pInit = {
   listen: ['/ip4/127.0.0.1/tcp/0'],

@@ -1,7 +1,7 @@
 /** What a stage's methods take on this machine, alone and all cores together. */
 import { availableParallelism } from 'node:os'
 import type { Clock } from '../../../protocols/clock.ts'
-import { type Run, stageConfig } from '../../../src/run.ts'
+import { type Run, stageConfig } from '../../../src/run/run.ts'
 import type { Provider } from '../../../stages/provider.ts'
 import { Random } from '../../../stages/random.ts'
 import type { AnyStage, BodyStage, EndsStage } from '../../../stages/stage.ts'

@@ -1,5 +1,5 @@
 /** What a swarm's journal tells that a live run and its simulation must agree on. */
-import type { Entry } from '../../../src/journal.ts'
+import type { Entry } from '../../../src/base/journal.ts'
 import { median } from '../../strategies/statistics.ts'
 
 export interface Told {

@@ -1,6 +1,6 @@
 /** What a process strikes: stages or peers, each with a random stream of its own. */
 import { z } from 'zod'
-import { InputError } from '../../../src/errors.ts'
+import { InputError } from '../../../src/base/errors.ts'
 import type { Random } from '../../../stages/random.ts'
 import { thinnedHours } from './draws.ts'
 import type { Loss, Place } from './loss.ts'

@@ -26,7 +26,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { InputError, systemCode } from '../../../src/errors.ts'
+import { InputError, systemCode } from '../../../src/base/errors.ts'
 import type { Random } from '../../../stages/random.ts'
 
 export interface TraceEvent {

@@ -7,8 +7,8 @@
  * and computes their loss itself. Then all nodes of a stage send each other their whole gradients, and the iteration is
  * over when the last of them has come. No transfer slows another down.
  */
-import { Wire } from '../../wire.ts'
-import { World } from '../../world.ts'
+import { Wire } from '../../world/wire.ts'
+import { World } from '../../world/world.ts'
 import { paperLinks } from './regions.ts'
 
 const MIB = 1024 ** 2

@@ -2,13 +2,13 @@
  * What an iteration takes this project's node where the paper's nodes were: the node's own code, one peer a stage in the
  * paper's regions, with activations and compute times of the paper's size.
  */
-import { createJournal, type Entry } from '../../../src/journal.ts'
-import { runNode } from '../../../src/node.ts'
-import { runId } from '../../../src/run.ts'
-import { runSchema } from '../../../src/run-schema.ts'
-import { costTokens, createCostStage } from '../../cost-stage.ts'
-import { VirtualNetwork } from '../../network.ts'
-import { World } from '../../world.ts'
+import { createJournal, type Entry } from '../../../src/base/journal.ts'
+import { runNode } from '../../../src/node/node.ts'
+import { runId } from '../../../src/run/run.ts'
+import { runSchema } from '../../../src/run/run-schema.ts'
+import { costTokens, createCostStage } from '../../world/cost-stage.ts'
+import { VirtualNetwork } from '../../world/network.ts'
+import { World } from '../../world/world.ts'
 import { PAPER_PROTOCOL } from './iteration.ts'
 import { paperLinks, type Sharing } from './regions.ts'
 

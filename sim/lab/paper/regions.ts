@@ -2,7 +2,7 @@
  * The network that the paper's throughput was measured on: what its code says of seven Google Cloud regions, each pair's
  * latency and bandwidth. As the paper's code has it, and in the form that a scenario takes.
  */
-import type { Link } from '../../wire.ts'
+import type { Link } from '../../world/wire.ts'
 
 /** In the paper's order: its node i is in region i modulo 7. */
 const PAPER_REGIONS = [

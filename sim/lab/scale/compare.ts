@@ -1,8 +1,8 @@
 /** The same swarm twice: played by the node's own code (`sim/node-swarm.ts`), and by the model. */
-import type { Run } from '../../../src/run.ts'
-import { COST_WEIGHTS } from '../../cost-stage.ts'
+import type { Run } from '../../../src/run/run.ts'
 import { ACTIVATION_ELEMENTS, costRun, type NodeSwarm, playNodes } from '../../node-swarm.ts'
-import type { StageMethod } from '../../stage.ts'
+import { COST_WEIGHTS } from '../../world/cost-stage.ts'
+import type { StageMethod } from '../../world/stage.ts'
 import type { Loss } from '../failures/loss.ts'
 import { playScale, type ScaleOutcome } from './play.ts'
 import type { ScaleSetting } from './setting.ts'

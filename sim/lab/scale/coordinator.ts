@@ -1,6 +1,6 @@
 /**
- * The coordinator of a modelled swarm: settles, makes a step, settles. The same order of things as `src/train.ts`,
- * `src/swarm.ts` and `src/step.ts`, and the same decisions, which it takes from where they take them; a question to the
+ * The coordinator of a modelled swarm: settles, makes a step, settles. The same order of things as `src/coordinator/train.ts`,
+ * `src/coordinator/coordinator.ts` and `src/coordinator/step.ts`, and the same decisions, which it takes from where they take them; a question to the
  * members is so many milliseconds instead of a message each.
  */
 import {
@@ -11,12 +11,12 @@ import {
 } from '../../../protocols/agreement.ts'
 import { ProtocolError } from '../../../protocols/errors.ts'
 import type { Journey } from '../../../protocols/step.ts'
-import { ordersOf, planJourneys, replan } from '../../../src/journeys.ts'
-import { TIMEOUTS } from '../../../src/limits.ts'
-import { place, type Situation } from '../../../src/placement.ts'
-import { holdersOf, isFresh, learnersOf } from '../../../src/roster.ts'
-import { Speeds } from '../../../src/speeds.ts'
-import { understudiesOf } from '../../../src/understudies.ts'
+import { TIMEOUTS } from '../../../src/base/limits.ts'
+import { ordersOf, planJourneys, replan } from '../../../src/coordinator/journeys.ts'
+import { place, type Situation } from '../../../src/coordinator/placement.ts'
+import { Speeds } from '../../../src/coordinator/speeds.ts'
+import { understudiesOf } from '../../../src/copies/understudies.ts'
+import { holdersOf, isFresh, learnersOf } from '../../../src/membership/roster.ts'
 import { fill, planOf, type Recovering } from './filling.ts'
 import { Learners } from './learners.ts'
 import { reduceMs } from './reducing.ts'

@@ -1,9 +1,9 @@
 /** Has spares take stages that nobody holds, each with what a strategy of the policy makes of what is left. */
-import { HOLD_ATTEMPTS, TIMEOUTS } from '../../../src/limits.ts'
-import { type Match, type Plan, planFor } from '../../../src/placement.ts'
+import { HOLD_ATTEMPTS, TIMEOUTS } from '../../../src/base/limits.ts'
+import { type Match, type Plan, planFor } from '../../../src/coordinator/placement.ts'
+import { isFresh, isRestored } from '../../../src/membership/roster.ts'
 import { STRATEGIES } from '../../../src/recovery/index.ts'
 import type { KeptCopy } from '../../../src/recovery/strategy.ts'
-import { isFresh, isRestored } from '../../../src/roster.ts'
 import type { Swarm } from './swarm.ts'
 import { type Course, Gate } from './timeline.ts'
 import { STATE_PARTS, type Upkeep } from './upkeep.ts'

@@ -1,8 +1,8 @@
-/** Members on their way to be replicas: building, then fetching the state while the others go on (`src/learners.ts`). */
+/** Members on their way to be replicas: building, then fetching the state while the others go on (`src/coordinator/replica-manager.ts`). */
 import { ASSIGNS_MAX, type Assignment } from '../../../protocols/agreement.ts'
 import type { Member } from '../../../protocols/membership.ts'
-import { DONORS_MAX, HOLD_ATTEMPTS } from '../../../src/limits.ts'
-import { holdersOf } from '../../../src/roster.ts'
+import { DONORS_MAX, HOLD_ATTEMPTS } from '../../../src/base/limits.ts'
+import { holdersOf } from '../../../src/membership/roster.ts'
 import type { Swarm } from './swarm.ts'
 import type { Upkeep } from './upkeep.ts'
 import type { Peer } from './wires.ts'

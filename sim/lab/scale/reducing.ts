@@ -1,12 +1,13 @@
-/** How long it takes until all replicas of each stage have the same total (`src/reduce.ts`), in closed form. */
-import { holdersOf, learnersOf } from '../../../src/roster.ts'
-import { understudiesOf } from '../../../src/understudies.ts'
+/** How long it takes until all replicas of each stage have the same total (`src/holder/reduce.ts`), in closed form. */
+
+import { understudiesOf } from '../../../src/copies/understudies.ts'
+import { holdersOf, learnersOf } from '../../../src/membership/roster.ts'
 import type { Share } from './round.ts'
 import type { Swarm } from './swarm.ts'
 import type { Upkeep } from './upkeep.ts'
 import type { Peer } from './wires.ts'
 
-/** As in `src/reduce.ts`. */
+/** As in `src/holder/reduce.ts`. */
 const OWNERS_MAX = 4
 const CHUNK_BYTES = 1 << 20
 

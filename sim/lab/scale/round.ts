@@ -1,6 +1,6 @@
 /**
  * The forward and backward passes of one step: microbatches between holders, each of whom does one thing at a time in the
- * order of the node's inbox (backward before forward before new ones, the oldest first). The same rules as `src/pipeline.ts`,
+ * order of the node's inbox (backward before forward before new ones, the oldest first). The same rules as `src/holder/pipeline.ts`,
  * an event for a piece of work and one for a message; no tensors, no promises.
  */
 import type { Journey } from '../../../protocols/step.ts'

@@ -1,9 +1,9 @@
 /** What a swarm is played with in the mode `scale`: plain data, so that it can go to a worker. */
 import { wireBytes } from '../../../protocols/codec.ts'
-import { InputError } from '../../../src/errors.ts'
-import { type Run, stageConfig } from '../../../src/run.ts'
+import { InputError } from '../../../src/base/errors.ts'
+import { type Run, stageConfig } from '../../../src/run/run.ts'
 import { layoutOf } from '../../../stages/parameters.ts'
-import type { StageMethod } from '../../stage.ts'
+import type { StageMethod } from '../../world/stage.ts'
 import type { Loss } from '../failures/loss.ts'
 
 export interface ScaleLink {

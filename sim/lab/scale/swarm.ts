@@ -10,7 +10,7 @@ import {
   holdersOf,
   memberById,
   newcomersOf,
-} from '../../../src/roster.ts'
+} from '../../../src/membership/roster.ts'
 import type { RecoveryResult } from '../results.ts'
 import type { ScaleSetting } from './setting.ts'
 import { Timeline } from './timeline.ts'
@@ -262,7 +262,7 @@ export class Swarm {
     }
   }
 
-  /** The longest-standing of those that are left takes the place of a lost coordinator (`src/watch.ts`, `src/succession.ts`). */
+  /** The longest-standing of those that are left takes the place of a lost coordinator (`src/membership/coordinator-monitor.ts`, `src/membership/succession.ts`). */
   #succeed(): void {
     const { timeline, wires, roster } = this
     this.listener = null

@@ -1,8 +1,8 @@
 /**
  * A time of its own for a swarm that is only modelled: events in order, and courses, which are generators that say what
- * they wait for. Unlike `sim/world.ts` nothing is awaited, so that an event costs a tenth of a microtask's turn.
+ * they wait for. Unlike `sim/world/world.ts` nothing is awaited, so that an event costs a tenth of a microtask's turn.
  */
-import { EventQueue, type QueuedEvent } from '../../event-queue.ts'
+import { EventQueue, type QueuedEvent } from '../../world/event-queue.ts'
 
 interface Due extends QueuedEvent {
   readonly fire: () => void

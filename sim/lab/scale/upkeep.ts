@@ -3,13 +3,14 @@
  * understudy has beside its own, checkpoints in a store. The rules are the node's (`src/recovery/`); what is modelled is when
  * each of them is there, and with whom it is gone.
  */
-import { isSaved } from '../../../src/checkpoint/saving.ts'
-import { copyBytes } from '../../../src/copy-form.ts'
-import { COPY_GENERATIONS, TIMEOUTS } from '../../../src/limits.ts'
+
+import { COPY_GENERATIONS, TIMEOUTS } from '../../../src/base/limits.ts'
+import { isSaved } from '../../../src/checkpoint/checkpoint-writer.ts'
+import { understudiesOf } from '../../../src/copies/understudies.ts'
+import { holdersOf } from '../../../src/membership/roster.ts'
+import { copyBytes } from '../../../src/recovery/copy-form.ts'
 import { rowsOf } from '../../../src/recovery/index.ts'
 import type { CopyRule, KeptCopy } from '../../../src/recovery/strategy.ts'
-import { holdersOf } from '../../../src/roster.ts'
-import { understudiesOf } from '../../../src/understudies.ts'
 import type { Swarm } from './swarm.ts'
 import type { Peer } from './wires.ts'
 

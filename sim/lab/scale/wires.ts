@@ -1,4 +1,4 @@
-/** The peers of a modelled swarm, and how long what they send each other takes: as `sim/wire.ts` and the protocols of the node do it. */
+/** The peers of a modelled swarm, and how long what they send each other takes: as `sim/world/wire.ts` and the protocols of the node do it. */
 import type { ScaleLink, ScaleNetwork } from './setting.ts'
 import type { Timeline } from './timeline.ts'
 

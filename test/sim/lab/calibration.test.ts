@@ -12,7 +12,7 @@ import {
 import { costsOf } from '../../../sim/lab/calibration/loopback.ts'
 import { sameLosses, toldBy } from '../../../sim/lab/calibration/told.ts'
 import { DEFAULT_COSTS, play } from '../../../sim/scenario.ts'
-import type { Entry } from '../../../src/journal.ts'
+import type { Entry } from '../../../src/base/journal.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'
 import { entriesOf, tinyCorpus, tinyRun } from '../../fixtures/swarm.ts'
 

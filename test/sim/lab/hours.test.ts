@@ -1,7 +1,7 @@
 /** The hours of a scenario against virtual time: a clock of two paces. */
 import { expect, test } from 'vitest'
 import { Hours } from '../../../sim/lab/hours.ts'
-import { World } from '../../../sim/world.ts'
+import { World } from '../../../sim/world/world.ts'
 
 const HOUR_MS = 3_600_000
 const MINUTE_MS = 60_000

@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import type { Loss } from '../../../sim/lab/failures/loss.ts'
 import { drawLosses, failureSchema } from '../../../sim/lab/failures/table.ts'
-import { InputError } from '../../../src/errors.ts'
+import { InputError } from '../../../src/base/errors.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'trace-'))
 afterAll(() => rmSync(folder, { recursive: true }))

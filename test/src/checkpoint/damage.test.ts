@@ -1,11 +1,11 @@
 /** What a store has lost or changed is refused by name, and the step before is taken. */
 import { beforeEach, expect, test } from 'vitest'
-import { MemoryStore } from '../../../sim/memory-store.ts'
+import { MemoryStore } from '../../../sim/world/memory-store.ts'
 import { loadStage } from '../../../src/checkpoint/load.ts'
 import { encode, MANIFEST, type Manifest, stepFolder } from '../../../src/checkpoint/manifest.ts'
 import { commitStep } from '../../../src/checkpoint/save.ts'
 import { latestComplete, openStep, retain } from '../../../src/checkpoint/steps.ts'
-import { stageConfig } from '../../../src/run.ts'
+import { stageConfig } from '../../../src/run/run.ts'
 import { Random } from '../../../stages/random.ts'
 import { holdsSmallStep, RUN, saveSmallStep } from './small-step.ts'
 

@@ -1,6 +1,6 @@
 /** Whenever a save ends before its time, the step before is there whole. */
 import { expect, test } from 'vitest'
-import { MemoryStore } from '../../../sim/memory-store.ts'
+import { MemoryStore } from '../../../sim/world/memory-store.ts'
 import { latestComplete, retain } from '../../../src/checkpoint/steps.ts'
 import type { Store } from '../../../src/checkpoint/store.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'

@@ -1,7 +1,7 @@
 /** A copy that is made while training goes on, and is of the moment it was asked for. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { MemoryStore } from '../../../sim/memory-store.ts'
+import { MemoryStore } from '../../../sim/world/memory-store.ts'
 import { nextTurn } from '../../../src/checkpoint/digest.ts'
 import { LazySnapshot } from '../../../src/checkpoint/lazy-snapshot.ts'
 import { commitStep } from '../../../src/checkpoint/save.ts'

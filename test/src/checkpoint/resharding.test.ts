@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
 import { latestComplete } from '../../../src/checkpoint/steps.ts'
-import type { Run } from '../../../src/run.ts'
+import type { Run } from '../../../src/run/run.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'
 import { hashesOf, loadProcess, processOf, saveProcess, stageBytes, thinRun } from './fixtures.ts'
 

@@ -3,7 +3,7 @@ import { loadStage } from '../../../src/checkpoint/load.ts'
 import type { Manifest } from '../../../src/checkpoint/manifest.ts'
 import { commitStep, saveStage } from '../../../src/checkpoint/save.ts'
 import type { Store } from '../../../src/checkpoint/store.ts'
-import { parseRun, stageConfig } from '../../../src/run.ts'
+import { parseRun, stageConfig } from '../../../src/run/run.ts'
 import { layoutOf } from '../../../stages/parameters.ts'
 
 /** Two layers in two stages. Imports of this file are few: a process that is killed begins with it. */

@@ -2,11 +2,11 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { heldOutMicrobatch, loadCorpus, microbatch } from '../../../src/corpus.ts'
+import { InputError } from '../../../src/base/errors.ts'
+import { heldOutMicrobatch, loadCorpus, microbatch } from '../../../src/data/corpus.ts'
 import { PreparedCorpus } from '../../../src/data/prepared-corpus.ts'
 import { ShardFiles } from '../../../src/data/shard-files.ts'
-import { InputError } from '../../../src/errors.ts'
-import type { Run } from '../../../src/run.ts'
+import type { Run } from '../../../src/run/run.ts'
 import {
   GOLDEN,
   jsonLines,

@@ -2,14 +2,14 @@
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { VirtualNetwork } from '../../../sim/network.ts'
-import { World } from '../../../sim/world.ts'
-import { loadCorpus, microbatch } from '../../../src/corpus.ts'
+import { VirtualNetwork } from '../../../sim/world/network.ts'
+import { World } from '../../../sim/world/world.ts'
+import { InputError } from '../../../src/base/errors.ts'
+import { createJournal } from '../../../src/base/journal.ts'
+import { loadCorpus, microbatch } from '../../../src/data/corpus.ts'
 import { openRunData, type RunData, type RunDataOptions } from '../../../src/data/run-data.ts'
 import { digestOf } from '../../../src/data/tokenizer.ts'
-import { InputError } from '../../../src/errors.ts'
-import { createJournal } from '../../../src/journal.ts'
-import type { Data } from '../../../src/work.ts'
+import type { BatchSource } from '../../../src/run/batch-source.ts'
 import { jsonLines, makeDataset, runOnDataset, sentences, write } from '../../fixtures/dataset.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'
 
@@ -154,7 +154,7 @@ describe('a founder', () => {
     const { data } = start('owner', { own: false })
     const loaded = await waitFor(data.load(() => []))
     const steps = Array.from({ length: 40 }, (_, i) => i + 1)
-    const readAll = (data: Data) =>
+    const readAll = (data: BatchSource) =>
       waitFor(Promise.all(steps.map((step) => data.training(step, 0))))
     await expect(readAll(loaded)).rejects.toThrow(
       /s0-train-\d+.bin of prepared:dataset is not on this machine/,

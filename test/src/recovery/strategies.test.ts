@@ -1,9 +1,9 @@
 /** Laws of the strategies (arXiv 2506.15461, section 4.2), on random weights. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { foundingRoster } from '../../../src/membership/roster.ts'
 import { choose, STRATEGIES } from '../../../src/recovery/index.ts'
 import type { KeptCopy, Source } from '../../../src/recovery/strategy.ts'
-import { foundingRoster } from '../../../src/roster.ts'
 import { tinyRecovery } from '../../fixtures/swarm.ts'
 
 const initial = {

@@ -1,0 +1,40 @@
+/** What messages take of their peers' processors: framing, encryption and checks are work for both ends of a link. */
+import type { Handler, Message, Received } from '../../protocols/network.ts'
+import { SerialQueue } from '../../stages/serial-queue.ts'
+import type { VirtualPeer } from './peer.ts'
+import type { Process } from './processor.ts'
+
+/** Milliseconds of one core, at either end. */
+export interface MessageCost {
+  /** Of every message, be it a question or an answer. */
+  readonly each: number
+  /** Of a million bytes of its body. */
+  readonly perMegabyte: number
+}
+
+/** From now on the peer's messages pass through its one thread for them, in the order in which they come and go. */
+export function chargeMessages(peer: VirtualPeer, process: Process, cost: MessageCost): void {
+  const thread = new SerialQueue()
+  const pass = ({ body }: Message | Received) =>
+    thread.take(() => process.compute(cost.each + ((body?.length ?? 0) / 1e6) * cost.perMegabyte))
+  const call = peer.call.bind(peer)
+  peer.call = async (to, protocol, message, options) => {
+    await pass(message)
+    const answer = await call(to, protocol, message, options)
+    await pass(answer)
+    return answer
+  }
+  const handle = peer.handle.bind(peer)
+  peer.handle = (protocol, handler) => {
+    const charged: Handler = {
+      ...handler,
+      handle: async (from, message) => {
+        await pass(message)
+        const answer = await handler.handle(from, message)
+        await pass(answer)
+        return answer
+      },
+    }
+    return handle(protocol, charged)
+  }
+}

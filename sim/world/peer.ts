@@ -1,0 +1,291 @@
+/** One peer of a virtual network: whom it knows, whom it is connected to, and its calls that have not ended. */
+import { withDeadline } from '../../protocols/clock.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import { PREFIX_BYTES } from '../../protocols/frame.ts'
+import type {
+  CallOptions,
+  Handler,
+  Json,
+  Message,
+  Network,
+  PeerId,
+  Received,
+} from '../../protocols/network.ts'
+import { unreachable } from '../../protocols/unreachable.ts'
+import { encodeError } from '../../protocols/wire-error.ts'
+import type { Machine } from './machine.ts'
+import { type Parcel, pack, unpack } from './parcel.ts'
+import { Passage } from './passage.ts'
+import { PendingCall } from './pending-call.ts'
+import type { Load } from './wire.ts'
+
+/** What a peer needs of the network around it. */
+export interface Medium {
+  /** Hands headers over as they are, not by way of JSON. */
+  readonly shareHeaders: boolean
+  /** Once there and back; `done` gets whoever answered, and is never called if nobody can. */
+  handshake(from: VirtualPeer, to: PeerId, done: (other: VirtualPeer | undefined) => void): void
+  send(passage: Passage, load: Load): void
+  /** Tells `peer` that the other side knows nothing of the connection that it sent on. */
+  refuse(peer: VirtualPeer, by: VirtualPeer): void
+  announce(from: VirtualPeer, topic: string, header: Json): void
+  end(peer: VirtualPeer): void
+}
+
+type Reply = { readonly parcel: Parcel } | { readonly error: ProtocolError }
+
+type Listener = (from: PeerId, header: unknown) => void
+
+const SCHEME = 'sim://'
+
+/** As over libp2p: a peer that does not answer for so long cannot be reached. */
+const DIAL_MS = 10_000
+
+export class VirtualPeer implements Network {
+  readonly self: PeerId
+  /** What its code runs on. */
+  readonly machine: Machine
+  readonly addresses: readonly string[]
+  readonly #medium: Medium
+  readonly #handlers = new Map<string, Handler>()
+  readonly #topics = new Map<string, Set<Listener>>()
+  readonly #lost = new Set<(peer: PeerId) => void>()
+  readonly #found = new Set<(peer: PeerId) => void>()
+  /** Peers whose address is known. */
+  readonly #known = new Set<PeerId>()
+  readonly #connections = new Map<PeerId, VirtualPeer>()
+  readonly #dialing = new Map<PeerId, Promise<VirtualPeer>>()
+  readonly #calls = new Set<PendingCall>()
+  readonly #callOver = (call: PendingCall) => this.#calls.delete(call)
+  #alive = true
+
+  constructor(name: PeerId, machine: Machine, medium: Medium) {
+    this.self = name
+    this.machine = machine
+    this.addresses = [SCHEME + name]
+    this.#medium = medium
+  }
+
+  get alive(): boolean {
+    return this.#alive
+  }
+
+  get connected(): Iterable<VirtualPeer> {
+    return this.#connections.values()
+  }
+
+  handle(protocol: string, handler: Handler): () => void {
+    if (this.#handlers.has(protocol)) throw new Error(`${protocol} has a handler already`)
+    this.#handlers.set(protocol, handler)
+    return () => this.#handlers.delete(protocol)
+  }
+
+  async call(
+    peer: PeerId,
+    protocol: string,
+    message: Message,
+    options: CallOptions,
+  ): Promise<Received> {
+    const question = pack(message, this.#medium.shareHeaders)
+    options.signal?.throwIfAborted()
+    const call = new PendingCall(this.machine, peer, protocol, options, this.#callOver)
+    this.#calls.add(call)
+    const other = this.#connections.get(peer)
+    if (other !== undefined) this.#ask(other, protocol, question, call)
+    else {
+      this.#dial(peer).then(
+        (found) => this.#ask(found, protocol, question, call),
+        (error) => call.fail(error),
+      )
+    }
+    return call.answer
+  }
+
+  async connect(address: string, { timeoutMs, signal }: CallOptions): Promise<PeerId> {
+    const peer = address.slice(SCHEME.length)
+    this.learn(peer, [address])
+    try {
+      const deadline = { clock: this.machine.clock, timeoutMs, signal }
+      await withDeadline(deadline, 'a connection', () => this.#dial(peer))
+      return peer
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason
+      throw unreachable(address, error)
+    }
+  }
+
+  learn(peer: PeerId, addresses: readonly string[]): void {
+    if (addresses.includes(SCHEME + peer)) this.#known.add(peer)
+  }
+
+  publish(topic: string, header: Json): void {
+    this.#medium.announce(this, topic, header)
+  }
+
+  subscribe(topic: string, listener: Listener): () => void {
+    const listeners = this.#topics.get(topic) ?? new Set()
+    this.#topics.set(topic, listeners)
+    // A listener of one's own, so that the same function may be given twice.
+    return listen(listeners, (from, header) => listener(from, header))
+  }
+
+  onLost(listener: (peer: PeerId) => void): () => void {
+    return listen(this.#lost, listener)
+  }
+
+  onFound(listener: (peer: PeerId) => void): () => void {
+    return listen(this.#found, listener)
+  }
+
+  async stop(): Promise<void> {
+    this.#medium.end(this)
+  }
+
+  /** Ends its calls, and tells who was connected to it. */
+  end(): VirtualPeer[] {
+    this.#alive = false
+    const connected = [...this.connected]
+    this.#connections.clear()
+    for (const call of this.#calls) call.fail(lost(`peer ${this.self}, which asked, has ended`))
+    return connected
+  }
+
+  /** Notices that another has died. A new peer of the same name may have connected in the meantime. */
+  lose(other: VirtualPeer): void {
+    for (const call of this.#calls) {
+      if (call.to === other) call.fail(lost(`the connection to peer ${other.self} is gone`))
+    }
+    if (this.#connections.get(other.self) !== other) return
+    this.#connections.delete(other.self)
+    for (const listener of this.#lost) listener(other.self)
+  }
+
+  discover(peer: PeerId): void {
+    this.#known.add(peer)
+    for (const listener of this.#found) listener(peer)
+  }
+
+  listensTo(topic: string): boolean {
+    return (this.#topics.get(topic)?.size ?? 0) > 0
+  }
+
+  hear(from: PeerId, topic: string, text: string): void {
+    for (const listener of this.#topics.get(topic) ?? []) listener(from, JSON.parse(text))
+  }
+
+  isConnectedTo(other: VirtualPeer): boolean {
+    return this.#connections.get(other.self) === other
+  }
+
+  /** Whoever wants the same connection while it is being made waits for it. */
+  #dial(peer: PeerId): Promise<VirtualPeer> {
+    const dialing = this.#dialing.get(peer)
+    if (dialing !== undefined) return dialing
+    const connecting = this.#connect(peer).finally(() => this.#dialing.delete(peer))
+    this.#dialing.set(peer, connecting)
+    return connecting
+  }
+
+  async #connect(peer: PeerId): Promise<VirtualPeer> {
+    const connected = this.#connections.get(peer)
+    if (connected !== undefined) return connected
+    const cannot = (why: string) => unreachable(`peer ${peer}`, why)
+    const ended = 'this peer has ended'
+    if (!this.#alive) throw cannot(ended)
+    if (peer === this.self) throw cannot('it is this peer')
+    if (!this.#known.has(peer)) throw cannot('no address of it is known')
+    const other = await new Promise<VirtualPeer | undefined>((resolve, reject) => {
+      const cancel = this.machine.schedule(DIAL_MS, 'dial', () =>
+        reject(cannot(`it did not answer for ${DIAL_MS} ms`)),
+      )
+      this.#medium.handshake(this, peer, (found) => {
+        cancel()
+        resolve(found)
+      })
+    })
+    if (other === undefined) throw cannot('nobody answers at its address')
+    if (!this.#alive) throw cannot(ended)
+    this.#connected(other)
+    other.#connected(this)
+    return other
+  }
+
+  #connected(other: VirtualPeer): void {
+    this.#connections.set(other.self, other)
+    this.#known.add(other.self)
+  }
+
+  #ask(other: VirtualPeer, protocol: string, question: Parcel, call: PendingCall): void {
+    if (call.settled) return
+    call.to = other
+    const corrupt = () =>
+      call.fail(new ProtocolError('CORRUPT', `the checksum of ${protocol} does not match`))
+    const asking = new Passage(this, other, 'question', protocol, corrupt, async () => {
+      if (!other.isConnectedTo(this)) return this.#medium.refuse(this, other)
+      const reply = await other.#answer(this.self, protocol, question)
+      if (asking.unanswered || !other.isConnectedTo(this)) return
+      this.#medium.send(
+        new Passage(other, this, 'answer', protocol, corrupt, () => settle(call, reply)),
+        loadOfReply(reply),
+      )
+    })
+    this.#medium.send(asking, loadOf(question))
+  }
+
+  /** Never rejects: what goes wrong is the reply. */
+  async #answer(from: PeerId, protocol: string, question: Parcel): Promise<Reply> {
+    let answer: Message
+    try {
+      const handler = this.#handlers.get(protocol)
+      if (handler === undefined) {
+        throw new ProtocolError('UNKNOWN_PROTOCOL', `peer ${this.self} does not speak ${protocol}`)
+      }
+      const accept = handler.accept?.bind(handler, from)
+      answer = await handler.handle(from, unpack(question, accept))
+    } catch (error) {
+      if (error instanceof ProtocolError)
+        return { error: new ProtocolError(error.code, error.message) }
+      return internal(error)
+    }
+    try {
+      return { parcel: pack(answer, this.#medium.shareHeaders) }
+    } catch (error) {
+      // The handler ran, so that an answer over the limits must not look like a definite TOO_LARGE.
+      return internal(error)
+    }
+  }
+}
+
+function settle(call: PendingCall, reply: Reply): void {
+  // The caller has gone: where an answer's body would go may be in use again.
+  if (call.settled) return
+  try {
+    if ('error' in reply) throw reply.error
+    call.succeed(unpack(reply.parcel, call.options.accept))
+  } catch (error) {
+    call.fail(error)
+  }
+}
+
+function listen<T>(listeners: Set<T>, listener: T): () => void {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
+}
+
+function lost(why: string): ProtocolError {
+  return new ProtocolError('PEER_LOST', why)
+}
+
+function internal(error: unknown): Reply {
+  const message = error instanceof Error ? error.message : String(error)
+  return { error: new ProtocolError('INTERNAL', message) }
+}
+
+function loadOf({ headBytes, body }: Parcel): Load {
+  return { headBytes, bodyBytes: body?.length }
+}
+
+function loadOfReply(reply: Reply): Load {
+  if ('parcel' in reply) return loadOf(reply.parcel)
+  return { headBytes: PREFIX_BYTES + encodeError(reply.error).length, bodyBytes: undefined }
+}

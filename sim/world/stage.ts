@@ -1,0 +1,62 @@
+/** A real stage in a virtual world: it computes while time stands still, and then has taken the time it is said to. */
+
+import { SerialQueue } from '../../stages/serial-queue.ts'
+import type { AnyStage, BodyStage, EndsStage } from '../../stages/stage.ts'
+import type { Process } from './processor.ts'
+import type { World } from './world.ts'
+
+type MethodsOf<S> = {
+  [K in keyof S]: S[K] extends (...inputs: never[]) => Promise<unknown> ? K : never
+}[keyof S]
+
+/** Whatever a stage of either kind can be asked to do. */
+export type StageMethod = MethodsOf<BodyStage> | MethodsOf<EndsStage>
+
+type AnyMethod = (...inputs: unknown[]) => Promise<unknown>
+
+/** What a call takes its time from: real work, and the milliseconds it is said to be. */
+type Device = <T>(method: StageMethod, ms: number, work: () => Promise<T>) => Promise<T>
+
+/**
+ * The stage as before, except that each method takes `costMs` of virtual time. Like a device it does one thing at a
+ * time, in the order of the calls; inputs must stay as they are until then.
+ */
+export function timedStage<S extends AnyStage>(
+  stage: S,
+  world: World,
+  costMs: (method: StageMethod) => number,
+): S {
+  let freeAt = 0
+  return timed(stage, costMs, (method, ms, work) => {
+    const now = world.clock.now()
+    freeAt = Math.max(now, freeAt) + ms
+    return world.compute(freeAt - now, method, work)
+  })
+}
+
+/** The same as a thread of a process that shares its cores with others. */
+export function sharingStage<S extends AnyStage>(
+  stage: S,
+  process: Process,
+  costMs: (method: StageMethod) => number,
+): S {
+  const turns = new SerialQueue()
+  return timed(stage, costMs, (method, ms, work) => turns.take(() => process.run(ms, method, work)))
+}
+
+function timed<S extends AnyStage>(
+  stage: S,
+  costMs: (method: StageMethod) => number,
+  device: Device,
+): S {
+  // A proxy, so that a method added to the interface is timed without a line here.
+  return new Proxy(stage, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target)
+      if (typeof value !== 'function') return value
+      const method = name as StageMethod
+      return (...inputs: unknown[]) =>
+        device(method, costMs(method), () => (value as AnyMethod).apply(target, inputs))
+    },
+  })
+}

@@ -1,0 +1,23 @@
+/** `gensyn-node tokenizer`. */
+import type { Command } from 'commander'
+import type { Terminal } from '../../base/terminal.ts'
+import { command, positiveNumber } from '../command-options.ts'
+
+export function tokenizerCommand(all: Command, terminal: Terminal): void {
+  const tokenizer = all.command('tokenizer').description('make a tokenizer')
+  command(tokenizer, 'train', "learn a byte-level BPE, in Hugging Face's format")
+    .argument('<sources...>', 'texts, JSON Lines, Parquet, folders or patterns')
+    .option('--vocab-size <tokens>', 'size of the vocabulary', positiveNumber, 8192)
+    .option('--out <file>', 'where to write it', 'tokenizer.json')
+    .option('--force', 'replace a file that is there already', false)
+    .option('--field <name>', 'of JSON Lines and Parquet: where the text is', 'text')
+    .action(async (sources: string[], options) => {
+      const { trainTokenizer } = await import('../../data/train-tokenizer.ts')
+      const vocabSize = await trainTokenizer({ ...options, sources })
+      terminal.event({ type: 'tokenizer', path: options.out, vocabSize })
+      terminal.line(
+        `${options.out}: ${vocabSize} tokens. ` +
+          `Prepare texts with \`gensyn-node prepare ... --tokenizer ${options.out}\`.`,
+      )
+    })
+}

@@ -1,0 +1,228 @@
+/** `gensyn-node init`: a new run's manifest, from what the user said and defaults that fit it. */
+import { basename, dirname, resolve } from 'node:path'
+import { InputError } from '../base/errors.ts'
+import { type ChosenData, chooseData, datasetBeside, type Preparing } from '../data/choose.ts'
+import { checkFree, parseRun, type Run, writeRun } from '../run/run.ts'
+import { SETTINGS, type SettingInfo, VERSION } from '../run/run-schema.ts'
+
+/** The settings that have an option of their own, and where they stand in the manifest. */
+const OPTIONS = {
+  name: 'name',
+  seed: 'seed',
+  steps: 'steps',
+  stages: 'stages',
+  vocab: 'model.vocabSize',
+  layers: 'model.layers',
+  hidden: 'model.hiddenSize',
+  intermediate: 'model.intermediateSize',
+  heads: 'model.heads',
+  kvHeads: 'model.keyValueHeads',
+  context: 'microbatch.context',
+  batch: 'microbatch.batch',
+  microbatches: 'microbatches',
+  wire: 'wire',
+  learningRate: 'optimizer.learningRate',
+  warmupSteps: 'optimizer.warmupSteps',
+  schedule: 'optimizer.schedule',
+  clipNorm: 'optimizer.clipNorm',
+  clip: 'optimizer.clip',
+  heldOut: 'data.heldOut',
+  evaluateEvery: 'evaluation.everySteps',
+  policy: 'recovery.policy',
+} as const
+
+export type InitSetting = keyof typeof OPTIONS
+
+/** What the defaults of these depend on, where the schema's alone would not fit. */
+const FITTED: Partial<Record<InitSetting, string>> = {
+  vocab: 'that of the tokenizer, 256 for bytes',
+  layers: 'the multiple of --stages nearest to 6',
+  intermediate: '8/3 of --hidden, rounded up to a multiple of 8',
+  kvHeads: 'as --heads',
+}
+
+export interface InitOptions {
+  /** The manifest to write. */
+  readonly out: string
+  /** What to train on: a text, JSON Lines, Parquet, a folder, a pattern or a dataset; undefined for the bundled corpus. */
+  readonly data?: string | undefined
+  /** `bytes`, which is what undefined means too, or the path of a tokenizer.json. */
+  readonly tokenizer?: string | undefined
+  /** The token that ends a document, if the tokenizer's configuration does not say. */
+  readonly endOfText?: string | undefined
+  /** Of JSON Lines and Parquet: where the text is. */
+  readonly field?: string | undefined
+  /** Replace a manifest that is there already. */
+  readonly force: boolean
+  /** As typed by the user. */
+  readonly settings: Partial<Record<InitSetting, string>>
+}
+
+/**
+ * A new run, not yet written anywhere, on data that needs no preparing.
+ * @param folder what a relative path to the data is relative to: where the manifest will lie
+ * @param given values by their path in the manifest that no option sets
+ * @throws InputError for a setting or data that will not do
+ */
+export async function newRun(
+  typed: InitOptions['settings'],
+  data: string | undefined,
+  folder: string,
+  given: Readonly<Record<string, unknown>> = {},
+): Promise<Run> {
+  return runOn(await chooseData(data, folder, undefined), typed, given)
+}
+
+/**
+ * Writes the manifest of a new run, and beside it the dataset, if the data had to be prepared.
+ * @param given values by their path in the manifest that no option sets
+ * @throws InputError for a setting, data or a place that will not do; then nothing is written
+ */
+export async function initRun(
+  options: InitOptions,
+  given: Readonly<Record<string, unknown>> = {},
+): Promise<Run> {
+  const { out, data, force, settings, tokenizer, endOfText, field } = options
+  if (!force) checkFree(out)
+  const folder = dirname(resolve(out))
+  const preparing: Preparing = {
+    out: datasetBeside(folder, basename(out)),
+    force,
+    tokenizer,
+    endOfText,
+    field,
+    heldOut: heldOutOf(settings),
+  }
+  const chosen = await chooseData(data, folder, preparing)
+  try {
+    const run = runOn(chosen, settings, given)
+    chosen.keep()
+    writeRun(out, run, { force })
+    return run
+  } finally {
+    chosen.discard()
+  }
+}
+
+/** What is wrong with it is told when the whole run is checked; nothing is prepared with it before. */
+function heldOutOf({ heldOut }: InitOptions['settings']): number {
+  const info = infoOf(OPTIONS.heldOut)
+  const share = heldOut === undefined ? info.default : parsed(heldOut, info)
+  if (typeof share === 'number' && share > 0 && share < 1) return share
+  throw new InputError(
+    `--held-out is ${JSON.stringify(share)}: a share above 0 and below 1 is needed.`,
+  )
+}
+
+function runOn(
+  chosen: ChosenData,
+  typed: InitOptions['settings'],
+  given: Readonly<Record<string, unknown>>,
+): Run {
+  const { source, sha256, bytes, vocabSize, heldOut } = chosen
+  const values: Record<string, unknown> = {
+    format: 'gensyn-run',
+    version: VERSION,
+    'data.source': source,
+    'data.sha256': sha256,
+    'data.bytes': bytes,
+  }
+  for (const [name, path] of entries()) {
+    const value = typed[name]
+    if (value !== undefined) values[path] = parsed(value, infoOf(path))
+  }
+  if (heldOut !== undefined) {
+    const asked = values['data.heldOut'] ?? heldOut
+    if (asked !== heldOut) {
+      throw new InputError(
+        `--held-out is ${asked}, but ${source} was prepared with ${heldOut}: leave it out, or prepare again.`,
+      )
+    }
+    values['data.heldOut'] = heldOut
+  }
+  const byDefault = { ...fitted(values), 'model.vocabSize': Math.max(256, vocabSize) }
+  const run = parseRun(nested({ ...byDefault, ...values, ...given }), 'init', optionOf)
+  chosen.check(run)
+  return run
+}
+
+/**
+ * The options of the command line, for its parser and its help.
+ * @param defaults those of a command that has others than a manifest
+ */
+export function initOptions(
+  defaults: InitOptions['settings'] = {},
+): { setting: InitSetting; flags: string; description: string }[] {
+  return entries().map(([setting, path]) => {
+    const { unit, description, default: byDefault } = infoOf(path)
+    const fit = defaults[setting] ?? FITTED[setting] ?? String(byDefault)
+    return {
+      setting,
+      flags: `${flagOf(setting)} <${unit || 'value'}>`,
+      description: `${description.replace(/\.$/, '')} (default: ${fit})`,
+    }
+  })
+}
+
+/** Defaults that follow from other settings. What makes no sense is left for the schema to refuse. */
+function fitted(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const count = (path: string) => {
+    const value = values[path] ?? infoOf(path).default
+    return typeof value === 'number' && value >= 1 ? value : 1
+  }
+  const stages = count('stages')
+  return {
+    'model.layers': Math.max(1, Math.round(6 / stages)) * stages,
+    'model.intermediateSize': Math.ceil(count('model.hiddenSize') / 3) * 8,
+    'model.keyValueHeads': count('model.heads'),
+  }
+}
+
+function parsed(text: string, { type }: SettingInfo): unknown {
+  switch (type) {
+    case 'string':
+      return text
+    case 'array':
+      return text.split(',')
+    case 'boolean':
+      return text === 'true' ? true : text === 'false' ? false : text
+    case 'integer':
+    case 'number': {
+      const value = text.trim() === '' ? Number.NaN : Number(text)
+      return Number.isNaN(value) ? text : value
+    }
+  }
+}
+
+/** `{'model.layers': 6}` as `{model: {layers: 6}}`. */
+function nested(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const result: Record<string, Record<string, unknown>> & Record<string, unknown> = {}
+  for (const [path, value] of Object.entries(values)) {
+    const [group, name] = path.split('.') as [string, string?]
+    if (name === undefined) result[group] = value as never
+    else {
+      result[group] ??= {}
+      result[group][name] = value
+    }
+  }
+  return result
+}
+
+function entries() {
+  return Object.entries(OPTIONS) as [InitSetting, string][]
+}
+
+function infoOf(path: string): SettingInfo {
+  return SETTINGS.find((info) => info.path === path)!
+}
+
+function flagOf(setting: InitSetting): string {
+  return `--${setting.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
+/** How a message calls a setting: by the option that set it, or by its path. An element is its list's. */
+function optionOf(path: string): string {
+  const list = path.replace(/\.\d+$/, '')
+  const found = entries().find(([, own]) => own === list)
+  return found === undefined ? path : flagOf(found[0])
+}

@@ -1,0 +1,57 @@
+/** `gensyn-node status`: listens to a run for a while without being a member, and says what it heard. */
+import { dirname, join as joinPath, resolve } from 'node:path'
+import { type Announcement, listen } from '../../protocols/announcement.ts'
+import type { Clock } from '../../protocols/clock.ts'
+import { InputError } from '../base/errors.ts'
+import type { Terminal } from '../base/terminal.ts'
+import { asGuest } from '../model/guest.ts'
+import { readRun, runId } from '../run/run.ts'
+
+export interface StatusOptions {
+  readonly run: string
+  readonly bootstrap?: readonly string[] | undefined
+  readonly dataDir?: string | undefined
+  readonly seconds: number
+}
+
+export interface StatusIo {
+  readonly terminal: Terminal
+  readonly clock: Clock
+  readonly signal: AbortSignal
+}
+
+/** @throws InputError if nobody of the run can be reached, or nobody was heard */
+export async function status(options: StatusOptions, io: StatusIo): Promise<void> {
+  const { terminal, clock, signal } = io
+  const run = readRun(options.run)
+  const id = runId(run)
+  const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
+  const guest = { runId: id, addresses: options.bootstrap, dataDir, option: '--bootstrap' }
+  const heard = new Map<string, Announcement>()
+  await asGuest({ ...guest, clock, signal }, async (network, { length: connected }) => {
+    listen(network, id, (from, announcement) => heard.set(from, announcement))
+    await clock.sleep(options.seconds * 1000, signal)
+    if (heard.size > 0) return
+    throw new InputError(
+      `${connected} peers are connected, but none made a step within ${options.seconds} s. ` +
+        'Listen longer with --seconds, or look at what the founder prints.',
+    )
+  })
+  show(heard, run.steps, terminal)
+}
+
+function show(heard: ReadonlyMap<string, Announcement>, steps: number, terminal: Terminal): void {
+  const rows = [...heard].sort(([, a], [, b]) => a.stage - b.stage)
+  terminal.line(
+    `${'stage'.padStart(6)}${'step'.padStart(8)}${'loss'.padStart(9)}${'busy s'.padStart(8)}  peer`,
+  )
+  for (const [peer, announcement] of rows) {
+    const { stage, step, loss, busySeconds } = announcement
+    terminal.event({ type: 'announcement', peer, ...announcement })
+    terminal.line(
+      `${String(stage).padStart(6)}${String(step).padStart(8)}${loss.toFixed(4).padStart(9)}${busySeconds.toFixed(2).padStart(8)}  ${peer}`,
+    )
+  }
+  const latest = rows.reduce((best, row) => (row[1].step > best[1].step ? row : best))[1]
+  terminal.line(`step ${latest.step} of ${steps}, epoch ${latest.epoch}, ${latest.members} members`)
+}

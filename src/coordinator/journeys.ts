@@ -1,0 +1,137 @@
+/** The plan of a step: which holders each microbatch visits. Another version follows when one of them is lost. */
+import type { Member, Roster } from '../../protocols/membership.ts'
+import type { Journey } from '../../protocols/step.ts'
+import { holdersOf } from '../membership/roster.ts'
+import { rowsOf } from '../recovery/index.ts'
+import type { Run } from '../run/run.ts'
+
+/** Microbatches of this plan, by member. */
+type Loads = ReadonlyMap<number, number>
+
+/** What is known of a member's speed; undefined before it has made a step. */
+export type SpeedOf = (id: number) => number | undefined
+
+/** The body stages that a microbatch visits, in order. */
+export type Order = readonly number[]
+
+/** 1, 2, .., S. */
+export function normalOrder(bodyStages: number): Order {
+  return Array.from({ length: bodyStages }, (_, i) => i + 1)
+}
+
+/** The first two and the last two the other way round: 2, 1, 3, .., S, S-1 (CheckFree+, section 4.3). */
+export function swappedOrder(bodyStages: number): Order {
+  const between = Array.from({ length: bodyStages - 4 }, (_, i) => i + 3)
+  return [2, 1, ...between, bodyStages, bodyStages - 1]
+}
+
+/** Of each microbatch of a step. Where the policy asks for swaps, every other microbatch of the run takes them. */
+export function ordersOf({ stages, microbatches, recovery }: Run, step: number): Order[] {
+  const swaps = rowsOf(recovery.policy).some(({ order }) => order === 'swapped')
+  return Array.from({ length: microbatches }, (_, index) => {
+    const isOdd = (step * microbatches + index) % 2 === 1
+    return swaps && isOdd ? swappedOrder(stages) : normalOrder(stages)
+  })
+}
+
+/** A journey for each order, spread over the holders of each stage by their speeds. Every stage must have one. */
+export function planJourneys(
+  roster: Roster,
+  orders: readonly Order[],
+  speedOf: SpeedOf,
+): Journey[] {
+  const pick = picker(roster, new Map(), speedOf)
+  return orders.map((order, index) => ({
+    index,
+    attempt: 0,
+    driver: pick(0),
+    route: order.map((stage) => ({ stage, id: pick(stage) })),
+  }))
+}
+
+/** Whether a member has a part in a microbatch's journey. */
+export function visits({ route, driver }: Journey, { id, stage }: Member): boolean {
+  if (stage === 0) return driver === id
+  return route.some((hop) => hop.stage === stage && hop.id === id)
+}
+
+/**
+ * The same plan for a roster without some of its members: a microbatch that visited one of them is driven again, and only
+ * the lost hop is another. Null if a stage has nobody left.
+ */
+export function replan(
+  journeys: readonly Journey[],
+  roster: Roster,
+  speedOf: SpeedOf,
+): Journey[] | null {
+  const present = new Set(roster.members.map(({ id }) => id))
+  const loads = new Map<number, number>()
+  for (const { driver, route } of journeys) {
+    for (const id of [driver, ...route.map((hop) => hop.id)]) {
+      if (present.has(id)) loads.set(id, (loads.get(id) ?? 0) + 1)
+    }
+  }
+  const pick = picker(roster, loads, speedOf)
+  const next: Journey[] = []
+  for (const journey of journeys) {
+    const visited = [journey.driver, ...journey.route.map(({ id }) => id)]
+    if (visited.every((id) => present.has(id))) {
+      next.push(journey)
+      continue
+    }
+    const stages = [0, ...journey.route.map(({ stage }) => stage)]
+    if (stages.some((stage) => holdersOf(roster, stage).length === 0)) return null
+    const replace = (stage: number, id: number) => (present.has(id) ? id : pick(stage))
+    next.push({
+      index: journey.index,
+      attempt: journey.attempt + 1,
+      driver: replace(0, journey.driver),
+      route: journey.route.map(({ stage, id }) => ({ stage, id: replace(stage, id) })),
+    })
+  }
+  return next
+}
+
+/**
+ * Gives the holder of a stage that would be done first with one more. What is known of a stage's holders is looked up once
+ * a plan: of thousands, each microbatch asks at every stage.
+ */
+function picker(roster: Roster, loads: Loads, speedOf: SpeedOf): (stage: number) => number {
+  const stages = new Map<number, Holders>()
+  return (stage) => {
+    let holders = stages.get(stage)
+    if (holders === undefined) {
+      holders = holdersIn(roster, stage, loads, speedOf)
+      stages.set(stage, holders)
+    }
+    const { ids, speeds, given } = holders
+    let best = 0
+    let soonest = Number.POSITIVE_INFINITY
+    for (let i = 0; i < ids.length; i++) {
+      const done = (given[i]! + 1) / speeds[i]!
+      if (done < soonest) [best, soonest] = [i, done]
+    }
+    given[best]!++
+    return ids[best]!
+  }
+}
+
+/** Of one stage, in the order of the roster. */
+interface Holders {
+  readonly ids: readonly number[]
+  readonly speeds: readonly number[]
+  /** Microbatches. */
+  readonly given: number[]
+}
+
+function holdersIn(roster: Roster, stage: number, loads: Loads, speedOf: SpeedOf): Holders {
+  const ids = holdersOf(roster, stage).map(({ id }) => id)
+  const known = ids.flatMap((id) => speedOf(id) ?? [])
+  // One that has not been measured counts as its fellows do.
+  const typical = known.length === 0 ? 1 : known.reduce((a, b) => a + b, 0) / known.length
+  return {
+    ids,
+    speeds: ids.map((id) => speedOf(id) ?? typical),
+    given: ids.map((id) => loads.get(id) ?? 0),
+  }
+}

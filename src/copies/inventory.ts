@@ -1,0 +1,31 @@
+/** Which copies of stages the members keep: asked when a stage is lost. */
+import { kept } from '../../protocols/copies.ts'
+import type { Roster } from '../../protocols/membership.ts'
+import { ask } from '../../protocols/procedure.ts'
+import { TIMEOUTS } from '../base/limits.ts'
+import type { AgreementOptions } from '../membership/agreement.ts'
+import { isFresh } from '../membership/roster.ts'
+import { rowsOf } from '../recovery/index.ts'
+import type { KeptCopy } from '../recovery/strategy.ts'
+import type { Run } from '../run/run.ts'
+
+/** Who does not answer has none. A copy of a step that was never decided does not count. */
+export async function inventory(
+  { network, runId, signal }: AgreementOptions,
+  { recovery }: Run,
+  roster: Roster,
+): Promise<KeptCopy[]> {
+  const { members, committed } = roster
+  const upkeep = rowsOf(recovery.policy).some(({ copies, understudies }) => copies || understudies)
+  // Nothing that anybody keeps would be asked for.
+  if (!upkeep || isFresh(roster)) return []
+  const options = { timeoutMs: TIMEOUTS.rosterMs, signal }
+  const answers = await Promise.allSettled(
+    members.map(async ({ peer }) => {
+      const { copies } = await ask(network, peer, kept, { run: runId }, options)
+      return copies.map((copy) => ({ ...copy, peer }))
+    }),
+  )
+  const told = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+  return told.filter(({ step }) => step <= committed)
+}

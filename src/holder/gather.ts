@@ -1,0 +1,149 @@
+/** Gives a freshly built stage the state that a strategy makes from its donors. */
+import { fetchCopy } from '../../protocols/copies.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { Network, PeerId } from '../../protocols/network.ts'
+import type { HoldQuestion } from '../../protocols/step.ts'
+import { fetchState, type StateFacts, type StatePart } from '../../protocols/weights.ts'
+import { initializeWeights } from '../../stages/parameters.ts'
+import { Random } from '../../stages/random.ts'
+import type { AnyStage } from '../../stages/stage.ts'
+import { allFinite } from '../base/finite.ts'
+import { TIMEOUTS } from '../base/limits.ts'
+import { reconstruct } from '../copies/erasure.ts'
+import { copyBytes, decodeState, joinCopy } from '../recovery/copy-form.ts'
+import { STRATEGIES } from '../recovery/index.ts'
+import type { KeptCopy, Source, Strategy } from '../recovery/strategy.ts'
+import type { Run } from '../run/run.ts'
+import type { RestoredState } from '../run/stage-state.ts'
+
+export interface GatherOptions {
+  readonly network: Network
+  readonly stage: AnyStage
+  readonly question: HoldQuestion
+  readonly run: Run
+  readonly signal: AbortSignal
+}
+
+export async function gatherStage(options: GatherOptions): Promise<RestoredState> {
+  const { stage, question, run } = options
+  const settings = run.recovery
+  const strategy = STRATEGIES.get(question.strategy)
+  if (strategy === undefined) {
+    throw new ProtocolError('REFUSED', `this version knows no strategy '${question.strategy}'`)
+  }
+  const byStage = Map.groupBy(question.donors, (donor) => donor.stage)
+  const moments = strategy.moments?.(settings) ?? false
+  const sources = await Promise.all(
+    [...byStage].map(([from, donors]) => {
+      const copies = donors.flatMap(({ peer, copy }) => (copy === null ? [] : { ...copy, peer }))
+      if (copies.length > 0) return restoreSource(options, strategy, copies)
+      const peers = donors.map(({ peer }) => peer)
+      return fetchSource(options, from, peers, moments)
+    }),
+  )
+  const rebuilt = strategy.rebuild(
+    sources.map(({ source }) => source),
+    { weights: stage.weights, anew: () => drawnAnew(stage, question, run) },
+    settings,
+  )
+  const { weights, norms, learningRateScale, optimizer, norm = null } = rebuilt
+  if (weights !== stage.weights) await stage.load(weights, optimizer)
+  const bytes = sources.reduce((sum, source) => sum + source.bytes, 0)
+  const ofStep = Math.min(question.step, ...sources.map((source) => source.ofStep))
+  const updates = optimizer?.updates ?? 0
+  return { bytes, norms: [...norms], learningRateScale, ofStep, norm, updates }
+}
+
+/** The same for every peer that rebuilds this stage after this step. */
+function drawnAnew(stage: AnyStage, { step }: HoldQuestion, { seed }: Run): Float32Array {
+  const weights = new Float32Array(stage.weights.length)
+  initializeWeights(weights, stage, new Random(seed).stream(`redraw ${step}`))
+  return weights
+}
+
+/** What was fetched, and what that took. */
+interface Fetched {
+  readonly source: Source
+  readonly bytes: number
+  /** The committed step that it is of. */
+  readonly ofStep: number
+}
+
+/** One stage's state, from all that hold it. */
+async function fetchSource(
+  { network, stage, question: { run, step }, signal }: GatherOptions,
+  from: number,
+  donors: readonly PeerId[],
+  moments: boolean,
+): Promise<Fetched> {
+  const options = { chunkTimeoutMs: TIMEOUTS.chunkMs, signal }
+  const fetchPart = async (part: StatePart) => {
+    const into = new Float32Array(stage.weights.length)
+    const question = { run, step, stage: from, part }
+    const facts = await fetchState(network, donors, question, into, options)
+    if (allFinite(into)) return { into, facts }
+    throw new ProtocolError('NON_FINITE', `the ${part} of stage ${from} are not finite`)
+  }
+  const { into: weights, facts } = await fetchPart('weights')
+  const { norm, updates, learningRateScale } = facts
+  const source = { stage: from, weights, norm, learningRateScale, isCopy: false }
+  const bytes = weights.byteLength
+  if (!moments) return { source: { ...source, optimizer: null }, bytes, ofStep: step }
+  const { into: firstMoment } = await fetchPart('firstMoment')
+  const { into: secondMoment } = await fetchPart('secondMoment')
+  const optimizer = { firstMoment, secondMoment, updates }
+  return { source: { ...source, optimizer }, bytes: 3 * bytes, ofStep: step }
+}
+
+/** One stage's state as it was copied, from those that keep the copy or shards of it. */
+async function restoreSource(
+  { network, stage, run, question, signal }: GatherOptions,
+  strategy: Strategy,
+  copies: readonly KeptCopy[],
+): Promise<Fetched> {
+  const { form, shards } = strategy.copies!(run.recovery, run.stages)
+  const { weights, moments } = stage
+  const lengths = [weights, moments.firstMoment, moments.secondMoment].map(({ length }) => length)
+  const size = copyBytes(lengths, form)
+  const shardBytes = Math.ceil(size / shards.data)
+  const found: (Uint8Array | null)[] = Array(shards.data + shards.parity).fill(null)
+  let facts: StateFacts | undefined
+  let failure: unknown
+  let bytes = 0
+  // One after another, since any `data` of them do: the next one only stands in for one that fails.
+  for (const { peer, ...name } of copies) {
+    if (found.filter((each) => each !== null).length === shards.data) break
+    if (found[name.shard] !== null) continue
+    const into = new Uint8Array(shardBytes)
+    const options = { chunkTimeoutMs: TIMEOUTS.chunkMs, signal }
+    try {
+      facts = await fetchCopy(network, peer, { run: question.run, ...name }, into, options)
+      found[name.shard] = into
+      bytes += into.length
+    } catch (error) {
+      signal.throwIfAborted()
+      failure = error
+    }
+  }
+  if (facts === undefined || found.filter((each) => each !== null).length < shards.data) {
+    throw failure
+  }
+  const pieces = shards.parity === 0 ? (found as Uint8Array[]) : reconstruct(found, shards.data)
+  const parts = decodeState(joinCopy(pieces, size), lengths, form)
+  const { stage: from, step: ofStep } = copies[0]!
+  if (!parts.every(allFinite)) {
+    throw new ProtocolError('NON_FINITE', `the copy of stage ${from} is not finite`)
+  }
+  const [restored, firstMoment, secondMoment] = parts
+  const { norm, updates, learningRateScale } = facts
+  const optimizer = form.moments === null ? null : { firstMoment, secondMoment, updates }
+  const source = {
+    stage: from,
+    weights: restored,
+    norm,
+    learningRateScale,
+    optimizer,
+    isCopy: true,
+  }
+  return { source, bytes, ofStep }
+}

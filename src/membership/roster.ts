@@ -1,0 +1,238 @@
+/**
+ * The agreed membership, as a value: who is in, who holds what, and how a change makes the next epoch of it. A roster
+ * never changes, so that all members of one process may have the same one: of a thousand virtual members that carry out
+ * a change, one makes the roster and its index, and the others find them.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import type { Change } from '../../protocols/agreement.ts'
+import {
+  type Ballot,
+  decodeRoster,
+  type Member,
+  type Origin,
+  type Roster,
+} from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
+
+/** The roster of a run that nobody has joined but its founder. @param origin the checkpoint that it goes on from, or null */
+export function foundingRoster(
+  founder: Omit<Member, 'id' | 'stage' | 'ready'>,
+  origin: Origin | null = null,
+): Roster {
+  return {
+    epoch: 0,
+    since: 0,
+    origin,
+    resharded: null,
+    committed: origin?.step ?? 0,
+    learningRate: 0,
+    norm: 0,
+    loss: null,
+    version: 0,
+    coordinator: 0,
+    ballot: { round: 0, id: 0 },
+    nextId: 1,
+    members: [{ ...founder, id: 0, stage: null, ready: true }],
+  }
+}
+
+/** It has made no step since it was started: what stages have is what it was started from. */
+export function isFresh({ committed, origin }: Roster): boolean {
+  return committed === (origin?.step ?? 0)
+}
+
+/**
+ * Members by id, by peer and by stage; those without one are among the holders of null. Each made once a roster, when it is
+ * first asked for: of thousands, each message looks some of them up.
+ */
+class Index {
+  readonly #members: readonly Member[]
+  #byId: Map<number, Member> | null = null
+  #byPeer: Map<string, Member> | null = null
+  #stages: Record<'holders' | 'learners', Map<number | null, Member[]>> | null = null
+
+  constructor(members: readonly Member[]) {
+    this.#members = members
+  }
+
+  get byId(): ReadonlyMap<number, Member> {
+    this.#byId ??= new Map(this.#members.map((member) => [member.id, member]))
+    return this.#byId
+  }
+
+  get byPeer(): ReadonlyMap<string, Member> {
+    this.#byPeer ??= new Map(this.#members.map((member) => [member.peer, member]))
+    return this.#byPeer
+  }
+
+  get holders(): ReadonlyMap<number | null, Member[]> {
+    return this.#byStage.holders
+  }
+
+  get learners(): ReadonlyMap<number | null, Member[]> {
+    return this.#byStage.learners
+  }
+
+  get #byStage() {
+    if (this.#stages !== null) return this.#stages
+    const stages = {
+      holders: new Map<number | null, Member[]>(),
+      learners: new Map<number | null, Member[]>(),
+    }
+    for (const member of this.#members) {
+      const group = member.ready ? stages.holders : stages.learners
+      const same = group.get(member.stage)
+      if (same === undefined) group.set(member.stage, [member])
+      else same.push(member)
+    }
+    this.#stages = stages
+    return stages
+  }
+}
+
+const indices = new WeakMap<readonly Member[], Index>()
+
+function indexOf({ members }: Roster): Index {
+  const known = indices.get(members)
+  if (known !== undefined) return known
+  const index = new Index(members)
+  indices.set(members, index)
+  return index
+}
+
+/** The roster that this process made or got last, and the bytes that one came in last. */
+let latest: Roster | null = null
+let received: { readonly body: Uint8Array; readonly roster: Roster } | null = null
+
+/** The latest roster, if it is the same. */
+function shared(roster: Roster): Roster {
+  if (latest?.epoch !== roster.epoch || !isDeepStrictEqual(latest, roster)) latest = roster
+  return latest
+}
+
+/** A roster that came whole. @throws ProtocolError BAD_MESSAGE */
+export function rosterFrom(peer: PeerId, body: Uint8Array | undefined): Roster {
+  if (body && received !== null && Buffer.compare(received.body, body) === 0) return received.roster
+  const roster = shared(decodeRoster(peer, body))
+  received = { body: body!, roster }
+  return roster
+}
+
+export function coordinatorOf(roster: Roster): Member {
+  // A roster whose coordinator has left on its own names its successor, who is in it.
+  return memberById(roster, roster.coordinator) ?? roster.members[0]!
+}
+
+export function memberOf(roster: Roster, peer: string): Member | undefined {
+  return indexOf(roster).byPeer.get(peer)
+}
+
+export function memberById(roster: Roster, id: number): Member | undefined {
+  return indexOf(roster).byId.get(id)
+}
+
+/** In the order of the roster: the order in which their sums are added. */
+export function holdersOf(roster: Roster, stage: number): readonly Member[] {
+  return indexOf(roster).holders.get(stage) ?? []
+}
+
+/** Members that will hold the stage once they have its state. */
+export function learnersOf(roster: Roster, stage: number): readonly Member[] {
+  return indexOf(roster).learners.get(stage) ?? []
+}
+
+export function sparesOf(roster: Roster): readonly Member[] {
+  return indexOf(roster).holders.get(null) ?? []
+}
+
+/** The stages of 0..bodyStages without a holder, in ascending order. */
+export function emptyStages(roster: Roster, bodyStages: number): number[] {
+  const { holders } = indexOf(roster)
+  const stages = Array.from({ length: bodyStages + 1 }, (_, stage) => stage)
+  return stages.filter((stage) => !holders.has(stage))
+}
+
+/**
+ * More than half of the members; or exactly half with the coordinator among them. Any two such sets have a member in
+ * common: two halves both have the coordinator.
+ */
+export function isQuorum(roster: Roster, ids: ReadonlySet<number>): boolean {
+  // Counted once it can be one: thousands of members are asked one by one.
+  if (2 * ids.size < roster.members.length) return false
+  const present = roster.members.filter(({ id }) => ids.has(id)).length
+  if (2 * present === roster.members.length) return ids.has(roster.coordinator)
+  return 2 * present > roster.members.length
+}
+
+/** True until the first step after the swarm went to a checkpoint: whatever stage has no holder is that step's. */
+export function isRestored({ committed, loss }: Roster): boolean {
+  return committed > 0 && loss === null
+}
+
+export function compareBallots(a: Ballot, b: Ballot): number {
+  return a.round - b.round || a.id - b.id
+}
+
+/** The members that were not in the roster before, which is null for one who was in none. */
+export function newcomersOf(before: Roster | null, roster: Roster): readonly Member[] {
+  if (before === null) return roster.members
+  // Ids are given in the order of joining, and the members stand in that order.
+  const known = roster.members.findLastIndex(({ id }) => id < before.nextId)
+  return roster.members.slice(known + 1)
+}
+
+/** What a change has last made, and of which roster. */
+const made = new WeakMap<Change, { readonly roster: Roster; readonly next: Roster }>()
+
+/** The roster of the next epoch. */
+export function applyChange(roster: Roster, change: Change): Roster {
+  const known = made.get(change)
+  if (known?.roster === roster) return known.next
+  const next = shared(changed(roster, change))
+  made.set(change, { roster, next })
+  return next
+}
+
+/** With the sums empty, and without any holder: stages are filled from the checkpoint of that step. */
+function backTo(step: number, next: Roster): Roster {
+  const members = next.members.map((member) => ({ ...member, stage: null, ready: true }))
+  const nothing = { learningRate: 0, norm: 0, loss: null, version: 0 }
+  return { ...next, since: next.epoch, committed: step, ...nothing, members }
+}
+
+function changed(roster: Roster, change: Change): Roster {
+  const { coordinator, ballot } = change
+  const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }
+  switch (change.type) {
+    case 'commit': {
+      const { step, learningRate, norm, loss, version } = change
+      return { ...next, committed: step, learningRate, norm, loss, version }
+    }
+    case 'rollback':
+      return backTo(change.step, next)
+    case 'reshard': {
+      const { origin, stages: resharded } = change
+      return { ...backTo(origin.step, next), origin, resharded }
+    }
+    case 'members': {
+      const leaving = new Set(change.leave)
+      const assigned = new Map(change.assign.map((assignment) => [assignment.id, assignment]))
+      const staying = roster.members.filter(({ id }) => !leaving.has(id))
+      const joining = change.join.map((newcomer, i) => ({
+        ...newcomer,
+        id: roster.nextId + i,
+        stage: null,
+        ready: true,
+      }))
+      return {
+        ...next,
+        since: change.restart ? next.epoch : roster.since,
+        nextId: roster.nextId + joining.length,
+        members: [...staying, ...joining].map((member) => {
+          const assignment = assigned.get(member.id)
+          return assignment === undefined ? member : { ...member, ...assignment }
+        }),
+      }
+    }
+  }
+}

@@ -1,0 +1,226 @@
+/** A whole model on disk: what the peers of a run have left, or a folder in Hugging Face's layout. */
+import { existsSync, readFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { INDEX, SINGLE } from '../../stages/formats/shards.ts'
+import {
+  HuggingFaceConfigError,
+  modelFromHuggingFace,
+  modelToHuggingFace,
+} from '../../stages/hugging-face-config.ts'
+import type { ModelConfig } from '../../stages/model.ts'
+import { modelTensors } from '../../stages/parameters.ts'
+import { InputError, systemCode } from '../base/errors.ts'
+import { openDataset, preparedFolder } from '../data/prepared-corpus.ts'
+import { type Run, readRun, runId } from '../run/run.ts'
+import type { LiveStages } from './live-stages.ts'
+import { stageFiles } from './stage-file.ts'
+import { checkTensors, TensorFiles } from './tensor-files.ts'
+import { bytesAsTokens, type ModelTokenizer, readTokenizer } from './tokenizer-files.ts'
+
+export interface OpenedModel {
+  /** For people. */
+  readonly name: string
+  readonly model: ModelConfig
+  /** Tokens that it was trained on at a time. */
+  readonly context: number
+  /** Of the run, if it is one's. */
+  readonly step: number | null
+  readonly files: TensorFiles
+  /** Closes the files. */
+  close(): Promise<void>
+  readonly tokenizer: ModelTokenizer
+  /** config.json and generation_config.json, as others read them. */
+  readonly config: Readonly<Record<string, unknown>>
+  readonly generation: Readonly<Record<string, unknown>>
+}
+
+export interface OpenModelOptions {
+  /** A folder in Hugging Face's layout; undefined for what a run has left. */
+  readonly model?: string | undefined
+  readonly run: string
+  readonly dataDir?: string | undefined
+  /** Addresses of peers of the run, which goes on: its weights are fetched from them. True for peers on this machine. */
+  readonly peer?: readonly string[] | true | undefined
+}
+
+/** @throws InputError naming what is missing, damaged or not understood. The caller closes it. */
+export async function openModel(options: OpenModelOptions): Promise<OpenedModel> {
+  const { model, run: path, peer } = options
+  if (model !== undefined && peer !== undefined) {
+    throw new InputError('--model and --peer name two models: leave one of them out.')
+  }
+  if (model !== undefined) return openFolder(model)
+  const run = readRun(path)
+  const dataDir = options.dataDir ?? join(dirname(resolve(path)), '.gensyn')
+  if (peer === undefined) {
+    const found = await stageFiles(dataDir, runId(run), run.stages + 1)
+    return openStages(path, run, dataDir, { ...found, dataset: preparedFolder(run, path) })
+  }
+  // Loaded on demand: libp2p takes longer to load than a small model.
+  const { fetchStages } = await import('./live-stages.ts')
+  const { remove, ...stages } = await fetchStages(run, path, {
+    dataDir,
+    addresses: peer === true ? undefined : peer,
+  })
+  try {
+    const checkpoint = await openStages(path, run, 'The running swarm', stages)
+    const close = () => checkpoint.close().finally(remove)
+    return { ...checkpoint, close }
+  } catch (error) {
+    remove()
+    throw error
+  }
+}
+
+/** @param where the stages were found, for messages */
+async function openStages(
+  path: string,
+  run: Run,
+  where: string,
+  { step, paths, dataset }: Omit<LiveStages, 'remove'>,
+): Promise<OpenedModel> {
+  const began = run.initial === null ? null : initialFolder(path, run.initial.path)
+  const source = began === null ? {} : readJson(join(began, 'config.json'))
+  // Training on shorter texts does not take away what the checkpoint could do.
+  const context = Math.max(run.microbatch.context, Number(source.max_position_embeddings ?? 0))
+  const config = modelToHuggingFace(run.model, context)
+  const tokenizer =
+    began === null ? tokenizerOf(run, dataset, context) : readTokenizer(began, run.model.vocabSize)
+  return {
+    name: run.name,
+    model: run.model,
+    context,
+    step,
+    tokenizer,
+    config: { ...config, ...specialTokens(source, tokenizer) },
+    generation: began === null ? MODEL_CONFIG : generationOf(began),
+    ...(await openTensors(where, run.model, paths)),
+  }
+}
+
+/** Where the checkpoint lies that a run began from. */
+export function initialFolder(runPath: string, path: string): string {
+  return resolve(dirname(runPath), path)
+}
+
+/** Numbers of tokens, which our own model has no use for. */
+const SPECIAL_TOKENS = ['bos_token_id', 'eos_token_id', 'pad_token_id']
+
+function specialTokens(
+  config: Record<string, unknown>,
+  { isBytes, endOfText }: ModelTokenizer,
+): Record<string, unknown> {
+  const known = Object.entries(config).filter(([key]) => SPECIAL_TOKENS.includes(key))
+  // Byte 0 ends a text, and is no token that a reader of config.json should take for special.
+  const own = isBytes || endOfText === null ? {} : { eos_token_id: endOfText }
+  return { ...own, ...Object.fromEntries(known) }
+}
+
+/** Of a run that has not begun from a checkpoint: that of its dataset, which lies there beside the tokens. */
+function tokenizerOf(run: Run, folder: string | null, context: number): ModelTokenizer {
+  if (folder === null) return bytesAsTokens(context)
+  const { kind, endOfText } = openDataset(run, folder).tokenizer
+  if (kind === 'bytes') return bytesAsTokens(context)
+  return readTokenizer(folder, run.model.vocabSize, endOfText)
+}
+
+/** A generation_config.json that says no more than config.json. */
+const MODEL_CONFIG = { _from_model_config: true }
+
+function generationOf(folder: string): Record<string, unknown> {
+  const path = join(folder, 'generation_config.json')
+  return existsSync(path) ? readJson(path) : MODEL_CONFIG
+}
+
+export async function openFolder(folder: string): Promise<OpenedModel> {
+  const path = join(folder, 'config.json')
+  const config = readJson(path)
+  const { model, context } = modelOf(path, config)
+  const tokenizer = readTokenizer(folder, model.vocabSize)
+  return {
+    name: basename(resolve(folder)),
+    model,
+    context,
+    step: null,
+    ...(await openTensors(folder, model, weightFiles(folder))),
+    tokenizer,
+    config,
+    generation: generationOf(folder),
+  }
+}
+
+/** Buffers of old exports that are no weights. */
+const NO_WEIGHT = /rotary_emb\.inv_freq$/
+
+async function openTensors(
+  where: string,
+  model: ModelConfig,
+  paths: readonly string[],
+): Promise<Pick<OpenedModel, 'files' | 'close'>> {
+  const files = await TensorFiles.open(paths)
+  try {
+    const expected = new Map(modelTensors(model).map(({ name, shape }) => [name, shape]))
+    checkTensors(where, files, expected, (name) => NO_WEIGHT.test(name))
+    return { files, close: () => files.close() }
+  } catch (error) {
+    await files.close()
+    throw error
+  }
+}
+
+/** Hugging Face's default where config.json does not say. */
+const CONTEXT = 2048
+
+function modelOf(path: string, config: Record<string, unknown>) {
+  try {
+    const { max_position_embeddings: context = CONTEXT } = config
+    return { model: modelFromHuggingFace(config), context: Number(context) }
+  } catch (error) {
+    if (error instanceof HuggingFaceConfigError) throw new InputError(`${path}: ${error.message}`)
+    throw error
+  }
+}
+
+/** The files of a folder's weights: those that the index names, or the one that needs none. */
+function weightFiles(folder: string): string[] {
+  const index = join(folder, INDEX)
+  if (!existsSync(index)) {
+    const single = join(folder, SINGLE)
+    if (existsSync(single)) return [single]
+    throw new InputError(
+      `${folder} has no weights: neither ${SINGLE} nor ${INDEX} is there. Only safetensors are read.`,
+    )
+  }
+  const { weight_map: map } = readJson(index)
+  const names = typeof map === 'object' && map !== null ? Object.values(map) : []
+  const shards = [...new Set(names)]
+  if (shards.length === 0) throw new InputError(`${index} names no files.`)
+  return shards.map((name) => {
+    // A name must not lead out of the folder.
+    if (typeof name !== 'string' || basename(name) !== name || name === '..') {
+      throw new InputError(`${index}: ${JSON.stringify(name)} is no name of a file beside it.`)
+    }
+    const path = join(folder, name)
+    if (!existsSync(path)) {
+      throw new InputError(`${path} is missing, but ${INDEX} says that weights are in it.`)
+    }
+    return path
+  })
+}
+
+function readJson(path: string): Record<string, unknown> {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const code = systemCode(error)
+    throw new InputError(
+      `${path} ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}: a model's folder has one.`,
+    )
+  }
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
+  } catch {}
+  throw new InputError(`${path} is not JSON, or only the beginning of it. Copy it again.`)
+}

@@ -1,0 +1,116 @@
+/** What a peer leaves of its stage, `stage-<s>.safetensors` in its slot, and the stages of one step found again. */
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { type NamedTensor, writeSafetensors } from '../../stages/safetensors.ts'
+import type { Parameter } from '../../stages/stage.ts'
+import { replaceFile } from '../base/atomic-file.ts'
+import { peerFolders } from '../base/data-dir.ts'
+import { InputError } from '../base/errors.ts'
+import { metadataOf } from './tensor-files.ts'
+
+const FILE = /^stage-(\d+)\.safetensors$/
+
+interface StageWeights {
+  readonly parameters: readonly Parameter[]
+  readonly weights: Float32Array
+}
+
+export interface StageLabel {
+  readonly run: string
+  readonly stage: number
+  /** The last step that its weights have in them. */
+  readonly step: number
+}
+
+/** Writes a stage into a peer's folder, in place of what the peer held before; gives the path. */
+export function saveStage(folder: string, stage: StageWeights, label: StageLabel): string {
+  const path = writeStage(folder, stage, label)
+  for (const name of readdirSync(folder)) {
+    if (FILE.test(name) && join(folder, name) !== path) rmSync(join(folder, name))
+  }
+  return path
+}
+
+/** Writes a stage into a folder; gives the path. */
+export function writeStage(
+  folder: string,
+  { parameters, weights }: StageWeights,
+  label: StageLabel,
+): string {
+  const tensors = new Map(
+    parameters.map(({ name, shape, offset, length }): [string, NamedTensor] => [
+      name,
+      { dtype: 'F32', shape, data: new Float32Array(weights.subarray(offset, offset + length)) },
+    ]),
+  )
+  const { run, stage, step } = label
+  const metadata = { format: 'pt', run, stage: String(stage), step: String(step) }
+  const path = join(folder, `stage-${stage}.safetensors`)
+  replaceFile(path, writeSafetensors({ tensors, metadata }))
+  return path
+}
+
+/**
+ * The files of all stages at one step, the latest at which none is missing.
+ * @throws InputError saying which stages are there at which step, if they do not make up a model
+ */
+export async function stageFiles(
+  dataDir: string,
+  run: string,
+  stages: number,
+): Promise<{ step: number; paths: string[] }> {
+  const found = new Map<number, Map<number, string>>()
+  for (const path of filesIn(dataDir, run)) {
+    const metadata = await metadataOf(path)
+    const [stage, step] = [Number(metadata.stage), Number(metadata.step)]
+    if (metadata.run !== run || !Number.isSafeInteger(stage) || !Number.isSafeInteger(step)) {
+      throw new InputError(`${path} does not say which step of this run it is of. Remove it.`)
+    }
+    const same = found.get(step) ?? new Map<number, string>()
+    const other = same.get(stage)
+    if (other !== undefined && digestOf(other) !== digestOf(path)) {
+      throw new InputError(
+        `${other} and ${path} are both stage ${stage} after step ${step}, and differ. Remove the older one.`,
+      )
+    }
+    found.set(step, same.set(stage, path))
+  }
+  const wanted = Array.from({ length: stages }, (_, stage) => stage)
+  const steps = [...found.keys()].sort((a, b) => b - a)
+  const step = steps.find((each) => wanted.every((stage) => found.get(each)!.has(stage)))
+  if (step === undefined) throw new InputError(`${dataDir}: ${whyNone(wanted, found, steps)}`)
+  return { step, paths: wanted.map((stage) => found.get(step)!.get(stage)!) }
+}
+
+function whyNone(
+  wanted: readonly number[],
+  found: ReadonlyMap<number, ReadonlyMap<number, string>>,
+  steps: readonly number[],
+): string {
+  if (steps.length === 0) {
+    return 'no peer of this run has left its weights here. They do when the run ends; name another folder by --data-dir.'
+  }
+  const each = steps.map((step) => {
+    const stages = found.get(step)!
+    const missing = wanted.filter((stage) => !stages.has(stage))
+    const there = [...stages.keys()].sort((a, b) => a - b)
+    return `after step ${step} stage ${there.join(', ')} is there, stage ${missing.join(', ')} is missing`
+  })
+  return (
+    `no step has all ${wanted.length} stages: ${each.join('; ')}. ` +
+    'Copy the missing files from the machines whose peers held those stages.'
+  )
+}
+
+function filesIn(dataDir: string, run: string): string[] {
+  return peerFolders(dataDir, run).flatMap((folder) => {
+    if (!existsSync(folder)) return []
+    const names = readdirSync(folder).filter((name) => FILE.test(name))
+    return names.map((name) => join(folder, name))
+  })
+}
+
+function digestOf(path: string): string {
+  return createHash('sha256').update(readFileSync(path)).digest('hex')
+}

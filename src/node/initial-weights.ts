@@ -1,0 +1,60 @@
+/** What a run starts from: its seed, or a checkpoint of which each peer reads its own stage's tensors only. */
+import { parameterView } from '../../stages/parameters.ts'
+import type { AnyStage } from '../../stages/stage.ts'
+import { InputError } from '../base/errors.ts'
+import { initialFolder, openFolder } from '../model/open-model.ts'
+import type { Run } from '../run/run.ts'
+
+export interface InitialWeights {
+  /** The stage with the weights it starts from; it is closed if they cannot be had. */
+  load<S extends AnyStage>(stage: S): Promise<S>
+}
+
+/** @throws InputError at once if the checkpoint is not there, or is not of this model */
+export async function openInitial(
+  run: Run,
+  { run: path, weights }: { readonly run: string; readonly weights?: string | undefined },
+): Promise<InitialWeights> {
+  if (run.initial === null) {
+    if (weights === undefined) return { load: async (stage) => stage }
+    throw new InputError('--weights: this run starts from its seed, not from a checkpoint.')
+  }
+  const { tensors } = run.initial
+  const folder = weights ?? initialFolder(path, run.initial.path)
+  await (await openFolder(folder)).close()
+  return {
+    async load(stage) {
+      try {
+        await stage.load(await readStage(folder, stage, tensors))
+        return stage
+      } catch (error) {
+        await stage.close()
+        throw error
+      }
+    },
+  }
+}
+
+async function readStage(
+  folder: string,
+  { parameters, weights }: AnyStage,
+  digests: Readonly<Record<string, string>>,
+): Promise<Float32Array> {
+  const { files, close } = await openFolder(folder)
+  try {
+    const flat = new Float32Array(weights.length)
+    for (const parameter of parameters) {
+      const { name } = parameter
+      if ((await files.digest(name)) !== digests[name]) {
+        throw new InputError(
+          `${files.tensors.get(name)!.path}: tensor ${name} is not the one that the run was made for. ` +
+            'Bring the old checkpoint back, or name it by --weights.',
+        )
+      }
+      await files.readInto(name, parameterView(flat, parameter))
+    }
+    return flat
+  } finally {
+    await close()
+  }
+}

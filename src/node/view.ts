@@ -1,0 +1,151 @@
+/** The live view of a run: a peer's journal as one fixed-column line a step, and a line for what happens between. */
+import type { Entry } from '../base/journal.ts'
+
+type Held = Extract<Entry, { type: 'held' }>
+
+const COLUMNS = [
+  ['step', 6],
+  ['loss', 9],
+  ['tokens/s', 9],
+  ['seconds', 8],
+  ['peers', 6],
+  ['epoch', 6],
+  ['  stages', 0],
+] as const
+
+function row(cells: readonly (string | number)[]): string {
+  return cells.map((cell, i) => String(cell).padStart(COLUMNS[i]![1])).join('')
+}
+
+const HEADER = row(COLUMNS.map(([name]) => name))
+
+function short(peer: string): string {
+  return peer.length > 8 ? `…${peer.slice(-6)}` : peer
+}
+
+export class RunView {
+  readonly #stageCount: number
+  #stages = ''
+  #coordinates = false
+
+  /** @param stageCount body stages and the ends */
+  constructor(stageCount: number) {
+    this.#stageCount = stageCount
+  }
+
+  /** The lines to print for one entry. Who coordinates sees the whole swarm, the others their own part. */
+  show(entry: Entry): string[] {
+    switch (entry.type) {
+      case 'roster': {
+        const digits = Array.from({ length: this.#stageCount }, (_, stage) => {
+          const holders = entry.roster.members.filter((member) => member.stage === stage).length
+          if (holders === 0) return '·'
+          return holders === 1 ? String(stage % 10) : `${stage % 10}(${holders})`
+        })
+        const spares = entry.roster.members.filter(({ stage }) => stage === null).length
+        this.#stages = digits.join('') + (spares > 0 ? ` +${spares}` : '')
+        return []
+      }
+      case 'step': {
+        const { step, loss, tokens, seconds, peers, epoch } = entry
+        const cells = [step, loss.toFixed(4), Math.round(tokens / seconds), seconds.toFixed(2)]
+        return [row([...cells, peers, epoch, `  ${this.#stages}`])]
+      }
+      case 'evaluation':
+        return [`${row([entry.step, entry.loss.toFixed(4)])}  on held-out text`]
+      case 'lost': {
+        const what = entry.stage === null ? 'a spare' : `stage ${entry.stage}`
+        return [`  lost ${what} (${short(entry.lost)}): ${entry.reason}`]
+      }
+      case 'held': {
+        if (entry.cause === 'replica') {
+          return [`  stage ${entry.stage} held by ${short(entry.by)} too`]
+        }
+        if (entry.cause !== 'lost') return [`  stage ${entry.stage} held by ${short(entry.by)}`]
+        const kib = Math.round(entry.bytes / 1024)
+        const since = entry.secondsSinceLoss?.toFixed(2)
+        return [
+          ...entry.skipped.map(({ strategy, reason }) => `  not ${strategy}: ${reason}`),
+          `  stage ${entry.stage} rebuilt by ${short(entry.by)}: ${entry.strategy}${originOf(entry)}, ${kib} KiB in ${entry.seconds.toFixed(2)} s, held again ${since} s after the loss`,
+        ]
+      }
+      case 'checkpoint': {
+        const { step, bytes, seconds } = entry
+        const kib = Math.round(bytes / 1024)
+        return [`  checkpoint of step ${step}: ${kib} KiB, complete after ${seconds.toFixed(2)} s`]
+      }
+      case 'rollback': {
+        const { step, from, stages } = entry
+        const lost = `stage${stages.length > 1 ? 's' : ''} ${stages.join(', ')}`
+        return [`  ${lost} lost: all go back from step ${from} to the checkpoint of step ${step}`]
+      }
+      case 'resharded': {
+        const { step, committed, stages, run, reason } = entry
+        const lost = committed ?? step
+        const given = lost > step ? `; steps ${step + 1} to ${lost} are given up` : ''
+        return [
+          `  ${reason}: the run goes on with ${stages.to} body stages in place of ${stages.from}`,
+          `  as run ${run.to.slice(0, 12)}, from the checkpoint of step ${step}${given}`,
+        ]
+      }
+      case 'waiting':
+        return entry.stages.length === 0
+          ? [`  waiting: ${entry.reason}`]
+          : [`  waiting for stages ${entry.stages.join(', ')}: ${entry.reason}`]
+      case 'amended': {
+        const { step, driven, reason } = entry
+        return [`  step ${step} goes on, ${driven.length} microbatches driven again: ${reason}`]
+      }
+      case 'elected':
+        this.#coordinates = entry.coordinator === entry.peer
+        return [`  ${short(entry.coordinator)} coordinates now: ${entry.reason}`]
+      case 'dropped':
+        this.#coordinates = false
+        return [`  not in the roster any more (${entry.reason}): joining again`]
+      case 'aborted':
+        return [`  step ${entry.step} starts over: ${entry.reason}`]
+      case 'refused':
+        // What belongs to a step that was given up is of no interest to people.
+        if (entry.code === 'STALE') return []
+        return [`  refused ${short(entry.from)}: ${entry.reason}`]
+      case 'notice':
+        return [`  ${entry.message}`]
+      case 'finished':
+        if (entry.left)
+          return [`  left after ${entry.committed} steps, with its part in other hands`]
+        return [
+          entry.failure === null
+            ? `  done: ${entry.committed} steps`
+            : `  ended after ${entry.committed} steps: ${entry.failure}`,
+        ]
+      case 'founded':
+        this.#coordinates = true
+        return [HEADER]
+      case 'joined':
+        return [`  joined the run; ${short(entry.coordinator)} coordinates`, HEADER]
+      case 'holding': {
+        const { stage, strategy, bytes, seconds } = entry
+        const kib = Math.round(bytes / 1024)
+        const how = `${strategy}, ${kib} KiB fetched, ${seconds.toFixed(2)} s`
+        return this.#coordinates ? [] : [`  holds stage ${stage} (${how})`]
+      }
+      case 'committed':
+        return this.#coordinates ? [] : [row([entry.step, entry.loss.toFixed(4)])]
+      case 'saved':
+        return [`  stage ${entry.stage} saved as ${entry.path}`]
+      case 'copied':
+      case 'started':
+        return []
+      default:
+        return entry satisfies never
+    }
+  }
+}
+
+/** Where a rebuilt stage's weights came from, for people; '' if from nobody. */
+export function originOf({ donors, ofStep }: Pick<Held, 'donors' | 'ofStep'>): string {
+  if (donors.length === 0) return ''
+  if (donors.some(({ copy }) => copy != null)) return ` from its copy of step ${ofStep}`
+  const stages = [...new Set(donors.map(({ stage }) => stage))]
+  return ` from ${stages.length === 1 ? 'stage' : 'stages'} ${stages.join(' and ')}`
+}

@@ -1,0 +1,170 @@
+/** The manifest of a run, run.json: every setting that decides what is trained. Its digest names the run. */
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import type { StageConfig } from '../../stages/model.ts'
+import { createFile, replaceFile } from '../base/atomic-file.ts'
+import { InputError, systemCode } from '../base/errors.ts'
+import { rowsOf } from '../recovery/index.ts'
+import { type Run, runSchema, VERSION } from './run-schema.ts'
+
+/** A manifest is a page of text; anything longer is some other file. */
+const MAX_MANIFEST_BYTES = 1 << 20
+
+/**
+ * Checks what a file or a command line said and fills in the defaults.
+ * @param where leads the message: the file that was read
+ * @param nameOf what to call a setting by its path, as in `model.layers`
+ * @throws InputError with a line for each setting that is wrong: its name, what was found, what is allowed
+ */
+export function parseRun(
+  value: unknown,
+  where: string,
+  nameOf: (path: string) => string = (path) => path,
+): Run {
+  const result = runSchema.safeParse(value)
+  if (result.success) return result.data
+  const lines = result.error.issues.map(({ code, path, message }) => {
+    const name = path.length === 0 ? 'the manifest' : nameOf(path.join('.'))
+    if (code === 'custom') return `${name}: ${message}`
+    // Zod leads with the kind of the mistake, as in "Too small: expected ..."; the rest says it all.
+    const allowed = message.replace(/^[^:]+: (?=expected)/, '')
+    if (code === 'unrecognized_keys') return `${name}: ${allowed}`
+    return `${name} is ${shown(valueAt(value, path))}, ${allowed}`
+  })
+  throw new InputError(`${where}: ${lines.join('\n  ')}`)
+}
+
+/**
+ * The same run with so many body stages: another run, since its manifest differs. Strategies that cannot work with so many
+ * are left out of its policy.
+ * @throws InputError if the layers do not divide, or no strategy is left
+ */
+export function withStages(run: Run, stages: number, where: string): Run {
+  const { recovery } = run
+  const rows = rowsOf(recovery.policy)
+  const fit = rows.filter(({ refusal }) => (refusal?.(recovery, stages) ?? null) === null)
+  // With none left, the policy as it was says why.
+  const policy = (fit.length > 0 ? fit : rows).map(({ name }) => name)
+  return parseRun({ ...run, stages, recovery: { ...recovery, policy } }, where)
+}
+
+/** The most stages, fewer than those of the run, that so many holders of the body can have; null if there are none. */
+export function fewerStages({ stages, model }: Run, holders: number): number | null {
+  for (let fewer = Math.min(holders, stages - 1); fewer > 0; fewer--) {
+    if (model.layers % fewer === 0) return fewer
+  }
+  return null
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce(
+    (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
+    value,
+  )
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'missing'
+  const text = JSON.stringify(value)
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+/** @throws InputError if there is no such file, or it is no complete manifest of this version */
+export function readRun(path: string): Run {
+  const value = readJson(path)
+  const { format, version } = (value ?? {}) as { format?: unknown; version?: unknown }
+  if (format !== 'gensyn-run') {
+    throw new InputError(
+      `${path} is no run manifest: its "format" is ${shown(format)}, not "gensyn-run". ` +
+        'Write one with `gensyn-node init`.',
+    )
+  }
+  if (version !== VERSION) {
+    throw new InputError(
+      `${path} is of manifest version ${shown(version)}; this gensyn-node reads version ${VERSION}. ` +
+        'Use the gensyn-node that wrote it, or write a new one with `gensyn-node init --force`.',
+    )
+  }
+  return parseRun(value, path)
+}
+
+function readJson(path: string): unknown {
+  let text: string
+  try {
+    if (statSync(path).size > MAX_MANIFEST_BYTES) {
+      throw new InputError(`${path} is longer than ${MAX_MANIFEST_BYTES} bytes: no run manifest.`)
+    }
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (error instanceof InputError) throw error
+    const what =
+      systemCode(error) === 'ENOENT' ? 'does not exist' : `cannot be read (${systemCode(error)})`
+    throw new InputError(
+      `${path} ${what}. Write it with \`gensyn-node init\`, or name it by --run.`,
+    )
+  }
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const { message } = error as SyntaxError
+    throw new InputError(
+      `${path} is not JSON, or only the beginning of it (${message}). ` +
+        'Copy it again, or write a new one with `gensyn-node init --force`.',
+    )
+  }
+}
+
+/** @throws InputError if the file exists */
+export function checkFree(path: string): void {
+  if (existsSync(path)) throw taken(path)
+}
+
+function taken(path: string): InputError {
+  return new InputError(`${path} exists. Choose another --out, or replace it with --force.`)
+}
+
+/** @throws InputError if the file exists and `force` is not set */
+export function writeRun(path: string, run: Run, { force }: { force: boolean }): void {
+  const text = `${JSON.stringify(run, null, 2)}\n`
+  try {
+    if (force) replaceFile(path, text)
+    else if (!createFile(path, text)) throw taken(path)
+  } catch (error) {
+    const code = systemCode(error)
+    if (error instanceof InputError || code === undefined) throw error
+    const what = code === 'ENOENT' ? 'its folder does not exist' : code
+    throw new InputError(`${path} cannot be written: ${what}. Choose another --out.`)
+  }
+}
+
+/** The name of a run: the SHA-256 of its manifest, in hex. The order of keys and the white space do not matter. */
+export function runId(run: Run): string {
+  const text = JSON.stringify(run, (_, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  )
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/** What the stages need to know of a run. */
+export function stageConfig({
+  model,
+  microbatch,
+  optimizer,
+  stages,
+  keep,
+  keepDtype,
+}: Run): StageConfig {
+  const { kind, beta1, beta2, epsilon, weightDecay } = optimizer
+  return {
+    model,
+    microbatch,
+    optimizer: { kind, beta1, beta2, epsilon, weightDecay },
+    bodyStages: stages,
+    keep,
+    keepDtype,
+  }
+}
+
+export type { Run } from './run-schema.ts'

@@ -1,0 +1,72 @@
+/** What a node says of the memory it will take. */
+import { describe, expect, it } from 'vitest'
+import { InputError } from '../../../src/base/errors.ts'
+import { describePlan, planOf, refuseWhatCannotFit } from '../../../src/holder/memory.ts'
+import { tinyRecovery, tinyRun } from '../../fixtures/swarm.ts'
+
+const run = tinyRun()
+const wide = tinyRun({
+  model: { ...run.model, hiddenSize: 1 << 14, heads: 256, keyValueHeads: 256 },
+})
+const long = tinyRun({ microbatch: { batch: 64, context: 4096 } })
+
+describe('a plan', () => {
+  it('is told with all of its parts, which add up', () => {
+    const text = describePlan(2, planOf(run, 2, 1))
+    expect(text).toMatch(
+      /^stage 2 will take about \d+ MB: weights \d+, gradient sums \d+, optimizer/,
+    )
+    const [peak, ...parts] = text.slice('stage 2'.length).match(/\d+/g)!.map(Number)
+    const sum = parts.reduce((total, part) => total + part, 0)
+    expect(Math.abs(sum - peak!)).toBeLessThanOrEqual(parts.length)
+  })
+
+  it('counts the state of the next stage where the policy has redundant, and says so', () => {
+    const redundant = tinyRun({ recovery: tinyRecovery({ policy: ['redundant', 'copy'] }) })
+    const [alone, both] = [run, redundant].map((each) => planOf(each, run.stages, 1))
+    const ends = planOf(run, 0, 1)
+    // Weights, sums, two moments and the gradient that comes in: of the ends, which the last stage's holder has, too.
+    expect(both!.peak - alone!.peak).toBe(5 * ends.weights + alone!.weights)
+    expect(describePlan(4, both!)).toMatch(/, redundant state of the next stage \d+$/)
+    expect(describePlan(4, alone!)).not.toMatch(/redundant/)
+  })
+
+  it('counts the copies that it makes and keeps, by the form in which they are kept', () => {
+    const withPolicy = (policy: string[]) =>
+      planOf(tinyRun({ recovery: tinyRecovery({ policy }) }), 1, 1)
+    const { weights } = planOf(run, 1, 1)
+    const ends = planOf(run, 0, 1).weights
+    expect(withPolicy(['checkfree']).copies).toBe(0)
+    // The ends' weights as they are: two that are kept, one that comes.
+    expect(withPolicy(['checkfree+']).copies).toBe(3 * ends)
+    const plan = withPolicy(['shadow'])
+    // int8 with a scale a block, and two moments of two bytes; made and sent of its own, three of one other.
+    const quarter = weights / 4
+    const least = 2 * (quarter + 4 * Math.ceil(quarter / 64) + 4 * quarter)
+    expect(plan.copies).toBeGreaterThan(least)
+    expect(plan.copies).toBeLessThan(5 * Math.max(weights, ends) * 1.5)
+    expect(describePlan(1, plan)).toMatch(/, copies of stages \d+$/)
+  })
+
+  it('that fits is let through, one byte less is not', () => {
+    const { peak, process } = planOf(run, 1, 1)
+    refuseWhatCannotFit(run, 1, 1, peak - process)
+    expect(() => refuseWhatCannotFit(run, 1, 1, peak - process - 1)).toThrow(InputError)
+  })
+
+  it('names the figure, what there is, and what to change: the largest part', () => {
+    expect(() => refuseWhatCannotFit(wide, 3, 1, 1e9)).toThrow(
+      /^stage 3 will take about \d+ MB: .*Only 1000 MB are free here: .*more --stages/,
+    )
+    expect(() => refuseWhatCannotFit(long, 3, 1, 1e6)).toThrow(/fewer --microbatches|--context/)
+  })
+
+  it('of any stage is that of the larger kind', () => {
+    const [ends, body] = [0, 1].map((stage) => planOf(wide, stage, 1))
+    const largest = Math.max(...[ends!, body!].map(({ peak, process }) => peak - process))
+    refuseWhatCannotFit(wide, null, 1, largest)
+    expect(() => refuseWhatCannotFit(wide, null, 1, largest - 1)).toThrow(
+      /another stage by --stage/,
+    )
+  })
+})

@@ -1,0 +1,35 @@
+/** Memory that is used again: by one tensor at a time, and no more of it than is wanted. */
+import { expect, test } from 'vitest'
+import { TensorBuffers } from '../../../src/holder/tensor-buffers.ts'
+
+const floats = (bytes: Uint8Array) => new Float32Array(bytes.buffer, bytes.byteOffset, 4)
+
+test('what is given back is taken next; what is not stays its taker’s', () => {
+  const buffers = new TensorBuffers(4, 2)
+  const [first, second] = [buffers.take(), buffers.take()]
+  expect(first.byteLength).toBe(16)
+  expect(second.buffer).not.toBe(first.buffer)
+  buffers.give(floats(first))
+  expect(buffers.take().buffer).toBe(first.buffer)
+  expect(buffers.take().buffer).not.toBe(second.buffer)
+})
+
+test('given back twice it is still one', () => {
+  const buffers = new TensorBuffers(4, 2)
+  const first = buffers.take()
+  buffers.give(floats(first))
+  buffers.give(floats(first))
+  expect(buffers.take().buffer).not.toBe(buffers.take().buffer)
+})
+
+test('keeps what is its own, up to its bound', () => {
+  const buffers = new TensorBuffers(4, 1)
+  const foreign = new Float32Array(4)
+  buffers.give(foreign)
+  const taken = [buffers.take(), buffers.take()]
+  expect(taken.map(({ buffer }) => buffer)).not.toContain(foreign.buffer)
+  for (const each of taken) buffers.give(floats(each))
+  const again = [buffers.take(), buffers.take()]
+  expect(again[0]!.buffer).toBe(taken[0]!.buffer)
+  expect(again[1]!.buffer).not.toBe(taken[1]!.buffer)
+})

@@ -1,0 +1,53 @@
+/** A member's eye on the coordinator: what counts as a sign of life. */
+import { expect, test, vi } from 'vitest'
+import type { Json, Network } from '../../../protocols/network.ts'
+import { CoordinatorMonitor } from '../../../src/membership/coordinator-monitor.ts'
+import { foundingRoster } from '../../../src/membership/roster.ts'
+
+const founder = { peer: 'founder', session: 1, addresses: [], domain: '' }
+const self = { peer: 'me', session: 1, addresses: [], domain: '', id: 1, stage: null, ready: false }
+const roster = { ...foundingRoster(founder), nextId: 2 }
+const members = [...roster.members, self]
+
+test('a coordinator whose connection broke is suspect until it answers, whatever of it is read late', async () => {
+  let lose = (_: string) => {}
+  let answer: () => Promise<{ header: Json }> = () => Promise.reject(new Error('refused'))
+  const network = {
+    self: 'me',
+    call: () => answer(),
+    onLost: (listener: (peer: string) => void) => {
+      lose = listener
+      return () => {}
+    },
+  } as unknown as Network
+  const ticks: (() => void)[] = []
+  const clock = {
+    now: () => 0,
+    sleep: (ms: number) =>
+      new Promise<void>((resolve) => (ms > 0 ? ticks.push(resolve) : resolve())),
+  }
+  const over = new AbortController()
+  const standIn = vi.fn(async () => {})
+  const watch = new CoordinatorMonitor({
+    network,
+    clock,
+    runId: 'r',
+    signal: over.signal,
+    roster: () => ({ ...roster, members }),
+    own: () => self,
+    deposed: () => false,
+    dropped: () => {},
+    standIn,
+  })
+  void watch.run()
+  expect(watch.content).toBe(true)
+  lose('founder')
+  watch.heard()
+  expect(watch.content).toBe(false)
+  await vi.waitFor(() => expect(standIn).toHaveBeenCalled())
+  expect(watch.content).toBe(false)
+
+  answer = async () => ({ header: { epoch: 0, session: 1, ready: 0 } })
+  for (const tick of ticks.splice(0)) tick()
+  await vi.waitFor(() => expect(watch.content).toBe(true))
+})

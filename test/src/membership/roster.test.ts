@@ -1,0 +1,155 @@
+import { deflateRawSync } from 'node:zlib'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Change } from '../../../protocols/agreement.ts'
+import { encodeRoster, ROSTER_BYTES, type Roster } from '../../../protocols/membership.ts'
+import {
+  applyChange,
+  coordinatorOf,
+  emptyStages,
+  foundingRoster,
+  holdersOf,
+  isQuorum,
+  isRestored,
+  newcomersOf,
+  rosterFrom,
+  sparesOf,
+} from '../../../src/membership/roster.ts'
+
+const newcomer = (peer: string) => ({ peer, session: 1, addresses: ['/x'], domain: '' })
+const founded = foundingRoster(newcomer('a'))
+const author = { coordinator: 0, ballot: { round: 0, id: 0 } }
+
+function members(change: Partial<Extract<Change, { type: 'members' }>>): Change {
+  const none = { join: [], leave: [], assign: [], restart: false, reason: 'test' }
+  return { type: 'members', ...author, ...none, ...change }
+}
+
+test('joining, taking a stage and leaving each make the next epoch; ids are given once', () => {
+  const joined = applyChange(founded, members({ join: [newcomer('b'), newcomer('c')] }))
+  expect(joined.members.map(({ id }) => id)).toEqual([0, 1, 2])
+  const placed = applyChange(
+    joined,
+    members({
+      assign: [
+        { id: 0, stage: 0, ready: true },
+        { id: 1, stage: 1, ready: true },
+      ],
+    }),
+  )
+  expect(placed.epoch).toBe(2)
+  expect(coordinatorOf(placed).peer).toBe('a')
+  expect(holdersOf(placed, 1).map(({ peer }) => peer)).toEqual(['b'])
+  expect(sparesOf(placed).map(({ peer }) => peer)).toEqual(['c'])
+  expect(emptyStages(placed, 3)).toEqual([2, 3])
+
+  const left = applyChange(placed, members({ leave: [1], join: [newcomer('b')] }))
+  expect(left.members.map(({ id, peer }) => `${peer}${id}`)).toEqual(['a0', 'c2', 'b3'])
+  expect(emptyStages(left, 1)).toEqual([1])
+  expect(founded.members).toHaveLength(1)
+})
+
+test('members of one process that make the same roster have the same one; another change makes another', () => {
+  const change = members({ join: [newcomer('b')] })
+  const next = applyChange(founded, change)
+  expect(applyChange(founded, change)).toBe(next)
+  expect(applyChange(structuredClone(founded), structuredClone(change))).toBe(next)
+  expect(rosterFrom('b', encodeRoster(next))).toBe(next)
+  expect(applyChange(founded, members({ join: [newcomer('c')] })).members[1]!.peer).toBe('c')
+  expect(rosterFrom('b', encodeRoster(next))).toEqual(next)
+})
+
+test('newcomers are those whom the roster before did not name, whoever has left meanwhile', () => {
+  const joined = applyChange(founded, members({ join: [newcomer('b'), newcomer('c')] }))
+  const later = applyChange(joined, members({ leave: [0, 2], join: [newcomer('d')] }))
+  const names = (before: Roster | null) => newcomersOf(before, later).map(({ peer }) => peer)
+  expect(names(joined)).toEqual(['d'])
+  expect(names(founded)).toEqual(['b', 'd'])
+  expect(names(null)).toEqual(['b', 'd'])
+  expect(names(later)).toEqual([])
+})
+
+test('a commit makes the next epoch of the same members; only a restart moves the fence', () => {
+  const change: Change = {
+    type: 'commit',
+    ...author,
+    step: 1,
+    learningRate: 0.1,
+    norm: 3,
+    loss: 2,
+    version: 1,
+  }
+  const committed = applyChange(founded, change)
+  expect(committed).toMatchObject({
+    epoch: 1,
+    since: 0,
+    committed: 1,
+    learningRate: 0.1,
+    norm: 3,
+    loss: 2,
+  })
+  expect(committed.members).toBe(founded.members)
+  expect(applyChange(committed, members({})).since).toBe(0)
+  expect(applyChange(committed, members({ restart: true })).since).toBe(2)
+})
+
+describe('a quorum', () => {
+  const rosterOf = (count: number, coordinator: number): Roster => ({
+    ...founded,
+    coordinator,
+    members: Array.from({ length: count }, (_, id) => ({
+      ...newcomer(`p${id}`),
+      id,
+      stage: null,
+      ready: true,
+    })),
+  })
+
+  test('any two of one roster have a member in common, and no smaller set is one', () => {
+    const bits = fc.array(fc.boolean(), { minLength: 12, maxLength: 12 })
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 12 }), fc.nat(11), bits, bits, (count, c, a, b) => {
+        const roster = rosterOf(count, c % count)
+        const [first, second] = [a, b].map(
+          (chosen) => new Set(roster.members.filter(({ id }) => chosen[id]).map(({ id }) => id)),
+        ) as [Set<number>, Set<number>]
+        if (isQuorum(roster, first) && isQuorum(roster, second)) {
+          expect([...first].some((id) => second.has(id))).toBe(true)
+        }
+        if (2 * first.size < count) expect(isQuorum(roster, first)).toBe(false)
+        if (2 * first.size > count) expect(isQuorum(roster, first)).toBe(true)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('exactly half counts with the coordinator in it, and strangers never do', () => {
+    const roster = rosterOf(4, 2)
+    expect(isQuorum(roster, new Set([0, 2]))).toBe(true)
+    expect(isQuorum(roster, new Set([0, 1]))).toBe(false)
+    expect(isQuorum(roster, new Set([0, 7, 8, 9]))).toBe(false)
+  })
+})
+
+test('going back to a checkpoint gives up every stage and all sums, and forgets the outcome of the step', () => {
+  const joined = applyChange(founded, members({ join: [newcomer('b'), newcomer('c')] }))
+  const assign = [
+    { id: 0, stage: 0, ready: true },
+    { id: 2, stage: 1, ready: false },
+  ]
+  const placed = { ...applyChange(joined, members({ assign })), committed: 9, loss: 2, norm: 1 }
+  const back = applyChange(placed, { type: 'rollback', ...author, step: 5, reason: 'test' })
+  expect(back).toMatchObject({ epoch: 3, since: 3, committed: 5, loss: null, norm: 0 })
+  expect(back.members.map(({ stage, ready }) => [stage, ready])).toEqual(
+    Array(3).fill([null, true]),
+  )
+  expect(isRestored(back)).toBe(true)
+  expect(isRestored(placed)).toBe(false)
+})
+
+test('bytes that are no roster, or would become more than one may take, are refused', () => {
+  const bomb = deflateRawSync(Buffer.alloc(ROSTER_BYTES + 1, ' '))
+  for (const body of [undefined, new Uint8Array([1, 2, 3]), deflateRawSync('{}'), bomb]) {
+    expect(() => rosterFrom('b', body)).toThrow('the roster that b sent is none')
+  }
+})

@@ -1,0 +1,170 @@
+/** The metadata services of three clouds, as a server on loopback plays them. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, expect, test } from 'vitest'
+import { type Clock, systemClock } from '../../../protocols/clock.ts'
+import { type SpotProvider, watchSpotNotice } from '../../../src/node/spot-notice.ts'
+
+/** The pauses between two questions pass at once, deadlines never. */
+const clock: Clock = {
+  now: systemClock.now,
+  sleep: (ms, signal) =>
+    ms <= 5_000
+      ? new Promise((resolve) => setImmediate(resolve))
+      : new Promise((_, reject) => {
+          signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+        }),
+}
+
+let server: Server | undefined
+afterEach(() => {
+  server?.closeAllConnections()
+  server?.close()
+  server = undefined
+})
+
+type Play = (request: IncomingMessage, response: ServerResponse) => unknown
+
+async function served(play: Play): Promise<string> {
+  server = createServer(play)
+  await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve))
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+function watch(provider: SpotProvider | 'auto', baseUrl: string, signal?: AbortSignal) {
+  const never = new AbortController().signal
+  return watchSpotNotice({ clock, fetch, provider, baseUrl, signal: signal ?? never })
+}
+
+/** Version 2 of AWS's service: nothing without a token. After `quiet` looks at the action there is one. */
+function aws(quiet: number, rebalances = false): Play {
+  let looks = 0
+  return ({ method, url, headers }, response) => {
+    if (url === '/latest/api/token') {
+      const seconds = headers['x-aws-ec2-metadata-token-ttl-seconds']
+      return response.writeHead(method === 'PUT' && Number(seconds) > 0 ? 200 : 400).end('secret')
+    }
+    if (headers['x-aws-ec2-metadata-token'] !== 'secret') return response.writeHead(401).end()
+    const due = url === '/latest/meta-data/spot/instance-action' && ++looks > quiet
+    if (due) return response.end('{"action":"terminate","time":"2026-11-24T08:22:00Z"}')
+    if (rebalances && url === '/latest/meta-data/events/recommendations/rebalance') {
+      return response.end('{"noticeTime":"2026-11-24T08:00:00Z"}')
+    }
+    return response.writeHead(404).end()
+  }
+}
+
+/** Google's holds a question until the value changes from the one whose mark is given. */
+function gcp(): Play {
+  let preempted = false
+  return ({ url, headers }, response) => {
+    const { pathname, searchParams } = new URL(url!, 'http://metadata')
+    if (headers['metadata-flavor'] !== 'Google') return response.writeHead(403).end()
+    if (pathname !== '/computeMetadata/v1/instance/preempted') return response.writeHead(404).end()
+    if (searchParams.get('wait_for_change') === 'true') {
+      preempted = searchParams.get('last_etag') === 'first'
+    }
+    const etag = preempted ? 'second' : 'first'
+    response.writeHead(200, { 'Metadata-Flavor': 'Google', ETag: etag })
+    return response.end(preempted ? 'TRUE' : 'FALSE')
+  }
+}
+
+/** Azure's events are those of a set of machines: first another's, then a reboot of this one's, then its end. */
+function azure(): Play {
+  const event = (EventType: string, name: string) => ({
+    EventId: '1',
+    EventType,
+    ResourceType: 'VirtualMachine',
+    Resources: [name],
+    EventStatus: 'Scheduled',
+    NotBefore: 'Tue, 24 Nov 2026 08:22:00 GMT',
+  })
+  const documents = [
+    [],
+    [event('Preempt', 'vm_2')],
+    [event('Preempt', 'vm_2'), event('Reboot', 'vm_1')],
+    [event('Preempt', 'vm_1')],
+  ]
+  return ({ url, headers }, response) => {
+    if (headers.metadata !== 'true') return response.writeHead(400).end()
+    const { pathname } = new URL(url!, 'http://metadata')
+    if (pathname === '/metadata/instance/compute/name') return response.end('vm_1')
+    if (pathname !== '/metadata/scheduledevents') return response.writeHead(404).end()
+    const Events = documents.shift() ?? []
+    return response.end(JSON.stringify({ DocumentIncarnation: 4 - documents.length, Events }))
+  }
+}
+
+test('AWS: two minutes of notice, with the time', async () => {
+  expect(await watch('aws', await served(aws(3)))).toEqual({
+    provider: 'aws',
+    kind: 'reclaim',
+    noticeMs: 120_000,
+    detail: 'AWS: terminate at 2026-11-24T08:22:00Z',
+  })
+})
+
+test('AWS: a recommendation comes before the notice', async () => {
+  expect(await watch('aws', await served(aws(3, true)))).toMatchObject({
+    kind: 'rebalance',
+    noticeMs: null,
+  })
+})
+
+test('Google: waits for the change from what it has seen', async () => {
+  expect(await watch('gcp', await served(gcp()))).toMatchObject({
+    provider: 'gcp',
+    kind: 'reclaim',
+    noticeMs: 30_000,
+  })
+})
+
+test("Azure: neither another machine's end nor a reboot is this one's", async () => {
+  const url = await served(azure())
+  expect(await watch('azure', url)).toMatchObject({
+    provider: 'azure',
+    kind: 'reclaim',
+    detail: 'Azure: Preempt not before Tue, 24 Nov 2026 08:22:00 GMT',
+  })
+})
+
+test.each([
+  ['aws', () => aws(0)],
+  ['gcp', gcp],
+  ['azure', azure],
+] as const)('auto finds %s', async (provider, play) => {
+  expect(await watch('auto', await served(play()))).toMatchObject({ provider })
+})
+
+test('a service that fails now and then is asked again', async () => {
+  const play = aws(2)
+  let asked = 0
+  const url = await served((request, response) => {
+    asked++
+    if (asked % 3 === 0) request.socket.destroy()
+    else play(request, response)
+  })
+  expect(await watch('aws', url)).toMatchObject({ kind: 'reclaim' })
+})
+
+test('no service, or that of another, names the remedy', async () => {
+  const url = await served(gcp())
+  await expect(watch('aws', url)).rejects.toThrow(
+    /--spot aws: .*what answers is not aws's.*--spot off/,
+  )
+  const nowhere = await served(gcp())
+  server!.close()
+  await expect(watch('auto', nowhere)).rejects.toThrow(/ECONNREFUSED.*Use --spot off/)
+})
+
+test('ends with its signal', async () => {
+  const stop = new AbortController()
+  const play = aws(Number.POSITIVE_INFINITY)
+  let looks = 0
+  const url = await served((request, response) => {
+    if (++looks === 6) stop.abort(new Error('enough'))
+    play(request, response)
+  })
+  await expect(watch('aws', url, stop.signal)).rejects.toThrow('enough')
+})
