@@ -114,7 +114,7 @@ export const promise = procedure(
  * not know the one before; then the change may be left out. The answer comes when it is carried out: a commit is applied.
  */
 export const install = procedure(
-  '/gensyn-node/install/4.0.0',
+  '/gensyn-node/install/5.0.0',
   z.strictObject({ run, epoch: count, change: changeSchema.nullable() }),
   z.strictObject({
     epoch: count,

@@ -48,7 +48,7 @@ const SUCCESSORS_MAX = 64
 const rosterSchema = z.strictObject({
   epoch: count,
   /** The epoch that last emptied the gradient sums: with the step it fences all work. */
-  since: count,
+  fenceEpoch: count,
   /** What it was started from; null for the run's beginning. */
   origin: originSchema.nullable(),
   /** From this epoch on the run goes on with so many body stages, as a run of its own; null if it goes on as it is. */
@@ -99,20 +99,20 @@ export const hello = procedure(
 
 /** The roster as the one asked knows it, deflated JSON in the body: headers are too small for thousands of members. */
 export const roster = procedure(
-  '/gensyn-node/roster/4.0.0',
+  '/gensyn-node/roster/5.0.0',
   z.strictObject({ run }),
   z.strictObject({ epoch: count }),
 )
 
 /** A sign of life, and of what there is to do. */
 export const heartbeat = procedure(
-  '/gensyn-node/heartbeat/2.0.0',
+  '/gensyn-node/heartbeat/3.0.0',
   z.strictObject({ run, epoch: count }),
   z.strictObject({
     epoch: count,
     session,
     /** Microbatches that it could work on now: who has none waits for others. */
-    ready: count,
+    queuedWork: count,
   }),
 )
 

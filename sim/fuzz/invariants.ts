@@ -194,7 +194,7 @@ export const INVARIANTS = {
     const most = 6 * Math.max(microbatches, evaluation.microbatches) + 1
     return {
       served({ protocol, peer, outcome }) {
-        if (protocol !== '/gensyn-node/heartbeat/2.0.0' || !('answer' in outcome)) return
+        if (protocol !== '/gensyn-node/heartbeat/3.0.0' || !('answer' in outcome)) return
         const { ready } = outcome.answer as { ready: number }
         if (ready > most) violate(`${ready} microbatches lie before ${peer}`)
       },
@@ -269,8 +269,8 @@ export const INVARIANTS = {
 export type InvariantName = keyof typeof INVARIANTS
 
 /** Of a roster whose last step is an earlier one than before: nobody holds what came after it, and no sum goes on. */
-function wentBack({ epoch, since, loss, members }: Roster): boolean {
-  return since === epoch && loss === null && members.every(({ stage }) => stage === null)
+function wentBack({ epoch, fenceEpoch, loss, members }: Roster): boolean {
+  return fenceEpoch === epoch && loss === null && members.every(({ stage }) => stage === null)
 }
 
 function same(a: readonly number[], b: readonly number[]): boolean {

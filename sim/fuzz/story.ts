@@ -19,7 +19,7 @@ export function storyOf({ seed, peers, run, faults }: Case, outcome: Outcome): s
 function lineOf(entry: Entry): string {
   const { at: _, peer, type, ...rest } = entry
   if (entry.type !== 'roster') return `${peer} ${type} ${JSON.stringify(rest)}`
-  const { epoch, since, committed, coordinator, members } = entry.roster
+  const { epoch, fenceEpoch, committed, coordinator, members } = entry.roster
   const all = members.map(({ id, peer, stage }) => `${id}:${peer}:${stage ?? '-'}`).join(' ')
-  return `${peer} roster ${epoch} since ${since} after step ${committed} coordinator ${coordinator}: ${all} (${entry.reason})`
+  return `${peer} roster ${epoch} since ${fenceEpoch} after step ${committed} coordinator ${coordinator}: ${all} (${entry.reason})`
 }

@@ -103,7 +103,7 @@ export class Coordinator implements Coordination {
     this.#absentees = new LostMembers({
       ...this.#agreement,
       roster: () => this.roster,
-      reach: (who) => this.#liveness.readyOf(who),
+      reach: (who) => this.#liveness.queuedWorkOf(who),
       lost: (who) => this.#onLoss(who),
       returned: (stage) => this.#filling.returned(stage),
     })
@@ -160,8 +160,8 @@ export class Coordinator implements Coordination {
 
   /** Names the next step, and the epoch since which its sums grow. */
   get fence(): { run: string; epoch: number; step: number } {
-    const { since, committed } = this.roster
-    return { run: this.#agreement.runId, epoch: since, step: committed + 1 }
+    const { fenceEpoch, committed } = this.roster
+    return { run: this.#agreement.runId, epoch: fenceEpoch, step: committed + 1 }
   }
 
   /** Those that have a part in steps. */
@@ -227,7 +227,7 @@ export class Coordinator implements Coordination {
         ({ id }) => id !== member.id && !this.#absentees.has(id),
       )
       if (others.length === 0 || member.id === this.ownId) continue
-      const ready = await this.#liveness.readyOf(member).catch(() => null)
+      const ready = await this.#liveness.queuedWorkOf(member).catch(() => null)
       if (ready === null || ready === 0) continue
       this.lose(
         member.peer,

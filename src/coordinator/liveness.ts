@@ -58,7 +58,7 @@ export class Liveness {
   }
 
   /** Microbatches that a member could work on now. Rejects if it does not answer. */
-  readyOf(member: Member): Promise<number> {
+  queuedWorkOf(member: Member): Promise<number> {
     return this.#ask(member, TIMEOUTS.reconnectMs)
   }
 
@@ -73,7 +73,7 @@ export class Liveness {
     const answer = await ask(network, peer, heartbeat, question, { timeoutMs, signal })
     if (answer.session !== session) throw new Error('another process has taken its name')
     this.heard(peer)
-    return answer.ready
+    return answer.queuedWork
   }
 
   async #beat(): Promise<void> {

@@ -111,8 +111,8 @@ export class ActiveStage {
   }
 
   /** Microbatches that it could work on now. */
-  get ready(): number {
-    return this.#pipeline.ready
+  get queuedWork(): number {
+    return this.#pipeline.queuedWork
   }
 
   /** Drops the step in hand and starts the fence's with empty sums; the same fence goes on as it is. */

@@ -375,8 +375,8 @@ export class Member {
       }
       if (from === coordinatorOf(roster).peer) this.#watch.heard()
     }
-    const ready = this.#custody.held?.ready ?? 0
-    return { epoch: roster?.epoch ?? 0, session: this.session, ready }
+    const queuedWork = this.#custody.held?.queuedWork ?? 0
+    return { epoch: roster?.epoch ?? 0, session: this.session, queuedWork }
   }
 
   /** Why another should not coordinate; null if one is needed. */

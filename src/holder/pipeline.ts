@@ -116,7 +116,7 @@ export class Pipeline {
   }
 
   /** Microbatches that wait to be worked on, and the one that is. */
-  get ready(): number {
+  get queuedWork(): number {
     return this.#inbox.size + Number(this.#working)
   }
 

@@ -240,7 +240,7 @@ export class StageSlot {
     }
     const digest = missed === 1 ? await this.#commit(held, roster, own) : null
     const { runId } = this.#options
-    await held.open({ run: runId, epoch: roster.since, step: roster.committed + 1 })
+    await held.open({ run: runId, epoch: roster.fenceEpoch, step: roster.committed + 1 })
     const students = understudiesOf(this.#options.run, roster, held.index)
     if (!students.some(({ id }) => id === this.#student)) this.#student = null
     if (isNew(before, learnersOf(roster, held.index))) await held.freeze(roster.committed)
@@ -328,7 +328,7 @@ export class StageSlot {
     own: Member,
   ): Promise<void> {
     const { runId } = this.#options
-    const fence = { run: runId, epoch: roster.since, step: roster.committed }
+    const fence = { run: runId, epoch: roster.fenceEpoch, step: roster.committed }
     if (!learner.assigned) {
       learner.assigned = true
       void this.#fetchState(learner, roster)

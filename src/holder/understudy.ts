@@ -125,7 +125,7 @@ export class Understudy {
 
   #keepUp(learner: ReplicaSync, stage: number, before: Roster | null, roster: Roster): void {
     const { runId } = this.#options
-    const { committed: step, since: epoch, version } = roster
+    const { committed: step, fenceEpoch: epoch, version } = roster
     const made = step - this.#committed
     const fence = { run: runId, epoch, step }
     if (made === 1 && learner.canCommit(fence, version)) {
@@ -160,10 +160,10 @@ export class Understudy {
       if (signal.aborted) return learner.close()
       // From now on it gets the total of every step.
       const known = roster()!
-      const { since, committed } = known
+      const { fenceEpoch, committed } = known
       this.#learner = learner
       this.#committed = committed
-      learner.open({ run: runId, epoch: since, step: committed + 1 })
+      learner.open({ run: runId, epoch: fenceEpoch, step: committed + 1 })
       if (!isOfSeed(known)) return this.#study(learner, committed, signal)
       learner.begin()
       this.#isWhole = true

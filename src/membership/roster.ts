@@ -21,7 +21,7 @@ export function foundingRoster(
 ): Roster {
   return {
     epoch: 0,
-    since: 0,
+    fenceEpoch: 0,
     origin,
     resharded: null,
     committed: origin?.step ?? 0,
@@ -197,7 +197,7 @@ export function applyChange(roster: Roster, change: Change): Roster {
 function backTo(step: number, next: Roster): Roster {
   const members = next.members.map((member) => ({ ...member, stage: null, ready: true }))
   const nothing = { learningRate: 0, norm: 0, loss: null, version: 0 }
-  return { ...next, since: next.epoch, committed: step, ...nothing, members }
+  return { ...next, fenceEpoch: next.epoch, committed: step, ...nothing, members }
 }
 
 function changed(roster: Roster, change: Change): Roster {
@@ -226,7 +226,7 @@ function changed(roster: Roster, change: Change): Roster {
       }))
       return {
         ...next,
-        since: change.restart ? next.epoch : roster.since,
+        fenceEpoch: change.restart ? next.epoch : roster.fenceEpoch,
         nextId: roster.nextId + joining.length,
         members: [...staying, ...joining].map((member) => {
           const assignment = assigned.get(member.id)

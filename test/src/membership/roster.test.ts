@@ -82,15 +82,15 @@ test('a commit makes the next epoch of the same members; only a restart moves th
   const committed = applyChange(founded, change)
   expect(committed).toMatchObject({
     epoch: 1,
-    since: 0,
+    fenceEpoch: 0,
     committed: 1,
     learningRate: 0.1,
     norm: 3,
     loss: 2,
   })
   expect(committed.members).toBe(founded.members)
-  expect(applyChange(committed, members({})).since).toBe(0)
-  expect(applyChange(committed, members({ restart: true })).since).toBe(2)
+  expect(applyChange(committed, members({})).fenceEpoch).toBe(0)
+  expect(applyChange(committed, members({ restart: true })).fenceEpoch).toBe(2)
 })
 
 describe('a quorum', () => {
@@ -139,7 +139,7 @@ test('going back to a checkpoint gives up every stage and all sums, and forgets 
   ]
   const placed = { ...applyChange(joined, members({ assign })), committed: 9, loss: 2, norm: 1 }
   const back = applyChange(placed, { type: 'rollback', ...author, step: 5, reason: 'test' })
-  expect(back).toMatchObject({ epoch: 3, since: 3, committed: 5, loss: null, norm: 0 })
+  expect(back).toMatchObject({ epoch: 3, fenceEpoch: 3, committed: 5, loss: null, norm: 0 })
   expect(back.members.map(({ stage, ready }) => [stage, ready])).toEqual(
     Array(3).fill([null, true]),
   )

@@ -60,7 +60,7 @@ test('docs/RUN.md has every setting; `npx vitest run test/src/run.test.ts -u` wr
     ...rows,
     '',
   ]
-  await expect(page.join('\n')).toMatchFileSnapshot('../../docs/RUN.md')
+  await expect(page.join('\n')).toMatchFileSnapshot('../../../docs/RUN.md')
 })
 
 test('a written manifest reads back as the same run', () => {
