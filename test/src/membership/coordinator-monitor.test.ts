@@ -47,7 +47,7 @@ test('a coordinator whose connection broke is suspect until it answers, whatever
   await vi.waitFor(() => expect(standIn).toHaveBeenCalled())
   expect(watch.content).toBe(false)
 
-  answer = async () => ({ header: { epoch: 0, session: 1, ready: 0 } })
+  answer = async () => ({ header: { epoch: 0, session: 1, queuedWork: 0 } })
   for (const tick of ticks.splice(0)) tick()
   await vi.waitFor(() => expect(watch.content).toBe(true))
 })
