@@ -6,7 +6,7 @@
 import { chunksOf } from '../../protocols/weights.ts'
 
 /** Ranges of one stage's sums. */
-const OWNERS_MAX = 4
+export const OWNERS_MAX = 4
 
 interface Replica {
   readonly id: number
