@@ -6,7 +6,7 @@ import { gradients } from '../../protocols/step.ts'
 import { bytesOf, checkHash, intoChunk } from '../../protocols/weights.ts'
 import { allFinite } from '../base/finite.ts'
 import { TIMEOUTS } from '../base/limits.ts'
-import type { Fence } from './pipeline.ts'
+import type { Fence } from './step-progress.ts'
 
 export interface FetchContext {
   readonly network: Network
