@@ -1,4 +1,4 @@
-/** The proposer of Paxos: has a change chosen by a quorum, or campaigns to become the coordinator. */
+/** The proposer of Paxos: has a change chosen by a quorum. */
 
 import type { Change } from '../../protocols/agreement.ts'
 import * as agreement from '../../protocols/agreement.ts'
@@ -139,7 +139,7 @@ function offer(
 }
 
 /** Sends the whole roster to a member that has missed epochs, or does not know yet that it was admitted. */
-async function sendRoster(
+export async function sendRoster(
   { network, runId, signal }: AgreementOptions,
   { peer }: Member,
   roster: Roster,
@@ -148,82 +148,6 @@ async function sendRoster(
   const body = membership.encodeRoster(roster)
   const timeoutMs = TIMEOUTS.rosterMs
   await ask(network, peer, agreement.install, question, { timeoutMs, signal, body }).catch(() => {})
-}
-
-/** The result of a campaign. */
-type Campaign =
-  /** A quorum has promised. `pending` is a change accepted before, which has to be proposed again first. */
-  | { readonly result: 'elected'; readonly ballot: Ballot; readonly pending: Change | null }
-  /** `peer` knows a later epoch. */
-  | { readonly result: 'behind'; readonly peer: PeerId }
-  | { readonly result: 'refused'; readonly reason: string }
-
-/** Asks all members for promises, under a ballot that is higher than every known one. */
-export async function campaign(options: AgreementOptions, own: Member): Promise<Campaign> {
-  const { network, runId, acceptor, signal } = options
-  const { roster } = acceptor
-  const ballot = acceptor.nextBallot(own.id)
-  const question = { run: runId, ballot, epoch: roster.epoch }
-  const promised = new Set<number>()
-  /** Ids of members that have promised, or have not answered yet. */
-  const willing = new Set(roster.members.map(({ id }) => id))
-  const reasons: string[] = []
-  let pending: { ballot: Ballot; change: Change } | null = null
-  let memberAhead: PeerId | null = null
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const asked = roster.members.map(async (member) => {
-    const { id, peer } = member
-    try {
-      const timeoutMs = TIMEOUTS.rosterMs
-      const answer = await ask(network, peer, agreement.promise, question, { timeoutMs, signal })
-      if (!answer.promised) {
-        acceptor.observe(answer.ballot)
-        reasons.push(answer.reason)
-        willing.delete(id)
-        // If the other members are too few, the campaign does not wait for the lost coordinator's answer.
-        if (!isQuorum(roster, willing)) resolve()
-        if (answer.epoch > roster.epoch) {
-          memberAhead = peer
-          resolve()
-        }
-        return
-      }
-      promised.add(id)
-      const { accepted } = answer
-      if (
-        accepted !== null &&
-        accepted.epoch === roster.epoch + 1 &&
-        (pending === null || compareBallots(accepted.ballot, pending.ballot) > 0)
-      ) {
-        pending = accepted
-      }
-      if (isQuorum(roster, promised)) resolve()
-    } catch (error) {
-      if (error instanceof ProtocolError && error.code === 'NOT_MEMBER') {
-        memberAhead = peer
-        resolve()
-      }
-      reasons.push((error as Error).message)
-      // The member was admitted and does not know it yet. It can promise in the next campaign, not at once: it counts the
-      // new roster as a sign of life of the coordinator.
-      if (error instanceof ProtocolError && error.code === 'STALE') {
-        await sendRoster(options, member, roster)
-      }
-    }
-  })
-  void Promise.all(asked).then(() => resolve())
-  await promise
-  signal.throwIfAborted()
-  if (memberAhead !== null) return { result: 'behind', peer: memberAhead }
-  if (isQuorum(roster, promised)) {
-    return {
-      result: 'elected',
-      ballot,
-      pending: (pending as { change: Change } | null)?.change ?? null,
-    }
-  }
-  const count = `${promised.size} of ${roster.members.length} members promise`
-  return { result: 'refused', reason: [count, ...new Set(reasons)].join('; ').slice(0, 2000) }
 }
 
 /**
