@@ -1,9 +1,9 @@
-/** Settings of the recovery strategies. They are a part of the manifest, beside the policy. */
+/** The settings of the recovery strategies, a part of the manifest. */
 import { z } from 'zod'
 import { DTYPES } from '../../protocols/codec.ts'
 import { group, positive, setting, upTo } from '../base/setting.ts'
 
-/** `lazy` writes a checkpoint while training continues; `sync` writes the checkpoint before training continues. */
+/** `lazy`: training continues while a checkpoint is written. `sync`: training waits until it is written. */
 const CHECKPOINT_MODES = ['lazy', 'sync'] as const
 
 const checkpoint = group('Checkpoints of a run whose policy names checkpoint.', {
@@ -58,6 +58,7 @@ const snapshot = group('The erasure-coded copy of each stage, if the policy has 
   ),
 })
 
+/** Schemas of all settings of recovery but the policy. */
 export const RECOVERY_SETTINGS = {
   normExponent: setting(
     z.number().min(0).max(4),
@@ -95,4 +96,5 @@ export const RECOVERY_SETTINGS = {
 
 const settings = z.strictObject(RECOVERY_SETTINGS)
 
+/** Settings of the strategies, with their defaults filled in. */
 export type RecoverySettings = z.output<typeof settings>

@@ -1,6 +1,6 @@
 /**
- * Every setting of a run: its bounds, default, unit and meaning. The command line's help and docs/RUN.md are made from
- * this table.
+ * The schema of the manifest: every setting of a run with its bounds, default, unit and meaning. The command line's
+ * help and docs/RUN.md are generated from it.
  */
 import { z } from 'zod'
 import { WIRE_DTYPES } from '../../protocols/codec.ts'
@@ -314,28 +314,28 @@ export const runSchema = z
 
 export type Run = z.output<typeof runSchema>
 
-/** Settings of recovery in a file. A missing setting has its default. */
+/** Settings of recovery before defaults are filled in. */
 export type WrittenRecovery = NonNullable<z.input<typeof runSchema>['recovery']>
 
-/** Adds the defaults of missing settings. */
+/** Fills in the defaults of the recovery settings. @throws ZodError if a setting is invalid */
 export function wholeRecovery(written: WrittenRecovery): Run['recovery'] {
   return recovery.parse(written)
 }
 
-/** Validates the settings, and adds no defaults. */
+/** Schema that validates recovery settings without filling in defaults. */
 export const writtenRecovery: z.ZodType<WrittenRecovery, WrittenRecovery> =
   z.custom<WrittenRecovery>((value) => recovery.safeParse(value).success, {
     error: ({ input }) => z.prettifyError(recovery.safeParse(input).error!),
   })
 
-/** One setting, for the help and for docs/RUN.md. */
+/** One setting, for the help texts and the reference. */
 export interface SettingInfo {
-  /** Its keys in the manifest: `model.layers`. */
+  /** Path in the manifest, such as `model.layers`. */
   readonly path: string
   readonly type: 'integer' | 'number' | 'string' | 'array' | 'boolean'
   readonly unit: string
   readonly description: string
-  /** Undefined for a setting without a default. */
+  /** Default value; undefined for a setting that has none. */
   readonly default: unknown
 }
 
