@@ -13,6 +13,7 @@ const PAGES = [
   'docs/EXPORT.md',
   'docs/FAILURES.md',
   'docs/OPERATIONS.md',
+  'docs/PERFORMANCE.md',
   'docs/RUN.md',
   'docs/SCALE.md',
   'docs/demo-report.md',
