@@ -4,7 +4,7 @@ import { sentencesOf, wordsIn } from './sentences.ts'
 import { filesUnder, parseSource, readSource } from './sources.ts'
 
 /** Lines that a file, a class and a function fit. What is longer says why in a comment. */
-export const GUIDES = { file: 350, class: 250, function: 60 } as const
+const GUIDES = { file: 350, class: 250, function: 60 } as const
 
 const SENTENCE_WORDS = 25
 const TOP_FOLDERS = ['src', 'stages', 'protocols', 'sim', 'test', 'bench'] as const
@@ -12,7 +12,7 @@ const TOP_FOLDERS = ['src', 'stages', 'protocols', 'sim', 'test', 'bench'] as co
 type Kind = keyof typeof GUIDES
 
 /** A file, a class or a function, and where it is. */
-export interface Piece {
+interface Piece {
   readonly kind: Kind
   readonly path: string
   readonly name: string
