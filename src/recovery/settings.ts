@@ -1,9 +1,9 @@
-/** The settings of the strategies, beside the policy that names them: a part of the manifest. */
+/** The settings of the recovery strategies, a part of the manifest. */
 import { z } from 'zod'
 import { DTYPES } from '../../protocols/codec.ts'
 import { group, positive, setting, upTo } from '../base/setting.ts'
 
-/** Whether a step begins to be saved when its update may go on, or is saved before that. */
+/** `lazy`: training continues while a checkpoint is written. `sync`: training waits until it is written. */
 const CHECKPOINT_MODES = ['lazy', 'sync'] as const
 
 const checkpoint = group('Checkpoints of a run whose policy names checkpoint.', {
@@ -53,6 +53,7 @@ const snapshot = group('The erasure-coded copy of each stage, where the policy h
   parity: setting(upTo(127), 1, 'shards', 'So many shards more are kept, each by another member.'),
 })
 
+/** Schemas of all settings of recovery but the policy. */
 export const RECOVERY_SETTINGS = {
   normExponent: setting(
     z.number().min(0).max(4),
@@ -90,4 +91,5 @@ export const RECOVERY_SETTINGS = {
 
 const settings = z.strictObject(RECOVERY_SETTINGS)
 
+/** Settings of the strategies, with their defaults filled in. */
 export type RecoverySettings = z.output<typeof settings>

@@ -1,6 +1,6 @@
 /**
- * Every setting of a run: its bounds, default, unit and meaning. This table is the only place that knows them; the
- * command line's help and docs/RUN.md are made from it.
+ * The schema of the manifest: every setting of a run with its bounds, default, unit and meaning. The command line's
+ * help and docs/RUN.md are generated from it.
  */
 import { z } from 'zod'
 import { WIRE_DTYPES } from '../../protocols/codec.ts'
@@ -13,7 +13,7 @@ import { AUTO_POLICY, RECOVERY_NAMES, rowsOf } from '../recovery/index.ts'
 import { RECOVERY_SETTINGS } from '../recovery/settings.ts'
 import { SCHEDULES, type ScheduleName } from './schedule.ts'
 
-/** Of the manifest's layout. Another version is another meaning: it is refused, never guessed at. */
+/** Version of the manifest's layout. A manifest of another version is refused. */
 export const VERSION = 1
 
 const rate = z.number().min(0).lt(1)
@@ -289,32 +289,32 @@ export const runSchema = z
 
 export type Run = z.output<typeof runSchema>
 
-/** Settings of recovery as they may be written: what is left out has its default. */
+/** Settings of recovery before defaults are filled in. */
 export type WrittenRecovery = NonNullable<z.input<typeof runSchema>['recovery']>
 
-/** With the defaults of what was left out. */
+/** Fills in the defaults of the recovery settings. @throws ZodError if a setting is invalid */
 export function wholeRecovery(written: WrittenRecovery): Run['recovery'] {
   return recovery.parse(written)
 }
 
-/** Checks them, and fills nothing in. */
+/** Schema that validates recovery settings without filling in defaults. */
 export const writtenRecovery: z.ZodType<WrittenRecovery, WrittenRecovery> =
   z.custom<WrittenRecovery>((value) => recovery.safeParse(value).success, {
     error: ({ input }) => z.prettifyError(recovery.safeParse(input).error!),
   })
 
-/** One setting, as help and reference show it. */
+/** One setting, for the help texts and the reference. */
 export interface SettingInfo {
-  /** Where it stands in the manifest: `model.layers`. */
+  /** Path in the manifest, such as `model.layers`. */
   readonly path: string
   readonly type: 'integer' | 'number' | 'string' | 'array' | 'boolean'
   readonly unit: string
   readonly description: string
-  /** Undefined for what has none. */
+  /** Default value; undefined for a setting that has none. */
   readonly default: unknown
 }
 
-/** What zod's JSON schema says of a setting, or of a group of them. */
+/** A setting, or a group of settings, in zod's JSON schema. */
 interface Described extends Omit<SettingInfo, 'path' | 'type'> {
   readonly type: SettingInfo['type'] | 'object'
   readonly properties?: Readonly<Record<string, Described>>

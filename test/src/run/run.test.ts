@@ -131,7 +131,7 @@ test('a manifest that is missing, something else or of another version is refuse
   )
   expect(messageOf(() => readRun(temporaryFolder()))).toContain('cannot be read (EISDIR)')
   expect(refusalOf('[1]')).toContain('its "format" is missing, not "gensyn-run"')
-  expect(refusalOf('null')).toContain('is no run manifest')
+  expect(refusalOf('null')).toContain('is not a run manifest')
   expect(refusalOf(JSON.stringify({ ...LEAST, version: 2 }))).toContain(
     'manifest version 2; this gensyn-node reads version 1',
   )
