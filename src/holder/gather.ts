@@ -43,7 +43,7 @@ export async function gatherStage(options: GatherOptions): Promise<RestoredState
   )
   const rebuilt = strategy.rebuild(
     sources.map(({ source }) => source),
-    { weights: stage.weights, anew: () => drawnAnew(stage, question, run) },
+    { weights: stage.weights, redraw: () => drawnAnew(stage, question, run) },
     settings,
   )
   const { weights, norms, learningRateScale, optimizer, norm = null } = rebuilt

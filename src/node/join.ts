@@ -134,7 +134,7 @@ async function joinUntil(options: JoinOptions, io: JoinIo): Promise<Finished> {
         // Only who is in the run is worth finding.
         ({ type }) => {
           if (ENTERS.has(type)) slot.publish(network.addresses)
-          if (type === 'committed') slot.takesPart()
+          if (type === 'committed') slot.markTookPart()
         },
         (entry) => {
           if (entry.type !== 'finished' || entry.failure !== null) return

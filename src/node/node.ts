@@ -6,7 +6,7 @@ import { hello, leave } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { InputError } from '../base/errors.ts'
-import { FAREWELL_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
+import { LEAVE_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import { Coordinator, HandedOver } from '../coordinator/coordinator.ts'
 import { Resharded } from '../coordinator/resharding.ts'
 import { train } from '../coordinator/train.ts'
@@ -298,7 +298,7 @@ async function sayFarewell(member: Member, options: NodeOptions): Promise<boolea
       return true
     } catch {
       // The coordinator may be leaving itself, or lost: the next one is asked as soon as there is one.
-      const enough = patient ? clock.now() >= until : attempt >= FAREWELL_ATTEMPTS
+      const enough = patient ? clock.now() >= until : attempt >= LEAVE_ATTEMPTS
       if (enough) return false
       await clock.sleep(TIMEOUTS.retryMs)
     }

@@ -107,7 +107,7 @@ describe('shadow', () => {
     const [middle] = recoveries.filter(({ stage }) => stage === 3)
     expect(middle).toMatchObject({
       strategy: 'checkfree',
-      skipped: [{ strategy: 'shadow', reason: 'nobody that is left keeps a copy of stage 3' }],
+      skipped: [{ strategy: 'shadow', reason: 'no remaining member keeps a copy of stage 3' }],
     })
   })
 })

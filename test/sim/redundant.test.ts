@@ -169,7 +169,7 @@ test('a stage that is lost with its understudy goes to the next row of the polic
   expect(of(2)).toMatchObject({ strategy: 'redundant', ofStep: LOST_AFTER })
   expect(of(3)).toMatchObject({
     strategy: 'copy',
-    skipped: [{ strategy: 'redundant', reason: 'nobody that is left is an understudy of stage 3' }],
+    skipped: [{ strategy: 'redundant', reason: 'no remaining member is an understudy of stage 3' }],
   })
 })
 
