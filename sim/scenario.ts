@@ -6,7 +6,6 @@ import { ProtocolError } from '../protocols/errors.ts'
 import type { Roster } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
 import { createJournal, type Entry } from '../src/base/journal.ts'
-import type { Store } from '../src/checkpoint/store.ts'
 import { type Corpus, heldOutMicrobatch, microbatch } from '../src/data/corpus.ts'
 import type { Enter } from '../src/membership/discovery.ts'
 import type { Finished } from '../src/membership/member-events.ts'
@@ -16,7 +15,7 @@ import { type Run, runId, stageConfig } from '../src/run/run.ts'
 import { createLocalStage } from '../stages/onnx-stage.ts'
 import { Random } from '../stages/random.ts'
 import type { AnyStage } from '../stages/stage.ts'
-import { MemoryStore } from './world/memory-store.ts'
+import { linkedStore } from './world/linked-store.ts'
 import { chargeMessages, type MessageCost } from './world/message-cost.ts'
 import { VirtualNetwork } from './world/network.ts'
 import type { VirtualPeer } from './world/peer.ts'
@@ -145,7 +144,7 @@ export async function play(scenario: Scenario): Promise<History> {
     links: links === undefined ? () => link : (from, to) => links(slotOf(from), slotOf(to)),
   })
   const processor = processorOf(scenario, world)
-  const checkpoints = storeOf(scenario, world)
+  const checkpoints = linkedStore(world.clock, link, scenario.onStored)
   const entries: Entry[] = []
   const over = Promise.withResolvers<Finished | null>()
   let coordinator: PeerId = FOUNDER
@@ -305,34 +304,6 @@ function processorOf({ cores, messageMs }: Scenario, world: World): Processor | 
   const shared = cores ?? null
   if (shared === null && messageMs === undefined) return null
   return new Processor(world, shared ?? Number.POSITIVE_INFINITY)
-}
-
-/** A store at the other end of a link; each transfer has the link to itself. */
-function storeOf({ link, onStored }: Scenario, { clock }: World): Store {
-  const { latencyMs, bytesPerMs } = link
-  const store = new MemoryStore()
-  const transfer = (bytes: number) => clock.sleep(2 * latencyMs + bytes / bytesPerMs)
-  return {
-    location: store.location,
-    list: async (prefix) => {
-      await transfer(0)
-      return store.list(prefix)
-    },
-    read: async (name, offset, into) => {
-      await transfer(into.length)
-      await store.read(name, offset, into)
-    },
-    write: async (name, content) => {
-      const bytes = content.reduce((sum, { length }) => sum + length, 0)
-      await transfer(bytes)
-      onStored?.(bytes)
-      await store.write(name, content)
-    },
-    remove: async (name) => {
-      await transfer(0)
-      await store.remove(name)
-    },
-  }
 }
 
 function lastRoster(entries: readonly Entry[]): Roster | undefined {
