@@ -16,6 +16,7 @@ const PAGES = [
   'docs/PERFORMANCE.md',
   'docs/RUN.md',
   'docs/SCALE.md',
+  'docs/STRATEGIES.md',
   'docs/demo-report.md',
 ]
 
