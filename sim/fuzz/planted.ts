@@ -106,7 +106,7 @@ export const PLANTED: Readonly<
     edits: [
       edit('membership/agreement.ts', "else if (error.code === 'STALE') await behind()", ''),
       edit(
-        'membership/agreement.ts',
+        'membership/campaign.ts',
         "if (error instanceof ProtocolError && error.code === 'STALE') {",
         'if (signal.aborted) {',
       ),
