@@ -44,7 +44,7 @@ function goingOn(swarm: VirtualSwarm, store: MemoryStore): Partial<NodeOptions> 
   return {
     checkpoints: store,
     reshardAfterMs: AFTER_MS,
-    goOn: (run, _, origin) => ({
+    openSuccessor: (run, _, origin) => ({
       createStage: async (index) => {
         const options = { provider: 'cpu', threads: 1, random: new Random(run.seed) } as const
         const stage = await swarm.world.compute(BUILD_MS, 'building a stage', () =>
