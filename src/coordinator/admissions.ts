@@ -1,10 +1,10 @@
 /** Who waits to be let into the roster, and who waits to be let out of it. */
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Member, Roster } from '../../protocols/membership.ts'
-import * as membership from '../../protocols/membership.ts'
+import { heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
+import type { HelloQuestion } from '../holder/coordination.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { isFresh, memberOf } from '../membership/roster.ts'
 import type { ChangeSignal } from './change-signal.ts'
@@ -25,8 +25,6 @@ interface Leaving {
   readonly isPatient: boolean
   readonly gone: PromiseWithResolvers<void>
 }
-
-type Hello = typeof membership.hello.question._output
 
 export class Admissions {
   readonly #options: AdmissionsOptions
@@ -60,7 +58,10 @@ export class Admissions {
   }
 
   /** The peer waits to be let in from now on. @throws ProtocolError if it cannot be let in */
-  async admit(from: PeerId, { addresses, session, domain, stage, resumes }: Hello): Promise<void> {
+  async admit(
+    from: PeerId,
+    { addresses, session, domain, stage, resumes }: HelloQuestion,
+  ): Promise<void> {
     const { network, changed } = this.#options
     this.#check(stage, resumes)
     // A peer asks again when the answer came too late for it: it waits already, or is in.
@@ -98,9 +99,7 @@ export class Admissions {
     const { network, runId, signal, health } = this.#options
     const question = { run: runId, epoch: this.#roster.epoch }
     const options = { timeoutMs: TIMEOUTS.reconnectMs, signal }
-    const answer = await ask(network, peer, membership.heartbeat, question, options).catch(
-      () => null,
-    )
+    const answer = await ask(network, peer, heartbeat, question, options).catch(() => null)
     if (answer?.session === session) {
       throw new ProtocolError(
         'REFUSED',

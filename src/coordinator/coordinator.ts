@@ -5,10 +5,10 @@
  */
 import type { SavedQuestion } from '../../protocols/checkpoint.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Ballot, Member as Entry, hello, Roster } from '../../protocols/membership.ts'
+import type { Ballot, Member as Entry, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
-import type { Coordination } from '../holder/member.ts'
+import type { Coordination, HelloQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
 import type { Decision } from '../run/update.ts'
 import type { Health } from './health.ts'
@@ -217,7 +217,7 @@ export class Coordinator implements Coordination {
     this.#parts.admissions.end(new ProtocolError('STALE', message))
   }
 
-  admit(from: PeerId, question: typeof hello.question._output): Promise<void> {
+  admit(from: PeerId, question: HelloQuestion): Promise<void> {
     return this.#parts.admissions.admit(from, question)
   }
 
