@@ -13,7 +13,7 @@ export interface LearningStages {
   /** Milliseconds of virtual time that a method takes on a host. */
   readonly costMs: (method: StageMethod | 'build', host: Host) => number
   /** The implementation; the one that computes in this thread if left out. */
-  readonly create?: typeof createLocalStage
+  readonly create?: typeof createLocalStage | undefined
   /** Puts something round each stage, under the time that the stage takes. */
   readonly wrap?: ((stage: AnyStage, index: number, host: Host) => AnyStage) | undefined
 }
