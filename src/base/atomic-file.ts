@@ -1,6 +1,7 @@
 /**
- * Small files that are either whole or absent, whatever kills the process: written to a temporary neighbour, flushed,
- * then given their name in one step. Synchronous, so that a claim can be given back while the process exits.
+ * Writes small files so that a file is either whole or absent, even if the process is killed. The content goes to a
+ * temporary file in the same folder, is flushed, and gets its final name in one step. All calls are synchronous, so
+ * that a lock can be released while the process exits.
  */
 import {
   closeSync,
@@ -16,7 +17,7 @@ import {
 import { dirname } from 'node:path'
 import { systemCode } from './errors.ts'
 
-/** What `link` says on file systems without hard links: exFAT, Android, some network and cloud mounts. */
+/** Error codes of `link` on file systems without hard links: exFAT, Android, some network and cloud mounts. */
 const NO_LINKS: ReadonlySet<string | undefined> = new Set([
   'EPERM',
   'EACCES',
@@ -25,17 +26,19 @@ const NO_LINKS: ReadonlySet<string | undefined> = new Set([
   'EOPNOTSUPP',
 ])
 
-/** Gives `path` this content, in place of what it held. */
+/** Writes `content` to `path` and replaces a file that is there. */
 export function replaceFile(path: string, content: string | Uint8Array): void {
   withTemporary(path, content, (temporary) => renameSync(temporary, path))
   syncFolder(dirname(path))
 }
 
-/** Gives `path` this content unless it exists already: of several processes at once, exactly one gets `true`. */
+/**
+ * Writes `text` to `path` unless the file exists. If several processes call it at once, exactly one gets `true`.
+ */
 export function createFile(path: string, text: string): boolean {
   const created = withTemporary(path, text, (temporary) => {
     try {
-      // Unlike `rename`, a hard link never replaces what is there.
+      // Unlike `rename`, `link` never replaces an existing file.
       linkSync(temporary, path)
       return true
     } catch (error) {
@@ -74,9 +77,9 @@ function withTemporary<T>(
   }
 }
 
-/** A new name outlives a power cut only once its folder is flushed. */
+/** Flushes a folder. A new file name survives a power cut only after its folder is flushed. */
 function syncFolder(path: string): void {
-  // Windows opens no folders, and needs no such flush.
+  // Windows cannot open folders, and does not need this flush.
   if (process.platform === 'win32') return
   const folder = openSync(path, 'r')
   try {

@@ -1,22 +1,22 @@
 /**
- * V8 counts array buffers against a limit of its own, 64 MB since the last full collection, however few of them are
- * alive. A small model's frames and activations pass it about once a second and die young, so that nearly every full
- * collection finds nothing. The flag counts them with the rest of the heap instead.
+ * Tunes V8's garbage collector for small models. V8 starts a full collection after 64 MB of new array buffers, even if
+ * few of them are alive. A small model's frames and activations reach this limit about once a second and die young, so
+ * that nearly every full collection finds nothing. The flag counts array buffers with the rest of the heap instead.
  */
 import { setFlagsFromString } from 'node:v8'
 
 /**
- * The largest activation for which that holds. Buffers of 256 KiB then stand 50 MB higher at the peak; those of 8 MB
- * would stand gigabytes higher, and their collections are few beside the work that goes with them.
+ * Largest activation, in bytes, for which the flag is set. With activations of 256 KiB the flag raises peak memory by
+ * 50 MB. With activations of 8 MB it would raise the peak by gigabytes, and full collections cost little there.
  */
 const ACTIVATION_MAX_BYTES = 1024 * 1024
 
-/** V8 of Node 24; older ones do not know the flag, and say so on standard error. */
+/** First V8 version, that of Node 24, which knows the flag. An older V8 prints a warning on standard error. */
 const V8_SINCE = [13, 6] as const
 
 /**
- * To be called before there is much to collect.
- * @param activationBytes of one microbatch between two stages
+ * Sets the flag for small activations. Call it at the start of a process, before the heap grows.
+ * @param activationBytes size of one microbatch's activation between two stages, in bytes
  */
 export function tuneCollector(activationBytes: number): void {
   const [major = 0, minor = 0] = process.versions.v8.split('.').map(Number)

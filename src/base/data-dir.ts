@@ -1,7 +1,7 @@
 /**
- * The state of the peers of one machine, `.gensyn/<run>/peers/<n>/`: each process claims a slot with an identity, a
- * journal and weights of its own, and a peer that comes back finds its slot again. The slots are an address book too:
- * peers of one machine find each other without being told.
+ * The data directory: the state of all peers of one machine, in `.gensyn/<run>/peers/<n>/`. Each process claims a slot,
+ * a folder with its own identity, journal and weights. A peer that is started again claims its old slot. The slots are
+ * also an address book, by which the peers of one machine find each other.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,32 +10,33 @@ import { replaceFile } from './atomic-file.ts'
 import { InputError, systemCode } from './errors.ts'
 import { acquire, isAlive, type Lock, ownerOf, ownerSchema, thisProcess } from './lock.ts'
 
-/** Of one run on one machine. */
+/** Number of peers that one run can have on one machine. */
 const MAX_SLOTS = 1024
 
 const ADDRESSES = 'addresses.json'
-/** In a slot: a process of it was in the run when a step was made. */
+/** File in a slot: a process that used the slot was a member when a step was committed. */
 const TOOK_PART = 'took-part'
-/** In the run's folder: a process of this machine was there when it ended. */
+/** File in the run's folder: a process of this machine saw the run end with its last step. */
 const OVER = 'over'
 
-/** What a peer publishes. It counts while the slot has the owner that it names. */
+/** Content of a peer's address file. It is valid while the slot's lock names the same owner. */
 const publishedSchema = z.strictObject({ owner: ownerSchema, addresses: z.array(z.string()) })
 
 type Published = z.output<typeof publishedSchema>
 
+/** The folder of one process in the data directory, with a lock on it. */
 export interface Slot {
-  /** Counted from 1. */
+  /** Number of the slot, from 1. */
   readonly number: number
-  /** The folder that is this process's own. */
+  /** Path of the folder. */
   readonly path: string
-  /** A process before this one has made steps of the run. */
+  /** True if an earlier process in this slot was a member when a step was committed. */
   readonly tookPart: boolean
-  /** A step was made with this process. */
-  takesPart(): void
-  /** Tells the other peers of this machine where to find this one. */
+  /** Records that a step was committed while this process was a member. */
+  markTookPart(): void
+  /** Publishes this peer's addresses to the other peers of this machine. */
   publish(addresses: readonly string[]): void
-  /** Safe while the process exits. */
+  /** Releases the lock. It is synchronous, so that it works while the process exits. */
   release(): void
 }
 
@@ -44,19 +45,19 @@ function runFolder(dataDir: string, runId: string): string {
 }
 
 /**
- * Takes the first slot that no live process has.
- * @throws InputError if the folder cannot be used, or every slot is taken
+ * Claims the first slot that no live process has claimed.
+ * @throws InputError if the data directory cannot be used, or every slot is taken
  */
 export function claimSlot(dataDir: string, runId: string): Slot {
   return usable(dataDir, () => {
     for (let number = 1; number <= MAX_SLOTS; number++) {
       const path = join(runFolder(dataDir, runId), 'peers', String(number))
-      // It will hold a private key.
+      // The folder will contain a private key.
       mkdirSync(path, { recursive: true, mode: 0o700 })
       const lock = acquire(join(path, 'lock'))
       if (lock !== null) return slotOf(number, path, lock)
     }
-    throw new InputError(`${MAX_SLOTS} peers use --data-dir ${dataDir} already: take another one.`)
+    throw new InputError(`${MAX_SLOTS} peers use --data-dir ${dataDir} already: use another one.`)
   })
 }
 
@@ -68,7 +69,7 @@ function slotOf(number: number, path: string, lock: Lock): Slot {
     number,
     path,
     tookPart,
-    takesPart: () => {
+    markTookPart: () => {
       if (!isMarked) replaceFile(mark, '')
       isMarked = true
     },
@@ -80,14 +81,17 @@ function slotOf(number: number, path: string, lock: Lock): Slot {
   }
 }
 
-/** The addresses of the live peers of this machine, this process's own left out, in the order of their slots. */
+/**
+ * Addresses of the other live peers of this machine, in the order of their slots.
+ * @throws InputError if the data directory cannot be used
+ */
 export function knownAddresses(dataDir: string, runId: string): string[] {
   return usable(dataDir, () => {
     return peerFolders(dataDir, runId).flatMap((folder) => {
       const owner = ownerOf(join(folder, 'lock'))
       if (owner === null || owner.pid === process.pid || !isAlive(owner)) return []
       const published = publishedIn(join(folder, ADDRESSES))
-      // What an earlier owner of the slot has left behind does not count.
+      // Addresses that an earlier owner of the slot published are out of date.
       const { pid, start } = published?.owner ?? {}
       return pid === owner.pid && start === owner.start ? published!.addresses : []
     })
@@ -95,8 +99,9 @@ export function knownAddresses(dataDir: string, runId: string): string[] {
 }
 
 /**
- * Of several processes that found nobody of the run, one founds it: true for that one. The claim lasts as long as the
- * process does.
+ * Claims to be the founder of the run on this machine. Of several processes that found no peer, exactly one gets true.
+ * The claim lasts until the process ends.
+ * @throws InputError if the data directory cannot be used
  */
 export function claimFounder(dataDir: string, runId: string): boolean {
   return usable(dataDir, () => {
@@ -106,16 +111,20 @@ export function claimFounder(dataDir: string, runId: string): boolean {
   })
 }
 
-/** Whether the run has ended as it should, as far as this machine knows. */
+/** Tells whether a process of this machine has seen the run end with its last step. */
 export function isOver(dataDir: string, runId: string): boolean {
   return existsSync(join(runFolder(dataDir, runId), OVER))
 }
 
+/** Records that the run has ended with its last step. */
 export function markOver(dataDir: string, runId: string): void {
   replaceFile(join(runFolder(dataDir, runId), OVER), '')
 }
 
-/** The run is to be made anew: what is known of the first time does not count. */
+/**
+ * Removes the marks of earlier processes, so that the run can start from its beginning again.
+ * @throws InputError if the data directory cannot be used
+ */
 export function forgetRun(dataDir: string, runId: string): void {
   usable(dataDir, () => {
     const marks = peerFolders(dataDir, runId).map((folder) => join(folder, TOOK_PART))
@@ -124,7 +133,7 @@ export function forgetRun(dataDir: string, runId: string): void {
   })
 }
 
-/** The folders of this machine's peers, the living and the dead, in the order of their slots. */
+/** Folders of all slots of the run, with or without a live process, in the order of their numbers. */
 export function peerFolders(dataDir: string, runId: string): string[] {
   const peers = join(runFolder(dataDir, runId), 'peers')
   const numbers = namesIn(peers).map(Number)
@@ -140,7 +149,10 @@ function namesIn(folder: string): string[] {
   }
 }
 
-/** Null if this slot has not told its addresses yet. */
+/**
+ * Reads an address file; null if the peer has not published its addresses yet.
+ * @throws InputError if the file is damaged
+ */
 function publishedIn(path: string): Published | null {
   try {
     return publishedSchema.parse(JSON.parse(readFileSync(path, 'utf8')))
@@ -150,7 +162,10 @@ function publishedIn(path: string): Published | null {
   }
 }
 
-/** Names the folder where the system only says EACCES. */
+/**
+ * Runs `work` and turns a system error into a message that names the data directory.
+ * @throws InputError in place of a system error such as EACCES
+ */
 function usable<T>(dataDir: string, work: () => T): T {
   try {
     return work()

@@ -1,6 +1,9 @@
-/** The last check at the border: nothing that is not a number comes in. */
+/** The check for NaN and infinity in tensors that come from other peers or from a stage. */
 
-/** True if no element is NaN or infinite: x * 0 is 0 for every finite x and NaN for all others. */
+/**
+ * Tells whether every element of `tensor` is finite. The sum uses that x * 0 is 0 for a finite x and NaN for NaN and
+ * infinity.
+ */
 export function allFinite(tensor: Float32Array): boolean {
   let sum = 0
   for (let i = 0; i < tensor.length; i++) sum += tensor[i]! * 0

@@ -1,26 +1,27 @@
 /**
- * The one record of a run: an append-only list of events, one JSON object a line, the same in a real node and in a
- * simulated one. Tables, reports and the demo's figures are made from it and from nothing else.
+ * The journal of a run: an append-only list of events, one JSON object a line. Real and simulated nodes write the same
+ * events. Tables, reports and the demo's figures are made from the journal only.
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Roster } from '../../protocols/membership.ts'
 import type { Donor } from '../../protocols/step.ts'
 import { InputError, systemCode } from './errors.ts'
 
-/** Why a row of the recovery policy was passed over. */
+/** A strategy of the recovery policy that could not be used, and the reason. */
 export interface Skipped {
   readonly strategy: string
   readonly reason: string
 }
 
+/** An event of the journal. Times are in seconds unless the name says otherwise. */
 type Event =
   | { type: 'started'; run: string; pid: number; addresses: readonly string[] }
   | { type: 'notice'; message: string }
   | { type: 'founded' }
   | { type: 'joined'; coordinator: string }
-  /** Another takes over the coordination. */
+  /** Another member is the coordinator from now on. */
   | { type: 'elected'; coordinator: string; reason: string }
-  /** Not in the roster any more: joins again. */
+  /** The roster does not name this peer any more. The peer joins again. */
   | { type: 'dropped'; reason: string }
   | { type: 'roster'; roster: Roster; reason: string }
   | { type: 'waiting'; stages: readonly number[]; reason: string }
@@ -28,24 +29,24 @@ type Event =
   | {
       type: 'held'
       stage: number
-      /** The peer that now holds it. */
+      /** Peer that holds the stage now. */
       by: string
       /**
-       * `lost`: it had a holder before. `empty`: it never had. `replica`: it has others. `rollback`: its holder has given it
-       * up, since all go back to a checkpoint.
+       * `lost`: the stage had lost its last holder. `empty`: the stage had no holder before. `replica`: the stage has other
+       * holders. `rollback`: the swarm went back to a checkpoint, so that every stage got its holder anew.
        */
       cause: 'lost' | 'empty' | 'replica' | 'rollback'
       strategy: string
       donors: readonly Donor[]
-      /** Gradient norm of each donor, as it weighed in. */
+      /** Gradient norms by which the donors' weights were averaged. */
       norms: readonly number[]
       skipped: readonly Skipped[]
       bytes: number
       seconds: number
-      /** From noticing the loss until the stage was held again. */
+      /** Time from the detection of the loss until the stage was held again. */
       secondsSinceLoss: number | null
       learningRateScale: number
-      /** The committed step that the weights are of: earlier than the last one for one that comes from a copy. */
+      /** Committed step of the weights. A copy has an earlier one than the last committed step. */
       ofStep: number
       lossBefore: number | null
     }
@@ -53,27 +54,27 @@ type Event =
       type: 'step'
       step: number
       epoch: number
-      /** Mean training loss of the step's microbatches, nats a token. */
+      /** Mean training loss of the step's microbatches, in nats a token. */
       loss: number
       learningRate: number
       tokens: number
       seconds: number
-      /** Microbatches that each stage counted, from stage 0 on. */
+      /** Number of microbatches that each stage counted, from stage 0 on. */
       counted: readonly number[]
       /** Gradient norm of each stage before clipping, from stage 0 on. */
       norms: readonly number[]
       busySeconds: readonly number[]
       peers: number
     }
-  /** A holder had its stage's state kept by others. */
+  /** A holder sent copies of its stage's state to other members. */
   | {
       type: 'copied'
-      /** What for. */
+      /** Strategy that uses the copies. */
       strategy: string
       stage: number
       step: number
       to: readonly string[]
-      /** Members that did not take it. */
+      /** Number of members that did not accept the copy. */
       failed: number
       bytes: number
       seconds: number
@@ -87,61 +88,63 @@ type Event =
       learningRate: number
       gradientScale: number
     }
-  /** A step is complete in the store of checkpoints. */
+  /** A checkpoint is complete in the store. */
   | {
       type: 'checkpoint'
       step: number
-      /** Of all holders. */
+      /** Bytes that all holders wrote. */
       bytes: number
-      /** From its commit until it was complete. */
+      /** Time from the step's commit until the checkpoint was complete. */
       seconds: number
-      /** For which the holder that it cost most could not go on. */
+      /** Longest time for which a holder's training waited for the checkpoint. */
       stalledSeconds: number
     }
-  /** The swarm goes back: the steps from the one after `step` to `from` are given up, and will be made again. */
+  /** The swarm goes back to a checkpoint. Steps `step + 1` to `from` are abandoned and made again. */
   | {
       type: 'rollback'
       step: number
       from: number
-      /** Without a holder; all others are filled anew, too. */
+      /** Stages without a holder. Every other stage is loaded from the checkpoint, too. */
       stages: readonly number[]
       lossBefore: number | null
-      /** To find a checkpoint, and to hold it to its digests. */
+      /** Time to find a checkpoint and to check its digests. */
       seconds: number
     }
   /**
-   * The run ends for this peer, and goes on as another with fewer body stages, from the checkpoint of `step`: the steps from
-   * the one after it to `committed` are given up.
+   * The run continues as another run with fewer body stages, from the checkpoint of `step`. Steps `step + 1` to
+   * `committed` are abandoned.
    */
   | {
       type: 'resharded'
       run: { from: string; to: string }
       stages: { from: number; to: number }
       step: number
-      /** Null for a newcomer, which was told of it. */
+      /** Last committed step; null for a newcomer, which does not know it. */
       committed: number | null
       reason: string
     }
   | { type: 'evaluation'; step: number; loss: number }
-  /** A holder was lost in the middle of a step that goes on: its microbatches are driven again. */
+  /** A holder was lost within a step, and the step continues. Its microbatches are driven again. */
   | { type: 'amended'; step: number; epoch: number; driven: readonly number[]; reason: string }
   | { type: 'aborted'; step: number; epoch: number; code: string; reason: string }
   | { type: 'refused'; from: string; protocol: string; code: string; reason: string }
   | { type: 'saved'; stage: number; path: string }
-  /** `left`: it was told to go, and its stage is in other hands. */
+  /** `left` is true if the peer left before the end of the run and handed over its stage. */
   | { type: 'finished'; committed: number; failure: string | null; left?: boolean }
 
+/** An event with its time and its author. */
 export type Entry = Event & {
-  /** Milliseconds of the node's clock. */
+  /** Time of the node's clock, in milliseconds. */
   at: number
   peer: string
 }
 
+/** Writes the events of one peer. */
 export interface Journal {
   write(event: Event): void
 }
 
-/** Gives each event its time and peer, and hands it to every sink in turn. */
+/** Creates a journal that adds time and peer to each event and passes the entry to every sink, in their order. */
 export function createJournal(
   peer: string,
   now: () => number,
@@ -155,14 +158,18 @@ export function createJournal(
   }
 }
 
-/** A sink that appends to a JSON Lines file. Each event is one write, so a killed process loses none before it. */
+/**
+ * Opens a sink that appends to a JSON Lines file. Each entry is one write, so that a killed process loses no earlier
+ * entry.
+ * @throws InputError if the file cannot be opened
+ */
 export function openJournalFile(path: string): { sink: (entry: Entry) => void; close(): void } {
   let file: number
   try {
     file = openSync(path, 'a')
   } catch (error) {
     throw new InputError(
-      `The journal ${path} cannot be written (${systemCode(error)}). Mend it, or choose another --data-dir.`,
+      `The journal ${path} cannot be written (${systemCode(error)}). Repair it, or choose another --data-dir.`,
     )
   }
   return {

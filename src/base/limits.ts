@@ -1,123 +1,125 @@
-/** Every deadline and bound of the node in one place; docs/OPERATIONS.md says who waits for whom. */
+/** All deadlines and bounds of the node. docs/OPERATIONS.md explains which wait has which deadline. */
 
+/** Deadlines and intervals, in milliseconds. */
 export const TIMEOUTS = {
-  /** A bootstrap address to answer. */
+  /** Deadline for a bootstrap address to answer. */
   connectMs: 5_000,
-  /** A member to answer a newcomer. */
+  /** Deadline for a member to answer a newcomer. */
   helloMs: 5_000,
-  /** Looking for peers by address book and mDNS before founding the run. */
+  /** Time for which a peer searches the address book and mDNS before it founds the run. */
   discoveryMs: 1_500,
-  /** The founder on this machine to publish its address. */
+  /** Deadline for the founder on this machine to publish its address and let this peer in. */
   founderMs: 20_000,
-  /** A welcomed newcomer, which is let in between two steps, asks again after so long whether it is still waited for. */
+  /** Interval at which a newcomer that waits for its admission asks again. Admissions take place between two steps. */
   admissionMs: 10_000,
-  /** A member to accept a change of the roster, to promise, or to carry a change out. */
+  /** Deadline for a member to accept a change of the roster, to promise a ballot, or to install a change. */
   rosterMs: 5_000,
-  /** A member to build its stage's sessions and, if lost, to fetch and average its donors' weights. */
+  /** Deadline for a member to build a stage: to create its sessions and to fetch the weights that it starts from. */
   holdMs: 300_000,
-  /** One chunk (1 MiB) of weights. */
+  /** Deadline for one chunk of weights (1 MiB). */
   chunkMs: 30_000,
-  /** A holder to have the step committed after which a guest wants a copy of its weights. */
+  /** Deadline for the step to be committed after which a holder copies its weights for a guest. */
   snapshotMs: 1_200_000,
-  /** A holder to keep that copy, at most: as long as the guest is connected and fetches. */
+  /** Longest time for which a holder keeps this copy. It drops the copy earlier when the guest disconnects. */
   guestCopyMs: 3_600_000,
-  /** A microbatch to be taken into the next stage's inbox. */
+  /** Deadline for a microbatch to be accepted into the next stage's inbox. */
   handOverMs: 60_000,
-  /** All microbatches of a step to be counted by every stage. */
+  /** Deadline for every stage to count all microbatches of a step. */
   stepMs: 600_000,
-  /** The least that a step may take before those who hold it up are looked for. */
+  /** Shortest time that a step takes before the coordinator searches for stragglers. */
   stragglerMs: 20_000,
-  /** The update of one stage. */
+  /** Deadline for the update of one stage. */
   commitMs: 120_000,
-  /** A chunk of a replica's gradients, from when it is asked for until it is added up and there. */
+  /** Deadline for one chunk of a replica's gradients, from the request until the summed chunk has arrived. */
   gradientsMs: 60_000,
-  /** All holders of a stage to have the total of their gradients. */
+  /** Deadline for all holders of a stage to have the sum of their gradients. */
   reduceMs: 300_000,
-  /** The coordinator to hear that a microbatch does not get on. */
+  /** Deadline for the coordinator to answer a report that a microbatch cannot continue. */
   reportMs: 5_000,
+  /** Deadline for an evaluation. */
   evaluateMs: 600_000,
-  /** Before a stage that nobody took is offered again. */
+  /** Pause before a failed request of the membership is tried again. */
   retryMs: 500,
-  /** Between two heartbeats. */
+  /** Interval between two heartbeats. */
   heartbeatMs: 1_000,
-  /** Without an answer for so long a member is suspect, though its connection stands. */
+  /** Time without an answer after which a member is suspect, even if its connection stands. */
   silenceMs: 5_000,
-  /** A peer whose connection broke to answer on a new one, before it counts as lost. */
+  /** Deadline for a peer whose connection broke to answer on a new connection, before it counts as lost. */
   reconnectMs: 2_000,
-  /** Each member waits so much longer than the one before it to ask for the place of a lost coordinator. */
+  /** Pause before a campaign, once for each longer-standing member. The coordinator's successors campaign in turn. */
   staggerMs: 1_000,
-  /** Between two attempts of a member to take over, when it finds no majority. */
+  /** Pause between two campaigns of a member that found no majority. */
   campaignMs: 1_000,
-  /** Nobody of the run to be found who coordinates it, nor a majority that could: then this peer gives up. */
+  /** Time without a coordinator and without a majority after which a peer gives up. */
   strandedMs: 900_000,
-  /** A leaving member's stage to be in other hands. */
+  /** Deadline for the stage of a leaving member to be handed over. */
   drainMs: 60_000,
-  /** One request to a bucket with its body, which is bounded: enough at 1 MiB/s. */
+  /** Deadline for one request to a bucket with its body. The size of a body is bounded: 1 MiB/s is enough. */
   storeMs: 120_000,
-  /** Training to wait for a synchronous checkpoint; what is not written then is written while it goes on. */
+  /** Time for which training waits for a synchronous checkpoint. The rest is written while training continues. */
   syncSaveMs: 60_000,
-  /** At the end of a run, checkpoints that are on their way to be complete. */
+  /** Time for which the end of a run waits for unfinished checkpoints. */
   lastSaveMs: 60_000,
-  /** Before a request to a bucket is tried again; doubles each time. */
+  /** Pause before a request to a bucket is tried again. It doubles with each attempt. */
   storeRetryMs: 250,
 } as const
 
-/** Before a member that comes over into the run that its own became is looked for again. */
+/** Pause before a member that has not arrived in the successor run is asked again, in milliseconds. */
 export const REGROUP_MS = 50
 
-/** Between two announcements of one holder. */
+/** Interval between two announcements of one holder, in milliseconds. */
 export const ANNOUNCEMENT_INTERVAL_MS = 2_000
 
-/** Of a spot notice's time, what is kept for the end itself: to save the weights and stop. */
+/** Part of a spot notice's time that is kept for saving the weights and stopping, in milliseconds. */
 export const SPOT_MARGIN_MS = 5_000
 
-/** How often a member that goes asks to be let go, if whom it asks is gone itself and it has no time to wait. */
-export const FAREWELL_ATTEMPTS = 3
+/** Number of coordinators that a leaving member asks for its release, if it has no time to wait. */
+export const LEAVE_ATTEMPTS = 3
 
-/** How often a peer is asked to take a stage before it counts as lost. */
+/** Number of times that a peer is asked to hold a stage before it counts as lost. */
 export const HOLD_ATTEMPTS = 3
 
-/** Peers that wait to be let in between two steps. */
+/** Number of newcomers that can wait for their admission between two steps. */
 export const NEWCOMERS_MAX = 1_024
 
-/** A step that takes so many times as long as the one before is held up by somebody. */
+/** A step that takes this many times as long as the step before has a straggler. */
 export const STRAGGLER_FACTOR = 4
 
-/** How often a microbatch is driven before its step starts over. */
+/** Number of times that a microbatch is driven before its step starts over. */
 export const JOURNEY_ATTEMPTS = 4
 
-/** Holders of a stage that a new replica fetches its state from at once. */
+/** Number of holders from which a new replica fetches its state at once. */
 export const DONORS_MAX = 4
 
-/** Copies of others' stages that a member keeps for when those are lost, all together. */
+/** Memory for the copies of other members' stages that one member keeps, in bytes. */
 export const KEPT_BYTES_MAX = 8 * 1024 ** 3
 
-/** Complete copies of one stage that a keeper has: while the shards of the next one come, those before must be whole. */
+/** Number of complete copies that a member keeps of one stage. An older copy stays whole while the next one arrives. */
 export const COPY_GENERATIONS = 2
 
-/** Holders of a stage that a guest has keep a copy: one to fetch it from, one for when that is lost. */
+/** Number of holders of a stage that copy it for a guest: one donor, and one for the case that the donor is lost. */
 export const COPIES_MAX = 2
 
 /**
- * How many steps after the last committed one the copy is to be taken, in one attempt after another: at once if every
- * holder can still be asked before the next step, later where steps are faster than that.
+ * Number of steps after the last committed one at which holders copy their weights for a guest, for each attempt in
+ * turn. The first attempt needs every holder to be asked before the next step. Fast steps need a later attempt.
  */
 export const COPY_STEPS_AHEAD = [0, 2, 4, 8, 16, 32, 64] as const
 
-/** Gradients that a member keeps while it fetches the state of the stage that they belong to. */
+/** Memory for the gradients that a new replica keeps while it fetches its stage's state, in bytes. */
 export const LEARNER_BYTES_MAX = 2 * 1024 ** 3
 
-/** Steps between two comparisons of replicas' weights. */
+/** Number of steps between two comparisons of replicas' weights. */
 export const DIGEST_STEPS = 10
 
-/** How often a member that does not answer is told that the run is over. */
+/** Number of times that a member is told of the end of the run. */
 export const FINISH_ATTEMPTS = 3
 
-/** How often a request to a bucket is tried that fails for a reason that may pass. */
+/** Number of times that a request to a bucket is tried if it fails for a temporary reason. */
 export const STORE_ATTEMPTS = 4
 
-/** Complete checkpoints that are kept. */
+/** Number of complete checkpoints that are kept. */
 export const CHECKPOINTS_KEPT = 3
 
-/** How often a step is tried before the run is given up. */
+/** Number of times that a step is tried before the run ends. */
 export const STEP_ATTEMPTS = 3

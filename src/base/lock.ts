@@ -1,6 +1,6 @@
 /**
- * A claim of one process on a path, kept in a file that names the process. If that is killed the next to come takes
- * the claim over. Process ids mean something on one machine only: containers that share a folder need one each.
+ * A lock of one process on a path. The lock file names its owner, so that another process can take over the lock of a
+ * dead process. Process ids are valid on one machine only: containers that share a folder each need another path.
  */
 import { readFileSync, rmSync } from 'node:fs'
 import { z } from 'zod'
@@ -9,38 +9,41 @@ import { InputError, systemCode } from './errors.ts'
 
 export const ownerSchema = z.strictObject({
   pid: z.int().min(1),
-  /** When the process was started, in clock ticks since boot; '' where the system does not tell. */
+  /** Start time of the process, in clock ticks since boot; '' where the system does not report it. */
   start: z.string().regex(/^\d*$/),
 })
 
-/** A process, told apart from a later one that was given the same id. */
+/** A process, by its id and start time. The start time tells apart two processes that had the same id in turn. */
 type Owner = z.output<typeof ownerSchema>
 
+/** A lock that this process has. */
 export interface Lock {
   release(): void
 }
 
+/** This process, as a lock file names it. */
 export function thisProcess(): Owner {
   return { pid: process.pid, start: statusOf(process.pid)?.start ?? '' }
 }
 
+/** Tells whether the process that a lock file names is still running. */
 export function isAlive({ pid, start }: Owner): boolean {
   try {
     process.kill(pid, 0)
   } catch (error) {
-    // EPERM tells of a live process of another user.
+    // EPERM means that the process is alive and belongs to another user.
     if (systemCode(error) === 'ESRCH') return false
   }
   const status = statusOf(pid)
-  // A zombie still has its id, but has closed its files and runs no more.
+  // A zombie process keeps its id, but has closed its files and does not run any more.
   return status === null || (status.start === start && !/[ZX]/.test(status.state))
 }
 
-/** Null where the system does not tell: outside Linux. */
+/** State and start time of a process from /proc; null outside Linux. */
 function statusOf(pid: number): { state: string; start: string } | null {
   try {
     const status = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // "pid (command) state ... start ...": the command may itself hold spaces and parentheses.
+    // "pid (command) state ... start ...": the command may contain spaces and parentheses.
     const fields = status.slice(status.lastIndexOf(')') + 2).split(' ')
     return { state: fields[0]!, start: fields[19]! }
   } catch {
@@ -49,8 +52,8 @@ function statusOf(pid: number): { state: string; start: string } | null {
 }
 
 /**
- * Null if nobody has claimed `path`.
- * @throws InputError if the file is not one that `acquire` writes
+ * Reads the owner from a lock file; null if there is no file.
+ * @throws InputError if the file is damaged
  */
 export function ownerOf(path: string): Owner | null {
   let text: string
@@ -71,7 +74,10 @@ function same(a: Owner, b: Owner): boolean {
   return a.pid === b.pid && a.start === b.start
 }
 
-/** Claims `path` for this process; null if a live process has it. */
+/**
+ * Takes the lock on `path` for this process; null if a live process has it.
+ * @throws InputError if the lock file is damaged
+ */
 export function acquire(path: string): Lock | null {
   const self = thisProcess()
   for (;;) {
@@ -79,15 +85,15 @@ export function acquire(path: string): Lock | null {
     const owner = ownerOf(path)
     if (owner === null) continue
     if (isAlive(owner)) return null
-    // Several may find the same dead owner. Were each to remove the file, the second would remove the first one's new
-    // claim. So removing is itself claimed, by a path that names the dead owner, and the file is looked at again.
-    const right = acquire(`${path}.${owner.pid}-${owner.start}`)
-    if (right === null) return null
+    // Several processes may find the same dead owner. If each removed the file, the second would remove the new lock of
+    // the first. So the removal needs a lock of its own, named after the dead owner, and the owner is read again.
+    const removal = acquire(`${path}.${owner.pid}-${owner.start}`)
+    if (removal === null) return null
     try {
       const now = ownerOf(path)
       if (now !== null && same(now, owner) && !isAlive(now)) rmSync(path)
     } finally {
-      right.release()
+      removal.release()
     }
   }
 }

@@ -1,14 +1,15 @@
-/** The only place that prints: text for people, or one JSON object a line with --json. */
+/** The only module that prints: text for people or, with --json, one JSON object a line. */
 import { systemCode } from './errors.ts'
 
+/** Output of a command. */
 export interface Terminal {
-  /** A line for people; left out with --json. */
+  /** Prints a line for people; does nothing with --json. */
   readonly line: (text: string) => void
-  /** Text as it comes, without a new line after it; left out with --json. */
+  /** Prints text without a new line after it; does nothing with --json. */
   readonly text: (text: string) => void
-  /** An object for programs; left out without --json. */
+  /** Prints an object for programs; does nothing without --json. */
   readonly event: (event: object) => void
-  /** Says what ended the command: to stderr, or as an event of type `error`. */
+  /** Prints the error that ended the command: to stderr or, with --json, as an event of type `error`. */
   readonly fail: (error: unknown) => void
 }
 
@@ -23,7 +24,7 @@ export interface TerminalOptions {
 export function createTerminal({ json, ...streams }: TerminalOptions): Terminal {
   const write = writer(streams.stream ?? process.stdout)
   const print = (line: string) => write(`${line}\n`)
-  const complain = writer(streams.errorStream ?? process.stderr)
+  const writeError = writer(streams.errorStream ?? process.stderr)
   const event = (event: object) => {
     if (json) print(JSON.stringify(event))
   }
@@ -39,12 +40,12 @@ export function createTerminal({ json, ...streams }: TerminalOptions): Terminal 
       const { name, message } = error instanceof Error ? error : new Error(String(error))
       event({ type: 'error', name, message })
       if (!json)
-        complain(`${visible(`gensyn-node: ${isMistake(error) ? error.stack : message}`)}\n`)
+        writeError(`${visible(`gensyn-node: ${isMistake(error) ? error.stack : message}`)}\n`)
     },
   }
 }
 
-/** Writes for as long as someone reads: `gensyn-node demo | head` must not end the demo with an error. */
+/** Writes until the reader closes the pipe. `gensyn-node demo | head` must not end the demo with an error. */
 function writer(stream: NodeJS.WritableStream): (text: string) => void {
   let closed = false
   stream.on('error', (error) => {
@@ -56,12 +57,12 @@ function writer(stream: NodeJS.WritableStream): (text: string) => void {
   }
 }
 
-/** What only a programming mistake throws. Its message alone would tell nobody where to look. */
+/** Tells whether only a programming mistake throws such an error. Its stack trace is printed, too. */
 function isMistake(error: unknown): error is Error {
   return [TypeError, RangeError, ReferenceError].some((kind) => error instanceof kind)
 }
 
-/** Text from peers and files must not steer the terminal. */
+/** Replaces control characters, so that text from peers and files cannot control the terminal. */
 function visible(text: string): string {
   return text.replace(/(?![\n\t])\p{Cc}/gu, '\ufffd')
 }

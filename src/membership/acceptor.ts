@@ -1,15 +1,15 @@
 /**
- * A member's memory of what the swarm agrees on: the roster that it knows, the highest ballot that it has promised, and
- * the change that it has accepted for the next epoch. What it has said it never takes back; a process that forgets (it
- * was started again) is another member.
+ * The acceptor of Paxos, one for each member. It stores the member's roster, the highest promised ballot, and the change
+ * accepted for the next epoch. A member never withdraws a promise or an acceptance. A process that was started again has
+ * forgotten both, so that it joins as another member.
  *
- * One value an epoch is chosen by single-decree Paxos (Lamport, "Paxos made simple") among the members of the roster
- * before it. Three rules make that hold while members change:
- * - Without asking for promises, only the coordinator that a roster names may propose its next epoch, under the ballot
- *   that the roster names; anyone else needs promises of a quorum of that very roster, under a higher ballot.
- * - A ballot has one value an epoch. Whoever asks for another one under it has forgotten the first, and is refused.
- * - A value that was found accepted is proposed again as it is, its author's ballot included; whoever does so asks for
- *   promises again in the epoch that it makes.
+ * Single-decree Paxos (Lamport, "Paxos made simple") chooses one change for each epoch, among the members of the roster
+ * before it. Three rules keep it correct while members change:
+ * - The coordinator named by a roster may propose the next epoch without asking for promises, under the ballot named by
+ *   that roster. Any other member needs promises of a quorum of the same roster, under a higher ballot.
+ * - A ballot has one change for each epoch. A proposal of a second change under the same ballot is refused.
+ * - A candidate proposes an accepted change again unchanged, with its author's ballot. The candidate then asks for
+ *   promises again in the epoch that the change makes.
  */
 import type {
   Change,
@@ -23,11 +23,12 @@ import { applyChange, compareBallots } from './roster.ts'
 
 interface Accepted {
   readonly ballot: Ballot
-  /** That the change would make. */
+  /** Epoch that the change makes. */
   readonly epoch: number
   readonly change: Change
 }
 
+/** One member's side of the agreement on rosters. */
 export class Acceptor {
   #roster: Roster
   #promised: Ballot
@@ -40,27 +41,29 @@ export class Acceptor {
     this.#seenRound = roster.ballot.round
   }
 
+  /** Latest roster that this member knows. */
   get roster(): Roster {
     return this.#roster
   }
 
-  /** A ballot of this member above all that it has heard of. */
+  /** A ballot of this member that is higher than every ballot it knows. */
   nextBallot(id: number): Ballot {
     return { round: Math.max(this.#seenRound, this.#promised.round) + 1, id }
   }
 
-  /** Another has promised this one. */
-  see({ round }: Ballot): void {
+  /** Records a ballot that another member has promised. */
+  observe({ round }: Ballot): void {
     this.#seenRound = Math.max(this.#seenRound, round)
   }
 
+  /** Answers a proposal: accepts it unless a promise or an earlier acceptance forbids it. */
   propose({ ballot, epoch, change }: ProposeQuestion) {
     const answer = (accepted: boolean) => ({
       accepted,
       ballot: this.#promised,
       epoch: this.#roster.epoch,
     })
-    // Of an epoch that is decided, or that does not follow what is known here: the answer says which.
+    // The epoch is already decided, or does not follow the roster known here. The answer contains the known epoch.
     if (epoch !== this.#roster.epoch + 1) return answer(false)
     if (compareBallots(ballot, this.#promised) < 0) return answer(false)
     if (this.#contradicts(ballot, epoch, change)) return answer(false)
@@ -75,7 +78,10 @@ export class Acceptor {
     return JSON.stringify(known.change) !== JSON.stringify(change)
   }
 
-  /** @param objection why this member wants no other coordinator; null if it would like one */
+  /**
+   * Answers a candidate that asks for a promise.
+   * @param objection reason why this member wants no other coordinator; null if it has none
+   */
   promise({ ballot, epoch }: PromiseQuestion, objection: string | null): PromiseAnswer {
     const known = this.#roster.epoch
     const reason =
@@ -94,7 +100,11 @@ export class Acceptor {
     }
   }
 
-  /** Carries out what was chosen. @throws ProtocolError STALE if epochs before it are not known here */
+  /**
+   * Applies a chosen change.
+   * @param epoch the epoch that the change makes
+   * @throws ProtocolError STALE if this member does not know the epoch before it
+   */
   install(epoch: number, change: Change): void {
     if (epoch <= this.#roster.epoch) return
     if (epoch > this.#roster.epoch + 1) {
@@ -103,7 +113,7 @@ export class Acceptor {
     this.adopt(applyChange(this.#roster, change))
   }
 
-  /** Takes over a whole roster that was chosen. */
+  /** Replaces the roster by a chosen one of a later epoch. */
   adopt(roster: Roster): void {
     if (roster.epoch <= this.#roster.epoch) return
     this.#roster = roster

@@ -1,6 +1,7 @@
 /**
- * A member's eye on the coordinator. Who hears nothing for long asks once more; then the longest-standing of the others
- * asks for its place, and after it the next, each a little later: a quorum decides.
+ * Detects on each member that the coordinator is lost. A member that has heard nothing for `silenceMs` asks the
+ * coordinator once more. Then the members campaign for its place in the order of joining, each a little later than the
+ * one before it. A quorum decides.
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -10,35 +11,37 @@ import { ask } from '../../protocols/procedure.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import { coordinatorOf } from './roster.ts'
 
+/** What the monitor reads, and the functions that it calls. */
 export interface CoordinatorMonitorOptions {
   readonly network: Network
   readonly clock: Clock
   readonly runId: string
   readonly signal: AbortSignal
-  /** Null while this peer is in none. */
+  /** Latest roster; null while this peer is not in a roster. */
   roster(): Roster | null
-  /** This peer in the roster. */
+  /** This peer's entry in the roster. */
   own(): Member | undefined
-  /** The roster names this peer as the coordinator, but others have promised not to listen to it. */
+  /** True if the roster names this peer as coordinator, but other members have promised a later ballot. */
   deposed(): boolean
-  /** The coordinator knows of a roster without this peer. */
+  /** Called when the coordinator has a roster without this peer. */
   dropped(reason: string): void
   /**
-   * The coordinator is lost, and it is this member's turn. Resolves when it has tried.
-   * @param lostMs for how long nobody has coordinated, as far as this member knows
+   * Called when the coordinator is lost and this member is the next to campaign. Resolves after the campaign.
+   * @param lostMs time for which this member has known no coordinator, in milliseconds
    */
   standIn(reason: string, lostMs: number): Promise<void>
 }
 
+/** Watches the coordinator and starts this member's campaigns. */
 export class CoordinatorMonitor {
   readonly #options: CoordinatorMonitorOptions
   #heardAt: number
   /**
-   * The coordinator whose connection broke, or who did not answer, until it answers. What comes of it unasked is no sign of
-   * life: a dead one's last words may be read after its connection was seen to break.
+   * The coordinator after its connection broke or it did not answer, until it answers a question. Its other messages are
+   * no sign of life: a dead coordinator's last messages may be read after its connection broke.
    */
   #suspect: PeerId | null = null
-  /** When this member first found the coordinator lost; null while it is not. */
+  /** Time at which this member found the coordinator lost; null while the coordinator is not lost. */
   #lostSince: number | null = null
   #yieldingUntil = Number.NEGATIVE_INFINITY
 
@@ -47,17 +50,17 @@ export class CoordinatorMonitor {
     this.#heardAt = options.clock.now()
   }
 
-  /** The coordinator has just said something. */
+  /** Records a message of the coordinator. */
   heard(): void {
     this.#heardAt = this.#options.clock.now()
   }
 
-  /** Another asks for the coordinator's place: this member lets it try before it asks itself. */
+  /** Called when another member campaigns: this member waits for the result before its own campaign. */
   yield(): void {
     this.#yieldingUntil = this.#options.clock.now() + 2 * TIMEOUTS.campaignMs
   }
 
-  /** Nothing speaks against the coordinator: it was heard of lately. */
+  /** True if the coordinator sent a message within `silenceMs` and is not suspect. */
   get content(): boolean {
     const known = this.#options.roster()
     const suspected = known !== null && this.#suspect === coordinatorOf(known).peer
@@ -68,15 +71,15 @@ export class CoordinatorMonitor {
     return this.#options.clock.now() - this.#heardAt
   }
 
-  /** Until there may be something to look at: a coordinator that was just heard of is not silent for some time. */
-  get #patienceMs(): number {
+  /** Time until the next check, in milliseconds. */
+  get #waitMs(): number {
     const { roster, own } = this.#options
     const listens = roster() !== null && roster()!.coordinator !== own()?.id && this.content
-    // Whole milliseconds: a smaller rest of one may be no time at all beside what the clock says.
+    // Rounded up: a fraction of a millisecond can vanish when it is added to a large clock value.
     return listens ? Math.ceil(TIMEOUTS.silenceMs - this.#silentMs) : TIMEOUTS.heartbeatMs
   }
 
-  /** Until the signal aborts. */
+  /** Watches the coordinator until the signal aborts. */
   async run(): Promise<void> {
     const { clock, network, signal, roster } = this.#options
     let wake = () => {}
@@ -88,11 +91,11 @@ export class CoordinatorMonitor {
     })
     try {
       for (;;) {
-        // One a turn: whoever waits for a promise that lasts stays in it.
+        // A new promise for each round: `Promise.race` leaves a callback on a promise that stays pending.
         const broken = Promise.withResolvers<void>()
         wake = broken.resolve
-        await Promise.race([clock.sleep(this.#patienceMs, signal), broken.promise])
-        await this.#look()
+        await Promise.race([clock.sleep(this.#waitMs, signal), broken.promise])
+        await this.#check()
       }
     } catch (error) {
       if (!signal.aborted) throw error
@@ -101,7 +104,7 @@ export class CoordinatorMonitor {
     }
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     const { clock, signal, roster, own, deposed, standIn } = this.#options
     const known = roster()
     const self = own()
@@ -120,16 +123,17 @@ export class CoordinatorMonitor {
     if (failure === null) return this.#answered()
     const { peer } = coordinatorOf(known)
     this.#suspect = peer
-    // Counted from here also while others try first.
+    // The time without a coordinator starts here, also while other members campaign first.
     this.#lostMs()
-    const since = clock.now()
+    const foundLostAt = clock.now()
     const others = known.members.filter(({ id }) => id !== known.coordinator)
     const rank = others.findIndex(({ id }) => id === self.id)
     await clock.sleep(rank * TIMEOUTS.staggerMs, signal)
-    // Somebody else has taken over meanwhile, or the coordinator has come back.
+    // Another member may have become the coordinator meanwhile, or the coordinator may have come back.
     if (roster()?.epoch !== known.epoch) return
     if (clock.now() < this.#yieldingUntil) return
-    if (this.#heardAt > since && (await this.#failureOf(known)) === null) return this.#answered()
+    if (this.#heardAt > foundLostAt && (await this.#failureOf(known)) === null)
+      return this.#answered()
     await standIn(`the coordinator ${peer} is lost (${failure})`, this.#lostMs())
   }
 
@@ -145,7 +149,7 @@ export class CoordinatorMonitor {
     return now - this.#lostSince
   }
 
-  /** Null if it answers. */
+  /** Asks the coordinator for a heartbeat. Gives the reason of a failure; null if the coordinator answers. */
   async #failureOf(roster: Roster): Promise<string | null> {
     const { network, runId, signal } = this.#options
     const { peer, session } = coordinatorOf(roster)

@@ -1,4 +1,4 @@
-/** Tells all members of a roster that it was chosen, and waits until they have carried it out. */
+/** Sends a chosen change to all members, and waits until they have carried it out. */
 
 import type { Change } from '../../protocols/agreement.ts'
 import * as agreement from '../../protocols/agreement.ts'
@@ -8,24 +8,27 @@ import { TIMEOUTS } from '../base/limits.ts'
 import type { AgreementOptions } from './agreement.ts'
 import { memberById } from './roster.ts'
 
+/** A member's answer to a chosen change. */
 export interface Installed {
   readonly member: Member
-  /** Of a holder's weights, after some commits. */
+  /** Digest of a holder's weights, which holders send after some commits; null otherwise. */
   readonly digest: string | null
-  /** Null if it did as it was told. */
+  /** Reason why the member has not carried out the change; null if it has. */
   readonly failure: Error | null
 }
 
-/** Sees to it that all members know this roster, whatever they know already. Gives those that could not be told. */
+/** Sends the whole roster to all members. Gives the members that could not be reached. */
 export async function spread(options: AgreementOptions, roster: Roster): Promise<Installed[]> {
-  const nobody = { ...roster, members: [] }
-  const told = await installAll(options, nobody, roster, null)
-  return told.filter(({ failure }) => failure !== null)
+  const empty = { ...roster, members: [] }
+  const installed = await installAll(options, empty, roster, null)
+  return installed.filter(({ failure }) => failure !== null)
 }
 
 /**
- * @param before the roster that the change was made to: who is not in it gets the new one whole
- * @param lost rejects when a member is given up: a frozen one would be waited for until the deadline
+ * Sends a chosen change to all members of the new roster, and waits for their answers.
+ * @param before the roster before the change; members that it lacks get the whole new roster
+ * @param change the chosen change; null if every member gets the whole roster
+ * @param lost gives a promise that rejects once the member counts as lost, so that its answer is not awaited
  */
 export async function installAll(
   { network, runId, signal }: AgreementOptions,
@@ -35,26 +38,28 @@ export async function installAll(
   lost?: (member: Member) => Promise<never>,
 ): Promise<Installed[]> {
   const question = { run: runId, epoch: after.epoch, change }
-  // A stage that is updated or given up ends its work first.
+  // A commit and a rollback wait for the end of the stage's computation.
   const works = change?.type === 'commit' || change?.type === 'rollback'
   const timeoutMs = works ? TIMEOUTS.commitMs : TIMEOUTS.rosterMs
   let whole: Uint8Array | undefined
   return Promise.all(
     after.members.map(async (member): Promise<Installed> => {
       const known = memberById(before, member.id) !== undefined
-      const tell = (body: Uint8Array | undefined) =>
+      const install = (body: Uint8Array | undefined) =>
         ask(network, member.peer, agreement.install, question, { timeoutMs, signal, body })
       const roster = () => {
         whole ??= encodeRoster(after)
         return whole
       }
       try {
-        // One that has missed an epoch says so, and gets the whole.
-        const told = tell(known ? undefined : roster()).catch((error) => {
+        // A member that has missed an epoch answers STALE, and gets the whole roster.
+        const installed = install(known ? undefined : roster()).catch((error) => {
           if (!known || (error as { code?: string }).code !== 'STALE') throw error
-          return tell(roster())
+          return install(roster())
         })
-        const answer = await (lost === undefined ? told : Promise.race([told, lost(member)]))
+        const answer = await (lost === undefined
+          ? installed
+          : Promise.race([installed, lost(member)]))
         return { member, digest: answer.digest, failure: null }
       } catch (error) {
         signal.throwIfAborted()

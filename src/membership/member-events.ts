@@ -1,57 +1,61 @@
-/** What becomes of a member, in order, for whoever waits for it. */
+/** The queue of events that change a member's role in the run. */
 import type { Ballot, Roster, Successor } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 
-/** How the run ended for this peer. */
+/** The end of the run for this peer. */
 export interface Finished {
+  /** Last committed step. */
   readonly committed: number
+  /** Reason of a failure; null if there was none. */
   readonly failure: string | null
-  /** It was told to go, and has left before the end with its stage in other hands: no failure. */
+  /** True if the peer left before the end of the run and handed over its stage. */
   readonly left?: boolean
 }
 
-/** A process that goes on in the run which its own became. */
+/** The start of a node in the successor of its run. */
 export interface Start {
-  /** What was agreed on there; null for one that was no member, and asks to be let in. */
+  /** First roster of the successor; null for a peer that was not a member and has to ask for admission. */
   readonly roster: Roster | null
   readonly session: number
 }
 
+/** A change of a member's role in the run. */
 export type MemberEvent =
-  /** Named in a roster for the first time. */
+  /** A roster names this peer for the first time. */
   | { readonly type: 'admitted'; readonly coordinator: PeerId }
-  /** The roster names it as the coordinator, under a ballot that no other roster had before. */
+  /** The roster names this peer as the coordinator, under a new ballot. */
   | { readonly type: 'elected'; readonly ballot: Ballot }
-  /** The swarm goes on without it. */
+  /** The roster does not name this peer any more. */
   | { readonly type: 'dropped'; readonly reason: string }
   | ({ readonly type: 'finished' } & Finished)
-  /** The run goes on with fewer stages, as another. */
+  /** The run continues as another run with fewer stages. */
   | {
       readonly type: 'resharded'
-      /** Usually one; for a newcomer that has missed some, one after another. */
+      /** Usually one successor; several in their order for a newcomer that has missed some. */
       readonly successors: readonly Successor[]
       readonly start: Start
-      /** The last step that was made; null for a newcomer. */
+      /** Last committed step; null for a newcomer. */
       readonly committed: number | null
       readonly reason: string
     }
 
+/** The events of one member, in their order. */
 export class MemberEvents {
-  readonly #turns: MemberEvent[] = []
-  #turned = Promise.withResolvers<void>()
+  readonly #events: MemberEvent[] = []
+  #added = Promise.withResolvers<void>()
   #next: Promise<MemberEvent> | null = null
 
-  add(turn: MemberEvent): void {
-    this.#turns.push(turn)
-    this.#turned.resolve()
+  add(event: MemberEvent): void {
+    this.#events.push(event)
+    this.#added.resolve()
   }
 
+  /** Takes the next event. All callers that wait at the same time get the same event. */
   next(): Promise<MemberEvent> {
-    // One promise for all who wait: none of them takes a turn away from the others.
     if (this.#next !== null) return this.#next
     const next = this.#take()
     this.#next = next
-    // Before whoever waits for it goes on, and asks for the one after it.
+    // Registered before the callers' own continuations, so that their next call takes the event after this one.
     void next.then(() => {
       this.#next = null
     })
@@ -60,10 +64,10 @@ export class MemberEvents {
 
   async #take(): Promise<MemberEvent> {
     for (;;) {
-      const turn = this.#turns.shift()
-      if (turn !== undefined) return turn
-      this.#turned = Promise.withResolvers()
-      await this.#turned.promise
+      const event = this.#events.shift()
+      if (event !== undefined) return event
+      this.#added = Promise.withResolvers()
+      await this.#added.promise
     }
   }
 }

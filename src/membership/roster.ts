@@ -14,7 +14,10 @@ import {
 } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 
-/** The roster of a run that nobody has joined but its founder. @param origin the checkpoint that it goes on from, or null */
+/**
+ * The first roster of a run, with its founder as the only member.
+ * @param origin the checkpoint that the run starts from; null if it starts from its initial weights
+ */
 export function foundingRoster(
   founder: Omit<Member, 'id' | 'stage' | 'ready'>,
   origin: Origin | null = null,
@@ -36,7 +39,7 @@ export function foundingRoster(
   }
 }
 
-/** It has made no step since it was started: what stages have is what it was started from. */
+/** True until the first step since the swarm was started: every stage has the weights that the swarm started from. */
 export function isFresh({ committed, origin }: Roster): boolean {
   return committed === (origin?.step ?? 0)
 }
@@ -110,7 +113,7 @@ function shared(roster: Roster): Roster {
   return latest
 }
 
-/** A roster that came whole. @throws ProtocolError BAD_MESSAGE */
+/** Decodes a whole roster that `peer` sent. @throws ProtocolError BAD_MESSAGE if it is malformed */
 export function rosterFrom(peer: PeerId, body: Uint8Array | undefined): Roster {
   if (body && received !== null && Buffer.compare(received.body, body) === 0) return received.roster
   const roster = shared(decodeRoster(peer, body))
@@ -118,34 +121,38 @@ export function rosterFrom(peer: PeerId, body: Uint8Array | undefined): Roster {
   return roster
 }
 
+/** The coordinator that the roster names. */
 export function coordinatorOf(roster: Roster): Member {
-  // A roster whose coordinator has left on its own names its successor, who is in it.
+  // The coordinator is a member: a coordinator that leaves names its successor in the same change.
   return memberById(roster, roster.coordinator) ?? roster.members[0]!
 }
 
+/** The member with this peer id; undefined if there is none. */
 export function memberOf(roster: Roster, peer: string): Member | undefined {
   return indexOf(roster).byPeer.get(peer)
 }
 
+/** The member with this id; undefined if there is none. */
 export function memberById(roster: Roster, id: number): Member | undefined {
   return indexOf(roster).byId.get(id)
 }
 
-/** In the order of the roster: the order in which their sums are added. */
+/** Members that hold the stage, in the order of the roster. Gradients are summed in this order. */
 export function holdersOf(roster: Roster, stage: number): readonly Member[] {
   return indexOf(roster).holders.get(stage) ?? []
 }
 
-/** Members that will hold the stage once they have its state. */
+/** Members that fetch the stage's state, and will hold the stage afterwards. */
 export function learnersOf(roster: Roster, stage: number): readonly Member[] {
   return indexOf(roster).learners.get(stage) ?? []
 }
 
+/** Members without a stage. */
 export function sparesOf(roster: Roster): readonly Member[] {
   return indexOf(roster).holders.get(null) ?? []
 }
 
-/** The stages of 0..bodyStages without a holder, in ascending order. */
+/** Stages from 0 to `bodyStages` without a holder, in ascending order. */
 export function emptyStages(roster: Roster, bodyStages: number): number[] {
   const { holders } = indexOf(roster)
   const stages = Array.from({ length: bodyStages + 1 }, (_, stage) => stage)
@@ -153,30 +160,34 @@ export function emptyStages(roster: Roster, bodyStages: number): number[] {
 }
 
 /**
- * More than half of the members; or exactly half with the coordinator among them. Any two such sets have a member in
- * common: two halves both have the coordinator.
+ * Tells whether `ids` are a quorum: more than half of the members, or exactly half with the coordinator. Any two quorums
+ * have a common member, since two halves have the coordinator in common.
  */
 export function isQuorum(roster: Roster, ids: ReadonlySet<number>): boolean {
-  // Counted once it can be one: thousands of members are asked one by one.
+  // This shortcut avoids counting thousands of members after each of their answers.
   if (2 * ids.size < roster.members.length) return false
   const present = roster.members.filter(({ id }) => ids.has(id)).length
   if (2 * present === roster.members.length) return ids.has(roster.coordinator)
   return 2 * present > roster.members.length
 }
 
-/** True until the first step after the swarm went to a checkpoint: whatever stage has no holder is that step's. */
+/** True from a rollback until the next commit: a stage without a holder then gets its state from the checkpoint. */
 export function isRestored({ committed, loss }: Roster): boolean {
   return committed > 0 && loss === null
 }
 
+/** Compares two ballots, for sorting: below 0 if `a` is the lower one. */
 export function compareBallots(a: Ballot, b: Ballot): number {
   return a.round - b.round || a.id - b.id
 }
 
-/** The members that were not in the roster before, which is null for one who was in none. */
+/**
+ * Members that the roster before did not have.
+ * @param before the earlier roster; null for a peer that was not in a roster
+ */
 export function newcomersOf(before: Roster | null, roster: Roster): readonly Member[] {
   if (before === null) return roster.members
-  // Ids are given in the order of joining, and the members stand in that order.
+  // Members stand in the order of joining, and their ids increase in this order.
   const known = roster.members.findLastIndex(({ id }) => id < before.nextId)
   return roster.members.slice(known + 1)
 }
@@ -193,7 +204,7 @@ export function applyChange(roster: Roster, change: Change): Roster {
   return next
 }
 
-/** With the sums empty, and without any holder: stages are filled from the checkpoint of that step. */
+/** A roster that goes back to the checkpoint of `step`: no member holds a stage, and no step has been made since. */
 function backTo(step: number, next: Roster): Roster {
   const members = next.members.map((member) => ({ ...member, stage: null, ready: true }))
   const nothing = { learningRate: 0, norm: 0, loss: null, version: 0 }

@@ -1,25 +1,30 @@
-/** Serves a procedure to peers of the same run, and journals whatever is turned away. */
+/** Serves a procedure to peers of the same run. Refused questions are written to the journal. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import { checkRun, type Successor } from '../../protocols/membership.ts'
 import type { Network } from '../../protocols/network.ts'
 import { type Procedure, type Service, serve } from '../../protocols/procedure.ts'
 import type { Journal } from '../base/journal.ts'
 
-/** A run that was cut anew, and what it became. */
+/** A run that was resharded, and its successor. */
 export interface Ancestor {
   readonly id: string
   readonly successor: Successor
 }
 
+/** The run whose questions are served. */
 export interface RunContext {
   readonly network: Network
   readonly runId: string
   readonly journal: Journal
-  /** The runs that became this one, one after another. */
+  /** The runs before this one, each of which became the next one by resharding. */
   readonly ancestors?: readonly Ancestor[]
 }
 
-/** @param moved answers who asks for a run that became this one; without it they are told so as an error */
+/**
+ * Serves a procedure, and checks the run id of each question first. Gives the function that stops it.
+ * @param moved answers a question about an ancestor of this run; if it is left out, such a question is refused with
+ *   NOT_MEMBER
+ */
 export function serveRun<Question extends { run: string }, Answer>(
   { network, runId, journal, ancestors = [] }: RunContext,
   procedure: Procedure<Question, Answer>,
@@ -31,7 +36,7 @@ export function serveRun<Question extends { run: string }, Answer>(
     const { stages } = ancestors.at(-1)!.successor
     throw new ProtocolError(
       'NOT_MEMBER',
-      `run ${run.slice(0, 12)} goes on with ${stages} body stages, as run ${runId.slice(0, 12)}: take the manifest of that`,
+      `run ${run.slice(0, 12)} continues with ${stages} body stages as run ${runId.slice(0, 12)}: use the manifest of that run`,
     )
   }
   return serve(
@@ -56,7 +61,7 @@ export function serveRun<Question extends { run: string }, Answer>(
   )
 }
 
-/** What became of a run, up to this one; none for this one, and for one that it has nothing to do with. */
+/** Successors of `run` up to this run. The list is empty for this run, and for a run that is not an ancestor of it. */
 function successorsOf(ancestors: readonly Ancestor[], run: string): Successor[] {
   const first = ancestors.findIndex(({ id }) => id === run)
   return first < 0 ? [] : ancestors.slice(first).map(({ successor }) => successor)

@@ -1,23 +1,27 @@
-/** How a member takes the place of a coordinator that is lost. */
+/** The election of a new coordinator after the loss of the old one. */
 import type { Change } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Member } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
-import { type AgreementOptions, campaign, choose, Deposed } from './agreement.ts'
+import { type AgreementOptions, choose, Deposed } from './agreement.ts'
+import { campaign } from './campaign.ts'
 import { installAll } from './install.ts'
 import { memberById } from './roster.ts'
 
+/** The result of an attempt to become the coordinator. */
 type Succession =
   | { readonly result: 'elected' }
-  /** Somebody knows of a later epoch. */
+  /** `peer` knows a later epoch. */
   | { readonly result: 'behind'; readonly peer: PeerId }
-  /** What had been accepted before, and is chosen now, takes this member out of the roster. */
+  /** A change that was accepted before, and is chosen now, removes this member from the roster. */
   | { readonly result: 'removed'; readonly epoch: number }
   | { readonly result: 'refused'; readonly reason: string }
 
 /**
- * Asks for promises; proposes again what was accepted but perhaps not carried out, epoch by epoch; then a roster without
- * the lost coordinator, under which the step in hand starts over. Carrying that out makes this member the coordinator.
+ * Tries to make this member the coordinator. It asks for promises, and proposes again each change that was accepted but
+ * perhaps not installed. Then it proposes a roster without the lost coordinator, under which the current step starts
+ * over. The installation of this roster makes this member the coordinator.
+ * @param reason why the old coordinator counts as lost
  */
 export async function takeOver(
   options: AgreementOptions,
@@ -26,9 +30,9 @@ export async function takeOver(
 ): Promise<Succession> {
   const { acceptor } = options
   for (;;) {
-    const asked = await campaign(options, own)
-    if (asked.result !== 'elected') return asked
-    const { ballot, pending } = asked
+    const result = await campaign(options, own)
+    if (result.result !== 'elected') return result
+    const { ballot, pending } = result
     const lost = acceptor.roster.coordinator
     const change: Change = pending ?? {
       type: 'members',
@@ -43,19 +47,19 @@ export async function takeOver(
     const before = acceptor.roster
     try {
       const after = await choose(options, ballot, change)
-      // What was pending may still name the lost one, which would be waited for until the deadline.
+      // A pending change may still name the lost coordinator, whose answer must not be awaited until the deadline.
       const never = new Promise<never>(() => {})
-      const givenUp = ({ id }: Member) =>
+      const rejectIfLost = ({ id }: Member) =>
         id === lost && id !== own.id
           ? Promise.reject(new ProtocolError('PEER_LOST', reason))
           : never
-      await installAll(options, before, after, change, givenUp)
+      await installAll(options, before, after, change, rejectIfLost)
       if (memberById(after, own.id) === undefined) return { result: 'removed', epoch: after.epoch }
     } catch (error) {
       if (error instanceof Deposed) return { result: 'refused', reason: error.message }
       throw error
     }
-    // Where the run goes on as another, whoever is missed is replaced there.
+    // After a reshard, missing members are replaced in the successor run.
     if (pending === null || pending.type === 'reshard') return { result: 'elected' }
   }
 }

@@ -1,23 +1,24 @@
 /**
- * CheckFree+ (arXiv 2506.15461, section 4.3): half of the microbatches visit the first two and the last two body stages
- * the other way round, so that stages 2 and S-1 learn what 1 and S do: a lost first or last body stage is a copy of its
- * twin. The weights of the ends go to the holders of stages 1 and S after every step, and come back as they were. What
- * lies between is averaged as CheckFree does.
+ * CheckFree+ (arXiv 2506.15461, section 4.3). Half of the microbatches visit the first two and the last two body stages
+ * in swapped order, so that stages 2 and S-1 learn the functions of stages 1 and S. A lost first or last body stage
+ * becomes a copy of its twin. The holders of stages 1 and S keep a copy of the ends' weights after every step, and a
+ * lost stage 0 is restored from it. Every other stage is averaged as in CheckFree.
  */
 import { holdersOf } from '../membership/roster.ts'
 import { average, neighbours } from './checkfree.ts'
 import { latestCopies, restore } from './copies.ts'
 import type { Loss, Strategy } from './strategy.ts'
 
-/** Fewer have no two pairs to swap. */
+/** Smallest number of body stages that has two pairs to swap. */
 const BODY_STAGES_MIN = 4
 
-/** The stage that does what this one does for half of the microbatches; null in the middle. */
+/** Stage that takes the place of `stage` for half of the microbatches; null for a stage in the middle. */
 function twinOf({ stage, bodyStages }: Pick<Loss, 'stage' | 'bodyStages'>): number | null {
   if (stage === 1) return 2
   return stage === bodyStages ? bodyStages - 1 : null
 }
 
+/** The row of CheckFree+. */
 export const checkfreePlus: Strategy = {
   name: 'checkfree+',
   order: 'swapped',
@@ -43,7 +44,7 @@ export const checkfreePlus: Strategy = {
       : { reason: `its twin, stage ${twin}, is lost too` }
   },
   rebuild(sources, _, { normExponent, learningRateScale }) {
-    // Of copies only the ends are restored: theirs are the weights that were lost, so nothing is to be caught up.
+    // Only the ends have copies. A copy is exact, so that it needs no higher learning rate.
     const [only] = sources
     if (only!.isCopy) return restore(only!)
     return average(sources, normExponent, learningRateScale)

@@ -1,14 +1,15 @@
 /**
- * CheckFree (arXiv 2506.15461, section 4.2, Algorithm 1): the lost stage is the average of its two neighbours, tensor
- * by tensor, weighted by their last gradient norms: W_i = (w₋W₋ + w₊W₊) / (w₋ + w₊). The less converged neighbour,
- * with the larger gradient, weighs more. Fresh optimizer state unless the run says otherwise; learning rate x 1.1.
+ * CheckFree (arXiv 2506.15461, section 4.2, Algorithm 1). The lost stage becomes the average of its two neighbours,
+ * weighted by their last gradient norms w: W_i = (w₋W₋ + w₊W₊) / (w₋ + w₊). The less converged neighbour has the larger
+ * gradient and the larger weight. The optimizer's moments start at zero unless the run averages them. The learning rate
+ * is multiplied by `learningRateScale`, 1.1 by default.
  *
- * The norms are taken before clipping: after clipping to 1 both are often 1, and the average turns uniform.
+ * The norms are measured before clipping. After clipping to 1 both norms are often 1, and the average becomes uniform.
  */
 import type { OptimizerState } from '../../stages/stage.ts'
 import type { Loss, Origin, Source, Strategy } from './strategy.ts'
 
-/** The two neighbours of a stage in the middle. */
+/** The two neighbours of a stage, or the reason why the stage cannot be averaged. */
 export function neighbours({
   stage,
   bodyStages,
@@ -24,7 +25,7 @@ export function neighbours({
   return [{ stage: stage - 1 }, { stage: stage + 1 }]
 }
 
-/** (w₋W₋ + w₊W₊) / (w₋ + w₊), in float64 an element. Equal weights when both are zero. */
+/** Weighted mean (w₋W₋ + w₊W₊) / (w₋ + w₊), summed in float64. If all shares are zero, each array weighs the same. */
 function weightedAverage(arrays: readonly Float32Array[], shares: readonly number[]): Float32Array {
   const total = shares.reduce((sum, share) => sum + share, 0)
   const portions = shares.map((share) => (total > 0 ? share / total : 1 / shares.length))
@@ -37,7 +38,7 @@ function weightedAverage(arrays: readonly Float32Array[], shares: readonly numbe
   return average
 }
 
-/** The neighbours' moments in the same proportion; as many updates as the one that has made fewer. */
+/** Weighted mean of the neighbours' moments. The number of updates is the smallest of the neighbours'. */
 function averagedMoments(
   states: readonly OptimizerState[],
   shares: readonly number[],
@@ -54,13 +55,17 @@ function averagedMoments(
   }
 }
 
-/** The average of Algorithm 1, with each gradient norm to the given power. */
+/**
+ * The average of Algorithm 1.
+ * @param sources weights, gradient norms and perhaps moments of the neighbours
+ * @param normExponent power to which each gradient norm is raised; 0 gives the plain mean
+ */
 export function average(
   sources: readonly Source[],
   normExponent: number,
   learningRateScale: number,
 ) {
-  // Before the first update no neighbour has a norm: then they weigh the same.
+  // Before the first update no neighbour has a norm, and all of them weigh the same.
   const norms = sources.map(({ norm }) => norm ?? 1)
   const shares = norms.map((norm) => norm ** normExponent)
   const states = sources.flatMap(({ optimizer }) => optimizer ?? [])
@@ -75,6 +80,7 @@ export function average(
   }
 }
 
+/** The row of CheckFree. */
 export const checkfree: Strategy = {
   name: 'checkfree',
   donors: neighbours,

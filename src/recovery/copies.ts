@@ -1,9 +1,12 @@
-/** What strategies have in common that bring a stage back from copies which others keep. */
+/** The common part of the strategies that restore a stage from copies which other members keep. */
 import type { Member, Roster } from '../../protocols/membership.ts'
 import { holdersOf } from '../membership/roster.ts'
 import type { Loss, Origin, Source } from './strategy.ts'
 
-/** The latest copies of a stage of which so many shards are there. */
+/**
+ * Finds the latest copy of a stage of which at least `shards` different shards are kept. Gives the reason if there is
+ * none.
+ */
 export function latestCopies(
   strategy: string,
   { stage, copies }: Loss,
@@ -14,19 +17,19 @@ export function latestCopies(
   for (const [, found] of bySteps) {
     if (new Set(found.map(({ shard }) => shard)).size >= shards) return [{ stage, copies: found }]
   }
-  if (own.length === 0) return { reason: `nobody that is left keeps a copy of stage ${stage}` }
+  if (own.length === 0) return { reason: `no remaining member keeps a copy of stage ${stage}` }
   return { reason: `fewer than ${shards} shards of any copy of stage ${stage} are left` }
 }
 
-/** The state as it was when the copy was made. */
+/** Restores the state of a copy without changing it. */
 export function restore({ weights, optimizer, norm, learningRateScale }: Source) {
   return { weights, norms: [], norm, learningRateScale, ...(optimizer && { optimizer }) }
 }
 
 /**
- * `count` members that are unlikely to be lost together with the holders of a stage: of the stages, taken as a ring, those
- * on the far side first, and none of a domain that a holder is in if there are others. Each stage's keepers are other ones,
- * so that the memory for copies is spread.
+ * Chooses `count` members that are unlikely to be lost together with the holders of a stage. It prefers the most distant
+ * stages on the ring of stages, outside the holders' failure domains. Different stages get different keepers, so that
+ * the memory for copies is spread.
  */
 export function farMembers(
   roster: Roster,
@@ -47,7 +50,7 @@ export function farMembers(
   return [...apart, ...near].slice(0, count)
 }
 
-/** Distances round a ring of so many, the farthest first: half-way, then one more, one less, ... */
+/** Distance of the candidate with rank `i` on a ring of `stages`: half the ring first, then one more, one less, ... */
 function awayAt(i: number, stages: number): number {
   const half = Math.floor(stages / 2)
   const distance = i % 2 === 0 ? half - i / 2 : half + (i + 1) / 2

@@ -1,19 +1,20 @@
 /**
- * A stage's state as bytes, in the form in which a copy of it is kept: the weights, and if the form has them the
- * optimizer's moments, each cut into pieces that are encoded by themselves, so that no piece takes long.
+ * The encoding of a copy of a stage's state: the weights and, if the form has them, the optimizer's moments. Each is
+ * encoded in pieces, so that the encoder never blocks the event loop for long.
  */
 import { type Dtype, decodeTensor, encodeTensor, wireBytes } from '../../protocols/codec.ts'
 
+/** Number formats of a copy. */
 export interface CopyForm {
   readonly weights: Dtype
-  /** Null leaves them out: the optimizer starts afresh. */
+  /** Null leaves the moments out, so that a restored optimizer starts with moments of zero. */
   readonly moments: Dtype | null
 }
 
-/** What is copied of a stage: weights, first and second moment, any of which may be empty. */
+/** Flat weights, first moment and second moment of a stage. Each of them may be empty. */
 export type StateParts = readonly [Float32Array, Float32Array, Float32Array]
 
-/** Elements; a fraction of a millisecond to encode. A multiple of what shares a scale in int8. */
+/** Elements of a piece. One piece takes a fraction of a millisecond, and is a multiple of an int8 block. */
 const PIECE = 1 << 16
 
 function* piecesOf(lengths: readonly number[], { weights, moments }: CopyForm) {
@@ -26,7 +27,10 @@ function* piecesOf(lengths: readonly number[], { weights, moments }: CopyForm) {
   }
 }
 
-/** @param lengths elements of each part */
+/**
+ * Size of an encoded copy in bytes.
+ * @param lengths number of elements of each part
+ */
 export function copyBytes(lengths: readonly number[], form: CopyForm): number {
   let bytes = 0
   for (const { dtype, begin, end } of piecesOf(lengths, form))
@@ -34,7 +38,7 @@ export function copyBytes(lengths: readonly number[], form: CopyForm): number {
   return bytes
 }
 
-/** Encodes piece by piece: each `next` does one, the last gives the bytes of all. */
+/** Encodes the parts. Each call of `next` encodes one piece; the generator returns all bytes. */
 export function* encodeState(parts: StateParts, form: CopyForm): Generator<void, Uint8Array> {
   const lengths = parts.map(({ length }) => length)
   const bytes = new Uint8Array(copyBytes(lengths, form))
@@ -48,7 +52,10 @@ export function* encodeState(parts: StateParts, form: CopyForm): Generator<void,
   return bytes
 }
 
-/** The parts that the form has; the others are empty. */
+/**
+ * Decodes a copy. Parts that the form leaves out are empty.
+ * @param lengths number of elements of each part
+ */
 export function decodeState(
   bytes: Uint8Array,
   lengths: readonly number[],
@@ -60,7 +67,7 @@ export function decodeState(
   let offset = 0
   for (const { part, dtype, begin, end } of piecesOf(lengths, form)) {
     const size = wireBytes(dtype, end - begin)
-    // Copied, so that it is aligned for the decoder to look at.
+    // The slice is a copy, so that the decoder gets aligned bytes.
     const piece = bytes.slice(offset, offset + size)
     parts[part]!.set(decodeTensor(dtype, piece, end - begin), begin)
     offset += size
@@ -68,7 +75,7 @@ export function decodeState(
   return parts as unknown as StateParts
 }
 
-/** So many pieces of equal length, the last filled up with zeros; one is the bytes themselves. */
+/** Splits a copy into pieces of equal length, the last one padded with zeros. A single piece shares the memory. */
 export function splitCopy(bytes: Uint8Array, pieces: number): Uint8Array[] {
   if (pieces === 1) return [bytes]
   const length = Math.ceil(bytes.length / pieces)
@@ -79,7 +86,10 @@ export function splitCopy(bytes: Uint8Array, pieces: number): Uint8Array[] {
   })
 }
 
-/** What was split. @param bytes of the whole */
+/**
+ * Joins the pieces that `splitCopy` made.
+ * @param bytes size of the whole copy in bytes
+ */
 export function joinCopy(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
   if (pieces.length === 1) return pieces[0]!
   const whole = new Uint8Array(bytes)

@@ -1,6 +1,7 @@
-/** The lost stage becomes a copy of one live neighbour (the paper's ablation; what is left at the edges). */
+/** The lost stage becomes a copy of one live neighbour. It is an ablation of CheckFree, and works at the edges, too. */
 import type { Strategy } from './strategy.ts'
 
+/** The row of the neighbour's copy. */
 export const copy: Strategy = {
   name: 'copy',
   donors({ stage, bodyStages, live }) {

@@ -1,4 +1,4 @@
-/** The table of strategies, and the policy: the order in which they are tried is data of the run. */
+/** The table of recovery strategies. A run's policy is the order in which its strategies are tried. */
 import type { Skipped } from '../base/journal.ts'
 import { checkfree } from './checkfree.ts'
 import { checkfreePlus } from './checkfree-plus.ts'
@@ -15,7 +15,7 @@ import { snapshot } from './snapshot.ts'
 import type { Loss, Origin, Strategy } from './strategy.ts'
 import { uniform } from './uniform.ts'
 
-/** What a policy can name. */
+/** Strategies that a policy can name. */
 const RECOVERIES = [
   redundant,
   shadow,
@@ -28,33 +28,36 @@ const RECOVERIES = [
   checkpoint,
 ]
 
+/** Names that a policy can contain. */
 export const RECOVERY_NAMES: readonly string[] = RECOVERIES.map(({ name }) => name)
 
-/** What a run tries unless it says otherwise: the best that we have measured first (docs/STRATEGIES.md). */
+/** The default policy. Its order follows the measurements in docs/STRATEGIES.md. */
 export const AUTO_POLICY: readonly string[] = ['shadow', 'checkfree', 'copy', 'random']
 
-/** The policy that begins with a strategy, and goes on with what can work where that cannot. */
+/** The policy that tries the named strategy first and then those of the default policy. */
 export function policyOf(name: string): readonly string[] {
   return name === 'auto' ? AUTO_POLICY : [...new Set([name, ...AUTO_POLICY])]
 }
 
+/** All strategies by name, with those that are not recoveries. */
 export const STRATEGIES: ReadonlyMap<string, Strategy> = new Map(
   [seed, resume, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
 )
 
-/** The rows of a policy. */
+/** The strategies of a policy, in its order. */
 export function rowsOf(policy: readonly string[]): Strategy[] {
   return policy.map((name) => STRATEGIES.get(name)!)
 }
 
+/** The result of choosing a strategy for a lost stage. */
 export interface Choice {
-  /** Null when no row of the policy can work. */
+  /** Null if no strategy of the policy can be used. */
   readonly chosen: { readonly strategy: Strategy; readonly donors: readonly Origin[] } | null
-  /** Why the rows before the chosen one cannot. */
+  /** Strategies before the chosen one, each with the reason why it cannot be used. */
   readonly skipped: readonly Skipped[]
 }
 
-/** The first row of the policy that can work. */
+/** Chooses the first strategy of the policy that can be used. */
 export function choose(policy: readonly string[], loss: Loss, settings: RecoverySettings): Choice {
   const skipped: Skipped[] = []
   for (const strategy of rowsOf(policy)) {

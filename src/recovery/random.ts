@@ -1,17 +1,16 @@
 /**
- * The lost stage starts again: with the weights that it began with, or with others (the paper's ablation; the last resort
- * for a body stage).
+ * The lost stage starts again from its initial weights, or from newly drawn ones. It is an ablation of CheckFree, and the
+ * last strategy that can restore a body stage.
  */
 import type { Strategy } from './strategy.ts'
 
+/** The row of the random start. */
 export const random: Strategy = {
   name: 'random',
   donors: ({ stage }) =>
-    stage === 0
-      ? { reason: 'embeddings from the seed would undo what every stage has learnt' }
-      : [],
+    stage === 0 ? { reason: 'initial embeddings would undo what every stage has learnt' } : [],
   rebuild: (_, initial, { learningRateScale, redraw }) => ({
-    weights: redraw ? initial.anew() : initial.weights,
+    weights: redraw ? initial.redraw() : initial.weights,
     norms: [],
     learningRateScale,
   }),

@@ -1,6 +1,7 @@
-/** One more holder of a stage that has some: an exact copy, moments and all. Never a loss, so it is in no policy. */
+/** A further holder of a stage that has holders: an exact copy with its moments. No policy names it. */
 import type { Strategy } from './strategy.ts'
 
+/** The row of a new replica. */
 export const replica: Strategy = {
   name: 'replica',
   moments: () => true,

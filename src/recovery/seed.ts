@@ -1,6 +1,7 @@
-/** A stage that nobody has held yet: its weights are the run's initial ones. Not a recovery, so not in any policy. */
+/** The first holder of a stage: it starts from the run's initial weights. No policy names it. */
 import type { Strategy } from './strategy.ts'
 
+/** The row of a stage's first holder. */
 export const seed: Strategy = {
   name: 'seed',
   donors: () => [],

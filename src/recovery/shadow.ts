@@ -1,11 +1,12 @@
 /**
- * A recent copy of each stage's own weights, compressed, in the memory of a member far from it in the pipeline, made anew
- * every few steps. A lost stage comes back as it was a few steps ago; the others keep what they have learnt since. No
- * store, no rollback. It brings back any stage, the ends too, and several at once.
+ * Shadow copies. Every few steps a distant member gets a compressed copy of each stage's weights and keeps it in memory.
+ * A lost stage is restored to its state of a few steps ago, and every other stage keeps its progress. There is no store
+ * and no rollback. The strategy restores any stage, with the ends, and several stages at once.
  */
 import { farMembers, latestCopies, restore } from './copies.ts'
 import type { Strategy } from './strategy.ts'
 
+/** The row of shadow copies. */
 export const shadow: Strategy = {
   name: 'shadow',
   copies: ({ shadow: { everySteps, endsEverySteps, weights, moments } }, bodyStages) => ({

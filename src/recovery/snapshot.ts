@@ -1,16 +1,18 @@
 /**
- * An exact copy of each stage's state in shards of a Reed-Solomon code, each kept by another member: any `data` of the
- * `data + parity` give it back, so that it survives losses that take neighbours and keepers together.
+ * Erasure-coded copies. An exact copy of each stage's state is split into shards of a Reed-Solomon code, and each shard
+ * is kept by another member. Any `data` of the `data + parity` shards restore it, so that it survives the loss of several
+ * keepers.
  */
 import { farMembers, latestCopies, restore } from './copies.ts'
 import type { Strategy } from './strategy.ts'
 
+/** The row of erasure-coded copies. */
 export const snapshot: Strategy = {
   name: 'snapshot',
   refusal: ({ snapshot: { data, parity } }, bodyStages) =>
     data + parity <= bodyStages
       ? null
-      : `${data} + ${parity} shards need as many other stages to keep them, and there are ${bodyStages}: lower recovery.snapshot.data or .parity`,
+      : `${data} + ${parity} shards need as many other stages to keep them, but there are ${bodyStages}: lower recovery.snapshot.data or .parity`,
   copies: ({ snapshot: { everySteps, endsEverySteps, data, parity } }, bodyStages) => ({
     applies: () => true,
     everySteps: (stage) => (stage === 0 ? endsEverySteps : everySteps),

@@ -1,4 +1,4 @@
-/** What every way to bring a stage back has in common. A strategy is a row of the table in `index.ts`. */
+/** The interface of a recovery strategy. Each strategy is a row of the table in `index.ts`. */
 import type { CopyName } from '../../protocols/copies.ts'
 import type { Member, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
@@ -6,7 +6,7 @@ import type { OptimizerState } from '../../stages/stage.ts'
 import type { CopyForm } from './copy-form.ts'
 import type { RecoverySettings } from './settings.ts'
 
-/** A copy of a stage's state, or a shard of one, and who keeps it. */
+/** A copy of a stage's state, or a shard of a copy, and the member that keeps it. */
 export interface KeptCopy extends CopyName {
   readonly peer: PeerId
 }
@@ -15,84 +15,88 @@ export interface KeptCopy extends CopyName {
 export interface Loss {
   readonly stage: number
   readonly bodyStages: number
-  /** Stages whose holders are alive and hold their own trained weights. */
+  /** Stages that have a live holder with trained weights. */
   readonly live: ReadonlySet<number>
-  /** Why the swarm cannot go back to a checkpoint; null if it can, as far as is known. */
+  /** Reason why the swarm cannot go back to a checkpoint; null if no such reason is known. */
   readonly noCheckpoint: string | null
-  /** What live members keep of any stage. */
+  /** Copies of any stage that live members keep. */
   readonly copies: readonly KeptCopy[]
-  /** The last step that is decided. */
+  /** Last committed step. */
   readonly committed: number
 }
 
-/** A stage that a strategy needs the state of: from its live holders, from others that have it, or from copies of it. */
+/** A stage whose state a strategy needs. It comes from its live holders, from understudies, or from copies. */
 export interface Origin {
   readonly stage: number
-  /** All of one step. */
+  /** Copies of the same step. If left out, the state does not come from copies. */
   readonly copies?: readonly KeptCopy[]
-  /** Who has the state as it is now, if not its holders. */
+  /** Understudies that have the state of the last committed step. If left out, the state does not come from them. */
   readonly understudies?: readonly PeerId[]
 }
 
-/** What a donor gives. */
+/** The state of a stage that donors have sent. */
 export interface Source {
   readonly stage: number
   /** Flat weights in the common layout of body stages. */
   readonly weights: Float32Array
-  /** Its last gradient norm before clipping; null before its first update. */
+  /** Last gradient norm before clipping; null before the first update. */
   readonly norm: number | null
   readonly learningRateScale: number
-  /** If the strategy asks for it, or the copy has it. */
+  /** Optimizer state; null if the strategy does not need it, or the copy does not contain it. */
   readonly optimizer: OptimizerState | null
-  /** From a copy that somebody kept, not from a holder. */
+  /** True if the state comes from a copy, not from a holder. */
   readonly isCopy: boolean
 }
 
-/** The weights of a stage that has learnt nothing. */
+/** The weights of an untrained stage. */
 interface Initial {
-  /** As the run's seed, or what the run was imported from, makes them. */
+  /** The run's initial weights, from its seed or from the checkpoint that it was imported from. */
   readonly weights: Float32Array
-  /** Others, as a seed draws them; also where the run was imported. */
-  anew(): Float32Array
+  /** Draws other random weights, also in a run that was imported. */
+  redraw(): Float32Array
 }
 
+/** The state of a rebuilt stage. */
 interface Rebuilt {
   readonly weights: Float32Array
-  /** The norms as they weighed in, in the order of the sources. */
+  /** Gradient norms by which the sources were averaged, in the order of the sources. */
   readonly norms: readonly number[]
-  /** Multiplies the stage's learning rate from now on. */
+  /** Factor of the stage's learning rate from now on. */
   readonly learningRateScale: number
-  /** Left out, the optimizer starts afresh. */
+  /** If left out, the optimizer starts with moments of zero. */
   readonly optimizer?: OptimizerState
-  /** Left out, the stage has no gradient norm until its first update. */
+  /** If left out, the stage has no gradient norm until its first update. */
   readonly norm?: number | null
 }
 
-/** Copies that holders have others keep while nothing fails: a strategy's upkeep. */
+/** The rule by which holders send copies of their stages to other members while training goes well. */
 export interface CopyRule {
-  /** Whether copies are kept of this stage. */
+  /** Tells whether this stage is copied. */
   readonly applies: (stage: number) => boolean
-  /** Stages take turns: this one after every step for which (step + stage) is a multiple of it. */
+  /** Interval between two copies. A stage is copied after each step for which (step + stage) is a multiple of it. */
   readonly everySteps: (stage: number) => number
   readonly form: CopyForm
-  /** Any `data` of `data + parity` shards give the copy back; 1 and 0 for copies that are whole. */
+  /** Any `data` of the `data + parity` shards restore the copy. Copies that are not split have 1 and 0. */
   readonly shards: { readonly data: number; readonly parity: number }
-  /** Who keeps shard 0, 1, ..; each keeps all if the copies are whole. None if there is nobody. */
+  /** Members that keep shard 0, 1, ... If copies are not split, each of them keeps a whole copy. */
   keepers(roster: Roster, stage: number): readonly Member[]
 }
 
+/** A recovery strategy. Optional members are for the strategies that need them. */
 export interface Strategy {
   readonly name: string
-  /** `swapped`: half of the microbatches visit the first two and the last two body stages the other way round. */
+  /** `swapped`: half of the microbatches visit the first two and the last two body stages in swapped order. */
   readonly order?: 'swapped'
-  /** True if the holder before each stage keeps that stage's state, too, and every update of it. */
+  /** True if the holder before each stage also keeps that stage's state and applies every update to it. */
   readonly understudies?: boolean
-  /** True if it needs the donors' optimizer state beside their weights. */
+  /** Tells whether the strategy needs the donors' optimizer state beside their weights. */
   moments?(settings: RecoverySettings): boolean
+  /** Rule for the copies that the strategy needs. */
   copies?(settings: RecoverySettings, bodyStages: number): CopyRule
-  /** Why it cannot work in a run with so many body stages; null if it can. */
+  /** Reason why the strategy cannot be used with this number of body stages; null if it can. */
   refusal?(settings: RecoverySettings, bodyStages: number): string | null
-  /** What it needs the state of, or the reason why it cannot work here. */
+  /** Stages whose state the strategy needs, or the reason why it cannot restore this loss. */
   donors(loss: Loss, settings: RecoverySettings): readonly Origin[] | { readonly reason: string }
+  /** Makes the state of the lost stage from the sources, which stand in the order of the donors. */
   rebuild(sources: readonly Source[], initial: Initial, settings: RecoverySettings): Rebuilt
 }

@@ -1,7 +1,8 @@
-/** The plain mean of the two neighbours (the paper's ablation of the gradient norms). */
+/** The plain mean of the two neighbours, an ablation of CheckFree without gradient norms. */
 import { average, neighbours } from './checkfree.ts'
 import type { Strategy } from './strategy.ts'
 
+/** The row of the plain mean. */
 export const uniform: Strategy = {
   name: 'uniform',
   donors: neighbours,

@@ -1,4 +1,4 @@
-/** The manifest of a run, run.json: every setting that decides what is trained. Its digest names the run. */
+/** The manifest of a run, run.json: every setting that decides what is trained. The run's id is the manifest's digest. */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import type { StageConfig } from '../../stages/model.ts'
@@ -7,14 +7,14 @@ import { InputError, systemCode } from '../base/errors.ts'
 import { rowsOf } from '../recovery/index.ts'
 import { type Run, runSchema, VERSION } from './run-schema.ts'
 
-/** A manifest is a page of text; anything longer is some other file. */
+/** Largest size of a manifest. A manifest is about a page of text, so that a longer file is not a manifest. */
 const MAX_MANIFEST_BYTES = 1 << 20
 
 /**
- * Checks what a file or a command line said and fills in the defaults.
- * @param where leads the message: the file that was read
- * @param nameOf what to call a setting by its path, as in `model.layers`
- * @throws InputError with a line for each setting that is wrong: its name, what was found, what is allowed
+ * Validates a manifest and fills in the defaults.
+ * @param where first words of an error message, such as the path of the file
+ * @param nameOf gives the name of a setting in an error message, from its path, such as `model.layers`
+ * @throws InputError with a line for each invalid setting: its name, the value found, and the values allowed
  */
 export function parseRun(
   value: unknown,
@@ -26,7 +26,7 @@ export function parseRun(
   const lines = result.error.issues.map(({ code, path, message }) => {
     const name = path.length === 0 ? 'the manifest' : nameOf(path.join('.'))
     if (code === 'custom') return `${name}: ${message}`
-    // Zod leads with the kind of the mistake, as in "Too small: expected ..."; the rest says it all.
+    // Zod puts the kind of the mistake first, as in "Too small: expected ...". The rest is enough.
     const allowed = message.replace(/^[^:]+: (?=expected)/, '')
     if (code === 'unrecognized_keys') return `${name}: ${allowed}`
     return `${name} is ${shown(valueAt(value, path))}, ${allowed}`
@@ -35,20 +35,25 @@ export function parseRun(
 }
 
 /**
- * The same run with so many body stages: another run, since its manifest differs. Strategies that cannot work with so many
- * are left out of its policy.
- * @throws InputError if the layers do not divide, or no strategy is left
+ * The manifest of the same run with another number of body stages. It has another run id. Strategies that cannot work
+ * with this number of stages are left out of its policy.
+ * @param stages number of body stages
+ * @param where first words of an error message
+ * @throws InputError if the layers do not divide evenly among the stages, or no strategy is left
  */
 export function withStages(run: Run, stages: number, where: string): Run {
   const { recovery } = run
   const rows = rowsOf(recovery.policy)
   const fit = rows.filter(({ refusal }) => (refusal?.(recovery, stages) ?? null) === null)
-  // With none left, the policy as it was says why.
+  // If no strategy is left, `parseRun` refuses the old policy and gives the reason.
   const policy = (fit.length > 0 ? fit : rows).map(({ name }) => name)
   return parseRun({ ...run, stages, recovery: { ...recovery, policy } }, where)
 }
 
-/** The most stages, fewer than those of the run, that so many holders of the body can have; null if there are none. */
+/**
+ * Largest number of body stages that is smaller than the run's, divides its layers, and does not exceed `holders`.
+ * Null if there is none.
+ */
 export function fewerStages({ stages, model }: Run, holders: number): number | null {
   for (let fewer = Math.min(holders, stages - 1); fewer > 0; fewer--) {
     if (model.layers % fewer === 0) return fewer
@@ -69,19 +74,22 @@ function shown(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
 
-/** @throws InputError if there is no such file, or it is no complete manifest of this version */
+/**
+ * Reads and validates a manifest.
+ * @throws InputError if the file does not exist, or is not a complete manifest of this version
+ */
 export function readRun(path: string): Run {
   const value = readJson(path)
   const { format, version } = (value ?? {}) as { format?: unknown; version?: unknown }
   if (format !== 'gensyn-run') {
     throw new InputError(
-      `${path} is no run manifest: its "format" is ${shown(format)}, not "gensyn-run". ` +
+      `${path} is not a run manifest: its "format" is ${shown(format)}, not "gensyn-run". ` +
         'Write one with `gensyn-node init`.',
     )
   }
   if (version !== VERSION) {
     throw new InputError(
-      `${path} is of manifest version ${shown(version)}; this gensyn-node reads version ${VERSION}. ` +
+      `${path} has manifest version ${shown(version)}; this gensyn-node reads version ${VERSION}. ` +
         'Use the gensyn-node that wrote it, or write a new one with `gensyn-node init --force`.',
     )
   }
@@ -92,7 +100,9 @@ function readJson(path: string): unknown {
   let text: string
   try {
     if (statSync(path).size > MAX_MANIFEST_BYTES) {
-      throw new InputError(`${path} is longer than ${MAX_MANIFEST_BYTES} bytes: no run manifest.`)
+      throw new InputError(
+        `${path} is longer than ${MAX_MANIFEST_BYTES} bytes: it is not a run manifest.`,
+      )
     }
     text = readFileSync(path, 'utf8')
   } catch (error) {
@@ -114,7 +124,7 @@ function readJson(path: string): unknown {
   }
 }
 
-/** @throws InputError if the file exists */
+/** Checks that a new manifest can be written to `path`. @throws InputError if the file exists */
 export function checkFree(path: string): void {
   if (existsSync(path)) throw taken(path)
 }
@@ -123,7 +133,10 @@ function taken(path: string): InputError {
   return new InputError(`${path} exists. Choose another --out, or replace it with --force.`)
 }
 
-/** @throws InputError if the file exists and `force` is not set */
+/**
+ * Writes a manifest.
+ * @throws InputError if the file exists and `force` is not set, or the file cannot be written
+ */
 export function writeRun(path: string, run: Run, { force }: { force: boolean }): void {
   const text = `${JSON.stringify(run, null, 2)}\n`
   try {
@@ -137,7 +150,7 @@ export function writeRun(path: string, run: Run, { force }: { force: boolean }):
   }
 }
 
-/** The name of a run: the SHA-256 of its manifest, in hex. The order of keys and the white space do not matter. */
+/** Id of a run: the SHA-256 of its manifest, in hex. It does not depend on white space or on the order of keys. */
 export function runId(run: Run): string {
   const text = JSON.stringify(run, (_, value: unknown) =>
     typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -147,7 +160,7 @@ export function runId(run: Run): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
-/** What the stages need to know of a run. */
+/** Configuration of the run's stages. */
 export function stageConfig({
   model,
   microbatch,

@@ -1,16 +1,20 @@
-/** The learning rate of a step, before any stage's own scale. A schedule is a row. */
+/** The learning rate of a step, before a rebuilt stage's own scale. Each schedule is a row of the table. */
 
+/** Settings that decide the learning rate of each step. */
 export interface ScheduleConfig {
   readonly learningRate: number
   readonly warmupSteps: number
   readonly schedule: ScheduleName
-  /** Share of the learning rate that is left at the last step. */
+  /** Share of the learning rate that remains at the last step. */
   readonly decayTo: number
-  /** Share of all steps, at their end, in which `stable` decays. */
+  /** Share of the steps after the warm-up, at their end, in which `stable` decays. */
   readonly decayShare: number
 }
 
-/** @param progress from 0 at the end of the warm-up to 1 at the last step; gives the share of the learning rate */
+/**
+ * Gives the share of the learning rate at a point of the run.
+ * @param progress 0 at the end of the warm-up, 1 at the last step
+ */
 type Schedule = (progress: number, config: ScheduleConfig) => number
 
 export const SCHEDULES = {
@@ -25,10 +29,13 @@ export const SCHEDULES = {
 
 export type ScheduleName = keyof typeof SCHEDULES
 
-/** @param step counted from 1 to `steps` */
+/**
+ * Learning rate of a step.
+ * @param step number of the step, from 1 to `steps`
+ */
 export function learningRateAt(config: ScheduleConfig, step: number, steps: number): number {
   const { learningRate, warmupSteps } = config
-  // Rises linearly, so that the step after the warm-up is the first with the whole rate.
+  // The rate rises linearly. The step after the warm-up is the first one with the whole rate.
   if (step <= warmupSteps) return learningRate * (step / (warmupSteps + 1))
   const after = steps - warmupSteps
   const progress = after > 1 ? Math.min(1, (step - warmupSteps - 1) / (after - 1)) : 1

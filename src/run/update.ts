@@ -1,9 +1,9 @@
-/** What an optimizer step is to do with the sum of a step's gradients. */
+/** The parameters of an optimizer step: its learning rate, and the scale of the summed gradients. */
 import { clipFactor } from '../../stages/clip.ts'
 import type { Update } from '../../stages/stage.ts'
 import type { Run } from './run.ts'
 
-/** What was decided with a step, for all stages. */
+/** The committed values of a step, the same for all stages. */
 export interface Decision {
   readonly learningRate: number
   /** L2 norm of the whole model's mean gradient, before clipping. */
@@ -11,10 +11,11 @@ export interface Decision {
 }
 
 /**
- * The mean over the microbatches, scaled down if its norm, or that of the whole model, is above the run's bound.
- * @param norm of the stage's mean gradient
- * @param scale what the stage's learning rate was multiplied with when it was rebuilt
- * @param updates that its optimizer has made since
+ * Parameters of a stage's optimizer step. The gradient scale turns the sum over microbatches into their mean. It also
+ * clips the mean if its norm, or the whole model's norm, exceeds `clipNorm`.
+ * @param norm L2 norm of the stage's mean gradient
+ * @param scale factor by which the stage's learning rate was multiplied when the stage was rebuilt; 1 otherwise
+ * @param updates number of optimizer updates that the stage has applied since
  */
 export function updateOf(
   run: Run,

@@ -4,7 +4,7 @@ import type { Link } from '../../sim/world/wire.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import type { Run } from '../../src/run/run.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STAGES = 4
 const STEPS = 10
@@ -43,7 +43,7 @@ async function outcomeOf(kills: readonly Kill[] = [], options: Options = {}): Pr
     microbatch,
     recovery: tinyRecovery({ policy: [...policy] }),
   })
-  const swarm = new VirtualSwarm(run, link)
+  const swarm = new TestSwarm(run, { link })
   const holders = new Map<number, string>()
   swarm.onEntry((entry) => {
     if (entry.type === 'held') holders.set(entry.stage, entry.by)
@@ -169,7 +169,7 @@ test('a stage that is lost with its understudy goes to the next row of the polic
   expect(of(2)).toMatchObject({ strategy: 'redundant', ofStep: LOST_AFTER })
   expect(of(3)).toMatchObject({
     strategy: 'copy',
-    skipped: [{ strategy: 'redundant', reason: 'nobody that is left is an understudy of stage 3' }],
+    skipped: [{ strategy: 'redundant', reason: 'no remaining member is an understudy of stage 3' }],
   })
 })
 

@@ -8,7 +8,7 @@ import { tinyRecovery } from '../../fixtures/swarm.ts'
 
 const initial = {
   weights: Float32Array.of(9, 9, 9),
-  anew: () => Float32Array.of(8, 8, 8),
+  redraw: () => Float32Array.of(8, 8, 8),
 }
 const settings = tinyRecovery()
 const checkfree = STRATEGIES.get('checkfree')!
@@ -209,7 +209,7 @@ describe('checkfree+', () => {
     const old = kept('a', 11)
     const [first, second] = [kept('a', 12), kept('b', 12)]
     expect(donors(0, [0], [old, first, second])).toEqual([{ stage: 0, copies: [first, second] }])
-    expect(donors(0, [0])).toEqual({ reason: 'nobody that is left keeps a copy of stage 0' })
+    expect(donors(0, [0])).toEqual({ reason: 'no remaining member keeps a copy of stage 0' })
     const weights = Float32Array.of(1, 2, 3)
     const source = { ...nothing, stage: 0, weights, norm: 2, learningRateScale: 1.1, isCopy: true }
     const rebuilt = plus.rebuild([source], initial, settings)
@@ -244,7 +244,7 @@ describe('redundant', () => {
       reason: 'the understudy of stage 3 has missed step 9',
     })
     expect(donors([told(2, 9)])).toEqual({
-      reason: 'nobody that is left is an understudy of stage 3',
+      reason: 'no remaining member is an understudy of stage 3',
     })
   })
 

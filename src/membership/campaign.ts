@@ -1,0 +1,113 @@
+/** The campaign of Paxos: a member asks for promises, to become the coordinator. */
+import type { Change, PromiseAnswer } from '../../protocols/agreement.ts'
+import * as agreement from '../../protocols/agreement.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { Ballot, Member, Roster } from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
+import { ask } from '../../protocols/procedure.ts'
+import { TIMEOUTS } from '../base/limits.ts'
+import { type AgreementOptions, sendRoster } from './agreement.ts'
+import { compareBallots, isQuorum } from './roster.ts'
+
+/** The result of a campaign. */
+type Campaign =
+  /** A quorum has promised. `pending` is a change accepted before, which has to be proposed again first. */
+  | { readonly result: 'elected'; readonly ballot: Ballot; readonly pending: Change | null }
+  /** `peer` knows a later epoch. */
+  | { readonly result: 'behind'; readonly peer: PeerId }
+  | { readonly result: 'refused'; readonly reason: string }
+
+/** The answers of the members to one campaign. */
+class Votes {
+  readonly #roster: Roster
+  readonly #promised = new Set<number>()
+  /** Ids of members that have promised, or have not answered yet. */
+  readonly #willing: Set<number>
+  readonly #reasons: string[] = []
+  #pending: PromiseAnswer['accepted'] = null
+  #memberAhead: PeerId | null = null
+  readonly #decided = Promise.withResolvers<void>()
+
+  constructor(roster: Roster) {
+    this.#roster = roster
+    this.#willing = new Set(roster.members.map(({ id }) => id))
+  }
+
+  /** Resolves when further answers cannot change the result. */
+  get decided(): Promise<void> {
+    return this.#decided.promise
+  }
+
+  add({ id, peer }: Member, { promised, epoch, accepted, reason }: PromiseAnswer): void {
+    if (!promised) {
+      this.#reasons.push(reason)
+      this.#willing.delete(id)
+      if (epoch > this.#roster.epoch) this.addAhead(peer)
+      // If the other members are too few, the campaign does not wait for the lost coordinator's answer.
+      else if (!isQuorum(this.#roster, this.#willing)) this.close()
+      return
+    }
+    this.#promised.add(id)
+    const isPending = accepted !== null && accepted.epoch === this.#roster.epoch + 1
+    const known = this.#pending
+    if (isPending && (known === null || compareBallots(accepted.ballot, known.ballot) > 0)) {
+      this.#pending = accepted
+    }
+    if (isQuorum(this.#roster, this.#promised)) this.close()
+  }
+
+  /** Records that `peer` has a later roster than this member. */
+  addAhead(peer: PeerId): void {
+    this.#memberAhead = peer
+    this.close()
+  }
+
+  addFailure(error: Error): void {
+    this.#reasons.push(error.message)
+  }
+
+  /** Ends the count. */
+  close(): void {
+    this.#decided.resolve()
+  }
+
+  result(ballot: Ballot): Campaign {
+    if (this.#memberAhead !== null) return { result: 'behind', peer: this.#memberAhead }
+    if (isQuorum(this.#roster, this.#promised)) {
+      return { result: 'elected', ballot, pending: this.#pending?.change ?? null }
+    }
+    const count = `${this.#promised.size} of ${this.#roster.members.length} members promise`
+    const reasons = [count, ...new Set(this.#reasons)]
+    return { result: 'refused', reason: reasons.join('; ').slice(0, 2000) }
+  }
+}
+
+/** Asks all members for promises, under a ballot that is higher than every known one. */
+export async function campaign(options: AgreementOptions, own: Member): Promise<Campaign> {
+  const { network, runId, acceptor, signal } = options
+  const { roster } = acceptor
+  const ballot = acceptor.nextBallot(own.id)
+  const question = { run: runId, ballot, epoch: roster.epoch }
+  const votes = new Votes(roster)
+  const asked = roster.members.map(async (member) => {
+    const { peer } = member
+    try {
+      const timeoutMs = TIMEOUTS.rosterMs
+      const answer = await ask(network, peer, agreement.promise, question, { timeoutMs, signal })
+      if (!answer.promised) acceptor.observe(answer.ballot)
+      votes.add(member, answer)
+    } catch (error) {
+      if (error instanceof ProtocolError && error.code === 'NOT_MEMBER') votes.addAhead(peer)
+      votes.addFailure(error as Error)
+      // The member was admitted and does not know it yet. It can promise in the next campaign, not at once: it counts the
+      // new roster as a sign of life of the coordinator.
+      if (error instanceof ProtocolError && error.code === 'STALE') {
+        await sendRoster(options, member, roster)
+      }
+    }
+  })
+  void Promise.all(asked).then(() => votes.close())
+  await votes.decided
+  signal.throwIfAborted()
+  return votes.result(ballot)
+}
