@@ -8,6 +8,7 @@
  */
 import type { PeerId } from '../protocols/network.ts'
 import type { Random } from '../stages/random.ts'
+import { exponential } from './exponential.ts'
 import type { Disturbance, Fate } from './world/disturbance.ts'
 import type { VirtualNetwork } from './world/network.ts'
 import type { World } from './world/world.ts'
@@ -35,7 +36,8 @@ interface Blow {
 /** Null where there is nobody whom it could strike. */
 type Fault = (theatre: Theatre, random: Random) => Blow | null
 
-const CRASHED_SHARE_MAX = 0.3
+/** The largest share of all living peers that one fault crashes. */
+export const CRASHED_SHARE_MAX = 0.3
 const JOINERS_MAX = 8
 const SLOWNESS_MAX = 20
 const DRIFT_MAX = 0.05
@@ -254,10 +256,6 @@ function sample(list: readonly PeerId[], share: number, random: Random): PeerId[
 
 function pick<T>(list: readonly T[], random: Random): T | undefined {
   return list[random.integer(list.length)]
-}
-
-function exponential(mean: number, random: Random): number {
-  return -mean * Math.log(1 - random.float())
 }
 
 /** The world counts its events: no other storm has the same name. */

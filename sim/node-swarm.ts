@@ -3,16 +3,15 @@
  * `sim/scale-main.ts` measures, and what the model of `sim/lab/scale/` is held against.
  */
 import { HOUR_MS } from '../protocols/clock.ts'
-import { ProtocolError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/network.ts'
-import { createJournal, type Entry } from '../src/base/journal.ts'
-import { holdersOf } from '../src/membership/roster.ts'
-import { runNode } from '../src/node/node.ts'
-import { type Run, runId } from '../src/run/run.ts'
+import type { Entry } from '../src/base/journal.ts'
+import type { Run } from '../src/run/run.ts'
 import { runSchema } from '../src/run/run-schema.ts'
+import { costBatches } from './cost-batches.ts'
 import type { Loss } from './lab/failures/loss.ts'
-import { costTokens, createCostStage } from './world/cost-stage.ts'
-import { VirtualNetwork } from './world/network.ts'
+import { VirtualSwarm } from './virtual-swarm.ts'
+import { createCostStage } from './world/cost-stage.ts'
+import type { VirtualPeer } from './world/peer.ts'
 import type { StageMethod } from './world/stage.ts'
 import type { Link } from './world/wire.ts'
 import { World } from './world/world.ts'
@@ -71,117 +70,56 @@ export function costRun(
   })
 }
 
-/** Until the run's last step, or its hours are over. */
-export async function playNodes(options: NodeSwarmOptions): Promise<NodeSwarm> {
-  const { run, peers, seed, link, costMs, speeds, bodyScale, warmSteps, losses, untilHours } =
-    options
-  const world = new World({ seed, eventsMax: Number.POSITIVE_INFINITY })
-  const network = new VirtualNetwork({
-    world,
-    links: () => link,
-    gossip: false,
-    shareHeaders: true,
-    bodyScale,
-  })
-  const slots: PeerId[] = []
-  const counts = new Map<Entry['type'], number>()
-  const recoveries: Extract<Entry, { type: 'held' }>[] = []
-  const emptied: { hours: number; stage: number }[] = []
-  const madeAt: number[] = []
-  const asked = { coordinator: 0, all: 0 }
-  let [first, last] = [asked, asked]
-  let coordinator: PeerId | null = null
-  let roster: Extract<Entry, { type: 'roster' }>['roster'] | null = null
-  let begunAt: number | null = null
-  let warm = 0
-  let named = 0
-  const over = Promise.withResolvers<void>()
+/** Plays until the run's last step, or until its hours are over. */
+export function playNodes(options: NodeSwarmOptions): Promise<NodeSwarm> {
+  return new Playing(options).run()
+}
 
-  const record = (entry: Entry) => {
-    counts.set(entry.type, (counts.get(entry.type) ?? 0) + 1)
-    if (entry.type === 'roster') {
-      coordinator = entry.peer
-      roster = entry.roster
-    }
-    if (entry.type === 'held' && entry.cause === 'lost') recoveries.push(entry)
-    if (entry.type !== 'step') return
-    if (begunAt === null) {
-      warm++
-      if (warm === warmSteps) begin()
-      return
-    }
-    madeAt.push(world.clock.now() - begunAt)
-    last = { ...asked }
-    if (madeAt.length === 1) first = last
+class Playing {
+  readonly #options: NodeSwarmOptions
+  readonly #swarm: VirtualSwarm
+  readonly #counts = new Map<Entry['type'], number>()
+  readonly #recoveries: Extract<Entry, { type: 'held' }>[] = []
+  readonly #emptied: { hours: number; stage: number }[] = []
+  readonly #madeAt: number[] = []
+  /** Questions until now, at the first counted step and at the last one. */
+  readonly #asked = { coordinator: 0, all: 0 }
+  #first = this.#asked
+  #last = this.#asked
+  /** When hours began to count; null before. */
+  #begunAt: number | null = null
+  #warm = 0
+  #named = 0
+  readonly #over = Promise.withResolvers<void>()
+
+  constructor(options: NodeSwarmOptions) {
+    this.#options = options
+    this.#swarm = this.#swarmOf(options)
+    this.#swarm.onEntry((entry) => this.#record(entry))
   }
 
-  const holders = (stage: number) =>
-    (roster === null ? [] : holdersOf(roster, stage))
-      .map(({ peer }) => peer)
-      .filter((peer) => network.living.includes(peer))
-
-  const die = (name: PeerId) => {
-    const slot = slots.indexOf(name)
-    const stage = roster?.members.find(({ peer, ready }) => ready && peer === name)?.stage ?? null
-    network.crash(name)
-    if (stage !== null && holders(stage).length === 0) {
-      emptied.push({ hours: (world.clock.now() - begunAt!) / HOUR_MS, stage })
+  async run(): Promise<NodeSwarm> {
+    for (let slot = 0; slot < this.#options.peers; slot++) this.#start(slot)
+    await this.#swarm.run(this.#over.promise, { waitingFor: 'the run to finish' })
+    const [first, last] = [this.#first, this.#last]
+    return {
+      madeAt: this.#madeAt,
+      counts: this.#counts,
+      recoveries: this.#recoveries,
+      emptied: this.#emptied,
+      asked: { coordinator: last.coordinator - first.coordinator, all: last.all - first.all },
+      events: this.#swarm.world.fired,
     }
-    start(slot)
   }
 
-  const begin = () => {
-    begunAt = world.clock.now()
-    for (const loss of losses) {
-      world.schedule(loss.hours * HOUR_MS, 'losses', () => {
-        const names = 'slot' in loss ? [slots[loss.slot]!] : holders(loss.stage)
-        for (const name of names) die(name)
-      })
-    }
-    world.schedule(untilHours * HOUR_MS, 'time is up', () => over.resolve())
-  }
-
-  const start = (slot: number) => {
-    const name = `peer-${named++}`
-    const founds = named === 1
-    slots[slot] = name
-    const slowness = 1 / speeds[slot % speeds.length]!
-    const own = network.join(name)
-    const { machine } = own
-    const call = own.call.bind(own)
-    own.call = (...question) => {
-      asked.all++
-      if (name === coordinator) asked.coordinator++
-      return call(...question)
-    }
-    let begins = founds
-    const finished = runNode({
+  #swarmOf({ run, seed, link, costMs, speeds, bodyScale }: NodeSwarmOptions): VirtualSwarm {
+    return new VirtualSwarm({
       run,
-      runId: runId(run),
-      network: own,
-      clock: machine.clock,
-      journal: createJournal(name, () => world.clock.now(), [record]),
-      wish: null,
-      lastStep: run.steps,
-      signal: new AbortController().signal,
-      discover: async (enter) => {
-        if (begins) {
-          begins = false
-          return null
-        }
-        for (;;) {
-          const contact = coordinator ?? slots[0]!
-          try {
-            const peer = await own.connect(`sim://${contact}`, { timeoutMs: 5_000 })
-            const found = await enter(peer)
-            if (found !== null) return found
-          } catch (error) {
-            if (!(error instanceof ProtocolError)) throw error
-          }
-          await machine.clock.sleep(1_000)
-        }
-      },
-      createStage: async (index) => {
+      world: new World({ seed, eventsMax: Number.POSITIVE_INFINITY }),
+      network: { links: () => link, gossip: false, shareHeaders: true, bodyScale },
+      prepare: ({ name, network }) => this.#countCalls(name, network),
+      stages: async ({ slot, network: { machine } }, index) => {
+        const slowness = 1 / speeds[slot % speeds.length]!
         await machine.clock.sleep(costMs('build') * slowness)
         return createCostStage(index, {
           machine,
@@ -190,31 +128,66 @@ export async function playNodes(options: NodeSwarmOptions): Promise<NodeSwarm> {
           elements: ACTIVATION_ELEMENTS,
         })
       },
-      loadData: async () => ({
-        training: (step, index) => ({
-          tokens: costTokens(step, index, 2),
-          targets: costTokens(step, index, 2),
-        }),
-        heldOut: (index) => ({ tokens: costTokens(0, index, 2), targets: costTokens(0, index, 2) }),
-      }),
+      data: () => costBatches(),
     })
+  }
+
+  #countCalls(name: PeerId, network: VirtualPeer): void {
+    const call = network.call.bind(network)
+    network.call = (...question) => {
+      this.#asked.all++
+      if (name === this.#swarm.coordinator) this.#asked.coordinator++
+      return call(...question)
+    }
+  }
+
+  #start(slot: number): void {
+    const { name, finished } = this.#swarm.join(`peer-${this.#named++}`, slot)
     finished.then(
       ({ failure }) => {
-        if (failure === null) over.resolve()
-        else over.reject(new Error(`${name}: ${failure}`))
+        if (failure === null) this.#over.resolve()
+        else this.#over.reject(new Error(`${name}: ${failure}`))
       },
-      (error) => over.reject(error),
+      (error) => this.#over.reject(error),
     )
   }
 
-  for (let slot = 0; slot < peers; slot++) start(slot)
-  await world.run(over.promise, { waitingFor: 'the run to finish' })
-  return {
-    madeAt,
-    counts,
-    recoveries,
-    emptied,
-    asked: { coordinator: last.coordinator - first.coordinator, all: last.all - first.all },
-    events: world.fired,
+  #record(entry: Entry): void {
+    this.#counts.set(entry.type, (this.#counts.get(entry.type) ?? 0) + 1)
+    if (entry.type === 'held' && entry.cause === 'lost') this.#recoveries.push(entry)
+    if (entry.type !== 'step') return
+    if (this.#begunAt === null) {
+      this.#warm++
+      if (this.#warm === this.#options.warmSteps) this.#begin()
+      return
+    }
+    this.#madeAt.push(this.#swarm.world.clock.now() - this.#begunAt)
+    this.#last = { ...this.#asked }
+    if (this.#madeAt.length === 1) this.#first = this.#last
+  }
+
+  #begin(): void {
+    const { losses, untilHours } = this.#options
+    const swarm = this.#swarm
+    this.#begunAt = swarm.world.clock.now()
+    for (const loss of losses) {
+      swarm.world.schedule(loss.hours * HOUR_MS, 'losses', () => {
+        const names = 'slot' in loss ? [swarm.at(loss.slot)!] : swarm.livingHolders(loss.stage)
+        for (const name of names) this.#lose(name)
+      })
+    }
+    swarm.world.schedule(untilHours * HOUR_MS, 'time is up', () => this.#over.resolve())
+  }
+
+  #lose(name: PeerId): void {
+    const swarm = this.#swarm
+    const member = swarm.roster?.members.find(({ peer }) => peer === name)
+    const stage = member?.ready ? member.stage : null
+    swarm.crash(name)
+    if (stage !== null && swarm.livingHolders(stage).length === 0) {
+      const hours = (swarm.world.clock.now() - this.#begunAt!) / HOUR_MS
+      this.#emptied.push({ hours, stage })
+    }
+    this.#start(swarm.slotOf(name))
   }
 }

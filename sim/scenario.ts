@@ -2,26 +2,21 @@
  * One history of a swarm: nodes of src under virtual time, with stages that truly learn and may lose their holders. A
  * function of its settings: the same ones give the same journal, byte for byte.
  */
-import { ProtocolError } from '../protocols/errors.ts'
-import type { Roster } from '../protocols/membership.ts'
 import type { PeerId } from '../protocols/network.ts'
-import { createJournal, type Entry } from '../src/base/journal.ts'
+import type { Entry } from '../src/base/journal.ts'
 import type { Store } from '../src/checkpoint/store.ts'
-import { type Corpus, heldOutMicrobatch, microbatch } from '../src/data/corpus.ts'
-import type { Enter } from '../src/membership/discovery.ts'
+import type { Corpus } from '../src/data/corpus.ts'
 import type { Finished } from '../src/membership/member-events.ts'
 import { holdersOf } from '../src/membership/roster.ts'
-import { runNode } from '../src/node/node.ts'
-import { type Run, runId, stageConfig } from '../src/run/run.ts'
-import { createLocalStage } from '../stages/onnx-stage.ts'
-import { Random } from '../stages/random.ts'
+import type { Run } from '../src/run/run.ts'
 import type { AnyStage } from '../stages/stage.ts'
+import { corpusBatches, learningStages } from './learning-peers.ts'
+import { type Host, VirtualSwarm } from './virtual-swarm.ts'
 import { MemoryStore } from './world/memory-store.ts'
 import { chargeMessages, type MessageCost } from './world/message-cost.ts'
-import { VirtualNetwork } from './world/network.ts'
 import type { VirtualPeer } from './world/peer.ts'
-import { type Process, Processor } from './world/processor.ts'
-import { type StageMethod, sharingStage, timedStage } from './world/stage.ts'
+import { Processor } from './world/processor.ts'
+import type { StageMethod } from './world/stage.ts'
 import type { Link } from './world/wire.ts'
 import { World } from './world/world.ts'
 
@@ -121,183 +116,158 @@ export interface History {
   readonly seconds: number
 }
 
-interface PlayedPeer {
-  readonly finished: Promise<Finished>
-  readonly abort: AbortController
-  /** Null where nobody shares. */
-  readonly process: Process | null
+/** How long a newcomer waits for one contact. */
+const CONNECT_MS = 10_000
+
+export function play(scenario: Scenario): Promise<History> {
+  return new Play(scenario).run()
 }
 
-/** Peers are named by the order of their joining; the first one founds the run. */
-const FOUNDER = 'peer-1'
+class Play {
+  readonly #scenario: Scenario
+  readonly #swarm: VirtualSwarm
+  readonly #entries: Entry[] = []
+  readonly #over = Promise.withResolvers<Finished | null>()
+  /** Living peers that are members of the run. */
+  readonly #inside = new Set<PeerId>()
+  #steps = 0
+  #isOver = false
 
-/** Between two attempts of a newcomer to find somebody of the run. */
-const SEARCH_MS = 1_000
-
-export async function play(scenario: Scenario): Promise<History> {
-  const { run, corpus, spares, deaths, replaced, link, links, costMs, limitMs } = scenario
-  const world = new World({ seed: run.seed })
-  const peers = new Map<PeerId, PlayedPeer>()
-  const slots = new Map<PeerId, number>()
-  const slotOf = (name: PeerId) => slots.get(name)!
-  const network = new VirtualNetwork({
-    world,
-    links: links === undefined ? () => link : (from, to) => links(slotOf(from), slotOf(to)),
-  })
-  const processor = processorOf(scenario, world)
-  const checkpoints = storeOf(scenario, world)
-  const entries: Entry[] = []
-  const over = Promise.withResolvers<Finished | null>()
-  let coordinator: PeerId = FOUNDER
-  /** Living peers that are in the run, and not only on their way to it. */
-  const inside = new Set<PeerId>()
-  let steps = 0
-
-  /** True if it was the last one inside: whoever comes then would look for somebody for ever. */
-  const takeOut = (name: PeerId) => inside.delete(name) && inside.size === 0
-  const lose = (name: PeerId) => {
-    if (!takeOut(name)) return
-    const committed = lastRoster(entries)?.committed ?? 0
-    over.resolve({ committed, failure: 'nobody is left who was in the run' })
+  constructor(scenario: Scenario) {
+    this.#scenario = scenario
+    this.#swarm = this.#swarmOf(scenario)
+    this.#swarm.onEntry((entry) => this.#record(entry))
   }
 
-  const join = (slot: number) => {
-    const name = `peer-${peers.size + 1}`
-    const abort = new AbortController()
-    const own = network.join(name)
-    slots.set(name, slot)
-    const speed = scenario.speedOf?.(slot) ?? 1
-    const process = processor?.start() ?? null
-    if (scenario.messageMs) chargeMessages(own, process!, scenario.messageMs)
-    scenario.watch?.(own)
-    const finished = runNode({
-      run,
-      runId: runId(run),
-      network: own,
-      clock: world.clock,
-      journal: createJournal(name, () => world.clock.now(), [record]),
-      wish: null,
-      checkpoints,
-      domain: scenario.domainOf?.(slot) ?? '',
-      lastStep: run.steps,
-      signal: abort.signal,
-      discover: (enter) => find(own, enter, abort.signal),
-      createStage: async (index) => {
-        const options = { provider: 'cpu', threads: 1, random: new Random(run.seed) } as const
-        const build = () => createLocalStage(stageConfig(run), index, options)
-        const label = `${name} builds stage ${index}`
-        const ms = (method: StageMethod | 'build') => costMs[method] / speed
-        const stage = await (process?.run(ms('build'), label, build) ??
-          world.compute(ms('build'), label, build))
-        const wrapped = scenario.wrap?.(stage, index, name) ?? stage
-        return process ? sharingStage(wrapped, process, ms) : timedStage(wrapped, world, ms)
-      },
-      loadData: async () => ({
-        training: (step, index) => microbatch(run, corpus, step, index),
-        heldOut: (index) => heldOutMicrobatch(run, corpus, index),
-      }),
+  async run(): Promise<History> {
+    const { run, spares, limitMs, disturb } = this.#scenario
+    const swarm = this.#swarm
+    disturb?.({
+      world: swarm.world,
+      loseStage: (stage) => this.#loseStage(stage),
+      losePeer: (slot) => this.#losePeer(slot),
     })
-    peers.set(name, { finished, abort, process })
-    /** Takes it out. True if the run ends with it: how one ended that was killed is nobody's business any more. */
-    const endsRun = () => own.alive && (name === coordinator || takeOut(name))
+    for (let slot = 0; slot < run.stages + 1 + spares; slot++) this.#join(slot)
+    const finished = await swarm.run(this.#over.promise, {
+      waitingFor: `the run to finish ${run.steps} steps`,
+      untilMs: limitMs,
+    })
+    this.#isOver = true
+    const seconds = swarm.world.clock.now() / 1000
+    if (finished === null) for (const { name } of swarm.living) swarm.kill(name)
+    const all = Promise.allSettled([...swarm.peers.values()].map((peer) => peer.finished))
+    await swarm.run(all, { waitingFor: 'all peers to end' })
+    return { entries: this.#entries, finished, seconds }
+  }
+
+  #loseStage(stage: number): Vanished | null {
+    const holders = this.#swarm.livingHolders(stage)
+    for (const holder of holders) this.#kill(holder)
+    const [peer] = holders
+    return peer === undefined ? null : { peer, stage, emptied: true }
+  }
+
+  #losePeer(slot: number): Vanished | null {
+    const swarm = this.#swarm
+    const name = swarm.at(slot)
+    if (name === undefined) return null
+    const stage = swarm.roster?.members.find(({ peer }) => peer === name)?.stage ?? null
+    this.#kill(name)
+    const emptied = stage !== null && swarm.livingHolders(stage).length === 0
+    return { peer: name, stage, emptied }
+  }
+
+  #swarmOf(scenario: Scenario): VirtualSwarm {
+    const { run, corpus, link, links, costMs, speedOf, domainOf, wrap } = scenario
+    const slotOf = (name: PeerId) => this.#swarm.slotOf(name)
+    const world = new World({ seed: run.seed })
+    const checkpoints = storeOf(scenario, world)
+    return new VirtualSwarm({
+      run,
+      world,
+      network: {
+        links: links === undefined ? () => link : (from, to) => links(slotOf(from), slotOf(to)),
+      },
+      processor: processorOf(scenario, world),
+      stages: learningStages({
+        run,
+        costMs: (method, { slot }) => costMs[method] / (speedOf?.(slot) ?? 1),
+        wrap: wrap && ((stage, index, { name }) => wrap(stage, index, name)),
+      }),
+      data: () => corpusBatches(run, corpus),
+      contacts: (host) => this.#contactsOf(host),
+      connectMs: CONNECT_MS,
+      isOver: () => this.#isOver,
+      prepare: ({ network, process }) => {
+        if (scenario.messageMs) chargeMessages(network, process!, scenario.messageMs)
+        scenario.watch?.(network)
+      },
+      node: ({ slot }) => ({ checkpoints, domain: domainOf?.(slot) ?? '' }),
+    })
+  }
+
+  /** The coordinator, then all others. Each is looked at when its turn comes, for it may have died. */
+  *#contactsOf({ name }: Host): Iterable<PeerId> {
+    const { coordinator, network } = this.#swarm
+    for (const contact of new Set([coordinator!, ...network.living])) {
+      if (contact !== name && network.living.includes(contact)) yield contact
+    }
+  }
+
+  #join(slot: number): void {
+    const { peers } = this.#swarm
+    const { name, network, finished } = this.#swarm.join(`peer-${peers.size + 1}`, slot)
+    /** Takes the peer out of the run. True if the run ends with it; the end of a killed peer says nothing. */
+    const endsRun = () => network.alive && (name === this.#swarm.coordinator || this.#takeOut(name))
     finished.then(
       (outcome) => {
-        if (endsRun()) over.resolve(outcome)
+        if (endsRun()) this.#over.resolve(outcome)
       },
       (error) => {
-        if (endsRun()) over.reject(error)
+        if (endsRun()) this.#over.reject(error)
       },
     )
   }
 
-  /** Whoever coordinates is asked first, then everybody; the first peer founds the run, unless it comes back to it. */
-  let founded = false
-  let isOver = false
-  const find = async (own: VirtualPeer, enter: Enter, signal: AbortSignal) => {
-    if (own.self === FOUNDER && !founded) {
-      founded = true
-      return null
-    }
-    while (!isOver) {
-      for (const contact of new Set([coordinator, ...network.living])) {
-        if (contact === own.self || !network.living.includes(contact)) continue
-        try {
-          const peer = await own.connect(`sim://${contact}`, { timeoutMs: 10_000, signal })
-          const found = await enter(peer)
-          if (found !== null) return found
-        } catch (error) {
-          if (!own.alive || !(error instanceof ProtocolError)) throw error
-        }
-      }
-      await world.clock.sleep(SEARCH_MS, signal)
-    }
-    // Who comes too late would look for the others for ever.
-    throw new Error('the run is over')
+  /** True if the peer was the last one inside: a newcomer would look for a member for ever. */
+  #takeOut(name: PeerId): boolean {
+    return this.#inside.delete(name) && this.#inside.size === 0
   }
 
-  const kill = (name: PeerId) => {
-    const { abort, process } = peers.get(name)!
-    network.kill(name)
-    process?.end()
-    abort.abort(new Error(`${name} was killed`))
-    if (replaced) join(slotOf(name))
-    lose(name)
+  #lose(name: PeerId): void {
+    if (!this.#takeOut(name)) return
+    const committed = this.#swarm.roster?.committed ?? 0
+    this.#over.resolve({ committed, failure: 'nobody is left who was in the run' })
   }
 
-  /** Those that live, by the last roster that anybody has told of. */
-  const livingHolders = (stage: number) =>
-    (lastRoster(entries) ? holdersOf(lastRoster(entries)!, stage) : [])
-      .map(({ peer }) => peer)
-      .filter((peer) => network.living.includes(peer))
+  #kill(name: PeerId): void {
+    this.#swarm.kill(name)
+    if (this.#scenario.replaced) this.#join(this.#swarm.slotOf(name))
+    this.#lose(name)
+  }
 
-  scenario.disturb?.({
-    world,
-    loseStage(stage) {
-      const holders = livingHolders(stage)
-      for (const holder of holders) kill(holder)
-      const [peer] = holders
-      return peer === undefined ? null : { peer, stage, emptied: true }
-    },
-    losePeer(slot) {
-      const name = network.living.findLast((each) => slotOf(each) === slot)
-      if (name === undefined) return null
-      const stage = lastRoster(entries)?.members.find(({ peer }) => peer === name)?.stage ?? null
-      kill(name)
-      return { peer: name, stage, emptied: stage !== null && livingHolders(stage).length === 0 }
-    },
-  })
-
-  const record = (entry: Entry) => {
-    entries.push(entry)
-    scenario.onEntry?.(entry)
-    if (entry.type === 'roster') coordinator = entry.peer
+  #record(entry: Entry): void {
+    const { onEntry, isEnough, deaths } = this.#scenario
+    this.#entries.push(entry)
+    onEntry?.(entry)
     const enters = entry.type === 'founded' || entry.type === 'joined'
-    // One that was killed may have had the word still on its lips.
-    if (enters && network.living.includes(entry.peer)) inside.add(entry.peer)
-    if (entry.type === 'dropped') lose(entry.peer)
-    if (scenario.isEnough?.(entry)) over.resolve(null)
+    // A killed peer still journals what its code was about to say.
+    if (enters && this.#swarm.network.living.includes(entry.peer)) this.#inside.add(entry.peer)
+    if (entry.type === 'dropped') this.#lose(entry.peer)
+    if (isEnough?.(entry)) this.#over.resolve(null)
     if (entry.type !== 'step') return
-    steps++
-    const dead = deaths.filter(({ step }) => step === steps)
-    for (const holder of dead.map(({ stage }) => holderIn(entries, stage))) kill(holder)
+    this.#steps++
+    const dead = deaths.filter(({ step }) => step === this.#steps)
+    for (const holder of dead.map(({ stage }) => this.#lastHolder(stage))) this.#kill(holder)
   }
 
-  for (let i = 0; i < run.stages + 1 + spares; i++) join(i)
-  const finished = await world.run(over.promise, {
-    waitingFor: `the run to finish ${run.steps} steps`,
-    untilMs: limitMs,
-  })
-  isOver = true
-  const seconds = world.clock.now() / 1000
-  if (finished === null) {
-    for (const name of network.living) {
-      network.kill(name)
-      peers.get(name)!.abort.abort(new Error('enough was seen'))
-    }
+  /** The holder of a stage that came last, by the last journaled roster. */
+  #lastHolder(stage: number): PeerId {
+    const { roster } = this.#swarm
+    const holder = roster && holdersOf(roster, stage).at(-1)
+    if (!holder) throw new Error(`nobody held stage ${stage}`)
+    return holder.peer
   }
-  const all = Promise.allSettled([...peers.values()].map((peer) => peer.finished))
-  await world.run(all, { waitingFor: 'all peers to end' })
-  return { entries, finished, seconds }
 }
 
 /** Null where every peer computes at its own pace. */
@@ -333,17 +303,4 @@ function storeOf({ link, onStored }: Scenario, { clock }: World): Store {
       await store.remove(name)
     },
   }
-}
-
-function lastRoster(entries: readonly Entry[]): Roster | undefined {
-  const known = entries.findLast((entry) => entry.type === 'roster')
-  return known?.type === 'roster' ? known.roster : undefined
-}
-
-/** Of the holders of a stage the one that came last, by the last roster that anybody has told of. */
-function holderIn(entries: readonly Entry[], stage: number): PeerId {
-  const roster = lastRoster(entries)
-  const holder = roster && holdersOf(roster, stage).at(-1)
-  if (holder === undefined) throw new Error(`nobody held stage ${stage}`)
-  return holder.peer
 }

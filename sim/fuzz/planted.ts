@@ -21,7 +21,7 @@ export const PLANTED: Readonly<
     edits: [
       edit(
         'holder/microbatch-executor.ts',
-        'const count = !counted.has(index)',
+        'const count = !step.isCounted(index)',
         'const count = true',
       ),
     ],
@@ -34,8 +34,8 @@ export const PLANTED: Readonly<
     breaks: 'I1',
     edits: [
       edit(
-        'holder/active-stage.ts',
-        'if (this.#total!.shared) this.stage.sums.set(this.#totals!)',
+        'holder/stage-replica.ts',
+        'if (sums !== this.stage.sums) this.stage.sums.set(sums)',
         '',
       ),
     ],
@@ -132,16 +132,15 @@ export const PLANTED: Readonly<
     breaks: 'I6',
     edits: [
       edit(
-        'holder/pipeline.ts',
+        'holder/step-progress.ts',
         'if (epoch !== fence.epoch || step !== fence.step) {',
         'if (epoch < 0) {',
       ),
       edit(
         'holder/pipeline.ts',
-        'if (progress === null || header.epoch !== progress.fence.epoch) return',
-        'if (progress === null) return',
+        'if (!step.isCurrent || !step.isLatest(header)) return\n    const {',
+        'const {',
       ),
-      edit('holder/pipeline.ts', 'header.step !== progress.fence.step || ', ''),
     ],
   },
   'a step trains on the text of another': {
@@ -149,8 +148,8 @@ export const PLANTED: Readonly<
     edits: [
       edit(
         'holder/microbatch-executor.ts',
-        'data.training(step, index)',
-        'data.training(step - 1, index)',
+        'this.#data.training(header.step, index)',
+        'this.#data.training(header.step - 1, index)',
       ),
     ],
   },
@@ -168,7 +167,7 @@ export const PLANTED: Readonly<
     breaks: 'I9',
     edits: [
       edit(
-        'holder/stage-slot.ts',
+        'holder/stage-follower.ts',
         "this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })",
         'void update',
       ),

@@ -1,29 +1,30 @@
 /** Plays the history of one seed with the node's own code, and holds it to the invariants all along. */
 import * as agreement from '../../protocols/agreement.ts'
-import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import * as membership from '../../protocols/membership.ts'
 import { microbatch } from '../../protocols/microbatch.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as step from '../../protocols/step.ts'
-import { createJournal, type Entry } from '../../src/base/journal.ts'
+import type { Entry } from '../../src/base/journal.ts'
 import type { Store } from '../../src/checkpoint/store.ts'
 import { ordersOf } from '../../src/coordinator/journeys.ts'
 import type { Finished } from '../../src/membership/member-events.ts'
-import { runNode } from '../../src/node/node.ts'
 import { type Run, runId } from '../../src/run/run.ts'
 import { Random } from '../../stages/random.ts'
 import type { AnyStage } from '../../stages/stage.ts'
-import { type Theatre, unleash } from '../faults.ts'
-import { costTokens, createCostStage } from '../world/cost-stage.ts'
+import { costBatches } from '../cost-batches.ts'
+import { CRASHED_SHARE_MAX, type Theatre, unleash } from '../faults.ts'
+import { type Host, VirtualSwarm } from '../virtual-swarm.ts'
+import { createCostStage } from '../world/cost-stage.ts'
 import type { Machine } from '../world/machine.ts'
 import { MemoryStore } from '../world/memory-store.ts'
-import { VirtualNetwork } from '../world/network.ts'
 import type { LinkTable } from '../world/wire.ts'
 import { World, WorldError } from '../world/world.ts'
 import { type Case, elementsOf } from './case.ts'
+import { disturbCoordinator } from './coordinator-faults.ts'
 import { type Checker, INVARIANTS, type InvariantName } from './invariants.ts'
-import { type Served, type Tap, tap } from './tap.ts'
+import { FuzzPeer } from './peer.ts'
+import type { Served } from './tap.ts'
 
 export interface Violation {
   readonly invariant: InvariantName | 'I4' | 'I6'
@@ -48,7 +49,6 @@ const EVENTS_MAX = 3_000_000
 const PEERS_MAX = 64
 /** Of a roster: with fewer nobody crashes. */
 const EXPENDABLE_MEMBERS = 5
-const CONTACT_MS = 1_000
 /** Who looks on asks in this name. */
 const ONLOOKER = 'onlooker'
 const FOUNDER = 'peer-0'
@@ -69,22 +69,16 @@ const FENCED: ReadonlySet<string> = new Set(
 )
 const REPLAYED_MAX = 256
 
-interface Life {
-  readonly tap: Tap
-  ended: Finished | Error | null
-  readonly bornAt: number
-}
-
 export class Play {
   readonly #case: Case
   readonly #run: Run
   readonly #runId: string
-  readonly #world: World
-  readonly #network: VirtualNetwork
+  readonly #swarm: VirtualSwarm
   readonly #random: Random
   readonly #checkers: readonly Checker[]
   readonly #store = new MemoryStore()
-  readonly #lives = new Map<PeerId, Life>()
+  /** The last peer of each name, in the order of their joining. */
+  readonly #peers = new Map<PeerId, FuzzPeer>()
   readonly #story: (Entry | { at: number; fault: string })[] = []
   readonly #entries: Entry[] = []
   readonly #over = Promise.withResolvers<void>()
@@ -92,10 +86,10 @@ export class Play {
   readonly #asked: Served[] = []
   #violation: Violation | null = null
   #endsLost = false
+  /** The newest roster that any peer knows. */
   #newest: Roster | null = null
-  /** That peers have told of, by their bytes. */
+  /** Rosters that peers have told of, by their bytes. */
   readonly #rosters = new Map<string, Roster>()
-  #founded = false
   /** When a peer first ended with all steps made; null before. */
   #doneAt: number | null = null
 
@@ -103,41 +97,26 @@ export class Play {
     this.#case = given
     this.#run = given.run
     this.#runId = runId(given.run)
-    this.#world = new World({ seed: given.seed, eventsMax: EVENTS_MAX })
-    this.#random = this.#world.random.stream('play')
-    this.#network = new VirtualNetwork({ world: this.#world, links: linksOf(given), gossip: false })
     this.#checkers = Object.entries(INVARIANTS).map(([name, invariant]) =>
       invariant(given.run, (what: string) => this.#violate(name as InvariantName, what)),
     )
+    this.#swarm = this.#swarmOf(given)
+    this.#swarm.onEntry((entry) => this.#record(entry))
+    this.#random = this.#swarm.world.random.stream('play')
   }
 
   async run(): Promise<Outcome> {
-    const { peers, stepMs, faults, gapMs, lengthMs, calmAtMs } = this.#case
-    const world = this.#world
-    this.#start(FOUNDER)
-    for (let i = 1; i < peers; i++) {
-      world.schedule(stepMs * this.#random.float(), 'a peer joins', () => this.#start(`peer-${i}`))
-    }
-    const tell = (fault: string) => this.#story.push({ at: world.clock.now(), fault })
-    const random = world.random.stream('storm')
-    unleash(this.#theatre(), { faults, gapMs, lengthMs, calmAtMs, random, tell })
-    if (this.#case.replays) this.#replay(stepMs / 8)
-    if (this.#case.coordinator !== null) this.#hauntCoordinator(this.#case.coordinator, tell)
-    world.schedule(calmAtMs, 'calm', () => {
-      tell('calm')
-      // So many that no stage need wait for somebody to take it.
-      for (let i = 0; this.#network.living.length < this.#run.stages + 3; i++) {
-        if (this.#doneAt === null) this.#start(`late-${i}`)
-        else break
-      }
-    })
+    const { calmAtMs } = this.#case
+    const { world } = this.#swarm
+    this.#joinAll()
+    this.#disturb()
+    world.schedule(calmAtMs, 'calm', () => this.#becomeCalm())
     world.schedule(calmAtMs + PROGRESS_MS, 'the end of patience', () => {
       if (this.#doneAt === null) this.#violate('I4', `${this.#unended()} make no progress`)
     })
     try {
-      const waitingFor = 'all peers to end'
-      await world.run(this.#over.promise, {
-        waitingFor,
+      await this.#swarm.run(this.#over.promise, {
+        waitingFor: 'all peers to end',
         untilMs: calmAtMs + PROGRESS_MS + PARTING_MS,
       })
     } catch (error) {
@@ -156,99 +135,142 @@ export class Play {
     }
   }
 
-  /** Fencing (I6): what was asked long ago comes again, and must change nothing. */
+  #swarmOf(given: Case): VirtualSwarm {
+    return new VirtualSwarm({
+      run: given.run,
+      world: new World({ seed: given.seed, eventsMax: EVENTS_MAX }),
+      network: { links: linksOf(given), gossip: false },
+      contacts: ({ name }) => this.#contactsOf(name),
+      isOver: () => this.#doneAt !== null,
+      prepare: (host) => {
+        // A name that is used again moves to the end.
+        this.#peers.delete(host.name)
+        this.#peers.set(host.name, new FuzzPeer(host, (served) => this.#served(served)))
+      },
+      stages: (host, index, isSecond) => this.#build(host, index, isSecond),
+      data: ({ name }) =>
+        costBatches((step, index) => {
+          for (const checker of this.#checkers) checker.read?.(name, step, index)
+        }),
+      node: ({ name, network: { machine } }) => {
+        const peer = this.#peers.get(name)!
+        return {
+          checkpoints: this.#storeOf(machine),
+          domain: `host-${this.#random.integer(8)}`,
+          save: async ({ weights }, stage) => {
+            peer.kept = { stage, weights: [...weights] }
+            return name
+          },
+        }
+      },
+    })
+  }
+
+  #joinAll(): void {
+    const { peers, stepMs } = this.#case
+    this.#start(FOUNDER)
+    for (let i = 1; i < peers; i++) {
+      const ms = stepMs * this.#random.float()
+      this.#swarm.world.schedule(ms, 'a peer joins', () => this.#start(`peer-${i}`))
+    }
+  }
+
+  /** Lets everything happen to the swarm that the case says. */
+  #disturb(): void {
+    const { stepMs, faults, gapMs, lengthMs, calmAtMs, coordinator, replays } = this.#case
+    const { world, network } = this.#swarm
+    const tell = (fault: string) => this.#tell(fault)
+    const random = world.random.stream('storm')
+    unleash(this.#theatre(), { faults, gapMs, lengthMs, calmAtMs, random, tell })
+    if (replays) this.#replay(stepMs / 8)
+    if (coordinator === null) return
+    disturbCoordinator({
+      world,
+      network,
+      coordinator: () => {
+        const { members, coordinator } = this.#newest ?? { members: [], coordinator: 0 }
+        return members.find(({ id }) => id === coordinator)?.peer
+      },
+      ...coordinator,
+      calmAtMs,
+      tell,
+    })
+  }
+
+  #becomeCalm(): void {
+    this.#tell('calm')
+    // So many that no stage need wait for a peer to take it.
+    for (let i = 0; this.#swarm.network.living.length < this.#run.stages + 3; i++) {
+      if (this.#doneAt !== null) break
+      this.#start(`late-${i}`)
+    }
+  }
+
+  #tell(fault: string): void {
+    this.#story.push({ at: this.#swarm.world.clock.now(), fault })
+  }
+
+  /** Fencing (I6): an old question comes again, and must change nothing. */
   #replay(everyMs: number): void {
-    const world = this.#world
+    const { world, network } = this.#swarm
     const again = () => {
       if (world.clock.now() >= this.#case.calmAtMs) return
       world.schedule(everyMs, 'a question comes again', again)
       const old = this.#asked[this.#random.integer(this.#asked.length)]
-      const life = old && this.#lives.get(old.peer)
-      if (!old || !life || life.ended !== null || !this.#network.living.includes(old.peer)) return
-      const { peer, from, protocol, question, body } = old
-      const fire = () => void life.tap.ask(from, protocol, question, body).catch(() => {})
-      this.#network.machineOf(peer).schedule(0, 'a question comes again', fire)
+      const asked = old && this.#peers.get(old.peer)
+      if (!asked?.runs || !network.living.includes(old!.peer)) return
+      const { peer, from, protocol, question, body } = old!
+      const fire = () => void asked.tap.ask(from, protocol, question, body).catch(() => {})
+      network.machineOf(peer).schedule(0, 'a question comes again', fire)
     }
     world.schedule(everyMs, 'a question comes again', again)
   }
 
-  /** Who coordinates is lost at whatever point of a step it is at, and comes back when others may have its place. */
-  #hauntCoordinator(how: { gapMs: number; lengthMs: number }, tell: (what: string) => void): void {
-    const world = this.#world
-    const random = world.random.stream('coordinator')
-    const exponential = (mean: number) => -mean * Math.log(1 - random.float())
-    const strike = () => {
-      const left = this.#case.calmAtMs - world.clock.now()
-      if (left <= 0) return
-      world.schedule(exponential(how.gapMs), 'the coordinator is struck', strike)
-      const { members, coordinator } = this.#newest ?? { members: [], coordinator: 0 }
-      const peer = members.find(({ id }) => id === coordinator)?.peer
-      if (peer === undefined || !this.#network.living.includes(peer)) return
-      const machine = this.#network.machineOf(peer)
-      const stands = random.integer(2) === 0
-      const what = `the coordinator ${peer} ${stands ? 'stands still' : 'is cut off'}`
-      if (stands && machine.frozen) return
-      tell(what)
-      if (stands) machine.freeze()
-      const heal = stands
-        ? () => machine.thaw()
-        : this.#network.disturb((from, to) =>
-            from === peer || to === peer ? 'blocked' : undefined,
-          )
-      world.schedule(Math.min(left, exponential(how.lengthMs)), `no more: ${what}`, () => {
-        tell(`no more: ${what}`)
-        heal()
-      })
-    }
-    world.schedule(exponential(how.gapMs), 'the coordinator is struck', strike)
-  }
-
   #theatre(): Theatre {
+    const { world, network } = this.#swarm
     return {
-      world: this.#world,
-      network: this.#network,
+      world,
+      network,
       expendable: () => this.#expendable(),
       crash: (peer) => {
-        this.#lives.delete(peer)
-        this.#network.crash(peer)
+        this.#peers.get(peer)!.crashed = true
+        this.#swarm.crash(peer)
         this.#look()
       },
       start: (peer) => {
-        const { living } = this.#network
+        const { living } = network
         if (this.#doneAt !== null || living.includes(peer) || living.length >= PEERS_MAX) return
         this.#start(peer)
       },
     }
   }
 
-  /** Who may crash so that a majority of the roster and a holder of the ends are left. */
+  /** Peers that may crash so that a majority of the roster and a holder of the ends are left. */
   #expendable(): PeerId[] {
+    const { living } = this.#swarm.network
+    const hasStore = this.#case.store !== null
     const roster = this.#newest
     // Of a few, one more is too many: the roster that is on its way may be without others already.
     if (roster === null || roster.members.length < EXPENDABLE_MEMBERS) return []
     const present = roster.members.filter(({ peer, session }) => {
-      const life = this.#lives.get(peer)
-      return life !== undefined && life.ended === null && life.bornAt <= session
+      const known = this.#peers.get(peer)
+      return known?.runs && known.bornAt <= session
     })
     const ends = present.filter(({ stage }) => stage === 0)
+    if (!hasStore && ends.length === 0) return []
+    // One fault may take several.
+    const lost = Math.max(1, Math.floor(CRASHED_SHARE_MAX * living.length))
+    if (2 * (present.length - lost) <= roster.members.length) return []
     // From a checkpoint the ends come back, too.
-    const precious = this.#case.store === null ? ends.slice(0, 2) : []
-    // One blow may take several.
-    const spare = Math.floor(0.3 * this.#network.living.length)
-    if (
-      (this.#case.store === null && ends.length === 0) ||
-      2 * (present.length - Math.max(1, spare)) <= roster.members.length
-    )
-      return []
-    const sacred = new Set(precious.map(({ peer }) => peer))
-    return this.#network.living.filter((peer) => !sacred.has(peer))
+    const needed = new Set(hasStore ? [] : ends.slice(0, 2).map(({ peer }) => peer))
+    return living.filter((peer) => !needed.has(peer))
   }
 
-  /** The store that all see, as slow and as sound as the case says. What a peer was writing when it crashed is not there. */
+  /** The store that all peers see, as slow and as sound as the case says. A crash ends what a peer was writing. */
   #storeOf({ clock }: Machine): Store | null {
     const { store: how } = this.#case
     if (how === null) return null
-    const random = this.#world.random.stream('store')
+    const random = this.#swarm.world.random.stream('store')
     const store = this.#store
     return {
       location: store.location,
@@ -264,122 +286,65 @@ export class Play {
     }
   }
 
-  #start(name: PeerId): void {
-    const run = this.#run
-    const world = this.#world
-    const own = this.#network.join(name)
-    const { machine } = own
-    const { clock } = machine
-    const look = tap(own, (served) => this.#served(served))
-    const life: Life = { tap: look, ended: null, bornAt: Math.floor(clock.now()) }
-    this.#lives.set(name, life)
-    const held = new Map<number, AnyStage>()
-    const built = (entry: Entry) => {
-      if (entry.type !== 'holding') return
-      const weights = [...held.get(entry.stage)!.weights]
-      for (const checker of this.#checkers) {
-        checker.built?.(name, entry.stage, entry.strategy, weights)
-      }
-    }
-    const record = (entry: Entry) => {
-      if (entry.type === 'refused' && entry.from === ONLOOKER) return
-      this.#story.push(entry)
-      this.#entries.push(entry)
-      built(entry)
-      for (const checker of this.#checkers) checker.wrote?.(entry)
-      if (entry.type === 'elected') this.#readRoster(name)
-    }
-    let kept: { stage: number; weights: number[] } | null = null
-    const finished = runNode({
-      run,
-      runId: this.#runId,
-      network: own,
-      clock,
-      journal: createJournal(name, () => world.clock.now(), [record]),
-      wish: null,
-      checkpoints: this.#storeOf(machine),
-      lastStep: run.steps,
-      signal: new AbortController().signal,
-      domain: `host-${this.#random.integer(8)}`,
-      discover: async (enter) => {
-        if (name === FOUNDER && !this.#founded) {
-          this.#founded = true
-          return null
+  /** Any other peer that is alive, in the run or not. */
+  #contactsOf(name: PeerId): PeerId[] {
+    const others = this.#swarm.network.living.filter((peer) => peer !== name)
+    const contact = others[this.#random.integer(others.length)]
+    return contact === undefined ? [] : [contact]
+  }
+
+  async #build({ name, network }: Host, index: number, isSecond: boolean): Promise<AnyStage> {
+    const { machine } = network
+    const peer = this.#peers.get(name)!
+    await machine.clock.sleep(this.#case.buildMs * machine.slowness)
+    const stage: AnyStage = createCostStage(index, {
+      machine,
+      costMs: this.#case.costMs,
+      stages: this.#run.stages,
+      ordersOf: (step) => ordersOf(this.#run, step),
+      elements: elementsOf(this.#run),
+      violated: (what) => this.#violate('I6', `${name}: ${what}`),
+      updated: (sums) => {
+        const before = [...stage.weights]
+        for (const checker of this.#checkers) {
+          checker.updated?.({ peer: name, stage: index, before, sums })
         }
-        for (;;) {
-          if (this.#doneAt !== null) throw new Error('the run is over')
-          const contact = this.#contactFor(name)
-          const entered = contact === undefined ? null : await entering(contact)
-          if (entered !== null) return entered
-          await clock.sleep(CONTACT_MS)
-        }
-        async function entering(contact: PeerId): Promise<PeerId | null> {
-          try {
-            return await enter(await own.connect(`sim://${contact}`, { timeoutMs: 5_000 }))
-          } catch (error) {
-            if (error instanceof ProtocolError) return null
-            throw error
-          }
-        }
-      },
-      createStage: async (index, isSecond) => {
-        await new Promise<void>((resolve) => {
-          machine.schedule(this.#case.buildMs * machine.slowness, 'building', resolve)
-        })
-        const stage: AnyStage = createCostStage(index, {
-          machine,
-          costMs: this.#case.costMs,
-          stages: run.stages,
-          ordersOf: (step) => ordersOf(run, step),
-          elements: elementsOf(run),
-          violated: (what) => this.#violate('I6', `${name}: ${what}`),
-          updated: (sums) => {
-            const before = [...stage.weights]
-            for (const checker of this.#checkers) {
-              checker.updated?.({ peer: name, stage: index, before, sums })
-            }
-          },
-        })
-        if (!isSecond) held.set(index, stage)
-        return stage
-      },
-      loadData: async () => ({
-        training: (step, index) => {
-          for (const checker of this.#checkers) checker.read?.(name, step, index)
-          const tokens = costTokens(step, index, 2)
-          return { tokens, targets: tokens }
-        },
-        heldOut: (index) => {
-          const tokens = costTokens(0, index, 2)
-          return { tokens, targets: tokens }
-        },
-      }),
-      save: async ({ weights }, stage) => {
-        kept = { stage, weights: [...weights] }
-        return name
       },
     })
+    if (!isSecond) peer.built.set(index, stage)
+    return stage
+  }
+
+  #start(name: PeerId): void {
+    const { network, finished } = this.#swarm.join(name)
+    const peer = this.#peers.get(name)!
     finished.then(
       (outcome) => {
-        if (kept !== null) {
-          for (const checker of this.#checkers) {
-            checker.kept?.(name, kept.stage, kept.weights, outcome)
-          }
+        if (peer.kept !== null) {
+          const { stage, weights } = peer.kept
+          for (const checker of this.#checkers) checker.kept?.(name, stage, weights, outcome)
         }
-        this.#end(name, life, outcome)
-        void own.stop()
+        this.#end(peer, outcome)
+        void network.stop()
       },
       (error) => {
-        this.#end(name, life, error)
-        void own.stop()
+        this.#end(peer, error)
+        void network.stop()
       },
     )
   }
 
-  /** Somebody alive, who may be in the run or not. */
-  #contactFor(name: PeerId): PeerId | undefined {
-    const others = this.#network.living.filter((peer) => peer !== name)
-    return others[this.#random.integer(others.length)]
+  #record(entry: Entry): void {
+    if (entry.type === 'refused' && entry.from === ONLOOKER) return
+    this.#story.push(entry)
+    this.#entries.push(entry)
+    if (entry.type === 'holding') {
+      const { peer, stage, strategy } = entry
+      const weights = [...this.#peers.get(peer)!.built.get(stage)!.weights]
+      for (const checker of this.#checkers) checker.built?.(peer, stage, strategy, weights)
+    }
+    for (const checker of this.#checkers) checker.wrote?.(entry)
+    if (entry.type === 'elected') this.#readRoster(entry.peer)
   }
 
   #served(served: Served): void {
@@ -397,51 +362,56 @@ export class Play {
     return roster
   }
 
-  /** What a peer knows of the roster, at this moment. */
-  #readRoster(peer: PeerId): void {
-    const life = this.#lives.get(peer)
-    if (life === undefined || life.ended !== null) return
-    life.tap.ask(ONLOOKER, membership.roster.protocol, { run: this.#runId }).then(
+  /** Reads the roster that a peer knows at this moment. */
+  #readRoster(name: PeerId): void {
+    const peer = this.#peers.get(name)
+    if (!peer?.runs) return
+    peer.tap.ask(ONLOOKER, membership.roster.protocol, { run: this.#runId }).then(
       ({ body }) => {
-        const roster = this.#decode(peer, body!)
+        const roster = this.#decode(name, body!)
         if (roster.epoch > (this.#newest?.epoch ?? -1)) this.#newest = roster
-        for (const checker of this.#checkers) checker.roster?.(peer, roster)
+        for (const checker of this.#checkers) checker.roster?.(name, roster)
       },
       () => {},
     )
   }
 
-  #end(name: PeerId, life: Life, outcome: Finished | Error): void {
-    life.ended = outcome
-    if (this.#lives.get(name) !== life) return
+  #end(peer: FuzzPeer, outcome: Finished | Error): void {
+    peer.ended = outcome
+    if (peer.crashed) return
     const done = !(outcome instanceof Error) && outcome.failure === null
-    if (done) {
-      if (outcome.committed !== this.#run.steps) {
-        this.#violate('I4', `${name} is content with ${outcome.committed} steps`)
-      }
-      if (this.#doneAt === null) {
-        this.#doneAt = this.#world.clock.now()
-        this.#world.schedule(PARTING_MS, 'the end of parting', () => {
-          const rest = this.#unended()
-          if (rest !== '') this.#violate('I4', `the run is over, but ${rest} wait on`)
-        })
-      }
-    } else if (this.#doneAt === null) {
+    if (done) this.#finish(peer.name, outcome)
+    else if (this.#doneAt === null) {
       const why = outcome instanceof Error ? (outcome.stack ?? outcome.message) : outcome.failure!
       if (why.includes('stage 0 is lost and no strategy')) this.#endsLost = true
-      else if (!this.#endsLost) this.#violate('I4', `${name} gives up: ${why}`)
+      else if (!this.#endsLost) this.#violate('I4', `${peer.name} gives up: ${why}`)
     }
     if (this.#endsLost) this.#over.resolve()
     this.#look()
   }
 
+  /** A peer says that the run is finished: all others must end soon. */
+  #finish(name: PeerId, { committed }: Finished): void {
+    if (committed !== this.#run.steps) {
+      this.#violate('I4', `${name} is content with ${committed} steps`)
+    }
+    if (this.#doneAt !== null) return
+    const { world } = this.#swarm
+    this.#doneAt = world.clock.now()
+    world.schedule(PARTING_MS, 'the end of parting', () => {
+      const rest = this.#unended()
+      if (rest !== '') this.#violate('I4', `the run is over, but ${rest} wait on`)
+    })
+  }
+
+  /** Ends the history if no peer runs any more. */
   #look(): void {
-    for (const { ended } of this.#lives.values()) if (ended === null) return
+    for (const { runs } of this.#peers.values()) if (runs) return
     this.#over.resolve()
   }
 
   #unended(): string {
-    return [...this.#lives].flatMap(([peer, { ended }]) => (ended === null ? peer : [])).join(', ')
+    return [...this.#peers.values()].flatMap(({ runs, name }) => (runs ? name : [])).join(', ')
   }
 
   #violate(invariant: Violation['invariant'], what: string): void {

@@ -1,7 +1,15 @@
 /** What the commands of the command line have in common: `--json`, the settings of a run, numbers as they are typed. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DOMAIN_LENGTH } from '../../protocols/membership.ts'
+import type { Terminal } from '../base/terminal.ts'
 import { type InitOptions, type InitSetting, initOptions } from './init.ts'
+
+/** What the program gives to each command. */
+export interface CommandContext {
+  readonly terminal: Terminal
+  /** Takes Ctrl-C, SIGTERM, SIGHUP and a lost parent from now on. The signal aborts at the first of them. */
+  readonly listen: () => AbortSignal
+}
 
 export function command(all: Command, name: string, description: string): Command {
   return all

@@ -7,50 +7,55 @@ import { group, positive, setting, upTo } from '../base/setting.ts'
 const CHECKPOINT_MODES = ['lazy', 'sync'] as const
 
 const checkpoint = group('Checkpoints of a run whose policy names checkpoint.', {
-  everySteps: setting(z.int().min(1), 25, 'steps', 'Between two checkpoints.'),
+  everySteps: setting(z.int().min(1), 25, 'steps', 'Steps between two checkpoints.'),
   mode: setting(
     z.enum(CHECKPOINT_MODES),
     'lazy',
     '',
-    'lazy: a step is copied and written while the next ones are made; sync: training waits until it is written.',
+    'lazy: a checkpoint is copied and written while training continues; sync: training waits until the checkpoint is written.',
   ),
 })
 
 const shadow = group(
-  'The copy of each stage that another member keeps, where the policy has shadow.',
+  'The copy of each stage that another member keeps, if the policy has shadow.',
   {
-    everySteps: setting(z.int().min(1), 20, 'steps', 'Between two copies of a body stage.'),
+    everySteps: setting(z.int().min(1), 20, 'steps', 'Steps between two copies of a body stage.'),
     endsEverySteps: setting(
       z.int().min(1),
       2,
       'steps',
-      'Between two copies of the ends, which all others lean on: an old copy of them costs the most.',
+      'Steps between two copies of the ends. An old copy of the ends raises the loss more than an old copy of a body stage.',
     ),
     weights: setting(
       z.enum(DTYPES),
       'int8',
       '',
-      'How weights are kept: float32, float16, bfloat16, or int8 in blocks of 64.',
+      'Number format of the kept weights: float32, float16, bfloat16, or int8 in blocks of 64.',
     ),
     moments: setting(
       z.enum(['none', ...DTYPES]),
       'bfloat16',
       '',
-      "How the optimizer's moments are kept; none lets it start afresh.",
+      'Number format of the kept optimizer moments. With none, the optimizer starts with zero moments.',
     ),
   },
 )
 
-const snapshot = group('The erasure-coded copy of each stage, where the policy has snapshot.', {
-  everySteps: setting(z.int().min(1), 20, 'steps', 'Between two copies of a body stage.'),
+const snapshot = group('The erasure-coded copy of each stage, if the policy has snapshot.', {
+  everySteps: setting(z.int().min(1), 20, 'steps', 'Steps between two copies of a body stage.'),
   endsEverySteps: setting(
     z.int().min(1),
     2,
     'steps',
-    'Between two copies of the ends, which all others lean on.',
+    'Steps between two copies of the ends. An old copy of the ends raises the loss the most.',
   ),
-  data: setting(upTo(128), 2, 'shards', 'So many shards give the copy back.'),
-  parity: setting(upTo(127), 1, 'shards', 'So many shards more are kept, each by another member.'),
+  data: setting(upTo(128), 2, 'shards', 'Number of shards that restore the copy.'),
+  parity: setting(
+    upTo(127),
+    1,
+    'shards',
+    'Number of additional shards. Every shard is kept by another member.',
+  ),
 })
 
 /** Schemas of all settings of recovery but the policy. */
@@ -59,30 +64,30 @@ export const RECOVERY_SETTINGS = {
     z.number().min(0).max(4),
     1,
     '',
-    'checkfree weighs each neighbour by its gradient norm to this power; 0 is the plain mean.',
+    'Exponent of the gradient norm by which checkfree weighs each neighbour; 0 gives the plain mean.',
   ),
   learningRateScale: setting(
     positive.max(10),
     1.1,
     '',
-    "Multiplies a recovered stage's learning rate from then on.",
+    'Factor on the learning rate of a recovered stage.',
   ),
   learningRateScaleSteps: setting(
     z.int().min(0),
     0,
     'steps',
-    'For so many updates learningRateScale falls back to 1 in a straight line; 0 leaves it.',
+    'Number of updates in which learningRateScale returns linearly to 1; 0 keeps the factor for good.',
   ),
   moments: setting(
     z.enum(['fresh', 'averaged']),
     'fresh',
     '',
-    "The optimizer's state of a stage that checkfree rebuilds: fresh, or averaged from its neighbours'.",
+    'Optimizer moments of a stage that checkfree rebuilds: fresh (zero), or averaged from its neighbours.',
   ),
   redraw: z.boolean().optional().meta({
     unit: '',
     description:
-      'random draws the weights anew, as the paper does; left out, a stage has those again that it began with.',
+      'true: random draws new weights, as the paper does. By default random restores the initial weights of the stage.',
   }),
   shadow: shadow.prefault({}),
   snapshot: snapshot.prefault({}),

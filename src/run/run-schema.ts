@@ -18,31 +18,31 @@ export const VERSION = 1
 
 const rate = z.number().min(0).lt(1)
 
-const ropeScaling = group('How rotary embedding is stretched for long contexts.', {
+const ropeScaling = group('Stretching of the rotary embedding for long contexts.', {
   type: setting(
     z.enum(ROPE_TYPES),
     NO_SCALING.type,
     '',
-    "none; linear, every wave; llama3, the long ones: Hugging Face's rope_scaling.",
+    "Hugging Face's rope_scaling: none, linear (every wave is stretched) or llama3 (long waves are stretched).",
   ),
-  factor: setting(positive, NO_SCALING.factor, '', 'By which waves are stretched.'),
+  factor: setting(positive, NO_SCALING.factor, '', 'Factor by which waves are stretched.'),
   lowFrequencyFactor: setting(
     positive,
     NO_SCALING.lowFrequencyFactor,
     'waves',
-    'llama3: what fits fewer times into the original context is stretched in full.',
+    'llama3: a wave that fits fewer times into the original context is stretched in full.',
   ),
   highFrequencyFactor: setting(
     positive,
     NO_SCALING.highFrequencyFactor,
     'waves',
-    'llama3: what fits more often into the original context is left alone.',
+    'llama3: a wave that fits more often into the original context is not stretched.',
   ),
   originalContext: setting(
     upTo(1 << 24),
     NO_SCALING.originalContext,
     'tokens',
-    'llama3: the context that the frequencies were meant for.',
+    'llama3: context length of the original model.',
   ),
 })
 
@@ -54,17 +54,22 @@ const model = group('The Llama that is trained.', {
       .max(1 << 20),
     256,
     'tokens',
-    'Size of the vocabulary: at least that of the tokenizer, which is 256 for bytes. More leaves rows unused.',
+    'Size of the vocabulary, at least the size of the tokenizer (256 for bytes). A larger vocabulary leaves rows unused.',
   ),
   hiddenSize: setting(upTo(1 << 16), 128, 'elements', 'Width of the activations between layers.'),
   intermediateSize: setting(upTo(1 << 18), 344, 'elements', 'Width inside the SwiGLU block.'),
-  layers: setting(upTo(4096), 6, 'layers', 'Transformer layers in all, the same number a stage.'),
-  heads: setting(upTo(1024), 4, 'heads', 'Query heads of the attention.'),
+  layers: setting(
+    upTo(4096),
+    6,
+    'layers',
+    'Number of transformer layers. Every body stage has an equal share.',
+  ),
+  heads: setting(upTo(1024), 4, 'heads', 'Number of query heads of the attention.'),
   keyValueHeads: setting(
     upTo(1024),
     4,
     'heads',
-    'Key and value heads: equal to heads, or a divisor for grouped-query attention.',
+    'Number of key and value heads: equal to heads, or a divisor of heads for grouped-query attention.',
   ),
   headSize: setting(
     z
@@ -73,7 +78,7 @@ const model = group('The Llama that is trained.', {
       .max(1 << 12),
     0,
     'elements',
-    'Width of one head; 0 splits the hidden size evenly.',
+    'Width of one head; 0 divides the hidden size evenly.',
   ),
   ropeTheta: setting(positive, 10_000, '', 'Base of the rotary position embedding.'),
   ropeScaling: ropeScaling.prefault({}),
@@ -82,62 +87,72 @@ const model = group('The Llama that is trained.', {
     z.boolean(),
     false,
     '',
-    "The head reads the embedding's table instead of one of its own.",
+    'true: the head uses the table of the embedding.',
   ),
 })
 
-const microbatch = group('The unit that travels through the pipeline.', {
-  batch: setting(upTo(1 << 16), 4, 'sequences', 'Sequences in a microbatch.'),
+const microbatch = group('The unit of work that passes through the pipeline.', {
+  batch: setting(upTo(1 << 16), 4, 'sequences', 'Number of sequences in a microbatch.'),
   context: setting(upTo(1 << 20), 128, 'tokens', 'Length of a sequence.'),
 })
 
-const optimizer = group('How weights are updated, by each stage its own.', {
+const optimizer = group('The optimizer, which each stage runs on its own weights.', {
   kind: setting(
     z.enum(OPTIMIZER_KINDS),
     'adamw',
     '',
-    'adamw; or sgd, with beta1 as its momentum and no second moment.',
+    'adamw; or sgd, which uses beta1 as momentum and has no second moment.',
   ),
   learningRate: setting(positive, 1e-3, '', 'Learning rate after the warm-up.'),
   warmupSteps: setting(
     z.int().min(0),
     20,
     'steps',
-    'The learning rate rises linearly for so long.',
+    'Number of first steps in which the learning rate rises linearly.',
   ),
   schedule: setting(
     z.enum(Object.keys(SCHEDULES) as ScheduleName[]),
     'constant',
     '',
-    'After the warm-up: constant; cosine down to decayTo; or stable, then linearly down to decayTo.',
+    'Learning rate after the warm-up: constant; cosine down to decayTo; or stable, then linearly down to decayTo.',
   ),
   decayTo: setting(
     z.number().positive().max(1),
     0.1,
     'fraction',
-    'Share of the learning rate that is left at the last step.',
+    'Learning rate at the last step, as a fraction of learningRate.',
   ),
   decayShare: setting(
     z.number().positive().max(1),
     0.2,
     'fraction',
-    'Share of all steps after the warm-up in which stable decays.',
+    'Share of the steps after the warm-up in which the schedule stable decays.',
   ),
-  beta1: setting(rate, 0.9, '', 'Decay of the first moment.'),
-  beta2: setting(rate, 0.999, '', 'Decay of the second moment.'),
-  epsilon: setting(positive, 1e-8, '', 'Added to the root of the second moment.'),
-  weightDecay: setting(z.number().min(0), 0, '', 'Decoupled decay, per unit of learning rate.'),
-  clipNorm: setting(positive, 1, '', 'Gradients are scaled down to this L2 norm.'),
+  beta1: setting(rate, 0.9, '', 'Decay rate of the first moment.'),
+  beta2: setting(rate, 0.999, '', 'Decay rate of the second moment.'),
+  epsilon: setting(positive, 1e-8, '', 'Number added to the square root of the second moment.'),
+  weightDecay: setting(
+    z.number().min(0),
+    0,
+    '',
+    'Decoupled weight decay, per unit of learning rate.',
+  ),
+  clipNorm: setting(
+    positive,
+    1,
+    '',
+    'Largest L2 norm of the gradients. Larger gradients are scaled down.',
+  ),
   clip: setting(
     z.enum(CLIPS),
     'stage',
     '',
-    "Whose norm clipNorm bounds: each stage's own (as CheckFree has it), or that of the whole model.",
+    'The norm that clipNorm bounds: stage, the norm of each stage (as in CheckFree); or whole, the norm of the whole model.',
   ),
 })
 
 const data = group(
-  'The text. The manifest fixes its content, so that every peer trains on the same.',
+  'The text. The manifest fixes its content, so that every peer trains on the same text.',
   {
     source: z
       .string()
@@ -148,22 +163,22 @@ const data = group(
       .meta({
         unit: '',
         description:
-          'package:NAME, a bundled corpus; file:PATH, a text, or prepared:FOLDER, a dataset, both relative to the ' +
-          'manifest.',
+          'package:NAME for a bundled corpus, file:PATH for a text, prepared:FOLDER for a dataset. Paths are relative to ' +
+          'the manifest.',
       }),
     sha256: z
       .string()
       .regex(/^[0-9a-f]{64}$/, 'a SHA-256 has 64 digits 0-9a-f')
       .meta({
         unit: 'hex',
-        description: 'Digest of the text; of a dataset, that of its dataset.json.',
+        description: 'SHA-256 of the text, or of the dataset.json of a dataset.',
       }),
     bytes: z.int().min(1).meta({ unit: 'bytes', description: 'Length of the text.' }),
     heldOut: setting(
       z.number().positive().lt(1),
       0.05,
       'fraction',
-      'Share that is never trained on but measures the loss: the end of a text, or documents of a dataset, as prepared.',
+      'Share of the data that measures the loss and is not trained on: the end of a text, or held-out documents of a dataset.',
     ),
   },
 )
@@ -178,12 +193,17 @@ const initial = z
   })
   .nullable()
 
-const evaluation = group('The loss on held-out text.', {
-  everySteps: setting(z.int().min(1), 25, 'steps', 'Between two evaluations.'),
-  microbatches: setting(upTo(4096), 16, 'microbatches', 'Held-out text of an evaluation.'),
+const evaluation = group('Evaluation of the loss on held-out text.', {
+  everySteps: setting(z.int().min(1), 25, 'steps', 'Steps between two evaluations.'),
+  microbatches: setting(
+    upTo(4096),
+    16,
+    'microbatches',
+    'Number of held-out microbatches in an evaluation.',
+  ),
 })
 
-const recovery = group('What happens when a stage is lost.', {
+const recovery = group('Recovery of a lost stage.', {
   policy: setting(
     z
       .array(z.enum(RECOVERY_NAMES))
@@ -191,14 +211,14 @@ const recovery = group('What happens when a stage is lost.', {
       .refine((policy) => new Set(policy).size === policy.length, 'names a strategy twice'),
     [...AUTO_POLICY],
     '',
-    'Strategies in the order in which they are tried. Each brings its upkeep with it.',
+    'Recovery strategies in the order in which the coordinator tries them. Every named strategy also does its upkeep.',
   ),
   ...RECOVERY_SETTINGS,
 })
 
 export const runSchema = z
   .strictObject({
-    format: z.literal('gensyn-run').meta({ unit: '', description: 'What this file is.' }),
+    format: z.literal('gensyn-run').meta({ unit: '', description: 'Format of this file.' }),
     version: z
       .literal(VERSION)
       .meta({ unit: '', description: "Version of the manifest's layout." }),
@@ -206,41 +226,46 @@ export const runSchema = z
       z.string().min(1).max(64),
       'run',
       '',
-      'For people. Two runs that differ in nothing else are two runs.',
+      'Name of the run, for people. Manifests that differ only in the name are different runs.',
     ),
-    seed: setting(z.int().min(0), 1, '', 'Decides initial weights and the order of the data.'),
-    steps: setting(upTo(1e9), 300, 'steps', 'Optimizer updates until the run is done.'),
+    seed: setting(
+      z.int().min(0),
+      1,
+      '',
+      'Seed of the initial weights and of the order of the data.',
+    ),
+    steps: setting(upTo(1e9), 300, 'steps', 'Number of optimizer updates in the run.'),
     stages: setting(
       upTo(1024),
       6,
       'stages',
-      'Body stages. With the ends, stage 0, a run needs one peer more.',
+      'Number of body stages. A run needs one more peer for the ends, which are stage 0.',
     ),
     spares: setting(
       z.int().min(0).max(1024),
       1,
       'peers',
-      'Peers that are kept without a stage, to take one that is lost; all beyond them become replicas.',
+      'Number of peers kept without a stage, to take a lost stage. Further peers become replicas.',
     ),
-    microbatches: setting(upTo(4096), 4, 'microbatches', 'Microbatches of a step.'),
+    microbatches: setting(upTo(4096), 4, 'microbatches', 'Number of microbatches in a step.'),
     wire: setting(
       z.enum(WIRE_DTYPES),
       'float32',
       '',
-      'How activations and their gradients travel: float32, float16, or int8 in blocks of 64.',
+      'Number format of activations and their gradients on the network: float32, float16, or int8 in blocks of 64.',
     ),
     keep: setting(
       z.enum(KEEPS),
       'none',
       '',
-      'What stages keep of a microbatch until its gradient comes, beside the input: none computes all again, attention ' +
-        'keeps its output, all keeps everything.',
+      'Activations that a stage keeps between forward and backward beside its input: none, attention (outputs of the ' +
+        'attention) or all. The backward pass recomputes the others.',
     ),
     keepDtype: setting(
       z.enum(KEEP_DTYPES),
       'float32',
       '',
-      'How that is stored: float16 takes half the memory and rounds each value to 2^-11 of itself.',
+      'Number format of the kept activations. float16 takes half the memory, with a relative rounding error of 2^-11.',
     ),
     model: model.prefault({}),
     microbatch: microbatch.prefault({}),
@@ -248,8 +273,8 @@ export const runSchema = z
     initial: initial.default(null).meta({
       unit: '',
       description:
-        'What the weights start from: null, the seed; or the folder of a checkpoint, relative to the manifest, with the ' +
-        'SHA-256 of each tensor (over dtype, shape and bytes).',
+        'Source of the initial weights: null for the seed, or the folder of a checkpoint relative to the manifest. The ' +
+        'SHA-256 of each tensor covers dtype, shape and bytes.',
     }),
     data,
     evaluation: evaluation.prefault({}),

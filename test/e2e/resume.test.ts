@@ -11,7 +11,7 @@ import { parameterView } from '../../stages/parameters.ts'
 import { readSafetensors } from '../../stages/safetensors.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 import { entriesOf } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STEPS = 30
 
@@ -55,7 +55,7 @@ test('join --resume: the unbroken run to its last bit; with fewer stages its los
   writeFileSync(runPath, JSON.stringify(written))
   const run = readRun(runPath)
 
-  const unbroken = new VirtualSwarm(run, undefined, await loadCorpus(run, runPath))
+  const unbroken = new TestSwarm(run, { corpus: await loadCorpus(run, runPath) })
   const expected = new Map<string, Float32Array>()
   for (let i = 1; i <= 3; i++) {
     unbroken.join(`peer-${i}`, {

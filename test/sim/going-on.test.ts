@@ -1,21 +1,16 @@
 /** A swarm that has shrunk for good goes on with fewer stages by itself, as it would if somebody had resharded it by hand. */
 import { expect, test } from 'vitest'
 import { MemoryStore } from '../../sim/world/memory-store.ts'
-import { timedStage } from '../../sim/world/stage.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import { openResume, type Resume, resumeAt } from '../../src/holder/resume.ts'
 import type { NodeOptions } from '../../src/node/node.ts'
-import { type Run, runId, stageConfig, withStages } from '../../src/run/run.ts'
-import { createLocalStage } from '../../stages/onnx-stage.ts'
-import { Random } from '../../stages/random.ts'
+import { type Run, runId, withStages } from '../../src/run/run.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STEPS = 14
 const SAVED_EVERY = 3
 const AFTER_MS = 60_000
-const BUILD_MS = 100
-const COMPUTE_MS = 40
 const base = tinyRun()
 
 function runOf(stages = 4): Run {
@@ -35,30 +30,28 @@ function runOf(stages = 4): Run {
 }
 
 /** Virtual time stands still while files are read. */
-function timed({ origin, load }: Resume, { world }: VirtualSwarm): Resume {
+function timed({ origin, load }: Resume, { world }: TestSwarm): Resume {
   return { origin, load: (...of) => world.compute(10, 'reading a stage', () => load(...of)) }
 }
 
 /** What a process needs to go on in the run that its own became. */
-function goingOn(swarm: VirtualSwarm, store: MemoryStore): Partial<NodeOptions> {
+function goingOn(swarm: TestSwarm, name: string, store: MemoryStore): Partial<NodeOptions> {
   return {
     checkpoints: store,
     reshardAfterMs: AFTER_MS,
     openSuccessor: (run, _, origin) => ({
-      createStage: async (index) => {
-        const options = { provider: 'cpu', threads: 1, random: new Random(run.seed) } as const
-        const stage = await swarm.world.compute(BUILD_MS, 'building a stage', () =>
-          createLocalStage(stageConfig(run), index, options),
-        )
-        return timedStage(stage, swarm.world, (name) => (name === 'close' ? 0 : COMPUTE_MS))
-      },
+      createStage: (index) => swarm.build(name, run, index),
       resume: timed(resumeAt(run, store, origin), swarm),
     }),
   }
 }
 
+function joinGoingOn(swarm: TestSwarm, name: string, store: MemoryStore): void {
+  swarm.join(name, goingOn(swarm, name, store))
+}
+
 /** The first of a kind, to be done once: `then` after step `step` was made. */
-function once(swarm: VirtualSwarm, matches: (entry: Entry) => boolean, then: () => void): void {
+function once(swarm: TestSwarm, matches: (entry: Entry) => boolean, then: () => void): void {
   let done = false
   swarm.onEntry((entry) => {
     if (done || !matches(entry)) return
@@ -70,13 +63,13 @@ function once(swarm: VirtualSwarm, matches: (entry: Entry) => boolean, then: () 
 const isStep = (step: number) => (entry: Entry) => entry.type === 'step' && entry.step === step
 
 /** Of the steps that were made with so many stages, the losses. */
-function lossesIn(swarm: VirtualSwarm, stages: number) {
+function lossesIn(swarm: TestSwarm, stages: number) {
   return entriesOf(swarm.entries, 'step').filter(({ counted }) => counted.length === stages + 1)
 }
 
-async function byHand(store: MemoryStore, stages: number, step: number): Promise<VirtualSwarm> {
+async function byHand(store: MemoryStore, stages: number, step: number): Promise<TestSwarm> {
   const run = withStages(runOf(), stages, 'the test')
-  const swarm = new VirtualSwarm(run)
+  const swarm = new TestSwarm(run)
   const resume = timed(await openResume(run, store, { step, notice: () => {} }), swarm)
   for (let i = 1; i <= stages + 1; i++) {
     swarm.join(`peer-${i}`, { resume, checkpoints: new MemoryStore() })
@@ -87,8 +80,8 @@ async function byHand(store: MemoryStore, stages: number, step: number): Promise
 
 test('two of five are gone for good: the three go on with two stages, as if resharded by hand', async () => {
   const store = new MemoryStore()
-  const swarm = new VirtualSwarm(runOf())
-  for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`, goingOn(swarm, store))
+  const swarm = new TestSwarm(runOf())
+  for (let i = 1; i <= 5; i++) joinGoingOn(swarm, `peer-${i}`, store)
   let goneAt = 0
   once(swarm, isStep(8), () => {
     goneAt = swarm.world.clock.now()
@@ -113,15 +106,15 @@ test('two of five are gone for good: the three go on with two stages, as if resh
 
 test('who comes with the old manifest is told, and joins what the run became', async () => {
   const store = new MemoryStore()
-  const swarm = new VirtualSwarm(runOf())
-  for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`, goingOn(swarm, store))
+  const swarm = new TestSwarm(runOf())
+  for (let i = 1; i <= 5; i++) joinGoingOn(swarm, `peer-${i}`, store)
   once(swarm, isStep(8), () => {
     for (const name of ['peer-3', 'peer-5']) swarm.kill(name)
   })
   const isNewStep = (entry: Entry) =>
     entry.type === 'step' && entry.step === 9 && entry.counted.length === 3
   once(swarm, isNewStep, () => {
-    swarm.join('peer-6', goingOn(swarm, store))
+    joinGoingOn(swarm, 'peer-6', store)
   })
   await swarm.end(3_600_000)
   const [told] = entriesOf(swarm.entries, 'resharded').filter(({ peer }) => peer === 'peer-6')
@@ -132,8 +125,8 @@ test('who comes with the old manifest is told, and joins what the run became', a
 
 test('it can shrink again', async () => {
   const store = new MemoryStore()
-  const swarm = new VirtualSwarm(runOf())
-  for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`, goingOn(swarm, store))
+  const swarm = new TestSwarm(runOf())
+  for (let i = 1; i <= 5; i++) joinGoingOn(swarm, `peer-${i}`, store)
   once(swarm, isStep(4), () => {
     for (const name of ['peer-3', 'peer-5']) swarm.kill(name)
   })
@@ -149,8 +142,8 @@ test('it can shrink again', async () => {
 
 test('a minority never does', async () => {
   const store = new MemoryStore()
-  const swarm = new VirtualSwarm(runOf())
-  for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`, goingOn(swarm, store))
+  const swarm = new TestSwarm(runOf())
+  for (let i = 1; i <= 5; i++) joinGoingOn(swarm, `peer-${i}`, store)
   const minority = new Set(['peer-1', 'peer-2'])
   let healed = false
   once(swarm, isStep(8), () => {

@@ -1,7 +1,7 @@
 /** One more holder of a stage gets its state while the others go on, and ends with their bits. */
 import { expect, test } from 'vitest'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STEPS = 16
 
@@ -9,7 +9,7 @@ test('a joiner learns a stage while steps are made, and then has a part in them'
   // Small activations beside a large stage, as in real models.
   const run = tinyRun({ steps: STEPS, spares: 0, microbatch: { batch: 1, context: 4 } })
   // A slow link: the state of a stage takes longer than a step.
-  const swarm = new VirtualSwarm(run, { latencyMs: 20, bytesPerMs: 20 })
+  const swarm = new TestSwarm(run, { link: { latencyMs: 20, bytesPerMs: 20 } })
   for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`)
   let joined = false
   swarm.onEntry((entry) => {

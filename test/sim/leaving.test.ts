@@ -2,15 +2,15 @@
 import { describe, expect, test } from 'vitest'
 import type { Departure } from '../../src/node/leave-run.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STEPS = 8
 const run = tinyRun({ steps: STEPS })
 const NOTICE: Departure = { reason: 'the spot instance is taken back', withinMs: 120_000 }
 
 /** Peers 1..5 take the stages in the order in which they come; those beyond are spares. */
-function started(peers: number, signals: ReadonlyMap<string, AbortSignal>): VirtualSwarm {
-  const swarm = new VirtualSwarm(run)
+function started(peers: number, signals: ReadonlyMap<string, AbortSignal>): TestSwarm {
+  const swarm = new TestSwarm(run)
   for (let i = 1; i <= peers; i++) {
     const signal = signals.get(`peer-${i}`)
     swarm.join(`peer-${i}`, signal ? { signal } : {})

@@ -4,7 +4,7 @@ import { fetchWeights } from '../../src/model/live-weights.ts'
 import type { NodeOptions } from '../../src/node/node.ts'
 import { runId } from '../../src/run/run.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STAGES = 3
 const run = tinyRun({
@@ -33,14 +33,14 @@ async function stoppedAfter(step: number, peers: number): Promise<Weights> {
 
 const stopped = new Map<string, Weights>()
 
-function started(peers: number, overrides: Partial<NodeOptions> = {}): VirtualSwarm {
-  const swarm = new VirtualSwarm(run)
+function started(peers: number, overrides: Partial<NodeOptions> = {}): TestSwarm {
+  const swarm = new TestSwarm(run)
   for (let i = 1; i <= peers; i++) swarm.join(`peer-${i}`, overrides)
   return swarm
 }
 
 /** Takes a copy, so many ms after this step is made. */
-function copyAfter(swarm: VirtualSwarm, step: number, delayMs = 0, name = 'guest') {
+function copyAfter(swarm: TestSwarm, step: number, delayMs = 0, name = 'guest') {
   const { clock } = swarm.world
   const network = swarm.network.join(name)
   network.learn('peer-2', ['sim://peer-2'])

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STAGES = 2
 /** Two holders a stage and a spare: each side has some of every stage. */
@@ -27,8 +27,8 @@ const run = tinyRun({
 })
 
 /** All peers of a run, each of which looks for any other that is alive. */
-function swarmOf(): VirtualSwarm {
-  const swarm = new VirtualSwarm(run)
+function swarmOf(): TestSwarm {
+  const swarm = new TestSwarm(run)
   for (let i = 1; i <= PEERS; i++) {
     const name = `peer-${i}`
     let first = i === 1

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Entry } from '../../src/base/journal.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const PEERS = 8
 const LOST_AFTER = 7
@@ -28,7 +28,7 @@ async function losing(stages: readonly number[], recovery: Recovery): Promise<Ou
     model: { ...tinyRun().model, layers: 6 },
     recovery: tinyRecovery(recovery),
   })
-  const swarm = new VirtualSwarm(run)
+  const swarm = new TestSwarm(run)
   const weights = new Map<string, Float32Array>()
   const restored = new Map<number, Float32Array>()
   const holders = new Map<number, string>()

@@ -4,7 +4,7 @@ import type { Link } from '../../sim/world/wire.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import type { Run } from '../../src/run/run.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STAGES = 4
 const STEPS = 10
@@ -43,7 +43,7 @@ async function outcomeOf(kills: readonly Kill[] = [], options: Options = {}): Pr
     microbatch,
     recovery: tinyRecovery({ policy: [...policy] }),
   })
-  const swarm = new VirtualSwarm(run, link)
+  const swarm = new TestSwarm(run, { link })
   const holders = new Map<number, string>()
   swarm.onEntry((entry) => {
     if (entry.type === 'held') holders.set(entry.stage, entry.by)

@@ -1,7 +1,7 @@
 /** Replicas of every stage: the update is the one that an undisturbed swarm makes, whoever is lost and whenever. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STAGES = 3
 const PEERS = 2 * (STAGES + 1)
@@ -19,14 +19,14 @@ const run = tinyRun({
   optimizer: { ...tinyRun().optimizer, epsilon: 1e-2 },
 })
 
-async function started(): Promise<VirtualSwarm> {
-  const swarm = new VirtualSwarm(run)
+async function started(): Promise<TestSwarm> {
+  const swarm = new TestSwarm(run)
   for (let i = 1; i <= PEERS; i++) swarm.join(`peer-${i}`)
   return swarm
 }
 
 /** All weights at the end by stage, each stage's holders having the same bits. */
-function weightsOf(swarm: VirtualSwarm): Map<number, Float32Array> {
+function weightsOf(swarm: TestSwarm): Map<number, Float32Array> {
   const byStage = new Map<number, Float32Array>()
   for (const { stage, weights, peer } of swarm.saved) {
     const others = byStage.get(stage)

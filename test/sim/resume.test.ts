@@ -9,7 +9,7 @@ import { parameterView } from '../../stages/parameters.ts'
 import { saveSwarm } from '../fixtures/checkpoint.ts'
 import { temporaryFolder } from '../fixtures/folder.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STEPS = 12
 const SAVED = 5
@@ -28,7 +28,7 @@ function runOf(stages: number) {
 }
 
 /** Virtual time stands still while files are read. */
-function timed({ origin, load }: Resume, { world }: VirtualSwarm): Resume {
+function timed({ origin, load }: Resume, { world }: TestSwarm): Resume {
   return { origin, load: (...of) => world.compute(10, 'reading a stage', () => load(...of)) }
 }
 
@@ -37,7 +37,7 @@ type Tensors = Map<string, number[]>
 /** Plays to the end. */
 async function play(stages: number, given?: Resume) {
   const run = runOf(stages)
-  const swarm = new VirtualSwarm(run)
+  const swarm = new TestSwarm(run)
   const resume = given && timed(given, swarm)
   const tensors: Tensors = new Map()
   for (let i = 1; i <= stages + 1; i++) {
@@ -92,7 +92,7 @@ test.each([1, 2])('with %i in place of 4: the same but for rounding', async (sta
 
 test('a stage that is lost before the first step is read again', async () => {
   const run = runOf(4)
-  const swarm = new VirtualSwarm(run)
+  const swarm = new TestSwarm(run)
   const resume = timed(await opened(4), swarm)
   for (let i = 1; i <= 6; i++) swarm.join(`peer-${i}`, { resume })
   let victim: string | null = null
@@ -112,7 +112,7 @@ test('a stage that is lost before the first step is read again', async () => {
 
 describe('is told', () => {
   test('a peer that joins a swarm which has begun anew', async () => {
-    const swarm = new VirtualSwarm(runOf(4))
+    const swarm = new TestSwarm(runOf(4))
     swarm.join('peer-1')
     const resume = timed(await opened(4), swarm)
     const others = [2, 3, 4, 5].map((i) => swarm.join(`peer-${i}`, { resume }))
@@ -128,7 +128,7 @@ describe('is told', () => {
 
   test('a peer that has no checkpoint and would have to read one; another takes its stage', async () => {
     const run = runOf(1)
-    const swarm = new VirtualSwarm(run)
+    const swarm = new TestSwarm(run)
     const resume = timed(await opened(1), swarm)
     swarm.join('peer-1', { resume })
     swarm.join('peer-2')

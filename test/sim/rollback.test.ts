@@ -1,16 +1,13 @@
 /** A run whose policy names checkpoint: whatever stages it loses, it ends with the bits of a run that lost none. */
 import { expect, test } from 'vitest'
 import { MemoryStore } from '../../sim/world/memory-store.ts'
-import { VirtualNetwork } from '../../sim/world/network.ts'
-import { timedStage } from '../../sim/world/stage.ts'
-import { World } from '../../sim/world/world.ts'
+import type { World } from '../../sim/world/world.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import type { Store } from '../../src/checkpoint/store.ts'
 import { reportOf } from '../../src/cli/report.ts'
-import { type Run, stageConfig } from '../../src/run/run.ts'
-import { createLocalStage } from '../../stages/onnx-stage.ts'
-import { Random } from '../../stages/random.ts'
-import { entriesOf, startPeer, tinyCorpus, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
+import type { Run } from '../../src/run/run.ts'
+import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STEPS = 9
 
@@ -46,53 +43,22 @@ async function play({
   kill,
   onEntry,
 }: Options): Promise<History> {
-  const world = new World({ seed: run.seed })
-  onWorld?.(world)
-  const { clock } = world
-  const network = new VirtualNetwork({ world, links: () => ({ latencyMs: 20, bytesPerMs: 1250 }) })
-  const entries: Entry[] = []
-  const weights = new Map<number, number[]>()
-  const alive = new Map<string, ReturnType<typeof startPeer>>()
+  const swarm = new TestSwarm(run, { computeMs: () => 20 })
+  onWorld?.(swarm.world)
   let killed = false
-  const hear = (entry: Entry) => {
-    entries.push(entry)
+  swarm.onEntry((entry) => {
     onEntry?.(entry)
     if (killed || entry.type !== 'step' || entry.step !== kill?.step) return
     killed = true
     for (const stage of kill.stages) {
-      const held = entriesOf(entries, 'held').findLast((each) => each.stage === stage)!
-      network.kill(held.by)
-      alive.get(held.by)!.stop()
-      alive.delete(held.by)
+      const held = entriesOf(swarm.entries, 'held').findLast((each) => each.stage === stage)!
+      swarm.kill(held.by)
     }
-  }
-  for (let i = 0; i < run.stages + 4; i++) {
-    const peer = network.join(`peer-${i}`)
-    peer.learn('peer-0', ['sim://peer-0'])
-    const swarm = { run, corpus: tinyCorpus(), clock, onEntry: hear }
-    const started = startPeer(peer, i === 0 ? null : 'peer-0', swarm, {
-      checkpoints: store,
-      createStage: async (index) => {
-        const options = { provider: 'cpu', threads: 1, random: new Random(run.seed) } as const
-        const building = () => createLocalStage(stageConfig(run), index, options)
-        const stage = await world.compute(100, 'building a stage', building)
-        return timedStage(stage, world, (method) => (method === 'close' ? 0 : 20))
-      },
-      save: async (stage, index) => {
-        if (alive.has(peer.self)) weights.set(index, [...stage.weights])
-        return peer.self
-      },
-    })
-    started.finished.catch(() => {})
-    alive.set(peer.self, started)
-  }
-  const ended = async () => {
-    for (const { finished } of [...alive.values()]) {
-      await finished.catch(() => {})
-    }
-  }
-  await world.run(ended(), { waitingFor: 'all nodes to end', untilMs: 3_600_000 })
-  return { entries, weights }
+  })
+  for (let i = 1; i <= run.stages + 4; i++) swarm.join(`peer-${i}`, { checkpoints: store })
+  await swarm.end(3_600_000)
+  const weights = new Map(swarm.saved.map(({ stage, weights }) => [stage, [...weights]]))
+  return { entries: swarm.entries, weights }
 }
 
 const undisturbed = play({ run: runWith(['checkpoint']) })

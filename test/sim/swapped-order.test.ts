@@ -5,7 +5,7 @@ import { microbatch } from '../../src/data/corpus.ts'
 import { Random } from '../../stages/random.ts'
 import type { Parameter } from '../../stages/stage.ts'
 import { tinyCorpus, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
-import { VirtualSwarm } from '../fixtures/virtual-swarm.ts'
+import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 import { referenceLogits, referenceLoss } from '../stages/reference-llama.ts'
 
 describe('the order of the body stages', () => {
@@ -48,7 +48,7 @@ const run = tinyRun({
 })
 
 test('the gradient of a step is that of a float64 reference which visits the layers in these orders', async () => {
-  const swarm = new VirtualSwarm(run)
+  const swarm = new TestSwarm(run)
   const before = new Map<string, Float64Array>()
   const after = new Map<string, Float64Array>()
   const read = (peer: string, into: Map<string, Float64Array>) => {

@@ -1,9 +1,6 @@
 /** Numbers of given distributions. Each takes a fixed count of draws, so that equal streams stay in step. */
 import type { Random } from '../../../stages/random.ts'
-
-export function exponential(mean: number, random: Random): number {
-  return -mean * Math.log(1 - random.float())
-}
+import { exponential } from '../../exponential.ts'
 
 /** @param shape 1 is exponential; below it, who is young leaves sooner than who has stayed for long */
 export function weibull(mean: number, shape: number, random: Random): number {

@@ -1,6 +1,7 @@
 /** How long peers stay. Whoever comes in the place of a lost one begins a new life. */
 import { z } from 'zod'
-import { exponential, weibull } from './draws.ts'
+import { exponential } from '../../exponential.ts'
+import { weibull } from './draws.ts'
 import { failureProcess, named, setting } from './process.ts'
 
 const HOURS_MIN = 0.1

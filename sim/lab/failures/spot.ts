@@ -5,8 +5,9 @@
  * that a group of ten out of 76 instances takes one of its eight peers, not all of them.
  */
 import { z } from 'zod'
+import { exponential } from '../../exponential.ts'
 import { chooseSome } from './choose.ts'
-import { exponential, geometric } from './draws.ts'
+import { geometric } from './draws.ts'
 import { failureProcess, named, setting } from './process.ts'
 
 interface Fleet {

@@ -2,10 +2,9 @@
 import { availableParallelism } from 'node:os'
 import { type Command, Option } from 'commander'
 import { systemClock } from '../../../protocols/clock.ts'
-import type { Terminal } from '../../base/terminal.ts'
-import { command, positiveNumber } from '../command-options.ts'
+import { type CommandContext, command, positiveNumber } from '../command-options.ts'
 
-export function benchCommand(all: Command, terminal: Terminal): void {
+export function benchCommand(all: Command, { terminal }: CommandContext): void {
   command(
     all,
     'bench',

@@ -2,10 +2,9 @@
 import { availableParallelism } from 'node:os'
 import type { Command } from 'commander'
 import { systemClock } from '../../../protocols/clock.ts'
-import type { Terminal } from '../../base/terminal.ts'
-import { command, positiveNumber, withCheckpoint } from '../command-options.ts'
+import { type CommandContext, command, positiveNumber, withCheckpoint } from '../command-options.ts'
 
-export function evalCommand(all: Command, terminal: Terminal): void {
+export function evalCommand(all: Command, { terminal }: CommandContext): void {
   withCheckpoint(command(all, 'eval', 'the loss of a trained model on a text'))
     .argument('<file>', 'the text; - reads standard input')
     .option(

@@ -1,13 +1,12 @@
 /** `gensyn-node export` on the command line. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DTYPES } from '../../../stages/formats/encodings.ts'
-import type { Terminal } from '../../base/terminal.ts'
 import { FORMATS } from '../../model/export.ts'
-import { command, withCheckpoint } from '../command-options.ts'
+import { type CommandContext, command, withCheckpoint } from '../command-options.ts'
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, MB: 1e6, GB: 1e9 }
 
-export function exportCommand(all: Command, terminal: Terminal): void {
+export function exportCommand(all: Command, { terminal }: CommandContext): void {
   withCheckpoint(command(all, 'export', 'the trained weights, as other programs read them'))
     .addOption(
       new Option('--format <format>', 'of whom').choices([...FORMATS]).makeOptionMandatory(),

@@ -2,10 +2,15 @@
 import { availableParallelism } from 'node:os'
 import { type Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../../../protocols/clock.ts'
-import type { Terminal } from '../../base/terminal.ts'
-import { command, positiveNumber, wholeNumber, withCheckpoint } from '../command-options.ts'
+import {
+  type CommandContext,
+  command,
+  positiveNumber,
+  wholeNumber,
+  withCheckpoint,
+} from '../command-options.ts'
 
-export function generateCommand(all: Command, terminal: Terminal): void {
+export function generateCommand(all: Command, { terminal }: CommandContext): void {
   withCheckpoint(command(all, 'generate', 'text that goes on from a prompt'))
     .requiredOption('--prompt <text>', 'what to go on from')
     .option('--max-tokens <count>', 'at most so many', positiveNumber, 128)

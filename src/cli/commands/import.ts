@@ -1,12 +1,17 @@
 /** `gensyn-node import` on the command line. */
 import type { Command } from 'commander'
-import type { Terminal } from '../../base/terminal.ts'
-import { command, settingsIn, withPreparing, withSettings } from '../command-options.ts'
+import {
+  type CommandContext,
+  command,
+  settingsIn,
+  withPreparing,
+  withSettings,
+} from '../command-options.ts'
 
 /** The checkpoint decides these. */
 const OF_MODEL = ['vocab', 'layers', 'hidden', 'intermediate', 'heads', 'kvHeads'] as const
 
-export function importCommand(all: Command, terminal: Terminal): void {
+export function importCommand(all: Command, { terminal }: CommandContext): void {
   const description =
     "write the manifest of a run that starts from a Llama in Hugging Face's layout"
   withPreparing(withSettings(command(all, 'import', description), { except: OF_MODEL }))

@@ -1,9 +1,8 @@
 /** `gensyn-node prepare`. */
 import { type Command, InvalidArgumentError } from 'commander'
-import type { Terminal } from '../../base/terminal.ts'
-import { command, withTokenizer } from '../command-options.ts'
+import { type CommandContext, command, withTokenizer } from '../command-options.ts'
 
-export function prepareCommand(all: Command, terminal: Terminal): void {
+export function prepareCommand(all: Command, { terminal }: CommandContext): void {
   const prepare = command(all, 'prepare', 'tokenize texts once, into a dataset for `init --data`')
     .argument('<sources...>', 'texts, JSON Lines, Parquet, folders or patterns, each a source')
     .option('--out <folder>', 'the dataset to make', 'dataset')

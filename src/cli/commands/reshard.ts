@@ -1,10 +1,9 @@
 /** `gensyn-node reshard`, as it is asked for. */
 import type { Command } from 'commander'
 import { systemClock } from '../../../protocols/clock.ts'
-import type { Terminal } from '../../base/terminal.ts'
-import { command, positiveNumber, wholeNumber } from '../command-options.ts'
+import { type CommandContext, command, positiveNumber, wholeNumber } from '../command-options.ts'
 
-export function reshardCommand(all: Command, terminal: Terminal): void {
+export function reshardCommand(all: Command, { terminal }: CommandContext): void {
   command(all, 'reshard', 'let a run go on with another number of stages, from a checkpoint')
     .requiredOption('--from <store>', 'where its checkpoints lie: a folder, or s3://BUCKET/PREFIX')
     .requiredOption('--stages <count>', 'body stages from now on', positiveNumber)

@@ -2,8 +2,13 @@
 import { availableParallelism } from 'node:os'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { InputError } from '../../base/errors.ts'
-import type { Terminal } from '../../base/terminal.ts'
-import { command, settingsIn, wholeNumber, withSettings } from '../command-options.ts'
+import {
+  type CommandContext,
+  command,
+  settingsIn,
+  wholeNumber,
+  withSettings,
+} from '../command-options.ts'
 
 /** Of one history. */
 const HISTORY_SETTINGS = { steps: '20' }
@@ -11,7 +16,7 @@ const HISTORY_SETTINGS = { steps: '20' }
 /** What may stand beside `--scenario`; all else is said in the scenario. */
 const OF_SCENARIOS = new Set(['scenario', 'out', 'cache', 'workers', 'set', 'json'])
 
-export function simCommand(all: Command, terminal: Terminal): void {
+export function simCommand(all: Command, { terminal }: CommandContext): void {
   withSettings(
     command(
       all,

@@ -1,9 +1,8 @@
 /** `gensyn-node tokenizer`. */
 import type { Command } from 'commander'
-import type { Terminal } from '../../base/terminal.ts'
-import { command, positiveNumber } from '../command-options.ts'
+import { type CommandContext, command, positiveNumber } from '../command-options.ts'
 
-export function tokenizerCommand(all: Command, terminal: Terminal): void {
+export function tokenizerCommand(all: Command, { terminal }: CommandContext): void {
   const tokenizer = all.command('tokenizer').description('make a tokenizer')
   command(tokenizer, 'train', "learn a byte-level BPE, in Hugging Face's format")
     .argument('<sources...>', 'texts, JSON Lines, Parquet, folders or patterns')

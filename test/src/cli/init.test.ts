@@ -84,7 +84,7 @@ test('what will not do is named by its option, and nothing is written', async ()
 test('every option tells its unit and default', () => {
   const lines = initOptions().map(({ flags, description }) => `${flags}: ${description}`)
   expect(lines).toContain(
-    '--kv-heads <heads>: Key and value heads: equal to heads, or a divisor for grouped-query attention (default: as --heads)',
+    '--kv-heads <heads>: Number of key and value heads: equal to heads, or a divisor of heads for grouped-query attention (default: as --heads)',
   )
   for (const line of lines) expect(line).toMatch(/^--[a-z-]+ <\w+>: .+ \(default: .+\)$/)
 })

@@ -43,17 +43,17 @@ test('every setting has a default of its own type, a meaning and a unit', () => 
   }
 })
 
-test('docs/RUN.md has every setting; `npx vitest run test/src/run.test.ts -u` writes it', async () => {
+test('docs/RUN.md has every setting; `npx vitest run test/src/run -u` writes the page', async () => {
   const rows = SETTINGS.map(({ path, type, description, unit, default: byDefault }) => {
     const standard = byDefault === undefined ? '' : `\`${JSON.stringify(byDefault)}\``
-    return `| \`${path}\` | ${type} | ${unit} | ${standard} | ${description.replaceAll('|', '\\|')} |`
+    return `| \`${path}\` | ${type ?? 'object or null'} | ${unit} | ${standard} | ${description.replaceAll('|', '\\|')} |`
   })
   const page = [
     '# The manifest',
     '',
-    '`run.json` decides everything that is trained; its sha256 is the run. `gensyn-node init` writes it, with an option for what is usually set',
-    '(`init --help`); all else is changed in the file, before the first peer joins. A scenario of the [simulator](SIMULATOR.md) has the same settings under `run`,',
-    'and those of `recovery` under a strategy.',
+    '`run.json` is the manifest of a run. The SHA-256 of the manifest is the id of the run. `gensyn-node init` writes the manifest, with options for the usual settings',
+    '(`init --help`). Change any other setting in the file before the first peer joins. A scenario of the [simulator](SIMULATOR.md) has the same settings under `run`,',
+    'and the settings of `recovery` under a strategy.',
     '',
     '| setting | type | unit | default | is |',
     '|---|---|---|---|---|',

@@ -1,0 +1,29 @@
+/** One peer of a fuzzed swarm, as the checkers see it. */
+import type { Finished } from '../../src/membership/member-events.ts'
+import type { AnyStage } from '../../stages/stage.ts'
+import type { Host } from '../virtual-swarm.ts'
+import { type Served, type Tap, tap } from './tap.ts'
+
+export class FuzzPeer {
+  readonly name: string
+  readonly tap: Tap
+  /** When the peer was started, by its own clock. */
+  readonly bornAt: number
+  /** The stage that the peer built last, by its index. */
+  readonly built = new Map<number, AnyStage>()
+  /** How the node ended; null while it runs. */
+  ended: Finished | Error | null = null
+  crashed = false
+  /** The final weights that the peer saved. */
+  kept: { readonly stage: number; readonly weights: readonly number[] } | null = null
+
+  constructor({ name, network }: Host, served: (what: Served) => void) {
+    this.name = name
+    this.tap = tap(network, served)
+    this.bornAt = Math.floor(network.machine.clock.now())
+  }
+
+  get runs(): boolean {
+    return this.ended === null && !this.crashed
+  }
+}

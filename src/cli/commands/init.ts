@@ -1,0 +1,26 @@
+/** `gensyn-node init`: writes the manifest of a new run. */
+import type { Command } from 'commander'
+import {
+  type CommandContext,
+  command,
+  settingsIn,
+  withSettings,
+  withTokenizer,
+} from '../command-options.ts'
+
+export function initCommand(all: Command, { terminal }: CommandContext): void {
+  withTokenizer(withSettings(command(all, 'init', 'write the manifest of a new run')))
+    .option('--out <file>', 'where to write it', 'run.json')
+    .option('--force', 'replace a manifest that is there already', false)
+    .action(async (options) => {
+      const { initRun } = await import('../init.ts')
+      const { runId } = await import('../../run/run.ts')
+      const { out } = options
+      const run = await initRun({ ...options, settings: settingsIn(options) })
+      terminal.event({ type: 'initialized', path: out, run: runId(run), stages: run.stages })
+      terminal.line(
+        `${out}: run ${runId(run).slice(0, 12)}, ${run.stages} body stages and the ends. ` +
+          `Start ${run.stages + 1} peers with \`gensyn-node join --stage auto\`, and one more as a spare.`,
+      )
+    })
+}
