@@ -1,5 +1,5 @@
 /** A peer's side of the run: it follows the roster, holds at most one stage, and does what the coordinator asks. */
-import { type Announcement, announce, listen } from '../../protocols/announcement.ts'
+import { announce, listen } from '../../protocols/announcement.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols/membership.ts'
@@ -27,7 +27,7 @@ import type { Resume } from './resume.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
 import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
-import { StageFollower } from './stage-follower.ts'
+import { type AppliedStep, StageFollower } from './stage-follower.ts'
 import { StageSlot } from './stage-slot.ts'
 
 export interface MemberOptions {
@@ -287,7 +287,7 @@ export class Member {
   }
 
   /** Each announcement costs every member a signature check. A fast swarm therefore does not announce every step. */
-  #announce(step: Pick<Announcement, 'step' | 'loss' | 'busySeconds' | 'stage'>): void {
+  #announce(step: AppliedStep): void {
     const { network, clock, runId } = this.#options
     const { roster } = this
     // This peer may have been dropped while it applied the step.

@@ -1,6 +1,6 @@
 /**
- * The roster as one member knows it. The member enters a roster, carries out its changes one after another, fetches the
- * roster of another member when it has missed changes, and drops out when a roster does not name it.
+ * The roster as one member knows it. The member carries out changes of the roster one after another. If it has missed
+ * changes, it fetches the whole roster. If a roster does not name it, it drops out.
  */
 import type { Change } from '../../protocols/agreement.ts'
 import type { Clock } from '../../protocols/clock.ts'
