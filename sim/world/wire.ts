@@ -27,7 +27,7 @@ export interface Load {
 }
 
 /** One each for TCP, Noise and the agreement on Yamux. */
-const HANDSHAKE_ROUND_TRIPS = 3
+export const HANDSHAKE_ROUND_TRIPS = 3
 
 export class Wire {
   readonly #links: LinkTable
