@@ -8,6 +8,7 @@ const ROOT = resolve(import.meta.dirname, '../..')
 const PAGES = [
   'README.md',
   'CHANGELOG.md',
+  'docs/CALIBRATION.md',
   'docs/CHECKPOINT.md',
   'docs/DATA.md',
   'docs/EXPORT.md',
@@ -16,6 +17,7 @@ const PAGES = [
   'docs/PERFORMANCE.md',
   'docs/RUN.md',
   'docs/SCALE.md',
+  'docs/SIMULATOR.md',
   'docs/STRATEGIES.md',
   'docs/demo-report.md',
 ]
