@@ -31,7 +31,8 @@ import {
   foundingRoster,
   memberOf,
   newcomersOf,
-  rosterFrom,
+  ROSTERS,
+  type RosterSource,
 } from '../membership/roster.ts'
 import { type Ancestor, serveRun } from '../membership/serve-run.ts'
 import { takeOver } from '../membership/succession.ts'
@@ -53,6 +54,8 @@ export interface MemberOptions {
   readonly checkpoints?: Store | null
   /** Builds a stage with the run's initial weights; a second one is kept up to date beside the one that is held. */
   createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
+  /** Members of one process may share the rosters that they make; left out: each makes its own. */
+  readonly rosters?: RosterSource
   /** Reads the corpus; only the driver does. @throws InputError if it is missing or another one */
   loadData(donors: () => readonly PeerId[]): Promise<BatchSource>
   /** What the swarm is started from, if this peer founds it; and where this peer reads its stage, if another has. */
@@ -83,6 +86,7 @@ export class Member {
   readonly #watch: CoordinatorMonitor
   readonly #custody: StageSlot
   readonly #keeper = new Keeper()
+  readonly #rosters: RosterSource
   #session: number
   #acceptor: Acceptor | null = null
   #coordination: Coordination | null = null
@@ -97,7 +101,8 @@ export class Member {
 
   constructor(options: MemberOptions) {
     this.#options = options
-    const { network, start = null } = options
+    const { network, start = null, rosters = ROSTERS } = options
+    this.#rosters = rosters
     this.#session = start?.session ?? Math.floor(options.clock.now())
     if (start !== null && start.roster !== null) this.#goOn(start.roster)
     this.#watch = new CoordinatorMonitor({
@@ -173,7 +178,7 @@ export class Member {
           throw new ProtocolError('TOO_LARGE', `a roster of ${length} bytes`)
         },
         serve: async (from, { epoch, change }, body) => {
-          const whole = body && rosterFrom(from, body)
+          const whole = body && this.#rosters.decode(from, body)
           return { answer: await this.#install(epoch, change, whole) }
         },
       }),
@@ -242,13 +247,13 @@ export class Member {
     const { network, domain = '', resume } = this.#options
     const addresses = [...network.addresses]
     const founder = { peer: network.self, session: this.session, addresses, domain }
-    this.#acceptor = new Acceptor(foundingRoster(founder, resume?.origin))
+    this.#acceptor = new Acceptor(foundingRoster(founder, resume?.origin), this.#rosters)
     this.#turns.add({ type: 'elected', ballot: this.#acceptor.roster.ballot })
   }
 
   /** Goes on from what was agreed on in the run that became this one. */
   #goOn(roster: Roster): void {
-    this.#acceptor = new Acceptor(roster)
+    this.#acceptor = new Acceptor(roster, this.#rosters)
     const coordinator = coordinatorOf(roster).peer
     this.#turns.add(
       roster.coordinator === this.own?.id
@@ -463,7 +468,7 @@ export class Member {
     if (memberOf(roster, network.self)?.session !== this.session) {
       throw new ProtocolError('NOT_MEMBER', 'that roster names another process of this peer')
     }
-    this.#acceptor = new Acceptor(roster)
+    this.#acceptor = new Acceptor(roster, this.#rosters)
   }
 
   #newCoordinator(before: Roster | null, roster: Roster, own: Entry): void {
@@ -525,7 +530,8 @@ export class Member {
   /** Somebody knows of a later epoch. */
   async #catchUp(peer: PeerId): Promise<void> {
     try {
-      const roster = await fetchRoster(this.agreement(this.#stopping.signal), peer)
+      const agreement = this.agreement(this.#stopping.signal)
+      const roster = await fetchRoster(agreement, peer, this.#rosters.decode)
       await this.#install(roster.epoch, null, roster)
     } catch (error) {
       this.#stopping.signal.throwIfAborted()
