@@ -21,7 +21,7 @@ export const PLANTED: Readonly<
     edits: [
       edit(
         'holder/microbatch-executor.ts',
-        'const count = !counted.has(index)',
+        'const count = !step.isCounted(index)',
         'const count = true',
       ),
     ],
@@ -34,8 +34,8 @@ export const PLANTED: Readonly<
     breaks: 'I1',
     edits: [
       edit(
-        'holder/active-stage.ts',
-        'if (this.#total!.shared) this.stage.sums.set(this.#totals!)',
+        'holder/stage-replica.ts',
+        'if (sums !== this.stage.sums) this.stage.sums.set(sums)',
         '',
       ),
     ],
@@ -110,7 +110,11 @@ export const PLANTED: Readonly<
         "if (error instanceof ProtocolError && error.code === 'STALE') {",
         'if (signal.aborted) {',
       ),
-      edit('coordinator/coordinator.ts', 'Math.min(JOINS_MAX, left)', 'left < 0 ? 0 : JOINS_MAX'),
+      edit(
+        'coordinator/roster-changes.ts',
+        'Math.min(JOINS_MAX, left)',
+        'left < 0 ? 0 : JOINS_MAX',
+      ),
     ],
   },
   'an inbox grows without a limit': {
@@ -132,16 +136,15 @@ export const PLANTED: Readonly<
     breaks: 'I6',
     edits: [
       edit(
-        'holder/pipeline.ts',
+        'holder/step-progress.ts',
         'if (epoch !== fence.epoch || step !== fence.step) {',
         'if (epoch < 0) {',
       ),
       edit(
         'holder/pipeline.ts',
-        'if (progress === null || header.epoch !== progress.fence.epoch) return',
-        'if (progress === null) return',
+        'if (!step.isCurrent || !step.isLatest(header)) return\n    const {',
+        'const {',
       ),
-      edit('holder/pipeline.ts', 'header.step !== progress.fence.step || ', ''),
     ],
   },
   'a step trains on the text of another': {
@@ -149,8 +152,8 @@ export const PLANTED: Readonly<
     edits: [
       edit(
         'holder/microbatch-executor.ts',
-        'data.training(step, index)',
-        'data.training(step - 1, index)',
+        'this.#data.training(header.step, index)',
+        'this.#data.training(header.step - 1, index)',
       ),
     ],
   },
@@ -168,7 +171,7 @@ export const PLANTED: Readonly<
     breaks: 'I9',
     edits: [
       edit(
-        'holder/stage-slot.ts',
+        'holder/stage-follower.ts',
         "this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })",
         'void update',
       ),

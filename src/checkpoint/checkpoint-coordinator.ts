@@ -1,4 +1,4 @@
-/** The coordinator's list of checkpoints on their way: nothing waits for them, and a step exists when all have told. */
+/** The coordinator's part in checkpoints: it writes a step's manifest when all holders have written their parts. */
 import type { SavedQuestion } from '../../protocols/checkpoint.ts'
 import { type Clock, withDeadline } from '../../protocols/clock.ts'
 import type { Origin, Roster } from '../../protocols/membership.ts'
@@ -22,13 +22,16 @@ export interface CheckpointCoordinatorOptions {
   roster(): Roster
 }
 
+/** A checkpoint that is being written. */
 interface Save {
   readonly step: number
-  /** That commits it. */
+  /** The roster's epoch that commits the step. */
   readonly epoch: number
+  /** Number of holders of each stage. */
   readonly replicas: readonly number[]
-  /** Holders that have not told yet, by id. */
+  /** Holders that have not written their parts yet, by id. */
   readonly missing: Map<number, PeerId>
+  /** Clock time in ms. */
   readonly begun: number
   bytes: number
   stalledSeconds: number
@@ -36,32 +39,33 @@ interface Save {
 
 export class CheckpointCoordinator {
   readonly #options: CheckpointCoordinatorOptions
-  /** By step, in the order of their beginning. */
-  readonly #inHand = new Map<number, Save>()
+  /** Checkpoints that are being written, by step, in the order in which they were begun. */
+  readonly #saves = new Map<number, Save>()
   /** Manifests are written one after another. */
   #completing: Promise<void> = Promise.resolve()
-  /** Why there is nothing to go back to; null if there is, or nobody has looked yet. */
-  #none: string | null = null
+  /** Why no checkpoint was found; null if one was found, or none was looked for yet. */
+  #missingReason: string | null = null
 
   constructor(options: CheckpointCoordinatorOptions) {
     this.#options = options
   }
 
+  /** Why the last search found no checkpoint; null if it found one, or a step was committed since. */
   get noCheckpoint(): string | null {
-    return this.#none
+    return this.#missingReason
   }
 
   /** The step is about to be committed to the roster. */
   begin(roster: Roster, step: number): void {
     const { run, clock, checkpoints = null } = this.#options
-    // What could not be found may be found the next time.
-    this.#none = null
+    // The next search may find what the last one did not.
+    this.#missingReason = null
     if (checkpoints === null || !isSaved(run, step)) return
-    // Whoever has not told by the time of the next one may still be writing; by the one after it never will.
-    const [oldest] = this.#inHand.values()
-    if (this.#inHand.size > 1) this.#giveUp(oldest!, this.#waitedFor(oldest!))
+    // A holder may still write its part when the next checkpoint begins, but no longer when the one after that does.
+    const [oldest] = this.#saves.values()
+    if (this.#saves.size > 1) this.#giveUp(oldest!, this.#waitedFor(oldest!))
     const stages = Array.from({ length: run.stages + 1 }, (_, stage) => holdersOf(roster, stage))
-    this.#inHand.set(step, {
+    this.#saves.set(step, {
       step,
       epoch: roster.epoch + 1,
       replicas: stages.map(({ length }) => length),
@@ -72,9 +76,9 @@ export class CheckpointCoordinator {
     })
   }
 
-  /** A holder's share lies in the store, or will not. */
+  /** A holder has written its part of a checkpoint, or has failed to. */
   saved(from: PeerId, { step, epoch, failure, bytes, stalledSeconds }: SavedQuestion): void {
-    const save = this.#inHand.get(step)
+    const save = this.#saves.get(step)
     const member = memberOf(this.#options.roster(), from)
     if (save?.epoch !== epoch || member === undefined || !save.missing.has(member.id)) return
     if (failure !== null) {
@@ -88,47 +92,48 @@ export class CheckpointCoordinator {
     this.#completing = this.#completing.then(() => this.#complete(save))
   }
 
-  /** A member is no more. */
+  /** A member is gone. */
   forget(id: number): void {
-    for (const save of [...this.#inHand.values()]) {
+    for (const save of [...this.#saves.values()]) {
       const peer = save.missing.get(id)
       if (peer !== undefined) this.#giveUp(save, `${peer} is gone, and had not saved its part`)
     }
   }
 
+  /** Gives up all checkpoints that are being written. */
   giveUp(reason: string): void {
-    for (const save of [...this.#inHand.values()]) this.#giveUp(save, reason)
+    for (const save of [...this.#saves.values()]) this.#giveUp(save, reason)
   }
 
-  /** Waits for what is on its way, for a time. */
+  /** Waits until all checkpoints are written, at most {@link TIMEOUTS.lastSaveMs}. Then gives up the rest. */
   async over(): Promise<void> {
     const { clock } = this.#options
     const until = clock.now() + TIMEOUTS.lastSaveMs
-    while (this.#inHand.size > 0 && clock.now() < until) await clock.sleep(TIMEOUTS.retryMs)
-    for (const save of [...this.#inHand.values()]) this.#giveUp(save, this.#waitedFor(save))
+    while (this.#saves.size > 0 && clock.now() < until) await clock.sleep(TIMEOUTS.retryMs)
+    for (const save of [...this.#saves.values()]) this.#giveUp(save, this.#waitedFor(save))
   }
 
   /**
-   * The last complete step up to this one, each of its tensors read and held to its digest; null if there is none, and
-   * then {@link noCheckpoint} says why.
+   * The last complete step up to `upTo` whose tensors all have the right digests. Null if there is none; then
+   * {@link noCheckpoint} says why.
    */
   async latest(upTo: number): Promise<number | null> {
     const { found, reason } = await this.#find(upTo)
-    this.#none = reason
+    this.#missingReason = reason
     return found?.step ?? null
   }
 
-  /** The same, for a run that goes on from it with fewer stages. @throws CheckpointError that says why there is none */
+  /** Names the same step, for a run that continues from it with fewer stages. @throws CheckpointError if there is none */
   async latestOrigin(upTo: number): Promise<Origin> {
     const { found, reason } = await this.#find(upTo)
     if (found === null) throw new CheckpointError(reason!)
     return originOf(found)
   }
 
-  /** @returns `reason` if nothing was found */
+  /** @returns `reason` says why nothing was found */
   async #find(upTo: number): Promise<{ found: Manifest | null; reason: string | null }> {
     const { run, clock, journal, checkpoints = null, roster } = this.#options
-    this.giveUp('the swarm goes back to an earlier step')
+    this.giveUp('the run rolls back to an earlier step')
     await this.#completing
     const refused: string[] = []
     const onRefused = (step: number, reason: string) => {
@@ -154,7 +159,7 @@ export class CheckpointCoordinator {
   async #complete(save: Save): Promise<void> {
     const { run, clock, journal, checkpoints } = this.#options
     const { step, epoch, replicas, begun, bytes, stalledSeconds } = save
-    if (this.#inHand.get(step) !== save) return
+    if (this.#saves.get(step) !== save) return
     const store = checkpoints!
     const deadline = { clock, timeoutMs: TIMEOUTS.storeMs }
     try {
@@ -164,11 +169,11 @@ export class CheckpointCoordinator {
     } catch (error) {
       return this.#giveUp(save, (error as Error).message)
     }
-    this.#inHand.delete(step)
-    this.#none = null
+    this.#saves.delete(step)
+    this.#missingReason = null
     const seconds = (clock.now() - begun) / 1000
     journal.write({ type: 'checkpoint', step, bytes, seconds, stalledSeconds })
-    for (const earlier of [...this.#inHand.values()]) {
+    for (const earlier of [...this.#saves.values()]) {
       if (earlier.step < step) this.#giveUp(earlier, `step ${step} was complete before it`)
     }
     try {
@@ -182,7 +187,7 @@ export class CheckpointCoordinator {
   }
 
   #giveUp(save: Save, reason: string): void {
-    if (!this.#inHand.delete(save.step)) return
+    if (!this.#saves.delete(save.step)) return
     const message = `no checkpoint of step ${save.step}: ${reason}`
     this.#options.journal.write({ type: 'notice', message })
   }

@@ -1,4 +1,4 @@
-/** A holder's part in the checkpoints of a run: after the commit of every so many steps it writes its share, and tells. */
+/** A holder's part in checkpoints: after some commits it writes its share of its stage, and tells the coordinator. */
 import { saved } from '../../protocols/checkpoint.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import type { Member, Roster } from '../../protocols/membership.ts'
@@ -11,7 +11,7 @@ import type { HeldStage } from '../run/stage-state.ts'
 import { StageSaver } from './stage-saver.ts'
 import type { Store } from './store.ts'
 
-/** Whether the run has a checkpoint of this step. */
+/** True if the run is to have a checkpoint of this step. */
 export function isSaved({ recovery }: Run, step: number): boolean {
   const { policy, checkpoint } = recovery
   return policy.includes('checkpoint') && step % checkpoint.everySteps === 0
@@ -23,62 +23,63 @@ export interface CheckpointWriterOptions {
   readonly network: Network
   readonly clock: Clock
   readonly signal: AbortSignal
-  /** Null if this peer knows of no store. */
+  /** Where checkpoints lie; null if this peer was given no store. */
   readonly checkpoints?: Store | null
   roster(): Roster | null
 }
 
-/** Of the stage that is held: there is room for one copy of it. */
-interface InHand {
+/** Checkpoints of the active stage. There is room for one copy of its state. */
+interface Saving {
   readonly saver: StageSaver
-  /** What is being written; null if nothing is. */
+  /** The step that is being written; null if none is. */
   step: number | null
+  /** Time in ms that training waited for this step's copy. */
   stalledMs: number
 }
 
 export class CheckpointWriter {
   readonly #options: CheckpointWriterOptions
-  #inHand: InHand | null = null
+  #saving: Saving | null = null
 
   constructor(options: CheckpointWriterOptions) {
     this.#options = options
   }
 
-  /** The stage is given up, or another one is taken: what is being written goes on by itself, from its copy. */
+  /** The stage was given up. A step that is being written is completed from its copy. */
   reset(): void {
-    this.#inHand = null
+    this.#saving = null
   }
 
   /** Must be called before each update. */
   beforeUpdate(): void {
-    if (this.#inHand === null) return
+    if (this.#saving === null) return
     const { clock } = this.#options
     const begun = clock.now()
-    this.#inHand.saver.beforeUpdate()
-    this.#inHand.stalledMs += clock.now() - begun
+    this.#saving.saver.beforeUpdate()
+    this.#saving.stalledMs += clock.now() - begun
   }
 
-  /** The step of `roster` was applied to the stage. Resolves when training may go on. */
+  /** The step of `roster` was applied to the stage. Resolves when training may continue. */
   async committed(held: HeldStage, roster: Roster, own: Member): Promise<void> {
     const { run, clock, checkpoints = null } = this.#options
     const { committed: step, epoch } = roster
     if (checkpoints === null || !isSaved(run, step)) return
-    this.#inHand ??= {
+    this.#saving ??= {
       saver: new StageSaver(checkpoints, () => clock.sleep(0)),
       step: null,
       stalledMs: 0,
     }
-    const inHand = this.#inHand
-    if (inHand.step !== null) {
-      const failure = `its part of step ${inHand.step} is still being written`
+    const saving = this.#saving
+    if (saving.step !== null) {
+      const failure = `its part of step ${saving.step} is still being written`
       return void this.#tell({ step, epoch, failure, bytes: 0, stalledSeconds: 0 })
     }
-    inHand.step = step
-    inHand.stalledMs = 0
+    saving.step = step
+    saving.stalledMs = 0
     const holders = holdersOf(roster, held.index)
     const { parameters, weights, moments } = held.stage
     const { updates, norm, learningRateScale } = held.facts
-    const writing = inHand.saver.begin({
+    const writing = saving.saver.begin({
       run,
       step,
       attempt: epoch,
@@ -97,12 +98,12 @@ export class CheckpointWriter {
         (error: Error) => ({ bytes: 0, failure: error.message.slice(0, 2000) }),
       )
     const over = outcome.then(({ bytes, failure }) => {
-      inHand.step = null
+      saving.step = null
       const waits = run.recovery.checkpoint.mode === 'sync'
-      const stalledMs = waits ? clock.now() - begun : inHand.stalledMs
+      const stalledMs = waits ? clock.now() - begun : saving.stalledMs
       void this.#tell({ step, epoch, failure, bytes, stalledSeconds: stalledMs / 1000 })
     })
-    // A store that hangs must not hold the swarm up for ever: from its copy the part can be written later, too.
+    // A store that hangs must not stop training for ever. The part can be written later from its copy.
     if (run.recovery.checkpoint.mode === 'sync') await this.#within(TIMEOUTS.syncSaveMs, over)
   }
 
@@ -113,7 +114,7 @@ export class CheckpointWriter {
     over.abort()
   }
 
-  /** A coordinator that does not hear it gives the step up in time. */
+  /** Tells the coordinator. If the message is lost, the coordinator gives the checkpoint up later. */
   async #tell(facts: {
     readonly step: number
     readonly epoch: number

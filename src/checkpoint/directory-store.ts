@@ -1,6 +1,6 @@
 /**
- * A store in a folder. A file is written beside its name, flushed, and given the name in one step; then the folder is
- * flushed, so that the name outlives a power cut too.
+ * A store in a folder. A file is written under a temporary name, flushed, and renamed, which is atomic. Then the folder is
+ * flushed, so that the name survives a power cut, too.
  */
 import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -64,14 +64,14 @@ export class DirectoryStore implements Store {
       await rm(temporary, { force: true })
     }
     await syncFolder(folder)
-    // A new folder is a name in the one above it.
+    // The name of a new folder is an entry of its parent folder.
     if (created !== undefined) await syncFolder(dirname(folder))
   }
 
   async remove(name: string): Promise<void> {
     const path = this.#path(name)
     await rm(path, { force: true })
-    // The folder goes with its last file.
+    // The folder is removed with its last file.
     await rmdir(dirname(path)).catch((error: unknown) => {
       if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(systemCode(error) ?? '')) throw error
     })
@@ -89,7 +89,7 @@ async function writeAll(file: FileHandle, content: readonly Uint8Array[]): Promi
   }
 }
 
-/** What is left of `content` behind its first `bytes`. */
+/** The rest of `content` after its first `bytes` bytes. */
 function after(content: readonly Uint8Array[], bytes: number): Uint8Array[] {
   let behind = bytes
   return content.flatMap((part) => {
@@ -100,7 +100,7 @@ function after(content: readonly Uint8Array[], bytes: number): Uint8Array[] {
 }
 
 async function syncFolder(path: string): Promise<void> {
-  // Windows opens no folders, and needs no such flush.
+  // Windows cannot open folders, and needs no such flush.
   if (process.platform === 'win32') return
   const folder = await open(path, 'r')
   try {
@@ -110,6 +110,7 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
+/** Gives `absent` if the file or folder does not exist. */
 async function absentAs<T>(absent: T, work: () => Promise<T>): Promise<T> {
   try {
     return await work()

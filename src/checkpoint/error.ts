@@ -1,6 +1,7 @@
-/** What is said of a checkpoint that cannot be used. */
-
-/** It is damaged, incomplete or another run's; the message names the tensor or file. An earlier step may do. */
+/**
+ * A checkpoint is damaged, incomplete or of another run. The message names the tensor or file. An earlier step may be
+ * usable.
+ */
 export class CheckpointError extends Error {
   override readonly name = 'CheckpointError'
 }

@@ -1,18 +1,20 @@
-/** The numbers of a stage that is cut anew from others: exact if it is one of them, else the nearest there is. */
+/** The numbers of a stage that is assembled from saved stages: exact if it is one of them, otherwise the closest. */
 import type { OptimizerConfig } from '../../stages/model.ts'
 import type { StageFields } from './manifest.ts'
 
-/** So many weights come from a saved stage. */
+/** A saved stage that weights come from. */
 export interface Source {
   readonly fields: StageFields
+  /** Number of weights that come from it. */
   readonly elements: number
 }
 
 /**
- * - Updates: the fewest of all that made any, since a rebuilt stage has begun anew and too many would have it take too large
- *   a step; the moments of the others are scaled to it by {@link momentScales}.
- * - Learning rate scale: the mean over the weights.
- * - Gradient norm: each stage's square in proportion to the weights taken from it; null if any is.
+ * Combines the numbers of several saved stages:
+ * - Updates: the fewest of the stages that made any. A rebuilt stage counts its updates from 0, and with a higher count its
+ *   steps would be too large. {@link momentScales} scales the moments of the other stages.
+ * - Learning rate scale: the mean, weighted by the number of weights.
+ * - Gradient norm: the root of the sum of squares, each in proportion to the weights taken from its stage. Null if any is.
  */
 export function combineFields(sources: readonly Source[]): StageFields {
   const elements = sum(sources, (source) => source.elements)
@@ -38,21 +40,21 @@ export function combineFields(sources: readonly Source[]): StageFields {
 }
 
 /**
- * What moments of `from` updates are multiplied by to be moments of `to` updates, such that the bias-corrected ones stay
- * what they were. What the next updates add to them weighs as it does after `to` updates, so this is no exact change.
+ * Factors that turn moments after `from` updates into moments after `to` updates, with the same bias-corrected values.
+ * The change is not exact: the next updates weigh as they do after `to` updates.
  */
 export function momentScales(
   { kind, beta1, beta2 }: Pick<OptimizerConfig, 'kind' | 'beta1' | 'beta2'>,
   from: number,
   to: number,
 ): { readonly firstMoment: number; readonly secondMoment: number } {
-  // Only AdamW corrects for the moments' beginning at zero.
+  // Only AdamW corrects for moments that begin at zero.
   if (kind === 'sgd' || from === to || from === 0) return { firstMoment: 1, secondMoment: 1 }
   const scale = (beta: number) => (1 - beta ** to) / (1 - beta ** from)
   return { firstMoment: scale(beta1), secondMoment: scale(beta2) }
 }
 
-/** What all are; if they differ, what `otherwise` says. */
+/** The common value; if the values differ, that of `otherwise`. */
 function equalOr(values: readonly number[], otherwise: () => number): number {
   return values.every((value) => value === values[0]) ? values[0]! : otherwise()
 }

@@ -1,4 +1,4 @@
-/** What of a stage is saved: weights and moments as tensors under global names, and the few numbers beside them. */
+/** How a stage is saved: its weights and moments as tensors with global names. */
 import { type Box, contiguousStart, copyBox } from '../../stages/boxes.ts'
 import type { OptimizerConfig } from '../../stages/model.ts'
 import { optimizerOf } from '../../stages/optimizer.ts'
@@ -11,25 +11,25 @@ export interface StageTensors extends Moments<Float32Array> {
   readonly weights: Float32Array
 }
 
-/** What a state's tensors are called: by the weight's own name behind this. */
+/** Prefixes of tensor names. The name of the weight follows. */
 const PREFIXES: Readonly<Record<keyof StageTensors, string>> = {
   weights: '',
   firstMoment: 'optimizer.first_moment.',
   secondMoment: 'optimizer.second_moment.',
 }
 
-/** A checkpoint's tensor as it lies in a stage's flat buffers. */
+/** Where a checkpoint's tensor lies in a stage's flat buffers. */
 export interface Place {
   readonly name: string
   readonly shape: readonly number[]
   readonly copies: Copies
   readonly state: keyof StageTensors
   readonly parameter: Parameter
-  /** Within the parameter's tensor. */
+  /** The part of the parameter that the tensor is. */
   readonly box: Box
 }
 
-/** What a stage with this optimizer has. */
+/** The flat buffers that a stage with this optimizer has. */
 export function statesOf(optimizer: OptimizerConfig): readonly (keyof StageTensors)[] {
   const { moments } = optimizerOf(optimizer)
   return ['weights', ...moments.map((name) => `${name}Moment` as const)]
@@ -55,7 +55,7 @@ export function placesOf(
   )
 }
 
-/** The tensor, flat: a view of the stage's buffer where it lies there in one piece. */
+/** The tensor, flat: a view of the stage's buffer if it is contiguous there, otherwise a copy. */
 export function gather(tensors: StageTensors, place: Place): Float32Array {
   return viewOf(tensors, place) ?? gathered(tensors, place)
 }
@@ -67,8 +67,8 @@ function gathered(tensors: StageTensors, place: Place): Float32Array {
 }
 
 /**
- * Has `fill` write the tensor, and puts it where it belongs.
- * @param fill gets room for the tensor, flat
+ * Writes a tensor to its place in the stage's buffers.
+ * @param fill writes the tensor, flat, to the memory that it gets
  */
 export async function scatter(
   tensors: StageTensors,
@@ -82,6 +82,7 @@ export async function scatter(
   copyBox(whole(flat, place.shape), parameterOf(tensors, place))
 }
 
+/** Null if the tensor is not contiguous in the stage's buffer. */
 function viewOf(tensors: StageTensors, { state, parameter, box }: Place): Float32Array | null {
   const start = contiguousStart(parameter.shape, box)
   if (start === null) return null

@@ -1,32 +1,34 @@
 /**
- * A copy of a stage's buffers as they are between two updates, made while training goes on (DataStates-LLM, arXiv
- * 2406.10707): forward and backward only read them, so the copy has all that time, piece by piece, each followed by a
- * turn for whatever else there is. Only if it is not done when the next update must write does that wait.
+ * Copies a stage's buffers between two updates, while training continues (DataStates-LLM, arXiv 2406.10707). Forward and
+ * backward only read the buffers. The copy is made piece by piece, and other work runs after each piece. The next update
+ * waits only if the copy is not complete by then.
  */
 
-/** Copied between two turns: a fraction of a millisecond. */
+/** Elements copied at a time, which takes a fraction of a millisecond. */
 const PIECE_ELEMENTS = 1 << 18
 
-/** Lets whatever else waits have its turn. */
+/** Resolves after other work of this thread has run. */
 export type YieldToLoop = () => Promise<void>
 
 export class LazySnapshot {
-  readonly #turn: YieldToLoop
-  /** As long as what is copied; kept from one snapshot to the next. */
+  readonly #yieldToLoop: YieldToLoop
+  /** Memory of the copies, which each snapshot uses again. */
   #copies: Float32Array[] = []
+  /** The buffers that are being copied. */
   #live: readonly Float32Array[] = []
-  /** Where the copy has come to. */
+  /** Index of the buffer that is copied next. */
   #array = 0
+  /** Index of its element that is copied next. */
   #element = 0
 
-  constructor(turn: YieldToLoop) {
-    this.#turn = turn
+  constructor(yieldToLoop: YieldToLoop) {
+    this.#yieldToLoop = yieldToLoop
   }
 
   /**
-   * Begins to copy. To be called between two updates, and again only when what it gave is no longer needed: there is room
-   * for one copy.
-   * @param live must not be written to before {@link beforeUpdate}
+   * Copies buffers. Must be called between two updates, and only when the copies of the call before are not needed any
+   * more: there is room for one copy.
+   * @param live must not be written to before {@link beforeUpdate} is called
    * @returns the copies, in the order of `live`, once they are complete
    */
   async begin(live: readonly Float32Array[]): Promise<readonly Float32Array[]> {
@@ -40,7 +42,7 @@ export class LazySnapshot {
     this.#element = 0
     while (this.copying) {
       this.#copyPiece()
-      await this.#turn()
+      await this.#yieldToLoop()
     }
     return this.#copies
   }
@@ -49,7 +51,7 @@ export class LazySnapshot {
     return this.#array < this.#live.length
   }
 
-  /** Must be called before anything writes to the live buffers. Copies what is left; gives how many elements that was. */
+  /** Must be called before anything writes to the live buffers. Copies the rest. @returns number of elements copied */
   beforeUpdate(): number {
     let stalled = 0
     while (this.copying) stalled += this.#copyPiece()

@@ -1,4 +1,4 @@
-/** Loading a stage of any cut from a checkpoint of any other: it reads the boxes of its own tensors. */
+/** Loads a stage from a checkpoint, whatever number of stages saved it: only the boxes of its own tensors are read. */
 import type { OptimizerConfig, StageConfig } from '../../stages/model.ts'
 import { layoutOf } from '../../stages/parameters.ts'
 import { sizeOf } from '../../stages/shape.ts'
@@ -11,9 +11,9 @@ import type { Manifest, StageFields } from './manifest.ts'
 import type { Store } from './store.ts'
 import { readTensor } from './tensor.ts'
 
-/** What `stage.load` takes, and what its holder goes on with. */
+/** The state of a stage: what `stage.load` takes, and the numbers that belong to it. */
 export interface LoadedStage {
-  /** Flat, in the stage's layout. */
+  /** Flat, in the layout of the stage. */
   readonly weights: Float32Array
   readonly optimizer: OptimizerState
   readonly learningRateScale: number
@@ -21,7 +21,8 @@ export interface LoadedStage {
 }
 
 /**
- * @param config of the stage that is wanted: its number of stages need not be that of the checkpoint
+ * Loads a stage.
+ * @param config the model and its number of stages, which may differ from the checkpoint's
  * @throws CheckpointError that names the tensor that is missing, damaged or of another shape
  */
 export async function loadStage(
@@ -34,7 +35,7 @@ export async function loadStage(
   return loadLayout(store, manifest, config.optimizer, layoutOf(config, stage), rules)
 }
 
-/** The same, for a stage that is there and says itself what lies where in its flat buffers of so many elements. */
+/** Loads a stage whose parameters are given: where each lies in flat buffers of `length` elements. @throws CheckpointError */
 export async function loadLayout(
   store: Store,
   manifest: Manifest,
@@ -75,7 +76,7 @@ export async function loadLayout(
   }
 }
 
-/** How many of the weights come from each of the saved stages. */
+/** The saved stages that the weights come from, with the number of weights from each. */
 function sourcesOf(places: readonly Place[], fieldsOf: (name: string) => StageFields): Source[] {
   const elements = new Map<StageFields, number>()
   for (const { state, name, shape } of places) {

@@ -1,6 +1,6 @@
 /**
- * The manifest of a checkpoint: which step of which run, and for each tensor, in its own coordinates, which bytes of which
- * file hold which box of it. Nothing in it depends on how many stages or replicas wrote it or will read it.
+ * The manifest of a checkpoint: the run, the step, and for each tensor the files and bytes that hold its boxes, in
+ * coordinates of the tensor. Nothing depends on how many stages or replicas wrote the step or will read it.
  */
 import { z } from 'zod'
 import type { Origin } from '../../protocols/membership.ts'
@@ -13,12 +13,13 @@ import { CheckpointError } from './error.ts'
 
 const FORMAT = 'gensyn-checkpoint'
 
-/** Another version is another meaning: it is refused. */
+/** Version of the format. Other versions are refused. */
 const VERSION = 1
 
+/** Name of the manifest in the folder of its step. */
 export const MANIFEST = 'manifest.json'
 
-/** Where a step's manifest and data lie. */
+/** Folder of a step's manifest and data. */
 export function stepFolder(step: number): string {
   return `step-${String(step).padStart(12, '0')}`
 }
@@ -29,25 +30,26 @@ const digest = z.string().regex(/^[0-9a-f]{64}$/)
 const storedBox = z.strictObject({
   offset: z.array(count).min(1),
   size: z.array(count.min(1)).min(1),
-  /** Beside the manifest; never a path. */
+  /** Name of a file in the manifest's folder. */
   file: z.string().regex(/^[0-9a-z-]+\.bin$/),
-  /** Of the box's bytes within the file: float32, little-endian, row-major. */
+  /** Where the box begins in the file, in bytes. Its elements are float32, little-endian, row-major. */
   begin: count,
+  /** Where it ends, exclusive. */
   end: count,
-  /** Of these bytes. */
+  /** SHA-256 of these bytes. */
   sha256: digest,
 })
 
 export type StoredBox = z.output<typeof storedBox>
 
-/** What a stage has beside its tensors. */
+/** Numbers that belong to a saved stage. */
 const stageFields = z.strictObject({
-  /** Of its weights, in all: by their share of them the others are divided when stages are cut anew. */
+  /** Number of its weights. Weighs the other numbers when stages are assembled from parts of saved ones. */
   elements: count.min(1),
-  /** Of the optimizer since its moments were zero. */
+  /** Optimizer updates since its moments were zero. */
   updates: count,
   learningRateScale: z.number().positive(),
-  /** Of the last mean gradient before clipping; null before the first update. */
+  /** L2 norm of the last mean gradient, before clipping; null before the first update. */
   gradientNorm: z.number().nonnegative().nullable(),
 })
 
@@ -56,9 +58,9 @@ export type StageFields = z.output<typeof stageFields>
 const storedTensor = z.strictObject({
   dtype: z.literal('F32'),
   shape: z.array(count.min(1)).min(1),
-  /** Index into `stages`: who wrote it. */
+  /** Index into `stages` of the stage that wrote the tensor. */
   stage: count,
-  /** One, or, where replicas are averaged, one a replica: their mean is the tensor. */
+  /** One copy, or one for each replica where the tensor is the mean of the replicas. */
   copies: z.array(z.strictObject({ sha256: digest, boxes: z.array(storedBox).min(1) })).min(1),
 })
 
@@ -67,7 +69,7 @@ export type StoredTensor = z.output<typeof storedTensor>
 const manifestSchema = z.strictObject({
   format: z.literal(FORMAT),
   version: z.literal(VERSION),
-  /** The run's manifest, whole: model, optimizer, data, and the number of stages that wrote this. */
+  /** The whole manifest of the run, with the number of stages that wrote the step. */
   run: runSchema,
   /** Committed steps. */
   step: count,
@@ -77,7 +79,7 @@ const manifestSchema = z.strictObject({
 
 export type Manifest = z.output<typeof manifestSchema>
 
-/** What one replica of one stage has written: its boxes, and the digests of all tensors of its stage. */
+/** The part of one replica of one stage: its boxes, and the digests of all tensors of its stage. */
 const partSchema = z.strictObject({
   format: z.literal(`${FORMAT}-part`),
   version: z.literal(VERSION),
@@ -105,7 +107,7 @@ export function newPart(content: Omit<Part, 'format' | 'version'>): Part {
   return { format: `${FORMAT}-part`, version: VERSION, ...content }
 }
 
-/** One line of JSON, its own SHA-256 last. */
+/** One line of JSON that ends with its own SHA-256. */
 export function encode(content: Manifest | Part): Uint8Array {
   const text = JSON.stringify(content)
   return new TextEncoder().encode(
@@ -113,12 +115,12 @@ export function encode(content: Manifest | Part): Uint8Array {
   )
 }
 
-/** What a swarm is started from, by name. */
+/** Names the checkpoint that a run is started from. */
 export function originOf(manifest: Manifest): Origin {
   return { step: manifest.step, sha256: sha256(encode(manifest)) }
 }
 
-/** Whether a run may go back to it: it is the run's own, or what the run was started from, whoever has saved that. */
+/** True if a run may roll back to the checkpoint: its run saved it, or was started from it. */
 export function isOf(manifest: Manifest, run: Run, origin: Origin | null): boolean {
   if (runId(manifest.run) === runId(run)) return true
   return manifest.step === origin?.step && originOf(manifest).sha256 === origin.sha256
@@ -139,7 +141,7 @@ export function decodePart(bytes: Uint8Array, where: string): Part {
   return decode(partSchema, bytes, where)
 }
 
-/** What is wrong with a tensor's entry; null if nothing is. */
+/** Says what is wrong with a tensor's entry; null if it is valid. */
 export function tensorFault({ shape, copies, stage }: StoredTensor, stages: number): string | null {
   if (stage >= stages) return `stage ${stage} is not in the manifest`
   for (const { boxes } of copies) {
@@ -167,7 +169,7 @@ function decode<T>(schema: z.ZodType<T>, bytes: Uint8Array, where: string): T {
       `${where} is of version ${JSON.stringify(content.version)}; this gensyn-node reads ${VERSION}`,
     )
   }
-  // Keys keep their order, so this is the text that was hashed.
+  // Parsing keeps the order of keys, so this is the text that was hashed.
   const found = sha256(new TextEncoder().encode(JSON.stringify(content)))
   if (found !== expected) throw new CheckpointError(`${where} is damaged: its SHA-256 is ${found}`)
   const result = schema.safeParse(content)

@@ -1,4 +1,4 @@
-/** The store that a user names: `s3://BUCKET/PREFIX`, or else a folder. */
+/** Opens the store that a user names: `s3://BUCKET/PREFIX` or a folder. */
 import type { Clock } from '../../protocols/clock.ts'
 import { InputError } from '../base/errors.ts'
 import { type Run, runId } from '../run/run.ts'
@@ -9,20 +9,20 @@ import type { Store } from './store.ts'
 
 export interface StoreContext {
   readonly clock: Clock
-  /** Holds credentials, region and endpoint under the names that every S3 tool reads. */
+  /** Environment variables, with credentials, region and endpoint under the names that S3 tools use. */
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
 export interface Checkpoints {
-  /** Null if the run's policy has none. */
+  /** Null if the run's policy does not have `checkpoint`. */
   readonly store: Store | null
-  /** The run whose last one lies there, if that is this one with another number of stages; else null. */
+  /** The run that saved the last step, if it differs only in its number of stages; otherwise null. */
   readonly savedBy: Run | null
 }
 
 /**
- * Where the checkpoints of a run lie.
- * @throws InputError if the policy names them and no place is given, or if what lies there is of another run
+ * Opens the store of a run's checkpoints.
+ * @throws InputError if the policy names them and no place is given, or if the place has checkpoints of another run
  */
 export async function openCheckpoints(
   run: Run,
@@ -56,7 +56,7 @@ function isSameButStages({ recovery, ...other }: Run, run: Run): boolean {
   return runId({ ...other, stages, recovery: { ...recovery, policy } }) === runId(run)
 }
 
-/** @throws InputError if the address is no bucket's, or credentials are missing */
+/** @throws InputError if the address does not name a bucket, or credentials are missing */
 export function openStore(location: string, { clock, env }: StoreContext): Store {
   if (!location.startsWith('s3://')) return new DirectoryStore(location)
   const [bucket, ...folders] = location.slice('s3://'.length).split('/').filter(Boolean)

@@ -1,4 +1,4 @@
-/** `gensyn-node reshard`: a run goes on with another number of stages, from its last checkpoint. */
+/** `gensyn-node reshard`: rewrites a checkpoint for another number of stages, with the manifest of that run. */
 import { existsSync } from 'node:fs'
 import { layoutOf } from '../../stages/parameters.ts'
 import { InputError } from '../base/errors.ts'
@@ -16,14 +16,14 @@ export interface ReshardOptions {
   readonly from: string
   readonly out: string
   readonly stages: number
-  /** Undefined for the last complete one. */
+  /** Undefined for the last complete step. */
   readonly step?: number | undefined
-  /** Where the manifest of the run with so many stages goes. */
+  /** Path of the new run's manifest. */
   readonly runOut: string
   readonly force: boolean
 }
 
-/** @throws InputError if there is no such checkpoint, it is damaged, or its layers do not divide */
+/** @throws InputError if the checkpoint is missing or damaged, or its layers do not divide by the number of stages */
 export async function reshard(
   options: ReshardOptions,
   context: StoreContext & { readonly terminal: Terminal },
@@ -58,7 +58,7 @@ export async function reshard(
   )
 }
 
-/** Before any work, so that nothing is half done. */
+/** Called before any work, so that nothing is left half done. @throws InputError */
 async function refuseExisting(target: Store, step: number, runOut: string): Promise<void> {
   const name = `${stepFolder(step)}/${MANIFEST}`
   const taken = (await target.list(name)).length > 0
@@ -81,7 +81,7 @@ async function latest(source: Store, terminal: Terminal): Promise<Manifest> {
   )
 }
 
-/** Saves the same step as the stages of `run` would have. Stage by stage: one is in memory at a time. */
+/** Saves the step as the stages of `run` would have. Only one stage is in memory at a time. */
 async function rewrite(
   source: Store,
   manifest: Manifest,
@@ -111,7 +111,7 @@ async function rewrite(
   return commitStep(target, { run, step, replicas: Array(run.stages + 1).fill(1) })
 }
 
-/** What is wrong with a checkpoint that the user named is the user's to mend. */
+/** Turns a CheckpointError into an InputError, because the user named the checkpoint. */
 async function asInput<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()

@@ -1,4 +1,4 @@
-/** Gives a freshly built stage the state that a checkpoint has of it. */
+/** Loads into a freshly built stage its state from a checkpoint. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Origin } from '../../protocols/membership.ts'
 import type { AnyStage } from '../../stages/stage.ts'
@@ -13,11 +13,11 @@ import type { Store } from './store.ts'
 export interface RestoreOptions {
   readonly run: Run
   readonly checkpoints?: Store | null
-  /** What the swarm was started from. */
+  /** The checkpoint that the run was started from; null if it started from its seed. */
   origin(): Origin | null
 }
 
-/** @throws ProtocolError REFUSED without a store, CORRUPT with the name of the tensor or file that is damaged or missing */
+/** @throws ProtocolError REFUSED without a store; CORRUPT, with its name, if a tensor or file is damaged or missing */
 export async function restoreStage(
   { run, checkpoints = null, origin }: RestoreOptions,
   stage: AnyStage,

@@ -1,6 +1,6 @@
 /**
- * A store in a bucket of S3, or of what speaks its protocol over HTTP. An object appears whole or not at all, which is all
- * that a checkpoint needs: its manifest is put last.
+ * A store in a bucket of S3, or of another service with its HTTP protocol. An object appears whole or not at all. That is
+ * enough for a checkpoint, because its manifest is written last.
  */
 import { createHash } from 'node:crypto'
 import { AwsClient } from 'aws4fetch'
@@ -12,17 +12,17 @@ import type { Store, StoredFile } from './store.ts'
 
 export interface S3Options {
   readonly bucket: string
-  /** Before every name; empty, or ending in `/`. */
+  /** Prefix of every name; empty, or ending in `/`. */
   readonly prefix: string
   readonly region: string
-  /** Null for Amazon's own. */
+  /** Null for Amazon's endpoint. */
   readonly endpoint: string | null
   readonly accessKeyId: string
   readonly secretAccessKey: string
   readonly sessionToken?: string | undefined
 }
 
-/** What is told of an answer that was not expected. */
+/** Characters of an unexpected answer that an error message quotes. */
 const EXCERPT_LENGTH = 300
 
 export class S3Store implements Store {
@@ -84,7 +84,7 @@ export class S3Store implements Store {
 
   async write(name: string, content: readonly Uint8Array[]): Promise<void> {
     const body = Buffer.concat(content)
-    // The server holds what it gets to this.
+    // The server compares the body with this digest.
     const digest = createHash('sha256').update(body).digest('hex')
     await this.#request('PUT', this.#path(name), [200], {
       body,

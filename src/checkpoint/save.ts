@@ -1,6 +1,6 @@
 /**
- * Saving a step: each replica of each stage writes its share of the bytes and a part that tells of them; when all have,
- * whoever leads writes the manifest from the parts. Until then the step does not exist.
+ * Saves a step. Each replica of each stage writes its share of the data, and a part file that describes the share. When
+ * all have done so, the coordinator writes the manifest from the parts. Until then the step does not exist.
  */
 import { bytesOf, sha256 } from '../../protocols/weights.ts'
 import { rowSize, rowsOf, shareOf } from '../../stages/boxes.ts'
@@ -25,7 +25,7 @@ import {
 import { readPart } from './steps.ts'
 import type { Store } from './store.ts'
 
-/** A file is written from memory in one go, in whatever store: this bounds it, unless a single row is longer. */
+/** Upper bound of a file, which is written from memory at once. A file with a single longer row may exceed it. */
 const FILE_BYTES = 64 << 20
 
 /** One replica's part in a step. */
@@ -35,23 +35,23 @@ export interface StageSave {
   readonly step: number
   /** 0 for the ends. */
   readonly stage: number
-  /** Counted from 0, in an order on which all replicas of the stage agree. */
+  /** Number of the replica, from 0, in an order on which all replicas of the stage agree. */
   readonly replica: number
-  /** That save this stage in this step. */
+  /** Number of replicas that save this stage. */
   readonly replicas: number
-  /** Tells a step from the same one before it was given up and made again; of {@link StepCommit} the same. */
+  /** Tells apart several attempts at the same step. {@link StepCommit} must have the same. */
   readonly attempt?: number | undefined
   readonly parameters: readonly Parameter[]
-  /** Must stay as they are until it is saved. */
+  /** Must not change until the stage is saved. */
   readonly tensors: StageTensors
   readonly fields: Omit<StageFields, 'elements'>
-  /** Default: every tensor as it is, copies equal. */
+  /** Default: each parameter is one tensor, and all replicas have equal copies. */
   readonly rules?: readonly TensorRule[]
-  /** Bound of a file; default {@link FILE_BYTES}. */
+  /** Upper bound of a file in bytes; default {@link FILE_BYTES}. */
   readonly fileBytes?: number
 }
 
-/** A run of rows on its way to a file. */
+/** Consecutive rows of a tensor that go to one file. */
 interface Slice {
   readonly tensor: string
   readonly shape: readonly number[]
@@ -59,7 +59,7 @@ interface Slice {
   readonly bytes: Uint8Array
 }
 
-/** Writes what falls to this replica. Lasting when it resolves. */
+/** Writes the share of this replica. It is durable when the promise resolves. */
 export async function saveStage(store: Store, save: StageSave): Promise<{ bytes: number }> {
   const { run, step, replica, replicas, parameters, tensors: state, rules = [] } = save
   const folder = stepFolder(step)
@@ -110,7 +110,7 @@ export async function saveStage(store: Store, save: StageSave): Promise<{ bytes:
   return { bytes }
 }
 
-/** The share of one replica, cut to what fits a file. Of averaged tensors every replica saves all. */
+/** The share of one replica. Each replica saves the whole of a tensor that is averaged. */
 function* slicesOf(
   tensors: Part['tensors'],
   flats: ReadonlyMap<string, Float32Array>,
@@ -131,7 +131,7 @@ function* slicesOf(
   }
 }
 
-/** Packs slices into files, and cuts those that are too long at a row. */
+/** Packs slices into files. Splits slices that are too long between two rows. */
 function filesOf(slices: Iterable<Slice>, fileBytes: number): Slice[][] {
   const files: Slice[][] = []
   let room = 0
@@ -162,13 +162,13 @@ type PartOf = Pick<StageSave, 'run' | 'step' | 'stage' | 'replica' | 'replicas' 
 export interface StepCommit {
   readonly run: Run
   readonly step: number
-  /** How many replicas have saved each stage, 0 the ends. */
+  /** Number of replicas that have saved each stage. Stage 0 is the ends. */
   readonly replicas: readonly number[]
   readonly attempt?: number | undefined
 }
 
 /**
- * Makes a step exist: to be called when every replica of every stage has saved it.
+ * Writes the manifest of a step. Must be called when every replica of every stage has saved the step.
  * @throws CheckpointError if a part or a tensor is missing, or replicas differ where they should not
  */
 export async function commitStep(store: Store, commit: StepCommit): Promise<Manifest> {
@@ -195,7 +195,7 @@ export async function commitStep(store: Store, commit: StepCommit): Promise<Mani
   return manifest
 }
 
-/** Unites what a replica has with what is known. */
+/** Adds the part of one replica to the manifest. @throws CheckpointError if it contradicts what is known */
 function add({ tensors }: Manifest, part: Part, stage: number, who: string): void {
   for (const [name, { shape, copies, sha256, boxes }] of Object.entries(part.tensors)) {
     const known = tensors[name]
@@ -212,6 +212,6 @@ function add({ tensors }: Manifest, part: Part, stage: number, who: string): voi
     else if (known.copies[0]!.sha256 !== sha256) {
       throw new CheckpointError(`${who}: tensor ${name} differs from what other holders have`)
     } else if (known.stage === stage) known.copies[0]!.boxes.push(...boxes)
-    // A stage that mirrors a tensor of another has brought its copy to be compared, nothing more.
+    // A stage that mirrors a tensor of another stage saves only the digest, which was compared.
   }
 }

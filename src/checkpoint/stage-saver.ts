@@ -1,4 +1,4 @@
-/** Saves a stage after an update while training goes on: a lazy snapshot, written from the copy. */
+/** Saves a stage while training continues: makes a lazy snapshot, and writes the copy. */
 import type { StageTensors } from './layout.ts'
 import { LazySnapshot, type YieldToLoop } from './lazy-snapshot.ts'
 import { type StageSave, saveStage } from './save.ts'
@@ -9,17 +9,18 @@ export class StageSaver {
   readonly #snapshot: LazySnapshot
   #writing: Promise<unknown> = Promise.resolve()
 
-  /** @param turn between two pieces of the copy: whatever else there is to do is done in it */
-  constructor(store: Store, turn: YieldToLoop) {
+  /** @param yieldToLoop called between two pieces of the copy; resolves after other work of this thread has run */
+  constructor(store: Store, yieldToLoop: YieldToLoop) {
     this.#store = store
-    this.#snapshot = new LazySnapshot(turn)
+    this.#snapshot = new LazySnapshot(yieldToLoop)
   }
 
   /**
-   * Begins to save, between two updates. There is room for one copy: if the one before is still being written, this waits.
+   * Begins to save. Must be called between two updates. There is room for one copy: if the copy before is still being
+   * written, this waits.
    * @param save with the live tensors
-   * @returns `saved` resolves when this stage's part lies in the store, and rejects if it cannot be written; to be awaited
-   * or caught
+   * @returns `saved` resolves when the stage's part is in the store, and rejects if it cannot be written. The caller must
+   *   await or catch it
    */
   async begin(save: StageSave): Promise<{ readonly saved: Promise<{ bytes: number }> }> {
     await this.#writing
@@ -28,7 +29,7 @@ export class StageSaver {
     return { saved }
   }
 
-  /** Must be called before each update. @returns elements that it had to wait for */
+  /** Must be called before each update. @returns number of elements that were copied meanwhile */
   beforeUpdate(): number {
     return this.#snapshot.beforeUpdate()
   }

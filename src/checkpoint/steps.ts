@@ -1,4 +1,4 @@
-/** Which steps a store has, which of them are complete, and which may go. */
+/** The steps of a store: finds the complete ones, opens one, and removes old ones. */
 import type { Origin } from '../../protocols/membership.ts'
 import { type Run, runId } from '../run/run.ts'
 import { CheckpointError } from './error.ts'
@@ -14,24 +14,24 @@ import {
 import type { Store, StoredFile } from './store.ts'
 import { verifyTensor } from './tensor.ts'
 
-/** A manifest is a few hundred bytes a tensor. */
+/** Upper bound of a manifest or part. A manifest has a few hundred bytes for each tensor. */
 const MANIFEST_BYTES_MAX = 256 << 20
 
 const FOLDER = /^step-(\d{12})\//
 
 export interface LatestOptions {
-  /** Steps of other runs are passed over, but for what this one was started from. */
+  /** Steps of other runs are skipped, except the one that this run was started from. */
   readonly run?: Run
   readonly origin?: Origin | null
-  /** Whether to read and hash every tensor, or to look at names and lengths only. */
+  /** `content` reads and hashes every tensor; `lengths` checks names and lengths only. */
   readonly depth: 'lengths' | 'content'
-  /** Later steps are passed over. Default: none are. */
+  /** Later steps are skipped. Default: none. */
   readonly upTo?: number
-  /** Told of each later step that is there and cannot be used, and why. */
+  /** Called for each step that is skipped because it cannot be used. */
   readonly onRefused?: (step: number, reason: string) => void
 }
 
-/** The last step that can be loaded; null if none can. */
+/** Manifest of the last step that can be loaded; null if there is none. */
 export async function latestComplete(
   store: Store,
   { run, origin = null, depth, upTo = Infinity, onRefused }: LatestOptions,
@@ -49,7 +49,7 @@ export async function latestComplete(
   return null
 }
 
-/** @throws CheckpointError that names what is wrong */
+/** Opens a step. @throws CheckpointError that says what is wrong */
 export async function openStep(store: Store, step: number): Promise<Manifest> {
   const files = await store.list(`${stepFolder(step)}/`)
   return checkStep(store, files, step, 'lengths')
@@ -101,16 +101,16 @@ async function readSmall(
   return bytes
 }
 
-/** In ascending order. */
+/** The steps of the files, in ascending order. */
 function stepsOf(files: readonly StoredFile[]): number[] {
   const steps = files.flatMap(({ name }) => FOLDER.exec(name)?.[1] ?? [])
   return [...new Set(steps.map(Number))].sort((a, b) => a - b)
 }
 
 /**
- * Keeps the last `keep` complete steps, and whatever is later than they are: it may be on its way. Of the steps that are
- * kept, what their manifests do not name goes too. To be called when no step of these is being written.
- * @param upTo later steps are left alone: those of a run that has gone back to before them
+ * Removes old steps. Keeps the last `keep` complete steps, and all later ones, which may still be written. Also removes
+ * the files of kept steps that their manifests do not name. Must be called when none of these steps is being written.
+ * @param upTo later steps are not touched: a run that rolled back may have them
  */
 export async function retain(store: Store, keep: number, upTo = Infinity): Promise<void> {
   const files = await store.list('step-')
@@ -123,12 +123,13 @@ export async function retain(store: Store, keep: number, upTo = Infinity): Promi
     if (manifest !== null) kept++
     const needed = manifest === null ? new Set<string>() : filesOf(manifest)
     const removed = own.map(({ name }) => name).filter((name) => !needed.has(name))
-    // The manifest first: a step that is half removed has none.
+    // The manifest is removed first, so that a step is never complete while its files are missing.
     const ordered = removed.toSorted((a, b) => rank(a) - rank(b))
     for (const name of ordered) await store.remove(name)
   }
 }
 
+/** Order of removal. */
 function rank(name: string): number {
   return name.endsWith(`/${MANIFEST}`) ? 0 : 1
 }

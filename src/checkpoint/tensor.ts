@@ -1,4 +1,4 @@
-/** Reading one tensor of a checkpoint: the bytes of its boxes, each held to its hash, and no others. */
+/** Reads one tensor of a checkpoint: only the bytes of its boxes, whose hashes are checked. */
 import { bytesOf } from '../../protocols/weights.ts'
 import { contiguousStart, copyBox } from '../../stages/boxes.ts'
 import { sizeOf } from '../../stages/shape.ts'
@@ -10,8 +10,8 @@ import type { Store } from './store.ts'
 type Copy = StoredTensor['copies'][number]
 
 /**
- * Fills `into`, flat, with the tensor: its one copy, or the mean of several.
- * @param shape that the reader expects it to have
+ * Fills `into`, flat, with the tensor: its only copy, or the mean of several.
+ * @param shape the shape that the reader expects
  * @throws CheckpointError that names the tensor
  */
 export async function readTensor(
@@ -36,7 +36,7 @@ export async function readTensor(
   for (let i = 0; i < sum.length; i++) into[i] = sum[i]! / tensor.copies.length
 }
 
-/** Reads every copy. @throws CheckpointError that names the tensor */
+/** Reads and checks every copy of a tensor. @throws CheckpointError that names the tensor */
 export async function verifyTensor(store: Store, manifest: Manifest, name: string): Promise<void> {
   const { shape, copies } = manifest.tensors[name]!
   const room = new Float32Array(sizeOf(shape))
@@ -73,7 +73,7 @@ async function readCopy(
     const whole = { offset: box.size.map(() => 0), size: box.size }
     copyBox({ flat, shape: box.size, box: whole }, { flat: into, shape, box })
   }
-  // A single box has been held to the same hash.
+  // The hash of a single box that covers the tensor was checked already.
   if (boxes.length === 1 && boxes[0]!.sha256 === sha256) return
   if ((await digestOf(into)) !== sha256) throw fail('is not what was saved, put together')
 }

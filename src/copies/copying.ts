@@ -1,7 +1,7 @@
 /**
- * The upkeep of strategies that need copies: after a commit the first holder of a stage makes a copy of its state, and
- * gives it to those who are to keep it, while the next steps are made. The copy is of one step: it is encoded piece by
- * piece between other work, and what is left of it before the next update must write.
+ * Makes the copies that recovery strategies need. After a commit, the first holder of a stage encodes a copy of its state
+ * and sends it to the keepers, while training continues. The copy is of one step: it is encoded piece by piece between
+ * other work, and the remaining pieces are encoded before the next update writes to the state.
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { pushCopy } from '../../protocols/copies.ts'
@@ -25,21 +25,22 @@ export interface CopyingOptions {
   readonly journal: Journal
 }
 
-/** What is to be done for one strategy. */
+/** The copies of the stage for one strategy. */
 interface Upkeep {
   readonly strategy: string
   readonly rule: CopyRule
-  /** A copy is being made or given away. */
+  /** True while a copy is encoded or sent. */
   busy: boolean
-  /** Ids of those who have kept one of this stage. */
+  /** Ids of the members that keep a copy of this stage. */
   have: ReadonlySet<number>
 }
 
 export class Copying {
   readonly #options: CopyingOptions
   readonly #upkeeps: readonly Upkeep[]
-  /** Encodings that read the live state. */
+  /** Each completes an encoding that reads the live state. */
   readonly #encoding = new Set<() => void>()
+  /** Aborted when the stage is given up. */
   #over = new AbortController()
 
   constructor(options: CopyingOptions) {
@@ -59,10 +60,10 @@ export class Copying {
     )
   }
 
-  /** A step was applied by this holder: begins the copies that are due. Does not wait for them. */
+  /** This holder applied a step: begins the copies that are due, and does not wait for them. */
   committed(held: HeldStage, roster: Roster, own: Member): void {
     const { index } = held
-    // One of the replicas is enough: all have the same bits.
+    // One replica is enough, because all have the same bits.
     if (holdersOf(roster, index)[0]?.id !== own.id) return
     for (const upkeep of this.#upkeeps) {
       const { rule, busy, have } = upkeep
@@ -86,7 +87,7 @@ export class Copying {
     for (const finish of [...this.#encoding]) finish()
   }
 
-  /** The stage is given up. */
+  /** The stage was given up: ends all copies. */
   reset(): void {
     this.#over.abort(new Error('the stage was given up'))
     this.#over = new AbortController()
@@ -133,7 +134,7 @@ export class Copying {
     })
   }
 
-  /** Lets whatever else there is have its turn after each piece. */
+  /** Encodes the state, and lets other work run after each piece. */
   async #encode(held: HeldStage, { form }: CopyRule): Promise<Uint8Array> {
     const { weights, moments } = held.stage
     const pieces = encodeState([weights, moments.firstMoment, moments.secondMoment], form)

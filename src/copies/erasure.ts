@@ -1,15 +1,17 @@
 /**
- * Reed-Solomon erasure code over bytes: of k data shards and m parity shards, any k give the data back. Systematic, with
- * a Cauchy matrix over GF(2^8) (Blömer et al., ICSI TR-95-048, 1995): parity shard i is the sum of t_j / (u_i + t_j) times
- * data shard j, where t_j = x^j and u = 0, infinity, x^k, x^(k+1) ... The first two are then cheap, and those of RAID-6
- * (Anvin, The mathematics of RAID-6): the plain XOR, and the sum of x^j times shard j. Every square part of a Cauchy
- * matrix can be inverted; one row of infinity, scaled, and scaled columns change nothing about that.
+ * Reed-Solomon erasure code over bytes: any k of k data shards and m parity shards restore the data. The code is
+ * systematic, with a Cauchy matrix over GF(2^8) (Blömer et al., ICSI TR-95-048, 1995). Parity shard i is the sum over j
+ * of t_j / (u_i + t_j) times data shard j, where t_j = x^j and u = 0, infinity, x^k, x^(k+1) and so on.
  *
- * A byte of a shard depends on the bytes at the same place in the others alone. So the shards can be coded piece by piece:
- * give the same `subarray` of each.
+ * The first two parity shards are cheap. They are those of RAID-6 (Anvin, The mathematics of RAID-6): the XOR of the data
+ * shards, and the sum of x^j times shard j. Every square submatrix of a Cauchy matrix is invertible. A scaled row of
+ * infinity and scaled columns keep that property.
+ *
+ * A byte of a shard depends only on the bytes at the same place in the other shards. Hence shards can be coded piece by
+ * piece: pass the same `subarray` of each.
  */
 
-/** Shards that a code can have, data and parity: each takes an element of the field. */
+/** Upper bound of data and parity shards together: each takes an element of the field. */
 export const MAX_SHARDS = 256
 
 /** x^8 + x^4 + x^3 + x^2 + 1, of which x is a generator. */
@@ -17,7 +19,7 @@ const POLYNOMIAL = 0x11d
 const FIELD = 256
 const UNITS = FIELD - 1
 
-/** `POWERS[i]` is x^i; twice round, so that the sum of two logarithms needs no remainder. */
+/** `POWERS[i]` is x^i. The powers are listed twice, so that the sum of two logarithms needs no remainder. */
 const POWERS = new Uint8Array(2 * UNITS)
 const LOGARITHMS = new Uint8Array(FIELD)
 for (let i = 0, power = 1; i < UNITS; i++) {
@@ -32,19 +34,19 @@ function product(a: number, b: number): number {
   return a === 0 || b === 0 ? 0 : POWERS[LOGARITHMS[a]! + LOGARITHMS[b]!]!
 }
 
-/** @param b not zero. */
+/** @param b must not be zero */
 function quotient(a: number, b: number): number {
   return a === 0 ? 0 : POWERS[LOGARITHMS[a]! + UNITS - LOGARITHMS[b]!]!
 }
 
-/** What data shard `column` of k counts for in parity shard `row`. */
+/** The factor of data shard `column`, of k, in parity shard `row`. */
 function coefficient(row: number, column: number, k: number): number {
   if (row === 0) return 1
   const place = POWERS[column]!
   return row === 1 ? place : quotient(place, POWERS[k + row - 2]! ^ place)
 }
 
-/** The whole words of a shard that is aligned to 4 bytes. */
+/** The shard as 32-bit words, without its last `length % 4` bytes. It must be aligned to 4 bytes. */
 function wordsOf({ buffer, byteOffset, length }: Uint8Array): Int32Array {
   return new Int32Array(buffer, byteOffset, length >> 2)
 }
@@ -56,8 +58,8 @@ function add(target: Uint8Array, source: Uint8Array): void {
 }
 
 /**
- * Horner's rule: `target` times x, plus `source`. Each byte of a word moves up a bit, and one that overflows is reduced by
- * the polynomial.
+ * Sets `target` to `target` times x plus `source`, one step of Horner's rule. Each byte of a word is shifted by one bit.
+ * A byte that overflows is reduced by the polynomial.
  */
 function timesXPlus(target: Uint8Array, source: Uint8Array): void {
   const [into, from] = [wordsOf(target), wordsOf(source)]
@@ -72,8 +74,8 @@ function timesXPlus(target: Uint8Array, source: Uint8Array): void {
 }
 
 /**
- * Adds `factor` times `source` to `target`: four bytes a turn, each looked up in the 256 products of the factor. (Two
- * bytes a look-up are a third faster, but need a table of 128 KiB for each factor.)
+ * Adds `factor` times `source` to `target`, four bytes at a time. Each byte is looked up in the 256 products of the
+ * factor. Looking up two bytes at once is a third faster, but needs a table of 128 KiB for each factor.
  */
 function addProduct(target: Uint8Array, source: Uint8Array, factor: number): void {
   if (factor === 0) return
@@ -94,10 +96,10 @@ function addProduct(target: Uint8Array, source: Uint8Array, factor: number): voi
   for (let i = into.length << 2; i < target.length; i++) target[i]! ^= products[source[i]!]!
 }
 
-/** Parity shard `row` of data that is aligned. */
+/** Parity shard `row` of data shards that are aligned to 4 bytes. */
 function parityOf(row: number, data: readonly Uint8Array[]): Uint8Array {
   const parity = new Uint8Array(data[0]!.length)
-  // From the last to the first, as Horner's rule has it.
+  // Horner's rule goes from the last column to the first.
   for (let column = data.length - 1; column >= 0; column--) {
     if (row === 1) timesXPlus(parity, data[column]!)
     else addProduct(parity, data[column]!, coefficient(row, column, data.length))
@@ -105,16 +107,17 @@ function parityOf(row: number, data: readonly Uint8Array[]): Uint8Array {
   return parity
 }
 
-/** Memory that words can be read from: a copy where it does not begin at a multiple of 4 bytes. */
+/** The shard, or a copy of it if it is not aligned to 4 bytes. */
 function aligned(shard: Uint8Array): Uint8Array {
   return shard.byteOffset % 4 === 0 ? shard : shard.slice()
 }
 
 /**
- * @param shards the k data shards, of one length in bytes.
- * @param m how many parity shards to make.
- * @returns the m parity shards: new memory.
- * @throws RangeError when k or m is not one, there are more than `MAX_SHARDS` in all, or lengths differ.
+ * Makes m parity shards.
+ * @param shards the k data shards, all of the same length in bytes
+ * @param m number of parity shards
+ * @returns the m parity shards, in new memory
+ * @throws RangeError if k or m is below 1, there are more than {@link MAX_SHARDS} shards, or lengths differ
  */
 export function encodeParity(shards: readonly Uint8Array[], m: number): Uint8Array[] {
   const k = shards.length
@@ -125,11 +128,11 @@ export function encodeParity(shards: readonly Uint8Array[], m: number): Uint8Arr
 }
 
 /**
- * @param shards data and parity in the order in which they were coded, those that are lost as null. At least k are there,
- * of one length in bytes. Which they are and that they are whole is for the caller to check: a wrong byte goes unnoticed.
- * @param k how many of them, the first, are data.
- * @returns the k data shards: those given as they are, the lost ones in new memory.
- * @throws RangeError when fewer than k are there, counts are not as `encodeParity` takes them, or lengths differ.
+ * Restores lost data shards. The caller checks that each shard is whole and in its place: a wrong byte is not noticed.
+ * @param shards data shards, then parity shards, all of the same length in bytes; null for those that are lost
+ * @param k number of data shards
+ * @returns the k data shards: those that were passed, and the lost ones in new memory
+ * @throws RangeError if fewer than k shards are present, counts are not as in {@link encodeParity}, or lengths differ
  */
 export function reconstruct(shards: readonly (Uint8Array | null)[], k: number): Uint8Array[] {
   checkCounts(k, shards.length - k)
@@ -155,19 +158,19 @@ export function reconstruct(shards: readonly (Uint8Array | null)[], k: number): 
   return Array.from({ length: k }, (_, i) => shards[i] ?? equations[lost.indexOf(i)]!.sum)
 }
 
-/** The lost shards, each times its factor, give the sum. */
+/** The sum of all lost shards, each times its factor, is `sum`. */
 interface Equation {
   readonly factors: Uint8Array
   readonly sum: Uint8Array
 }
 
 /**
- * Gauss-Jordan elimination in place: the sum of equation i becomes lost shard i. No pivot is zero, since no square part of
- * the matrix is singular.
+ * Solves the equations in place by Gauss-Jordan elimination: the sum of equation i becomes lost shard i. No pivot is
+ * zero, because no square submatrix is singular.
  */
 function solve(equations: readonly Equation[]): void {
   for (const [i, pivot] of equations.entries()) {
-    // (factor + 1) times itself is added, which makes it `factor` times.
+    // Adding (factor + 1) times the equation to itself multiplies it by `factor`.
     addEquation(pivot, pivot, quotient(1, pivot.factors[i]!) ^ 1)
     for (const other of equations) {
       if (other !== pivot) addEquation(other, pivot, other.factors[i]!)

@@ -1,4 +1,4 @@
-/** Which copies of stages the members keep: asked when a stage is lost. */
+/** Asks all members which copies of stages they keep. Done when a stage is lost. */
 import { kept } from '../../protocols/copies.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import { ask } from '../../protocols/procedure.ts'
@@ -9,7 +9,7 @@ import { rowsOf } from '../recovery/index.ts'
 import type { KeptCopy } from '../recovery/strategy.ts'
 import type { Run } from '../run/run.ts'
 
-/** Who does not answer has none. A copy of a step that was never decided does not count. */
+/** The copies of committed steps that members keep. Leaves out members that do not answer. */
 export async function inventory(
   { network, runId, signal }: AgreementOptions,
   { recovery }: Run,
@@ -17,7 +17,7 @@ export async function inventory(
 ): Promise<KeptCopy[]> {
   const { members, committed } = roster
   const upkeep = rowsOf(recovery.policy).some(({ copies, understudies }) => copies || understudies)
-  // Nothing that anybody keeps would be asked for.
+  // The policy uses no copies, or no step has been committed that a copy could be of.
   if (!upkeep || isFresh(roster)) return []
   const options = { timeoutMs: TIMEOUTS.rosterMs, signal }
   const answers = await Promise.allSettled(

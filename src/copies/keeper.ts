@@ -1,4 +1,4 @@
-/** The copies of other members' stages that this one keeps in memory, for when their holders are lost. */
+/** Keeps copies of other members' stages in memory, for the recovery of a lost stage. */
 import { type CopyName, copy, type KeepQuestion, keep, kept } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
@@ -8,18 +8,18 @@ import { COPY_GENERATIONS, KEPT_BYTES_MAX } from '../base/limits.ts'
 import { memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 
-/** A copy, whole or on its way. */
+/** A copy that is complete or being received. */
 interface Copy {
   readonly name: CopyName
   readonly facts: StateFacts
   readonly bytes: Uint8Array
-  /** Bytes that are here. */
+  /** Bytes that were received, from the start. */
   received: number
 }
 
-/** What is kept under one name but for the step. */
+/** The copies of one strategy, stage and shard number. */
 interface Shelf {
-  /** Complete ones, the latest first. */
+  /** Complete copies, the latest first. */
   complete: readonly Copy[]
   incoming: Copy | null
 }
@@ -27,7 +27,7 @@ interface Shelf {
 export class Keeper {
   readonly #shelves = new Map<string, Shelf>()
 
-  /** Where a piece of a copy goes. @throws ProtocolError if it does not follow the one before, or is too much */
+  /** Memory for a piece of a copy. @throws ProtocolError if it does not follow the piece before, or memory is full */
   accept(question: KeepQuestion, length: number): Uint8Array {
     const { offset, bytes } = question
     const shelf = this.#shelf(question)
@@ -52,7 +52,7 @@ export class Keeper {
     return incoming.bytes.subarray(offset, offset + length)
   }
 
-  /** Takes the piece in that was received. */
+  /** Takes in a piece that was received. @throws ProtocolError CORRUPT, or STALE if another copy has begun */
   keep(question: KeepQuestion, piece: Uint8Array | undefined): void {
     const shelf = this.#shelf(question)
     const { incoming } = shelf
@@ -63,11 +63,11 @@ export class Keeper {
     incoming.received = question.offset + piece.length
     if (incoming.received < incoming.bytes.length) return
     shelf.incoming = null
-    // Shards of one step are of no use without each other: those before stay until the whole set must be there.
+    // The shards of one step need each other. The set before stays until all shards of this step must have come.
     shelf.complete = [incoming, ...shelf.complete].slice(0, COPY_GENERATIONS)
   }
 
-  /** The steps after this one are given up, and will be made again: what is kept of them is of no use with what will be. */
+  /** The run rolled back to `step`. Copies of later steps belong to the abandoned branch, so they are dropped. */
   forgetAfter(step: number): void {
     for (const shelf of this.#shelves.values()) {
       shelf.complete = shelf.complete.filter(({ name }) => name.step <= step)
@@ -75,10 +75,12 @@ export class Keeper {
     }
   }
 
+  /** Names of all complete copies. */
   get copies(): CopyName[] {
     return [...this.#shelves.values()].flatMap(({ complete }) => complete.map(({ name }) => name))
   }
 
+  /** A chunk of a complete copy. @throws ProtocolError STALE if it is not kept here, WRONG_SHAPE */
   read(name: CopyName, offset: number, length: number) {
     const found = this.#shelf(name).complete.find((each) => each.name.step === name.step)
     if (found === undefined) throw new ProtocolError('STALE', `${nameOf(name)} is not kept here`)
@@ -126,8 +128,8 @@ function nameOf({ strategy, stage, step, shard }: CopyName): string {
 }
 
 /**
- * Lets members keep copies here, and fetch them. Gives what ends that.
- * @param understudied stages of which the whole state is here: told of with the copies, but given as a donor gives it
+ * Serves members that keep copies here or fetch them. @returns one function for each service, which ends it
+ * @param understudied names the understudy's state. It is listed with the copies, but fetched as a stage's state
  */
 export function serveCopies(
   context: RunContext,

@@ -1,4 +1,4 @@
-/** Builds a stage for a peer that is to hold it: sessions, state from donors, and for the ends the text. */
+/** Builds a stage that this peer is to hold: the stage's programs, its state, and the text if it is the ends. */
 import type { Origin } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { HoldQuestion } from '../../protocols/step.ts'
@@ -8,30 +8,31 @@ import type { Store } from '../checkpoint/store.ts'
 import { checkpoint } from '../recovery/checkpoint.ts'
 import { resume } from '../recovery/resume.ts'
 import type { BatchSource } from '../run/batch-source.ts'
+import type { Run } from '../run/run.ts'
 import type { RestoredState } from '../run/stage-state.ts'
 import { ActiveStage, type ActiveStageOptions } from './active-stage.ts'
 import { gatherStage } from './gather.ts'
 import { ReplicaSync } from './replica-sync.ts'
 import { loadResumed, type Resume } from './resume.ts'
+import { StageReplica } from './stage-replica.ts'
 
-export interface BuildOptions
-  extends Pick<
-    ActiveStageOptions,
-    'run' | 'runId' | 'network' | 'clock' | 'ownId' | 'peerOf' | 'onTrouble'
-  > {
+export interface BuildOptions extends Omit<ActiveStageOptions, 'replica' | 'data'> {
+  readonly run: Run
+  readonly runId: string
+  /** Builds the stage's programs. @param isSecond true for a stage beside the active one */
   createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<BatchSource>
-  /** What this peer can read a checkpoint from. */
+  /** Reads the checkpoint that the run was started from. */
   readonly resume?: Resume | undefined
-  /** The checkpoint that the swarm was started from, if it was. */
+  /** The checkpoint that the run was started from; null if it started from its seed. */
   origin(): Origin | null
-  /** The members of the run, of whom any may have what is needed of the data. */
+  /** Members that may have parts of the data. */
   donors(): readonly PeerId[]
   readonly signal: AbortSignal
   readonly checkpoints?: Store | null
 }
 
-const IDLE_DATA: BatchSource = {
+const NO_DATA: BatchSource = {
   training: () => {
     throw new Error('only the driver reads tokens')
   },
@@ -40,25 +41,25 @@ const IDLE_DATA: BatchSource = {
   },
 }
 
-/** With the state that a strategy makes. */
-export function build(
+/** Builds a stage with the state that a recovery strategy makes, ready to work. */
+export function buildActiveStage(
   question: HoldQuestion,
   options: BuildOptions,
-): Promise<{ holding: ActiveStage; gathered: RestoredState }> {
-  const { signal } = options
-  return withStage(question.stage, options, async (stage, data) => {
-    const gathered = await stateOf(question, stage, options)
+): Promise<{ active: ActiveStage; restored: RestoredState }> {
+  const { run, signal } = options
+  const { stage: index } = question
+  return withStage(index, options, async (stage, data) => {
+    const restored = await restoreState(stage, question, options)
     signal.throwIfAborted()
-    const { learningRateScale, norm, updates } = gathered
-    const state = { learningRateScale, norm, updates }
-    const stageIndex = question.stage
-    return { holding: new ActiveStage({ ...options, ...state, stage, stageIndex, data }), gathered }
+    const replica = new StageReplica({ run, index, stage })
+    replica.restored(restored)
+    return { active: new ActiveStage({ ...options, replica, data }), restored }
   })
 }
 
-function stateOf(
-  question: HoldQuestion,
+function restoreState(
   stage: AnyStage,
+  question: HoldQuestion,
   options: BuildOptions,
 ): Promise<RestoredState> {
   const { network, run, signal } = options
@@ -72,7 +73,7 @@ function stateOf(
   }
 }
 
-/** With what the checkpoint has of it that the swarm was started from. */
+/** Loads the state from the checkpoint that the run was started from. */
 async function resumeStage(
   stage: AnyStage,
   { stage: index, step: ofStep }: HoldQuestion,
@@ -84,18 +85,19 @@ async function resumeStage(
   return { bytes: 0, norms: [], learningRateScale, ofStep, norm, updates: optimizer.updates }
 }
 
-/** With its initial weights, for one that will fetch the state while others go on. */
+/** Builds a stage with its initial weights. Its state is fetched later, while the holders keep training. */
 export function buildReplicaSync(index: number, options: BuildOptions): Promise<ReplicaSync> {
+  const { run } = options
   return withStage(index, options, async (stage, data) => {
-    return new ReplicaSync({ ...options, stage, stageIndex: index, data })
+    const replica = new StageReplica({ run, index, stage })
+    return new ReplicaSync({ ...options, replica, data })
   })
 }
 
-/** With its initial weights, for one that keeps the state beside that of the stage that it holds. */
-export async function buildUnderstudy(index: number, options: BuildOptions): Promise<ReplicaSync> {
-  const idle = { ...options, loadData: async () => IDLE_DATA }
+/** Builds a second stage, whose state this peer keeps beside that of its active stage. It computes no microbatch. */
+export function buildUnderstudy(index: number, options: BuildOptions): Promise<ReplicaSync> {
   const createStage = (stage: number) => options.createStage(stage, true)
-  return buildReplicaSync(index, { ...idle, createStage })
+  return buildReplicaSync(index, { ...options, createStage, loadData: async () => NO_DATA })
 }
 
 async function withStage<T>(
@@ -106,7 +108,7 @@ async function withStage<T>(
   const stage = await createStage(index)
   try {
     signal.throwIfAborted()
-    const data = stage.kind === 'ends' ? await loadData(donors) : IDLE_DATA
+    const data = stage.kind === 'ends' ? await loadData(donors) : NO_DATA
     signal.throwIfAborted()
     return await use(stage, data)
   } catch (error) {

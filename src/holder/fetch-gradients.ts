@@ -1,4 +1,4 @@
-/** Fetches pieces of replicas' gradients, checked. */
+/** Fetches chunks of gradient sums from other holders, and checks them. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
@@ -6,7 +6,7 @@ import { gradients } from '../../protocols/step.ts'
 import { bytesOf, checkHash, intoChunk } from '../../protocols/weights.ts'
 import { allFinite } from '../base/finite.ts'
 import { TIMEOUTS } from '../base/limits.ts'
-import type { Fence } from './pipeline.ts'
+import type { Fence } from './step-progress.ts'
 
 export interface FetchContext {
   readonly network: Network
@@ -14,7 +14,7 @@ export interface FetchContext {
   peerOf(id: number): PeerId | undefined
 }
 
-/** What `reduceSums` fetches with, for one stage and one version of a step's plan. */
+/** Makes the `fetch` of `reduceSums` for one stage and one version of a step's plan. */
 export function fetchGradients(
   { network, peerOf }: FetchContext,
   stage: number,

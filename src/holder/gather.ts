@@ -1,4 +1,4 @@
-/** Gives a freshly built stage the state that a strategy makes from its donors. */
+/** Loads into a freshly built stage the state that a recovery strategy makes from its donors. */
 import { fetchCopy } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
@@ -24,6 +24,7 @@ export interface GatherOptions {
   readonly signal: AbortSignal
 }
 
+/** @throws ProtocolError REFUSED for an unknown strategy, NON_FINITE; and what fetching from the last donor throws */
 export async function gatherStage(options: GatherOptions): Promise<RestoredState> {
   const { stage, question, run } = options
   const settings = run.recovery
@@ -43,7 +44,7 @@ export async function gatherStage(options: GatherOptions): Promise<RestoredState
   )
   const rebuilt = strategy.rebuild(
     sources.map(({ source }) => source),
-    { weights: stage.weights, redraw: () => drawnAnew(stage, question, run) },
+    { weights: stage.weights, redraw: () => redrawWeights(stage, question, run) },
     settings,
   )
   const { weights, norms, learningRateScale, optimizer, norm = null } = rebuilt
@@ -54,22 +55,22 @@ export async function gatherStage(options: GatherOptions): Promise<RestoredState
   return { bytes, norms: [...norms], learningRateScale, ofStep, norm, updates }
 }
 
-/** The same for every peer that rebuilds this stage after this step. */
-function drawnAnew(stage: AnyStage, { step }: HoldQuestion, { seed }: Run): Float32Array {
+/** Random weights, a function of seed, stage and step: every peer that rebuilds the stage draws the same. */
+function redrawWeights(stage: AnyStage, { step }: HoldQuestion, { seed }: Run): Float32Array {
   const weights = new Float32Array(stage.weights.length)
   initializeWeights(weights, stage, new Random(seed).stream(`redraw ${step}`))
   return weights
 }
 
-/** What was fetched, and what that took. */
+/** The state of one stage that was fetched. */
 interface Fetched {
   readonly source: Source
   readonly bytes: number
-  /** The committed step that it is of. */
+  /** The committed step after which the state was. */
   readonly ofStep: number
 }
 
-/** One stage's state, from all that hold it. */
+/** Fetches the present state of a stage from its holders, from all at once. */
 async function fetchSource(
   { network, stage, question: { run, step }, signal }: GatherOptions,
   from: number,
@@ -95,7 +96,7 @@ async function fetchSource(
   return { source: { ...source, optimizer }, bytes: 3 * bytes, ofStep: step }
 }
 
-/** One stage's state as it was copied, from those that keep the copy or shards of it. */
+/** Restores the state of a stage from a copy, or from as many shards of it as are needed. */
 async function restoreSource(
   { network, stage, run, question, signal }: GatherOptions,
   strategy: Strategy,
@@ -110,7 +111,7 @@ async function restoreSource(
   let facts: StateFacts | undefined
   let failure: unknown
   let bytes = 0
-  // One after another, since any `data` of them do: the next one only stands in for one that fails.
+  // One after another: any `data` shards suffice, so a further one is fetched only if one fails.
   for (const { peer, ...name } of copies) {
     if (found.filter((each) => each !== null).length === shards.data) break
     if (found[name.shard] !== null) continue

@@ -1,12 +1,15 @@
 /**
- * Work that waits for this stage. Handlers only enqueue; the stage takes what is ready at its own pace: backward
- * before forward before new microbatches, the oldest first, so that finished work leaves the pipeline early and no
- * more activations are kept than needed.
+ * Work that waits for this stage. Handlers only enqueue; the stage takes work at its own pace. Backward comes before
+ * forward, forward before new microbatches, and the oldest microbatch first. Finished work thus leaves the pipeline
+ * early, and few activations are kept.
  */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { MicrobatchHeader } from '../../protocols/microbatch.ts'
+import type { StepProgress } from './step-progress.ts'
 
 export interface Work {
+  /** The step that was open when the work came in. */
+  readonly step: StepProgress
   readonly header: MicrobatchHeader
   /** The activation or gradient; null for a microbatch that its driver has yet to start. */
   readonly tensor: Float32Array | null
@@ -22,10 +25,12 @@ export class Inbox {
   #waiting: Work[] = []
   #taker: PromiseWithResolvers<Work> | null = null
 
+  /** @param capacity entries that may wait at once */
   constructor(capacity: number) {
     this.#capacity = capacity
   }
 
+  /** Number of waiting entries. */
   get size(): number {
     return this.#waiting.length
   }
@@ -44,7 +49,7 @@ export class Inbox {
     this.#waiting.push(work)
   }
 
-  /** The most urgent work, as soon as there is any. One taker at a time. */
+  /** Takes the most urgent work. Waits if there is none. Only one caller may wait at a time. */
   take(): Promise<Work> {
     if (this.#waiting.length === 0) {
       this.#taker = Promise.withResolvers()
@@ -63,7 +68,7 @@ export class Inbox {
     this.#waiting = []
   }
 
-  /** Ends a pending `take`. */
+  /** Empties the inbox. A pending `take` fails with `reason`. */
   close(reason: Error): void {
     this.clear()
     this.#taker?.reject(reason)

@@ -1,4 +1,4 @@
-/** What memory a stage of a run will take here: told before training, and refused where it cannot fit. */
+/** Estimates the memory that a stage will take on this machine, and refuses a stage that cannot fit. */
 import { type MemoryPlan, planMemory } from '../../stages/memory-plan.ts'
 import { ENDS } from '../../stages/parameters.ts'
 import { InputError } from '../base/errors.ts'
@@ -10,16 +10,17 @@ import { rowsOf } from '../recovery/index.ts'
 import type { CopyRule } from '../recovery/strategy.ts'
 import { type Run, stageConfig } from '../run/run.ts'
 
-/** In bytes. */
+/** Memory of a node that holds one stage, in bytes by purpose. */
 interface NodePlan extends MemoryPlan {
-  /** The state of the next stage, and the totals of both stages' gradients; 0 unless the policy has `redundant`. */
+  /** State of the next stage, and total gradients of both stages; 0 unless the policy has `redundant`. */
   readonly second: number
-  /** The copy of weights and moments that a checkpoint is written from; 0 unless the policy has `checkpoint`. */
+  /** Copy of weights and moments that a checkpoint is written from; 0 unless the policy has `checkpoint`. */
   readonly checkpoint: number
-  /** The copy that this stage's others keep while it is made and sent, and those that this peer keeps of other stages. */
+  /** Copy of this stage while it is made and sent to its keepers, and the copies of other stages that this peer keeps. */
   readonly copies: number
 }
 
+/** @param threads threads of the stage's sessions */
 export function planOf(run: Run, stage: number, threads: number): NodePlan {
   const plan = (index: number) =>
     planMemory(stageConfig(run), index, { threads, microbatches: run.microbatches })
@@ -29,13 +30,13 @@ export function planOf(run: Run, stage: number, threads: number): NodePlan {
   const more = { checkpoint, copies, peak: own.peak + checkpoint + copies }
   const next = secondStage(run, stage)
   if (next === null) return { ...own, ...more, second: 0 }
-  // Its programs but for the optimizer's never run.
+  // Of the second stage's programs only the optimizer's runs, so it needs no working memory.
   const { weights, sums, optimizer } = plan(next)
   const second = weights + sums + optimizer + weights + own.weights
   return { ...own, ...more, second, peak: more.peak + second }
 }
 
-/** In a swarm with one holder a stage, which is when a peer keeps the most. */
+/** Bytes of copies in a run with one holder for each stage. A peer keeps the most copies then. */
 function copiesOf(run: Run, stage: number, plan: (stage: number) => MemoryPlan): number {
   const members = Array.from({ length: run.stages + 1 }, (_, id) => ({
     ...{ id, peer: `${id}`, session: 0, addresses: [], domain: '', stage: id, ready: true },
@@ -50,7 +51,7 @@ function copiesOf(run: Run, stage: number, plan: (stage: number) => MemoryPlan):
       const whole = copyBytes([weights / FLOAT, optimizer / FLOAT], form)
       const shard = Math.ceil(whole / shards.data)
       const keeps = rule!.keepers(roster, other).filter((member) => member.stage === stage).length
-      // One more is on its way.
+      // While one more is being received.
       total += keeps * (COPY_GENERATIONS + 1) * shard
       const isWhole = shards.data === 1 && shards.parity === 0
       if (other === stage) total += whole + (isWhole ? 0 : (shards.data + shards.parity) * shard)
@@ -65,7 +66,7 @@ function copied({ applies }: CopyRule) {
   return ({ stage }: { readonly stage: number }) => applies(stage)
 }
 
-/** One line: the peak, and what it is made of. */
+/** Describes a plan in one line: the peak and its parts, in megabytes. */
 export function describePlan(stage: number, plan: NodePlan): string {
   const { weights, sums, optimizer, inFlight, working, process, peak } = plan
   const { second, checkpoint, copies } = plan
@@ -84,7 +85,7 @@ export function describePlan(stage: number, plan: NodePlan): string {
   return `stage ${stage} will take about ${megabytes(peak)} MB: ${shown.join(', ')}`
 }
 
-/** What makes the largest part of a plan smaller. */
+/** For each part of a plan, how the user can make it smaller. */
 const REMEDIES: Readonly<Record<Exclude<keyof NodePlan, 'peak' | 'process'>, string>> = {
   weights: 'more --stages, or a smaller --hidden',
   sums: 'more --stages, or a smaller --hidden',
@@ -98,9 +99,10 @@ const REMEDIES: Readonly<Record<Exclude<keyof NodePlan, 'peak' | 'process'>, str
 }
 
 /**
- * @param wish the stage that is asked for; null if it may be any
- * @param available bytes that this process may still take
- * @throws InputError that says how much it would be and what to change
+ * Refuses a run whose stage needs more memory than there is.
+ * @param wish the stage that the user asked for; null if it may be any
+ * @param available bytes that this process can still allocate
+ * @throws InputError with the estimate, and the setting to change
  */
 export function refuseWhatCannotFit(
   run: Run,
@@ -110,7 +112,7 @@ export function refuseWhatCannotFit(
 ): void {
   for (const stage of wish === null ? [ENDS, ENDS + 1] : [wish]) {
     const plan = planOf(run, stage, threads)
-    // The process itself is there already.
+    // The memory of the process itself is allocated already.
     const needed = plan.peak - plan.process
     if (needed <= available) continue
     const names = Object.keys(REMEDIES) as (keyof typeof REMEDIES)[]

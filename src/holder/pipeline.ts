@@ -1,14 +1,13 @@
 /**
- * The part of a member that computes: takes work from the inbox, runs the stage, hands the result on, and counts each
- * microbatch once. It knows one step at a time, named by its fence; a new fence drops everything of the old one.
+ * Takes microbatches from the inbox, runs the stage on each, and sends the result to the next stage. A pipeline works
+ * on one step at a time, which its fence names. A new fence drops all work of the step before.
  *
- * A microbatch may come again under a higher attempt, after a holder on its way was lost: it is worked on again, and
- * counted only if it was not before. What is under way of lower attempts is dropped wherever it is met.
+ * After a holder on its way is lost, a microbatch comes again under a higher attempt. The stage works on it again, and
+ * adds its gradient only if the sums lack it. Messages of lower attempts are dropped.
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { encodeTensor, type WireDtype } from '../../protocols/codec.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import { checkRun } from '../../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, stageAt, workerAt } from '../../protocols/microbatch.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
@@ -21,27 +20,16 @@ import type {
 import type { AnyStage } from '../../stages/stage.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { BatchSource } from '../run/batch-source.ts'
+import { DriverQueue } from './driver-queue.ts'
 import { Inbox, type Work } from './inbox.ts'
-import {
-  type Counted,
-  executorOf,
-  type InFlight,
-  type MicrobatchExecutor,
-  type Outcome,
-} from './microbatch-executor.ts'
+import { MicrobatchExecutor } from './microbatch-executor.ts'
+import { type Fence, StepProgress } from './step-progress.ts'
 import type { TensorBuffers } from './tensor-buffers.ts'
 
-/** Names a step, and the epoch since which its sums grow. */
-export interface Fence {
-  readonly run: string
-  readonly epoch: number
-  readonly step: number
-}
-
-/** A microbatch that does not get on from here. */
+/** A microbatch that could not be worked on or sent on here. */
 export interface Trouble {
   readonly header: MicrobatchHeader
-  /** Id of the member that it could not be handed to; null if the work itself failed. */
+  /** Id of the member that it could not be sent to; null if the work itself failed. */
   readonly to: number | null
   readonly error: ProtocolError
 }
@@ -52,15 +40,15 @@ export interface PipelineOptions {
   readonly stage: AnyStage
   readonly stageIndex: number
   readonly data: BatchSource
-  /** What tensors arrive in. */
+  /** Memory of the tensors that arrive. */
   readonly buffers: TensorBuffers
   /** [batch, context, hidden] */
   readonly shape: readonly [number, number, number]
-  /** How activations and their gradients travel. */
+  /** Element type of activations and their gradients on the wire. */
   readonly wire: WireDtype
   /** Microbatches that a driver keeps on their way at once. */
   readonly inFlight: number
-  /** The most microbatches that a step or an evaluation has. */
+  /** Upper bound of the microbatches in a step or an evaluation. */
   readonly microbatches: number
   /** The peer behind a member's id; undefined if it is not in the roster. */
   peerOf(id: number): PeerId | undefined
@@ -68,95 +56,64 @@ export interface PipelineOptions {
   onTrouble(trouble: Trouble): void
 }
 
-/** What happened under one fence. */
-interface Progress extends Counted {
-  readonly fence: Fence
-  /** The latest attempt that is known of each microbatch, by purpose and index. */
-  readonly attempts: Map<string, number>
-  /** All that came in, with its attempt and direction: a second copy is answered and dropped. */
-  readonly seen: Set<string>
-  /** Of the microbatches trained on; in a driver only. */
-  readonly losses: Map<number, number>
-  /** Held-out microbatches that this stage is done with: their losses in their driver, null elsewhere. */
-  readonly measured: Map<number, number | null>
-  /** Microbatches that the driver has yet to start, in order. */
-  readonly unstarted: Work[]
-  /** Those that it has started and that have not come home, by purpose and index. */
-  readonly driving: Set<string>
-  /** Of the plan that is carried out. */
-  version: number
-  /** Spent computing on what is trained. */
-  busyMs: number
-  failure: ProtocolError | null
-  /** Looks again whether what it waits for has come. */
-  readonly waiters: Set<() => void>
-}
-
-/** Entries of the inbox a microbatch: a forward, a backward and a start, of its attempt and of one before. */
+/** Entries of the inbox for each microbatch: a forward, a backward and a start, of two successive attempts. */
 const ENTRIES = 6
 
 export class Pipeline {
   readonly #options: PipelineOptions
   readonly #inbox: Inbox
-  readonly #kept = new Map<number, InFlight>()
-  readonly #worker: MicrobatchExecutor
-  #progress: Progress | null = null
+  readonly #executor: MicrobatchExecutor
+  #step: StepProgress | null = null
+  #driven: DriverQueue
   #working = false
   #closed = false
 
   constructor(options: PipelineOptions) {
     this.#options = options
     this.#inbox = new Inbox(ENTRIES * options.microbatches)
-    this.#worker = executorOf(options.stage, options.data, this.#kept, options.buffers)
+    this.#executor = new MicrobatchExecutor(options.stage, options.data, options.buffers)
+    this.#driven = this.#newDriverQueue()
     void this.#run()
   }
 
+  /** Null until a step is opened. */
   get fence(): Fence | null {
-    return this.#progress?.fence ?? null
+    return this.#step?.fence ?? null
   }
 
-  /** Microbatches that wait to be worked on, and the one that is. */
+  /** Microbatches that wait to be worked on, and the one in work. */
   get queuedWork(): number {
     return this.#inbox.size + Number(this.#working)
   }
 
-  /** Drops the step in hand; from now on only work of `fence` is taken. The caller sees to the gradient sums. */
+  /** Drops the step in progress. From now on only work of `fence` is taken. The caller empties the gradient sums. */
   open(fence: Fence): void {
-    const old = this.#progress
+    const before = this.#step
     this.#inbox.clear()
-    this.#kept.clear()
-    this.#progress = {
-      fence,
-      attempts: new Map(),
-      counted: new Set(),
-      turned: new Set(),
-      seen: new Set(),
-      losses: new Map(),
-      measured: new Map(),
-      unstarted: [],
-      driving: new Set(),
-      version: -1,
-      busyMs: 0,
-      failure: null,
-      waiters: new Set(),
-    }
-    // An error costs its stack, and after a step that was made nobody waits.
-    if (old !== null && old.waiters.size > 0) {
-      this.#fail(old, new ProtocolError('STALE', `step ${old.fence.step} was given up`))
-    }
+    this.#executor.clear()
+    this.#driven = this.#newDriverQueue()
+    this.#step = new StepProgress(fence)
+    before?.end('STALE', `step ${before.fence.step} was given up`)
   }
 
   close(): void {
     this.#closed = true
-    const reason = new ProtocolError('REFUSED', 'this peer stops')
-    this.#inbox.close(reason)
-    if (this.#progress !== null) this.#fail(this.#progress, reason)
-    this.#kept.clear()
+    const reason = 'this peer stops'
+    this.#inbox.close(new ProtocolError('REFUSED', reason))
+    this.#step?.end('REFUSED', reason)
+    this.#executor.clear()
   }
 
-  /** Refuses a header that does not belong to the step in hand or to this stage. @throws ProtocolError */
-  check(header: MicrobatchHeader): Progress {
-    const progress = this.current(header)
+  /** The progress of the open step. @throws ProtocolError if none is open, or it has another fence */
+  current(fence: Fence): StepProgress {
+    if (this.#step === null) throw new ProtocolError('REFUSED', 'no step is open here')
+    this.#step.check(fence)
+    return this.#step
+  }
+
+  /** Refuses a header that does not fit the open step or this stage. @throws ProtocolError */
+  check(header: MicrobatchHeader): StepProgress {
+    const step = this.current(header)
     const { stageIndex, microbatches, shape, wire } = this.#options
     if (stageAt(header) !== stageIndex || header.position > header.route.length) {
       throw new ProtocolError('REFUSED', `stage ${stageAt(header)} is not held here`)
@@ -173,111 +130,55 @@ export class Pipeline {
     if (header.dtype !== wire) {
       throw new ProtocolError('WRONG_SHAPE', `${header.dtype} comes, this run sends ${wire}`)
     }
-    return progress
+    return step
   }
 
-  /** Takes a microbatch in. A copy of one that is already in, or of an attempt given up, changes nothing. */
-  receive(header: MicrobatchHeader, tensor: Float32Array): void {
-    const progress = this.check(header)
-    if (!isLatest(progress, header)) return
-    const key = `${header.attempt}/${header.direction}/${keyOf(header)}`
-    if (progress.seen.has(key)) return
-    this.#inbox.put({ header, tensor })
-    progress.seen.add(key)
-  }
-
-  /** Resolves when this stage has counted each microbatch that is expected of it; starts those that it drives. */
-  async prepare(question: PrepareQuestion): Promise<Omit<PrepareAnswer, 'norm'>> {
-    const progress = this.expectNewer(question)
-    const { version, expected, drives } = question
-    progress.version = version
-    const superseded = () => progress.version !== version
-    this.#start(progress, 'train', drives)
-    for (const look of [...progress.waiters]) look()
-    await this.#until(
-      progress,
-      () => expected.every((index) => progress.counted.has(index)),
-      superseded,
-    )
-    return {
-      counted: [...progress.counted].sort((a, b) => a - b),
-      losses: drives.map(({ index }) => ({ index, loss: progress.losses.get(index)! })),
-      busySeconds: progress.busyMs / 1000,
-    }
+  /** Enqueues a checked microbatch. A second copy of it, or one of an earlier attempt, has no effect. */
+  receive(work: Work): void {
+    const { step, header } = work
+    if (!step.noteAttempt(header) || step.hasReceived(header)) return
+    this.#inbox.put(work)
+    step.markReceived(header)
   }
 
   /**
-   * Resolves when this stage has passed on each held-out microbatch that is expected of it, with those it drove. Once a
-   * fence: who asks again after it failed has given the step up.
+   * Starts the microbatches that this member drives. Resolves when the stage has counted each expected microbatch.
+   * @throws ProtocolError STALE if a later version of the plan is known, or takes the place of this one
    */
-  async evaluate(question: EvaluateQuestion): Promise<{ index: number; loss: number }[]> {
-    const progress = this.current(question)
-    const { measured } = progress
-    this.#start(progress, 'evaluate', question.drives)
-    await this.#until(progress, () => question.expected.every((index) => measured.has(index)))
-    return question.drives.map(({ index }) => ({ index, loss: measured.get(index)! }))
+  async prepare({
+    version,
+    expected,
+    drives,
+    ...fence
+  }: PrepareQuestion): Promise<Omit<PrepareAnswer, 'norm'>> {
+    const step = this.current(fence)
+    step.beginPlan(version)
+    this.#drive(step, 'train', drives)
+    await step.untilCounted(expected, version)
+    const { counted, busySeconds } = step
+    return { counted, losses: step.lossesOf(drives), busySeconds }
   }
 
-  /** @throws ProtocolError STALE if this version of the plan, or a later one, is carried out already */
-  expectNewer({ version, ...fence }: Fence & { readonly version: number }): Progress {
-    const progress = this.current(fence)
-    if (version > progress.version) return progress
-    throw new ProtocolError('STALE', `version ${version} of the plan; ${progress.version} is here`)
+  /** Resolves when the stage has sent on each expected held-out microbatch, with the losses of those it drives. */
+  async evaluate({ expected, drives, ...fence }: EvaluateQuestion) {
+    const step = this.current(fence)
+    this.#drive(step, 'evaluate', drives)
+    await step.untilEvaluated(expected)
+    return step.heldOutLossesOf(drives)
   }
 
-  /** What is known under the fence. @throws ProtocolError if another is open */
-  current({ run, epoch, step }: Fence): Progress {
-    const progress = this.#progress
-    if (progress === null) throw new ProtocolError('REFUSED', 'no step is open here')
-    const { fence } = progress
-    checkRun(fence.run, run)
-    if (epoch !== fence.epoch || step !== fence.step) {
-      throw new ProtocolError(
-        'STALE',
-        `epoch ${epoch} step ${step}; this peer is at epoch ${fence.epoch} step ${fence.step}`,
-      )
-    }
-    return progress
-  }
-
-  #start(progress: Progress, purpose: 'train' | 'evaluate', drives: readonly Journey[]): void {
-    const { shape, wire, inFlight } = this.#options
-    const { run, epoch, step } = progress.fence
+  #drive(step: StepProgress, purpose: 'train' | 'evaluate', drives: readonly Journey[]): void {
+    const { shape, wire } = this.#options
+    const start = { purpose, direction: 'forward', position: -1, dtype: wire } as const
     const fresh = drives
-      .map(
-        (journey): MicrobatchHeader => ({
-          run,
-          epoch,
-          step,
-          ...journey,
-          purpose,
-          direction: 'forward',
-          position: -1,
-          dtype: wire,
-          shape: [...shape],
-        }),
-      )
-      .filter((header) => header.attempt > (progress.attempts.get(keyOf(header)) ?? -1))
-    for (const header of fresh) {
-      // What comes of an earlier attempt is dropped from now on.
-      isLatest(progress, header)
-      const waiting = progress.unstarted.findIndex((work) => keyOf(work.header) === keyOf(header))
-      if (waiting >= 0) progress.unstarted.splice(waiting, 1)
-      const work = { header, tensor: null }
-      // One that is driven again keeps its place among those under way.
-      if (progress.driving.has(keyOf(header))) this.#inbox.put(work)
-      else progress.unstarted.push(work)
-    }
-    this.#drive(progress, inFlight)
-  }
-
-  #drive(progress: Progress, inFlight: number): void {
-    while (progress.driving.size < inFlight) {
-      const work = progress.unstarted.shift()
-      if (work === undefined) return
-      progress.driving.add(keyOf(work.header))
-      this.#inbox.put(work)
-    }
+      .map((journey): Work => {
+        const header = { ...step.fence, ...journey, ...start, shape: [...shape] }
+        return { step, header, tensor: null }
+      })
+      .filter(({ header }) => step.isNewAttempt(header))
+    // Messages of earlier attempts are dropped from now on.
+    for (const { header } of fresh) step.noteAttempt(header)
+    this.#driven.add(fresh)
   }
 
   async #run(): Promise<void> {
@@ -287,7 +188,7 @@ export class Pipeline {
         this.#working = true
         await this.#workOn(work)
       } catch {
-        // Only `close` ends a take; what goes wrong in the work itself is told as trouble.
+        // Only `close` makes `take` fail. Failures of the work itself are reported as trouble.
       } finally {
         this.#working = false
       }
@@ -295,40 +196,33 @@ export class Pipeline {
   }
 
   async #workOn(work: Work): Promise<void> {
-    const progress = this.#progress
-    const { header } = work
-    // Taken before, but opened again since: between the take and this line another fence may have come.
-    if (progress === null || header.epoch !== progress.fence.epoch) return
-    if (header.step !== progress.fence.step || !isLatest(progress, header)) return
-    const { clock } = this.#options
-    const before = clock.now()
+    const { step, header } = work
+    // The work may have been taken just before another fence was opened.
+    if (!step.isCurrent || !step.isLatest(header)) return
+    const { clock, stageIndex, onTrouble } = this.#options
+    const begun = clock.now()
     try {
-      const outcome = await this.#worker(work, progress)
-      if (progress !== this.#progress) return
-      if (header.purpose === 'train') progress.busyMs += clock.now() - before
-      this.#settle(progress, header, outcome)
+      const { onward, loss } = await this.#executor.execute(work)
+      if (!step.isCurrent) return
+      if (onward) void this.#handOver(step, onward.header, onward.tensor)
+      else this.#driven.finished(work)
+      this.#record(work, clock.now() - begun, loss)
     } catch (error) {
-      if (progress !== this.#progress || !isLatest(progress, header)) return
-      const { stageIndex, onTrouble } = this.#options
+      if (!step.isCurrent || !step.isLatest(header)) return
       onTrouble({ header, to: null, error: asProtocolError(error, `stage ${stageIndex}`) })
     }
   }
 
-  #settle(progress: Progress, header: MicrobatchHeader, outcome: Outcome): void {
+  #record({ step, header }: Work, ms: number, loss: number | undefined): void {
     const { index, purpose } = header
-    if (purpose === 'train') {
-      if (outcome.loss !== undefined) progress.losses.set(index, outcome.loss)
-    } else if (outcome.loss !== undefined || this.#options.stage.kind === 'body') {
-      progress.measured.set(index, outcome.loss ?? null)
+    if (purpose === 'train') step.trained(index, ms, loss)
+    // In the ends, embedding a held-out microbatch does not finish it: its loss does.
+    else if (loss !== undefined || this.#options.stage.kind === 'body') {
+      step.evaluated(index, loss ?? null)
     }
-    if (outcome.onward) void this.#handOver(progress, outcome.onward.header, outcome.onward.tensor)
-    else if (progress.driving.delete(keyOf(header))) {
-      this.#drive(progress, this.#options.inFlight)
-    }
-    for (const look of [...progress.waiters]) look()
   }
 
-  async #handOver(progress: Progress, header: MicrobatchHeader, tensor: Float32Array) {
+  async #handOver(step: StepProgress, header: MicrobatchHeader, tensor: Float32Array) {
     const { network, stageIndex, peerOf, onTrouble } = this.#options
     const to = workerAt(header)
     const peer = peerOf(to)
@@ -340,45 +234,14 @@ export class Pipeline {
         timeoutMs: TIMEOUTS.handOverMs,
       })
     } catch (error) {
-      if (progress !== this.#progress || !isLatest(progress, header)) return
+      if (!step.isCurrent || !step.isLatest(header)) return
       onTrouble({ header, to, error: asProtocolError(error, what) })
     }
   }
 
-  #fail(progress: Progress, failure: ProtocolError): void {
-    progress.failure ??= failure
-    for (const look of [...progress.waiters]) look()
+  #newDriverQueue(): DriverQueue {
+    return new DriverQueue(this.#options.inFlight, (work) => this.#inbox.put(work))
   }
-
-  #until(
-    progress: Progress,
-    done: () => boolean,
-    superseded: () => boolean = () => false,
-  ): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const look = () => {
-      if (progress.failure !== null) reject(progress.failure)
-      else if (superseded()) reject(new ProtocolError('STALE', 'another plan took its place'))
-      else if (done()) resolve()
-      else return
-      progress.waiters.delete(look)
-    }
-    progress.waiters.add(look)
-    look()
-    return promise
-  }
-}
-
-function keyOf({ purpose, index }: MicrobatchHeader): string {
-  return `${purpose}/${index}`
-}
-
-/** Of all attempts at this microbatch that are known here; notes it if it is. */
-function isLatest(progress: Progress, header: MicrobatchHeader): boolean {
-  const key = keyOf(header)
-  if (header.attempt < (progress.attempts.get(key) ?? 0)) return false
-  progress.attempts.set(key, header.attempt)
-  return true
 }
 
 function asProtocolError(error: unknown, what: string): ProtocolError {

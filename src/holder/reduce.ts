@@ -1,35 +1,36 @@
 /**
- * Brings the gradient sums of a stage's replicas together, so that all hold the same bits (reduce-scatter, all-gather):
- * each of a few owners adds up one range of all replicas' sums, in the roster's order and in float64, and everyone
- * fetches the totals. With few owners the number of messages grows with the number of replicas, not with its square.
+ * Adds up the gradient sums of a stage's holders, so that all replicas get the same bits (reduce-scatter, all-gather).
+ * Each of a few owners adds up one range of all sums, in the roster's order and in float64. Every replica fetches the
+ * ranges of the other owners. Because owners are few, messages grow linearly with the number of replicas.
  */
 import { chunksOf } from '../../protocols/weights.ts'
 
-/** Ranges of one stage's sums. */
-const OWNERS_MAX = 4
+/** Most ranges that the sums of one stage are split into. */
+export const OWNERS_MAX = 4
 
-interface Replica {
+interface Holder {
   readonly id: number
-  /** Microbatches in its sum; one without any is not asked for it. */
+  /** Microbatches in its sums. A holder with none is not asked for its sums. */
   readonly counted: number
 }
 
 interface Reduction {
-  /** All replicas of the stage, in the order in which their sums are added. */
-  readonly holders: readonly Replica[]
-  /** Of this member, which need not be one of them: one that learns the stage wants the totals alone. */
+  /** All holders of the stage, in the order in which their sums are added. */
+  readonly holders: readonly Holder[]
+  /** Id of this member. If it is not one of the holders, it only fetches the totals. */
   readonly own: number
+  /** Gradient sums of this member. */
   readonly sums: Float32Array
-  /** Filled. */
+  /** Filled with the total; as long as `sums`. */
   readonly totals: Float32Array
-  /** Fetches a range of another replica's sum, or of the total from the one that owns the range. */
+  /** Fetches elements of another holder's sums, or of the total from the owner of the range. */
   fetch(from: number, kind: 'sum' | 'total', offset: number, into: Float32Array): Promise<void>
-  /** The range that this replica owns is in `totals`. */
+  /** Called when the range that this member owns is in `totals`. */
   owned(): void
 }
 
-/** The range that each owner adds up. */
-function rangesOf(holders: readonly Replica[], length: number) {
+/** The range that each owner adds up, in elements. */
+function rangesOf(holders: readonly Holder[], length: number) {
   const owners = holders.slice(0, OWNERS_MAX)
   return owners.map(({ id }, i) => ({
     owner: id,
@@ -38,6 +39,7 @@ function rangesOf(holders: readonly Replica[], length: number) {
   }))
 }
 
+/** Resolves when `totals` is complete. @throws what `fetch` throws */
 export async function reduceSums(reduction: Reduction): Promise<void> {
   const { holders, own, sums, totals, fetch, owned } = reduction
   const contributors = holders.filter(({ counted }) => counted > 0)
@@ -68,7 +70,7 @@ export async function reduceSums(reduction: Reduction): Promise<void> {
   )
 }
 
-/** Element by element, in the order of the parts. */
+/** Sets each element of `into` to the sum of the parts' elements, added in the order of the parts. */
 function addUp(parts: readonly Float32Array[], into: Float32Array): void {
   for (let i = 0; i < into.length; i++) {
     let sum = 0
@@ -77,7 +79,7 @@ function addUp(parts: readonly Float32Array[], into: Float32Array): void {
   }
 }
 
-/** In float64. */
+/** L2 norm, computed in float64. */
 export function normOf(values: Float32Array): number {
   let sum = 0
   for (const value of values) sum += value * value

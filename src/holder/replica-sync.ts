@@ -1,186 +1,167 @@
 /**
- * The state of a stage that others work at, on its way to be that of one more holder, or of an understudy. It fetches the state as it was after one step, while the others
- * go on; of every step since it gets the total of the gradients, as a replica does, and applies them in order once the
- * state is there. AdamW is a function of state and gradient: it ends with the bits of those that it learns from.
+ * Synchronizes a new replica of a stage while its holders keep training. The replica fetches the state after one step.
+ * Meanwhile it gets the total gradient of each further step, as a holder does. Once the state is there, it applies these
+ * steps in order, and then has the same bits as the holders.
  */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { HoldQuestion, ReduceQuestion } from '../../protocols/step.ts'
-import type { StatePart, WeightsAnswer } from '../../protocols/weights.ts'
-import type { AnyStage } from '../../stages/stage.ts'
+import type { StatePart } from '../../protocols/weights.ts'
 import { LEARNER_BYTES_MAX } from '../base/limits.ts'
 import type { RestoredState } from '../run/stage-state.ts'
-import { type Decision, updateOf } from '../run/update.ts'
-import { ActiveStage, type ActiveStageOptions, donation } from './active-stage.ts'
-import { fetchGradients } from './fetch-gradients.ts'
+import type { Decision } from '../run/update.ts'
+import { ActiveStage, type ActiveStageOptions } from './active-stage.ts'
 import { gatherStage } from './gather.ts'
-import type { Fence } from './pipeline.ts'
-import { normOf, reduceSums } from './reduce.ts'
+import { INITIAL_FACTS, type StageReplica } from './stage-replica.ts'
+import type { Fence } from './step-progress.ts'
+import { StepTotal } from './step-total.ts'
 
-export type ReplicaSyncOptions = Omit<ActiveStageOptions, 'learningRateScale' | 'norm' | 'updates'>
-
-/** The gradient of a step, as all replicas have it. */
-interface Total {
-  readonly fence: Fence
-  /** Of the plan that it was made by. */
-  readonly version: number
-  /** Of the mean gradient, before clipping. */
-  readonly norm: number
-  readonly totals: Float32Array
+export interface ReplicaSyncOptions extends ActiveStageOptions {
+  readonly runId: string
 }
 
 /** A step that was committed and is not applied here yet. */
-interface Missed extends Total {
+interface Missed {
+  readonly total: StepTotal
   readonly decision: Decision
 }
 
 export class ReplicaSync {
-  readonly index: number
-  readonly stage: AnyStage
-  /** The roster names it: it gets the steps that are made from now on. */
-  assigned = false
+  readonly replica: StageReplica
   readonly #options: ReplicaSyncOptions
   readonly #missed: Missed[] = []
   #fence: Fence | null = null
-  #reducing: { readonly version: number; readonly answer: Promise<{ norm: number }> } | null = null
-  #total: Total | null = null
-  /** What was fetched; null before. */
-  #state: Pick<RestoredState, 'learningRateScale' | 'norm' | 'updates'> | null = null
-  #applying: Promise<void> = Promise.resolve()
+  /** Total gradient of the open step; null until it is asked for. */
+  #total: StepTotal | null = null
+  #hasState = false
+  #applied: Promise<void> = Promise.resolve()
 
   constructor(options: ReplicaSyncOptions) {
-    this.index = options.stageIndex
-    this.stage = options.stage
+    this.replica = options.replica
     this.#options = options
   }
 
-  /** From now on it gets the total of this step. */
+  get index(): number {
+    return this.replica.index
+  }
+
+  /** From now on the replica gets the total of this step. */
   open(fence: Fence): void {
     if (this.#fence?.epoch === fence.epoch && this.#fence.step === fence.step) return
     this.#fence = fence
-    this.#reducing = null
+    this.#endTotal()
   }
 
-  /** Before the first step there is nothing to fetch: the state is the stage's as it was built. */
+  /** Takes the initial weights as the state: before the first step there is nothing to fetch. */
   begin(): void {
-    this.#state = { learningRateScale: 1, norm: null, updates: 0 }
+    this.replica.restored(INITIAL_FACTS)
+    this.#hasState = true
   }
 
-  /** Fetches the state after `step` from those that hold it, and catches up with what has come since. */
-  async learn(
+  /**
+   * Fetches the state after `step` from members that have it, and applies the steps that were committed since.
+   * @throws ProtocolError if no donor gives the state
+   */
+  async fetch(
     step: number,
     donors: readonly PeerId[],
     signal: AbortSignal,
   ): Promise<RestoredState> {
-    const { network, run, stage } = this.#options
+    const { network, runId } = this.#options
+    const { stage, index, run } = this.replica
     const question: HoldQuestion = {
-      run: this.#options.runId,
+      run: runId,
       epoch: 0,
       step,
-      stage: this.index,
+      stage: index,
       strategy: 'replica',
-      donors: donors.map((peer) => ({ stage: this.index, peer, copy: null })),
+      donors: donors.map((peer) => ({ stage: index, peer, copy: null })),
     }
     const gathered = await gatherStage({ network, stage, question, run, signal })
-    this.#state = gathered
-    // The state may be of a later step than the first that came here.
-    while ((this.#missed[0]?.fence.step ?? step + 1) <= step) this.#missed.shift()
-    this.#catchUp()
-    await this.#applying
+    this.replica.restored(gathered)
+    this.#hasState = true
+    // The fetched state may contain steps whose totals came here first.
+    while ((this.#missed[0]?.total.fence.step ?? step + 1) <= step) {
+      this.#missed.shift()?.total.end()
+    }
+    this.#applyMissed()
+    await this.#applied
     return gathered
   }
 
-  /** Gets the total of a step. It has no part in it. */
-  async reduce(question: ReduceQuestion): Promise<{ norm: number }> {
-    const { version } = question
+  /** Gets the total of the open step, to which this member contributes nothing. @throws ProtocolError */
+  async reduce({ version, holders, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
     const { epoch, step } = this.#fence ?? {}
-    if (question.epoch !== epoch || question.step !== step) {
-      const asked = `epoch ${question.epoch} step ${question.step}`
+    if (fence.epoch !== epoch || fence.step !== step) {
+      const asked = `epoch ${fence.epoch} step ${fence.step}`
       throw new ProtocolError('STALE', `${asked}; this peer is at epoch ${epoch} step ${step}`)
     }
-    if (version < (this.#reducing?.version ?? 0)) {
+    if (version < (this.#total?.version ?? 0)) {
       throw new ProtocolError('STALE', `version ${version} of the plan has passed`)
     }
-    // Asked again, it is not done again.
-    if (this.#reducing?.version !== version) {
-      this.#reducing = { version, answer: this.#reduce(question) }
+    if (this.#total?.version !== version) {
+      this.#endTotal()
+      this.#total = new StepTotal(this.replica, this.#options, fence, version)
     }
-    return this.#reducing.answer
+    return { norm: await this.#total!.reduce(holders) }
   }
 
-  async #reduce(question: ReduceQuestion): Promise<{ norm: number }> {
-    const { version, holders, ...fence } = question
-    const { ownId: own, run } = this.#options
-    const { sums } = this.stage
-    const totals = new Float32Array(sums.length)
-    const fetch = fetchGradients(this.#options, this.index, { ...fence, version })
-    await reduceSums({ holders, own, sums, totals, fetch, owned: () => {} })
-    const { epoch, step } = this.#fence!
-    const passed = fence.epoch !== epoch || fence.step !== step
-    if (passed || this.#reducing?.version !== version) {
-      throw new ProtocolError('STALE', 'another plan took its place')
-    }
-    const norm = normOf(totals) / run.microbatches
-    this.#total = { fence, version, norm, totals }
-    return { norm }
+  /** True if the total of this step, as this version of the plan makes it, is here. */
+  canCommit(fence: Fence, version: number): boolean {
+    return this.#total?.isOf(fence, version) === true && this.#total.isComplete
   }
 
-  /** Has the gradient of this step, as that plan has made it. */
-  canCommit({ epoch, step }: Fence, version: number): boolean {
-    const had = this.#total
-    return had?.fence.step === step && had.fence.epoch === epoch && had.version === version
-  }
-
-  /** Applies the step, or keeps its gradient until the state is there. */
+  /**
+   * Applies the step, or keeps its total until the state is there. Call only if {@link canCommit} holds.
+   * @throws ProtocolError TOO_LARGE if more totals wait than may be kept
+   */
   commit(decision: Decision): void {
-    const total = this.#total!
+    this.#missed.push({ total: this.#total!, decision })
     this.#total = null
-    this.#missed.push({ ...total, decision })
-    const bytes = this.#missed.length * total.totals.byteLength
-    if (bytes > LEARNER_BYTES_MAX) {
+    const { sums } = this.replica.stage
+    if (this.#missed.length * sums.byteLength > LEARNER_BYTES_MAX) {
       const what = `${this.#missed.length} steps were made while the state of stage ${this.index} was fetched`
       throw new ProtocolError('TOO_LARGE', `${what}: more than can be kept`)
     }
-    if (this.#state !== null) this.#catchUp()
+    if (this.#hasState) this.#applyMissed()
   }
 
-  /** From now on it holds the stage. */
+  /** Makes the synchronized replica an active stage. @throws ProtocolError REFUSED without the state */
   async finish(): Promise<ActiveStage> {
-    await this.#applying
-    if (this.#state === null) throw new ProtocolError('REFUSED', 'its state is not there yet')
-    const { learningRateScale, norm, updates } = this.#state
-    return new ActiveStage({ ...this.#options, learningRateScale, norm, updates })
+    await this.#applied
+    this.#expectState()
+    return new ActiveStage(this.#options)
   }
 
-  /** A chunk of the state as it is after the last step that came here. */
-  async donate(
-    part: StatePart,
-    offset: number,
-    length: number,
-  ): Promise<{ answer: WeightsAnswer; body: Uint8Array }> {
-    await this.#applying
-    const { weights, moments } = this.stage
-    if (this.#state === null) throw new ProtocolError('REFUSED', 'its state is not there yet')
-    const source = part === 'weights' ? weights : moments[part]
-    return donation(this.index, source, this.#state, offset, length)
+  /** A chunk of the state after the last step that came here. @throws ProtocolError REFUSED without the state */
+  async donate(part: StatePart, offset: number, length: number) {
+    await this.#applied
+    this.#expectState()
+    return this.replica.donate(part, offset, length)
   }
 
   async close(): Promise<void> {
     this.#missed.length = 0
-    await this.stage.close()
+    await this.replica.close()
   }
 
-  #catchUp(): void {
-    this.#applying = this.#applying.then(async () => {
+  #expectState(): void {
+    if (!this.#hasState) throw new ProtocolError('REFUSED', 'its state is not there yet')
+  }
+
+  #endTotal(): void {
+    this.#total?.end()
+    this.#total = null
+  }
+
+  #applyMissed(): void {
+    this.#applied = this.#applied.then(async () => {
       for (let next = this.#missed.shift(); next !== undefined; next = this.#missed.shift()) {
-        const { norm, totals, decision } = next
-        const state = this.#state!
-        this.stage.sums.set(totals)
-        await this.stage.update(
-          updateOf(this.#options.run, decision, norm, state.learningRateScale, state.updates),
-        )
-        this.#state = { ...state, norm, updates: state.updates + 1 }
+        await this.replica.apply(next.total.complete, next.decision)
+        next.total.end()
       }
     })
+    // A failure is thrown where `#applied` is awaited. If nothing awaits it, the replica was given up.
+    this.#applied.catch(() => {})
   }
 }

@@ -1,4 +1,4 @@
-/** What `join --resume` starts from: the last complete step of a store, of which each peer reads its own stage only. */
+/** The checkpoint that `join --resume` starts a run from. Each peer reads only its own stage of it. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Origin } from '../../protocols/membership.ts'
 import { InputError } from '../base/errors.ts'
@@ -10,24 +10,24 @@ import type { Store } from '../checkpoint/store.ts'
 import { type Run, stageConfig } from '../run/run.ts'
 
 export interface Resume {
-  /** What this peer starts the swarm from, if it founds it. */
+  /** Names the checkpoint. The roster has it if this peer founds the run. */
   readonly origin: Origin
   /**
-   * A stage of the run, whatever number of stages has saved it.
-   * @param origin what the swarm was started from; another peer's store may have a later step by now
-   * @throws InputError if it is not there, or damaged
+   * Loads a stage of the run. The checkpoint may have been saved with another number of stages.
+   * @param origin the checkpoint that the run was started from; this peer's store may have a later one by now
+   * @throws InputError if the checkpoint is missing or damaged
    */
   load(origin: Origin, stage: number): Promise<LoadedStage>
 }
 
 export interface ResumeOptions {
-  /** Undefined for the last complete one. */
+  /** The step to resume from; undefined for the last complete one. */
   readonly step?: number | undefined
-  /** Hears of steps that cannot be used, and of what else the user should know. */
+  /** Called with each message for the user, such as a step that cannot be used. */
   readonly notice: (message: string) => void
 }
 
-/** @throws InputError if there is no such step, or it is of another model */
+/** Opens a step of a store. @throws InputError if there is no such step, or it does not fit the run */
 export async function openResume(run: Run, store: Store, options: ResumeOptions): Promise<Resume> {
   const { notice } = options
   const manifest = await asInput(async () => {
@@ -52,7 +52,7 @@ export async function openResume(run: Run, store: Store, options: ResumeOptions)
   return resumeAt(run, store, originOf(manifest))
 }
 
-/** From a checkpoint that the swarm has agreed on. */
+/** Opens the checkpoint that the roster names. Reads nothing before a stage is loaded. */
 export function resumeAt(run: Run, store: Store, origin: Origin): Resume {
   return {
     origin,
@@ -63,13 +63,13 @@ export function resumeAt(run: Run, store: Store, origin: Origin): Resume {
           return loadStage(store, there, stageConfig(run), stage)
         }
         throw new CheckpointError(
-          `${store.location}: step ${origin.step} is not the one that the swarm was started from`,
+          `${store.location}: step ${origin.step} is not the checkpoint that the run was started from`,
         )
       }),
   }
 }
 
-/** What a swarm begins with that goes on from a checkpoint. @throws ProtocolError if this peer cannot read it */
+/** Loads a stage of the checkpoint that the run was started from. @throws ProtocolError REFUSED without --resume */
 export async function loadResumed(
   resume: Resume | undefined,
   origin: Origin | null,
@@ -100,7 +100,7 @@ function checkFit(run: Run, { run: saved, step }: Manifest, { location }: Store)
   if (step >= run.steps) refuse(`the run ends after ${run.steps} steps`)
 }
 
-/** Settings that decide what is computed, by the group that they stand in. */
+/** Top-level keys of the manifest that influence training and differ between two runs. */
 function differences(run: Run, saved: Run): string[] {
   const keys = ['seed', 'microbatches', 'microbatch', 'optimizer', 'data', 'steps'] as const
   return keys.filter((key) => JSON.stringify(run[key]) !== JSON.stringify(saved[key]))

@@ -1,10 +1,8 @@
-/** What a member does with its stage for others: the coordinator, replicas, whoever is before it on a route, guests. */
-
+/** The services that work on a member's stage: for the coordinator, other holders, new replicas, understudies, guests. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../../protocols/microbatch.ts'
 import type { PeerId } from '../../protocols/network.ts'
-import type { Procedure, Service } from '../../protocols/procedure.ts'
 import { snapshot } from '../../protocols/snapshot.ts'
 import * as steps from '../../protocols/step.ts'
 import { weights } from '../../protocols/weights.ts'
@@ -16,107 +14,138 @@ import type { StageSlot } from './stage-slot.ts'
 
 export interface WorkContext extends RunContext {
   readonly run: Run
-  readonly custody: StageSlot
-  /** @throws ProtocolError STALE while this peer is in none */
+  readonly slot: StageSlot
+  /** @throws ProtocolError STALE while this peer is in no roster */
   roster(): Roster
-  /** @throws ProtocolError STALE for anyone but the coordinator */
+  /** @throws ProtocolError STALE unless the peer is the coordinator */
   fromCoordinator(from: PeerId): void
-  /** Works between two changes of the roster. */
+  /** Runs `work` between two changes of the roster. */
   inTurn<T>(work: () => Promise<T>): Promise<T>
 }
 
-/** @returns what ends each service */
-export function serveWork(context: WorkContext): (() => void)[] {
-  const { run, custody, roster, fromCoordinator, inTurn } = context
-  const serve = <Question extends { run: string }, Answer>(
-    procedure: Procedure<Question, Answer>,
-    service: Service<Question, Answer>,
-  ) => serveRun(context, procedure, service)
+type StopServing = () => void
+
+/** Begins to serve. @returns one function for each service, which ends it */
+export function serveWork(context: WorkContext): StopServing[] {
   return [
-    serve(steps.hold, {
+    ...serveStages(context),
+    ...serveSteps(context),
+    serveMicrobatches(context),
+    ...serveUnderstudies(context),
+    ...serveState(context),
+  ]
+}
+
+/** Taking a stage: one that nobody holds, or a further replica. */
+function serveStages(context: WorkContext): StopServing[] {
+  const { slot, fromCoordinator } = context
+  return [
+    serveRun(context, steps.hold, {
       serve: async (from, question) => {
         fromCoordinator(from)
-        return { answer: await custody.hold(question) }
+        return { answer: await slot.hold(question) }
       },
     }),
-    serve(steps.prepare, {
-      serve: async (from, question) => {
-        fromCoordinator(from)
-        return { answer: await custody.holding.prepare(question) }
-      },
-    }),
-    serve(steps.reduce, {
-      serve: async (from, question) => {
-        fromCoordinator(from)
-        return { answer: await custody.reducing(question).reduce(question) }
-      },
-    }),
-    serve(steps.gradients, {
-      serve: async (from, question) => {
-        const held = custody.holding
-        const { stage } = question
-        const replicas = [
-          ...holdersOf(roster(), stage),
-          ...learnersOf(roster(), stage),
-          ...understudiesOf(run, roster(), stage),
-        ]
-        if (held.index !== stage || !replicas.some(({ peer }) => peer === from)) {
-          throw new ProtocolError('REFUSED', `stage ${stage} is not held by both of us`)
-        }
-        return held.gradients(question)
-      },
-    }),
-    serve(steps.evaluate, {
-      serve: async (from, question) => {
-        fromCoordinator(from)
-        return { answer: { losses: await custody.holding.evaluate(question) } }
-      },
-    }),
-    serve(steps.learn, {
+    serveRun(context, steps.learn, {
       serve: async (from, { stage }) => {
         fromCoordinator(from)
-        await custody.learn(stage)
+        await slot.learn(stage)
         return { answer: {} }
       },
     }),
-    serve(steps.study, {
-      // Between two changes: the state that is frozen must be that of one step.
+  ]
+}
+
+/** The gradients of a step, and evaluation. */
+function serveSteps(context: WorkContext): StopServing[] {
+  const { slot, fromCoordinator } = context
+  return [
+    serveRun(context, steps.prepare, {
+      serve: async (from, question) => {
+        fromCoordinator(from)
+        return { answer: await slot.expectActive().prepare(question) }
+      },
+    }),
+    serveRun(context, steps.reduce, {
+      serve: async (from, question) => {
+        fromCoordinator(from)
+        return { answer: await slot.reducing(question).reduce(question) }
+      },
+    }),
+    serveRun(context, steps.gradients, {
+      serve: async (from, question) => {
+        const active = slot.expectActive()
+        checkReplica(context, from, question.stage, active.index)
+        return active.gradients(question)
+      },
+    }),
+    serveRun(context, steps.evaluate, {
+      serve: async (from, question) => {
+        fromCoordinator(from)
+        return { answer: { losses: await slot.expectActive().evaluate(question) } }
+      },
+    }),
+  ]
+}
+
+/** The route is checked before a tensor is accepted. A message without a tensor is refused by `receive`. */
+function serveMicrobatches(context: WorkContext): StopServing {
+  const { slot, roster } = context
+  return serveRun(context, microbatch, {
+    accept: (from, header, length) => {
+      checkRoute(roster(), from, header)
+      return slot.expectActive().accept(header, length)
+    },
+    serve: async (_, header, body) => {
+      slot.expectActive().receive(header, body)
+      return { answer: {} }
+    },
+  })
+}
+
+/** Freezing the state for the stage's understudy, until the understudy has it. */
+function serveUnderstudies(context: WorkContext): StopServing[] {
+  const { slot, inTurn } = context
+  return [
+    serveRun(context, steps.study, {
+      // Between two changes of the roster, so that the frozen state is that of one step.
       serve: async (from, { stage, has }) => ({
-        answer: await inTurn(() => custody.study(from, stage, has)),
+        answer: await inTurn(() => slot.study(from, stage, has)),
       }),
     }),
-    serve(steps.studied, {
+    serveRun(context, steps.studied, {
       serve: async (from) => {
-        custody.studied(from)
+        slot.studied(from)
         return { answer: {} }
       },
     }),
-    serve(microbatch, {
-      accept: (from, header, length) => {
-        checkRoute(roster(), from, header)
-        return custody.holding.accept(header, length)
-      },
-      serve: async (from, header, body) => {
-        checkRoute(roster(), from, header)
-        custody.holding.receive(header, body)
-        return { answer: {} }
-      },
-    }),
-    serve(weights, {
+  ]
+}
+
+/** The stage's state: for the recovery of a stage, for a new replica, and weights for guests. */
+function serveState(context: WorkContext): StopServing[] {
+  const { slot, roster, inTurn } = context
+  return [
+    serveRun(context, weights, {
       serve: async (from, question) => {
         const { committed } = roster()
-        if (memberOf(roster(), from) === undefined) return custody.chunkOfCopy(from, question)
+        if (memberOf(roster(), from) === undefined) {
+          return slot.upkeep.donateToGuest(slot.expectActive(), from, question)
+        }
         const { step, stage, part, offset, length } = question
-        return custody.donor(step, stage, committed).donate(step, part, offset, length)
+        return slot.donor(step, stage, committed).donate(step, part, offset, length)
       },
     }),
-    serve(snapshot, {
-      serve: async (from, { stage, step }) => {
-        // Between two changes: only then the weights are those after the roster's step.
-        const { kept } = await inTurn(async () =>
-          // In an object, since what is carried out next may be the very step that the copy waits for.
-          ({ kept: custody.keepCopy(from, stage, step, roster().committed) }),
-        )
+    serveRun(context, snapshot, {
+      serve: async (from, question) => {
+        // Between two changes of the roster, when the weights are those after its last step. The promise is returned in
+        // an object and not awaited in turn: the next change may be the very step that the copy waits for.
+        const { kept } = await inTurn(async () => {
+          const { committed } = roster()
+          return {
+            kept: slot.upkeep.keepGuestCopy(slot.expectActive(), from, question, committed),
+          }
+        })
         await kept
         return { answer: {} }
       },
@@ -124,7 +153,23 @@ export function serveWork(context: WorkContext): (() => void)[] {
   ]
 }
 
-/** A microbatch comes from the one before this one on its route, and its route is the roster's. */
+/** Only members with the same stage may have its gradients. @throws ProtocolError REFUSED */
+function checkReplica(
+  { run, roster }: WorkContext,
+  from: PeerId,
+  stage: number,
+  ownStage: number,
+): void {
+  const replicas = [
+    ...holdersOf(roster(), stage),
+    ...learnersOf(roster(), stage),
+    ...understudiesOf(run, roster(), stage),
+  ]
+  if (ownStage === stage && replicas.some(({ peer }) => peer === from)) return
+  throw new ProtocolError('REFUSED', `stage ${stage} is not held by both of us`)
+}
+
+/** Checks that the sender is the hop before this one, and that the roster has all hops. @throws ProtocolError */
 function checkRoute(roster: Roster, from: PeerId, header: MicrobatchHeader): void {
   const sender = senderOf(header)
   if (memberById(roster, sender)?.peer !== from) {

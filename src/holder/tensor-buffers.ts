@@ -1,7 +1,7 @@
 /**
- * Memory that tensors arrive in, used again. A microbatch's activation is received straight into memory that the
- * stage's thread sees too, so that it is neither copied on its way there nor allocated and collected once a microbatch.
- * What is not given back (a step that was given up) is the garbage collector's.
+ * Memory for the tensors that arrive, which is used again. A microbatch's activation is received into memory that the
+ * stage's thread shares. Hence it is not copied, and nothing is allocated for each microbatch. The garbage collector
+ * frees buffers that are not given back, as when a step is given up.
  */
 import { sharedFloats } from '../../stages/stage.ts'
 
@@ -9,26 +9,26 @@ export class TensorBuffers {
   readonly #elements: number
   readonly #freeMax: number
   readonly #free: SharedArrayBuffer[] = []
-  /** Taken and not given back. */
+  /** Buffers that were taken and not given back. */
   readonly #lent = new WeakSet<ArrayBufferLike>()
 
   /**
-   * @param elements float32 of a tensor; others are made as they are asked for
-   * @param freeMax tensors kept for later
+   * @param elements float32 elements of a tensor
+   * @param freeMax buffers kept for later
    */
   constructor(elements: number, freeMax: number) {
     this.#elements = elements
     this.#freeMax = freeMax
   }
 
-  /** With whatever an earlier tensor has left in it. */
+  /** A buffer. Its content is undefined. */
   take(): Uint8Array {
     const buffer = this.#free.pop() ?? sharedFloats(this.#elements).buffer
     this.#lent.add(buffer)
     return new Uint8Array(buffer)
   }
 
-  /** Nobody reads this tensor any more. One that was not taken here, or was given back already, is passed over. */
+  /** Takes back the buffer of a tensor that is not read any more. Ignores a buffer that is not lent. */
   give({ buffer }: Float32Array): void {
     if (!this.#lent.delete(buffer) || this.#free.length >= this.#freeMax) return
     this.#free.push(buffer as SharedArrayBuffer)

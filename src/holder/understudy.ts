@@ -1,7 +1,7 @@
 /**
- * The state of the next stage, beside the one that this peer holds (strategy `redundant`): it gets the total gradient of
- * each step as a replica does, and makes the same update, so that it always has the bits of the last committed step. It
- * computes no microbatch. No step fails for it: what it misses it fetches anew, while the others go on.
+ * Keeps the state of the next stage beside the active one (strategy `redundant`). The understudy gets the total gradient
+ * of each step as a replica does, and makes the same update. It always has the bits of the last committed step. It
+ * computes no microbatch, and no step fails because of it: if it misses a step, it fetches the state again.
  */
 import type { Clock } from '../../protocols/clock.ts'
 import type { CopyName } from '../../protocols/copies.ts'
@@ -25,41 +25,44 @@ export interface UnderstudyOptions {
   readonly clock: Clock
   readonly journal: Journal
   roster(): Roster | null
-  /** Builds the stage with its initial weights. */
+  /** Builds a replica of the stage, with initial weights. */
   build(stage: number, signal: AbortSignal): Promise<ReplicaSync>
 }
 
 export class Understudy {
   readonly #options: UnderstudyOptions
+  /** The stage whose state this peer is to keep; null if it is to keep none. */
   #stage: number | null = null
-  /** From when the stage is built until it is given up. */
+  /** Aborted when the replica is given up; null if none is built or being built. */
   #attempt: AbortController | null = null
-  #learner: ReplicaSync | null = null
-  /** The last step that came here. */
+  #sync: ReplicaSync | null = null
+  /** The last committed step that came here. */
   #committed = 0
-  /** The state is there, and is the one of those who hold the stage. */
+  /** True if the replica has the same state as the stage's holders. */
   #isWhole = false
+  /** Failed attempts in succession. */
   #failures = 0
-  /** It does not begin again before this step. */
+  /** The step from which another attempt may begin. */
   #notBefore = 0
-  /** What getting the total of the step in hand took. */
+  /** Seconds that it took to get the total of the last step. */
   #seconds = 0
 
   constructor(options: UnderstudyOptions) {
     this.#options = options
   }
 
-  /** Of the stage that could be had here: as a copy is told of, but always of the last committed step. */
+  /** The state, described as a copy of the last committed step; empty if it is not whole. */
   get copies(): CopyName[] {
     if (this.#stage === null || !this.#isWhole) return []
     return [{ strategy: 'redundant', stage: this.#stage, step: this.#committed, shard: 0 }]
   }
 
+  /** True if the state of the stage after `step` is here. */
   has(stage: number, step: number): boolean {
     return this.#isWhole && this.#stage === stage && this.#committed === step
   }
 
-  /** Does what a new roster says. Never fails. */
+  /** Does what a new roster says. Does not throw. */
   follow(before: Roster | null, roster: Roster, own: Member): void {
     const { run } = this.#options
     const next = own.ready && own.stage !== null ? secondStage(run, own.stage) : null
@@ -70,31 +73,32 @@ export class Understudy {
       this.#stage = stage
     }
     if (stage === null) return
-    if (this.#learner !== null) this.#keepUp(this.#learner, stage, before, roster)
+    if (this.#sync !== null) this.#keepUp(this.#sync, stage, before, roster)
     const { committed } = roster
     const isThere = isOfSeed(roster) || holdersOf(roster, stage).length > 0
     if (this.#attempt === null && isThere && committed >= this.#notBefore) void this.#begin(stage)
   }
 
-  /** Gets the total of a step. */
+  /** Gets the total of a step. @throws ProtocolError */
   async reduce(question: ReduceQuestion): Promise<{ norm: number }> {
-    if (this.#learner === null) {
+    if (this.#sync === null) {
       throw new ProtocolError('STALE', 'this peer has yet to build its second stage')
     }
     const { clock } = this.#options
     const begun = clock.now()
-    const answer = await this.#learner.reduce(question)
+    const answer = await this.#sync.reduce(question)
     this.#seconds = (clock.now() - begun) / 1000
     return answer
   }
 
+  /** A chunk of the state after `step`. @throws ProtocolError STALE if it is not here */
   async donate(step: number, part: StatePart, offset: number, length: number) {
-    const donated = await this.#learner?.donate(part, offset, length)
+    const donated = await this.#sync?.donate(part, offset, length)
     if (donated !== undefined && this.#isWhole && this.#committed === step) return donated
     throw new ProtocolError('STALE', `the second stage here is not as after step ${step}`)
   }
 
-  /** Gives the stage up. */
+  /** Frees the state. The understudy may begin again with the next roster. */
   async close(): Promise<void> {
     this.#stage = null
     this.#failures = 0
@@ -103,15 +107,15 @@ export class Understudy {
   }
 
   #drop(): Promise<void> | undefined {
-    const learner = this.#learner
-    this.#attempt?.abort(new ProtocolError('STALE', 'this peer is no understudy of it any more'))
+    const sync = this.#sync
+    this.#attempt?.abort(new ProtocolError('STALE', 'this peer is not its understudy any more'))
     this.#attempt = null
-    this.#learner = null
+    this.#sync = null
     this.#isWhole = false
-    return learner?.close()
+    return sync?.close()
   }
 
-  /** Begins anew after a while: each time it waits for twice as many steps. */
+  /** Gives the attempt up. Another may begin after 1, 2, 4, 8 and so on steps. */
   #fail(reason: string): void {
     const { journal } = this.#options
     journal.write({
@@ -123,29 +127,29 @@ export class Understudy {
     void this.#drop()?.catch(() => {})
   }
 
-  #keepUp(learner: ReplicaSync, stage: number, before: Roster | null, roster: Roster): void {
+  #keepUp(sync: ReplicaSync, stage: number, before: Roster | null, roster: Roster): void {
     const { runId } = this.#options
     const { committed: step, fenceEpoch: epoch, version } = roster
     const made = step - this.#committed
     const fence = { run: runId, epoch, step }
-    if (made === 1 && learner.canCommit(fence, version)) {
+    if (made === 1 && sync.canCommit(fence, version)) {
       try {
-        learner.commit(roster)
+        sync.commit(roster)
       } catch (error) {
         this.#fail((error as Error).message)
         return
       }
-      this.#tell(stage, step, learner.stage.sums.byteLength, this.#seconds)
+      this.#journalCopy(stage, step, sync.replica.stage.sums.byteLength, this.#seconds)
     } else if (made !== 0) {
       this.#committed = step
       this.#fail(`step ${step} did not come here`)
       return
     }
     this.#committed = step
-    learner.open({ ...fence, step: step + 1 })
+    sync.open({ ...fence, step: step + 1 })
     if (isOfSeed(roster) || !isAnother(before, roster, stage)) return
     if (!this.#isWhole) {
-      this.#fail('who held it is gone')
+      this.#fail('its holders are gone')
       return
     }
     this.#isWhole = false
@@ -156,16 +160,16 @@ export class Understudy {
     this.#attempt = new AbortController()
     await this.#attempted(stage, async (signal) => {
       const { runId, build, roster } = this.#options
-      const learner = await build(stage, signal)
-      if (signal.aborted) return learner.close()
-      // From now on it gets the total of every step.
+      const sync = await build(stage, signal)
+      if (signal.aborted) return sync.close()
+      // From now on the replica gets the total of every step.
       const known = roster()!
       const { fenceEpoch, committed } = known
-      this.#learner = learner
+      this.#sync = sync
       this.#committed = committed
-      learner.open({ run: runId, epoch: fenceEpoch, step: committed + 1 })
-      if (!isOfSeed(known)) return this.#study(learner, committed, signal)
-      learner.begin()
+      sync.open({ run: runId, epoch: fenceEpoch, step: committed + 1 })
+      if (!isOfSeed(known)) return this.#study(sync, committed, signal)
+      sync.begin()
       this.#isWhole = true
     })
   }
@@ -179,24 +183,24 @@ export class Understudy {
     }
   }
 
-  /** Fetches the state, which the holder freezes for it. @param first the step before the first that has come here */
-  async #study(learner: ReplicaSync, first: number, signal: AbortSignal): Promise<void> {
+  /** Fetches the state, which a holder freezes meanwhile. @param first the step before the first whose total came here */
+  async #study(sync: ReplicaSync, first: number, signal: AbortSignal): Promise<void> {
     const { network, clock, runId } = this.#options
-    const stage = learner.index
+    const stage = sync.index
     const begun = clock.now()
     const peer = this.#holderOf(stage)
     const options = { timeoutMs: TIMEOUTS.commitMs, signal }
     const { step } = await ask(network, peer, study, { run: runId, stage, has: false }, options)
     if (step < first) throw new ProtocolError('STALE', `${peer} has yet to make step ${first}`)
-    const { bytes } = await learner.learn(step, [peer], signal)
+    const { bytes } = await sync.fetch(step, [peer], signal)
     signal.throwIfAborted()
     this.#isWhole = true
     this.#failures = 0
-    this.#tell(stage, step, bytes, (clock.now() - begun) / 1000)
+    this.#journalCopy(stage, step, bytes, (clock.now() - begun) / 1000)
     await ask(network, peer, studied, { run: runId, stage }, options).catch(() => {})
   }
 
-  /** Others hold the stage now: if they do not have their state from here, it is another. */
+  /** Asks a new holder of the stage whether its state came from here. If not, the states differ. */
   async #compare(stage: number, signal: AbortSignal): Promise<void> {
     const { network, runId } = this.#options
     const peer = this.#holderOf(stage)
@@ -207,8 +211,8 @@ export class Understudy {
     this.#isWhole = true
   }
 
-  /** What came here, and how long that took. */
-  #tell(stage: number, step: number, bytes: number, seconds: number): void {
+  /** Journals what came here, and how long it took. */
+  #journalCopy(stage: number, step: number, bytes: number, seconds: number): void {
     const { journal, network } = this.#options
     const facts = { stage, step, to: [network.self], failed: 0, bytes, seconds }
     journal.write({ type: 'copied', strategy: 'redundant', ...facts })
@@ -218,16 +222,16 @@ export class Understudy {
     const roster = this.#options.roster()
     const [holder] = roster === null ? [] : holdersOf(roster, stage)
     if (holder !== undefined) return holder.peer
-    throw new ProtocolError('STALE', `nobody holds stage ${stage}`)
+    throw new ProtocolError('STALE', `no member holds stage ${stage}`)
   }
 }
 
-/** Every stage is as the seed makes it, whoever holds it. */
+/** True before the first step of a run that started from its seed: every replica has the initial weights then. */
 function isOfSeed({ committed, origin }: Roster): boolean {
   return committed === 0 && origin === null
 }
 
-/** Nobody who holds the stage had a part in it before, or who did is not known. */
+/** True if no holder of the stage held or learned it in the roster before, or if that roster is not known. */
 function isAnother(before: Roster | null, roster: Roster, stage: number): boolean {
   const holders = holdersOf(roster, stage)
   if (holders.length === 0 || before === null) return false

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { MemoryStore } from '../../../sim/world/memory-store.ts'
-import { nextTurn } from '../../../src/checkpoint/digest.ts'
+import { yieldToLoop } from '../../../src/checkpoint/digest.ts'
 import { LazySnapshot } from '../../../src/checkpoint/lazy-snapshot.ts'
 import { commitStep } from '../../../src/checkpoint/save.ts'
 import { StageSaver } from '../../../src/checkpoint/stage-saver.ts'
@@ -81,7 +81,7 @@ test('steps that are saved while training goes on hold what they were, to the bi
   const store = new MemoryStore()
   const process = await processOf(run)
   const stages = [process.ends, ...process.body]
-  const savers = stages.map(() => new StageSaver(store, nextTurn))
+  const savers = stages.map(() => new StageSaver(store, yieldToLoop))
   const hashes = new Map<number, Map<string, string>>()
   const saved: Promise<unknown>[] = []
   for (let step = 1; step <= 6; step++) {
@@ -121,7 +121,7 @@ test('a part that cannot be written is told to whoever waits for it, and the nex
   const tensors = { weights: flat, firstMoment: flat, secondMoment: flat }
   const fields = { updates: 1, learningRateScale: 1, gradientNorm: null }
   const save = { run, step: 1, stage: 0, replica: 0, replicas: 1, parameters, tensors, fields }
-  const saver = new StageSaver(store, nextTurn)
+  const saver = new StageSaver(store, yieldToLoop)
   await expect((await saver.begin(save)).saved).rejects.toThrow('disk full')
   store.write = write
   expect(await (await saver.begin(save)).saved).toEqual({ bytes: 48 })

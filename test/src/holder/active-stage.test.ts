@@ -5,8 +5,9 @@ import type { Json, Network } from '../../../protocols/network.ts'
 import { bytesOf } from '../../../protocols/weights.ts'
 import { ActiveStage } from '../../../src/holder/active-stage.ts'
 import type { Trouble } from '../../../src/holder/pipeline.ts'
-import { type BodyStage, sharedFloats, type Update } from '../../../stages/stage.ts'
+import { StageReplica } from '../../../src/holder/stage-replica.ts'
 import { tinyRun } from '../../fixtures/swarm.ts'
+import { CountingBody } from './counting-stage.ts'
 
 const run = tinyRun({ microbatches: 2 })
 const SHAPE = [2, 16, 16]
@@ -21,42 +22,6 @@ const PEERS: Record<number, string> = { 10: 'd', 11: 'a', 12: 'me', 13: 'twin' }
 /** The plan of a step of two microbatches, as this holder gets it. */
 const plan = { ...fence, version: 0, alone: true, expected: [0, 1], drives: [] }
 const reduction = { ...fence, version: 0, holders: [{ id: 12, counted: 2 }] }
-
-/** A stage whose gradient sum is a number: the sum of all output gradients that it was given. */
-class CountingStage {
-  readonly kind = 'body' as const
-  readonly parameters = []
-  readonly weights = sharedFloats(4)
-  readonly sums = sharedFloats(4)
-  readonly moments = { firstMoment: sharedFloats(4), secondMoment: sharedFloats(4) }
-  sum = 0
-  updates: Update[] = []
-  async forward(input: Float32Array) {
-    return sharedFloats(input.length)
-  }
-  async forwardKeeping(input: Float32Array) {
-    return { output: await this.forward(input), kept: {} }
-  }
-  async backward(input: Float32Array, gradient: Float32Array, _: unknown, count: boolean) {
-    if (count) this.sum += gradient[0]!
-    return sharedFloats(input.length)
-  }
-  async gradientNorm() {
-    return this.sum
-  }
-  async update(update: Update) {
-    this.updates.push(update)
-    this.sum = 0
-  }
-  async zeroGradients() {
-    this.sum = 0
-  }
-  async load() {}
-  async optimizerState() {
-    return { firstMoment: this.weights, secondMoment: this.weights, updates: 0 }
-  }
-  async close() {}
-}
 
 function header(overrides: Partial<MicrobatchHeader> = {}): MicrobatchHeader {
   return {
@@ -78,15 +43,15 @@ function body(value: number): Uint8Array {
   return bytesOf(new Float32Array(ELEMENTS).fill(value))
 }
 
-let stage: CountingStage
-let holding: ActiveStage
+let stage: CountingBody
+let active: ActiveStage
 let troubles: Trouble[]
 let sent: { to: string; header: Json }[]
 /** What the network does with a call. */
 let answer: () => Promise<{ header: Json }>
 
 beforeEach(async () => {
-  stage = new CountingStage()
+  stage = new CountingBody()
   sent = []
   troubles = []
   answer = async () => ({ header: {} })
@@ -98,22 +63,17 @@ beforeEach(async () => {
     },
   } as unknown as Network
   const clock = { now: () => 0, sleep: async () => {} }
-  holding = new ActiveStage({
-    run,
+  const facts = { norm: null, updates: 0, learningRateScale: 1.1 }
+  active = new ActiveStage({
+    replica: new StageReplica({ run, index: 2, stage, facts }),
     network,
     clock,
-    stage: stage as BodyStage,
-    stageIndex: 2,
     ownId: 12,
-    runId: 'r',
-    norm: null,
-    updates: 0,
     peerOf: (id) => PEERS[id],
     onTrouble: (trouble) => troubles.push(trouble),
     data: { training: () => never(), heldOut: () => never() },
-    learningRateScale: 1.1,
   })
-  await holding.open(fence)
+  await active.open(fence)
 })
 
 function never(): never {
@@ -123,26 +83,26 @@ function never(): never {
 /** Forward and, once that has been handed on, backward. */
 async function bothWays(index: number, gradient: number): Promise<void> {
   const before = sent.length
-  holding.receive(header({ index }), body(0))
+  active.receive(header({ index }), body(0))
   await vi.waitFor(() => expect(sent.length).toBe(before + 1))
-  holding.receive(header({ index, direction: 'backward' }), body(gradient))
+  active.receive(header({ index, direction: 'backward' }), body(gradient))
   await vi.waitFor(() => expect(sent.length).toBe(before + 2))
 }
 
 test('counts each microbatch once, whatever arrives twice, and applies the mean, clipped and scaled', async () => {
   await bothWays(0, 3)
   await bothWays(1, 5)
-  holding.receive(header(), body(0))
-  holding.receive(header({ direction: 'backward' }), body(3))
-  holding.receive(header({ index: 1, direction: 'backward' }), body(5))
-  expect(await holding.prepare(plan)).toMatchObject({ counted: [0, 1], losses: [], norm: 4 })
+  active.receive(header(), body(0))
+  active.receive(header({ direction: 'backward' }), body(3))
+  active.receive(header({ index: 1, direction: 'backward' }), body(5))
+  expect(await active.prepare(plan)).toMatchObject({ counted: [0, 1], losses: [], norm: 4 })
   expect(sent.map(({ to }) => to).toSorted()).toEqual(['a', 'a', 'd', 'd'])
 
-  await holding.commit(7, { learningRate: 0.1, norm: 5 })
+  await active.commit(7, { learningRate: 0.1, norm: 5 })
   // Norm 4 clipped to 1, over 2 microbatches; learning rate times the stage's own 1.1.
   expect(stage.updates[0]!.gradientScale).toBeCloseTo(1 / 4 / 2, 6)
   expect(stage.updates[0]!.learningRate).toBeCloseTo(0.11, 12)
-  const { answer: facts } = await holding.donate(8, 'weights', 0, 4)
+  const { answer: facts } = await active.donate(8, 'weights', 0, 4)
   expect(facts).toMatchObject({ norm: 4, total: 4, updates: 1, learningRateScale: 1.1 })
 })
 
@@ -159,12 +119,12 @@ describe('refuses', () => {
   ] as const)('%s', (_, overrides, code) => {
     const wrong = header(overrides as Partial<MicrobatchHeader>)
     const refusal = expect.objectContaining({ code })
-    expect(() => holding.accept(wrong, ELEMENTS * 4)).toThrow(refusal)
-    expect(() => holding.receive(wrong, body(0))).toThrow(refusal)
+    expect(() => active.accept(wrong, ELEMENTS * 4)).toThrow(refusal)
+    expect(() => active.receive(wrong, body(0))).toThrow(refusal)
   })
 
   test('a body that is longer than its shape, before it is stored', () => {
-    expect(() => holding.accept(header(), ELEMENTS * 4 + 4)).toThrow(/2052 bytes.*2048/)
+    expect(() => active.accept(header(), ELEMENTS * 4 + 4)).toThrow(/2052 bytes.*2048/)
   })
 
   test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
@@ -172,12 +132,12 @@ describe('refuses', () => {
     (value) => {
       const tensor = new Float32Array(ELEMENTS)
       tensor[ELEMENTS - 1] = value
-      expect(() => holding.receive(header(), bytesOf(tensor))).toThrow(/not finite/)
+      expect(() => active.receive(header(), bytesOf(tensor))).toThrow(/not finite/)
     },
   )
 
   test('to commit what is not prepared', async () => {
-    await expect(holding.commit(7, { learningRate: 0.1, norm: 5 })).rejects.toMatchObject({
+    await expect(active.commit(7, { learningRate: 0.1, norm: 5 })).rejects.toMatchObject({
       code: 'STALE',
     })
   })
@@ -185,27 +145,25 @@ describe('refuses', () => {
 
 test('a new fence drops the step in hand: its sums, its work, and who waits for it', async () => {
   await bothWays(0, 3)
-  const prepared = holding.prepare(plan)
+  const prepared = active.prepare(plan)
   const given = expect(prepared).rejects.toMatchObject({ code: 'STALE' })
-  await holding.open({ ...fence, epoch: 4 })
+  await active.open({ ...fence, epoch: 4 })
   await given
   expect(stage.sum).toBe(0)
-  expect(() => holding.receive(header(), body(0))).toThrow(
-    /epoch 3 step 7; this peer is at epoch 4/,
-  )
+  expect(() => active.receive(header(), body(0))).toThrow(/epoch 3 step 7; this peer is at epoch 4/)
 })
 
 test('a result that the next stage refuses is told, with the microbatch and to whom it could not go', async () => {
   await bothWays(0, 1)
   answer = () => Promise.reject(new Error('no'))
-  holding.receive(header({ index: 1 }), body(0))
+  active.receive(header({ index: 1 }), body(0))
   await vi.waitFor(() => expect(troubles).toHaveLength(1))
   expect(troubles[0]).toMatchObject({ to: DRIVER, header: { index: 1, attempt: 0 } })
   expect(troubles[0]!.error.message).toMatch(/stage 2 could not hand microbatch 1 forward/)
 })
 
 test('what comes back without having come forward is told, and not counted', async () => {
-  holding.receive(header({ direction: 'backward' }), body(1))
+  active.receive(header({ direction: 'backward' }), body(1))
   await vi.waitFor(() => expect(troubles).toHaveLength(1))
   expect(troubles[0]!.error.message).toMatch(/never came forward/)
   expect(stage.sum).toBe(0)
@@ -214,53 +172,53 @@ test('what comes back without having come forward is told, and not counted', asy
 test('a microbatch that is driven again is worked on again, and counted once', async () => {
   await bothWays(0, 3)
   const again = { attempt: 1 }
-  holding.receive(header(again), body(0))
+  active.receive(header(again), body(0))
   await vi.waitFor(() => expect(sent).toHaveLength(3))
   // The rest of the attempt before comes late, and goes nowhere.
-  holding.receive(header({ direction: 'backward' }), body(100))
-  holding.receive(header({ ...again, direction: 'backward' }), body(3))
+  active.receive(header({ direction: 'backward' }), body(100))
+  active.receive(header({ ...again, direction: 'backward' }), body(3))
   await vi.waitFor(() => expect(sent).toHaveLength(4))
   await bothWays(1, 5)
-  expect(await holding.prepare(plan)).toMatchObject({ counted: [0, 1] })
+  expect(await active.prepare(plan)).toMatchObject({ counted: [0, 1] })
   expect(stage.sum).toBe(8)
 })
 
 test('a later version of the plan takes the place of the one that is waited for', async () => {
-  const first = holding.prepare(plan)
+  const first = active.prepare(plan)
   const given = expect(first).rejects.toMatchObject({ code: 'STALE' })
-  const second = holding.prepare({ ...plan, version: 1, expected: [0] })
+  const second = active.prepare({ ...plan, version: 1, expected: [0] })
   await given
   await bothWays(0, 3)
   expect(await second).toMatchObject({ counted: [0] })
-  await expect(holding.reduce(reduction)).rejects.toMatchObject({ code: 'STALE' })
+  await expect(active.reduce(reduction)).rejects.toMatchObject({ code: 'STALE' })
 })
 
 test('a replica that is told late to add up lets the one that asks already wait for its range', async () => {
   await bothWays(0, 3)
   await bothWays(1, 5)
-  expect(await holding.prepare({ ...plan, alone: false })).toMatchObject({ norm: null })
-  expect(holding.canCommit(7)).toBe(false)
+  expect(await active.prepare({ ...plan, alone: false })).toMatchObject({ norm: null })
+  expect(active.canCommit(7)).toBe(false)
   stage.sums.set([1, 2, 3, 4])
   const holders = [
     { id: 12, counted: 2 },
     { id: 13, counted: 0 },
   ]
   const range = { ...fence, version: 0, stage: 2, kind: 'total', offset: 0, length: 2 } as const
-  const early = holding.gradients(range)
+  const early = active.gradients(range)
   // The twin does not answer, so that this one never has its half of the total.
   answer = () => new Promise(() => {})
-  void holding.reduce({ ...fence, version: 0, holders })
+  void active.reduce({ ...fence, version: 0, holders })
   expect((await early).body).toEqual(bytesOf(new Float32Array([1, 2])))
 })
 
 test('old questions that come again undo nothing', async () => {
   await bothWays(0, 3)
   await bothWays(1, 5)
-  await holding.prepare({ ...plan, alone: false })
+  await active.prepare({ ...plan, alone: false })
   stage.sums.set([0, 0, 6, 8])
   // The mean of two.
-  expect(await holding.reduce(reduction)).toEqual({ norm: 5 })
-  await expect(holding.prepare(plan)).rejects.toMatchObject({ code: 'STALE' })
-  expect(await holding.reduce(reduction)).toEqual({ norm: 5 })
-  expect(holding.canCommit(7)).toBe(true)
+  expect(await active.reduce(reduction)).toEqual({ norm: 5 })
+  await expect(active.prepare(plan)).rejects.toMatchObject({ code: 'STALE' })
+  expect(await active.reduce(reduction)).toEqual({ norm: 5 })
+  expect(active.canCommit(7)).toBe(true)
 })

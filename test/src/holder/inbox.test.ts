@@ -2,10 +2,14 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { MicrobatchHeader } from '../../../protocols/microbatch.ts'
 import { Inbox, type Work } from '../../../src/holder/inbox.ts'
+import { StepProgress } from '../../../src/holder/step-progress.ts'
+
+const step = new StepProgress({ run: 'r', epoch: 0, step: 1 })
 
 function work(kind: 'start' | 'forward' | 'backward', index: number): Work {
   const header = { index, direction: kind === 'backward' ? 'backward' : 'forward' }
   return {
+    step,
     header: header as MicrobatchHeader,
     tensor: kind === 'start' ? null : new Float32Array(1),
   }

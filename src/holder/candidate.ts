@@ -1,0 +1,61 @@
+/** Asks for the place of a lost coordinator, and does what comes of it. */
+import type { Clock } from '../../protocols/clock.ts'
+import type { Journal } from '../base/journal.ts'
+import { TIMEOUTS } from '../base/limits.ts'
+import type { MemberEvents } from '../membership/member-events.ts'
+import { takeOver } from '../membership/succession.ts'
+import type { Run } from '../run/run.ts'
+import type { RosterFollower } from './roster-follower.ts'
+
+export interface CandidateOptions {
+  readonly run: Run
+  readonly clock: Clock
+  readonly journal: Journal
+  readonly signal: AbortSignal
+  readonly follower: RosterFollower
+  readonly events: MemberEvents
+}
+
+export class Candidate {
+  readonly #options: CandidateOptions
+  /** The last refusal in the journal. The same refusal is not journaled again. */
+  #journaled = ''
+
+  constructor(options: CandidateOptions) {
+    this.#options = options
+  }
+
+  /** Tries once. @param lostMs for how long there has been no coordinator, as far as this member knows */
+  async tryToTakeOver(reason: string, lostMs: number): Promise<void> {
+    const { follower, signal } = this.#options
+    const { own } = follower
+    if (own === undefined) return
+    const outcome = await takeOver(follower.agreement(signal), own, reason)
+    switch (outcome.result) {
+      case 'elected':
+        return
+      case 'removed':
+        return follower.drop(`epoch ${outcome.epoch} does not name this peer`)
+      case 'behind':
+        return follower.catchUp(outcome.peer)
+      case 'refused':
+        return this.#refused(`${reason}; nobody can take over: ${outcome.reason}`, lostMs)
+    }
+  }
+
+  async #refused(reason: string, lostMs: number): Promise<void> {
+    const { run, clock, journal, signal, follower, events } = this.#options
+    const message = `${reason}. Without a majority this peer neither commits nor recovers anything`
+    if (message !== this.#journaled) {
+      journal.write({ type: 'waiting', stages: [], reason: message.slice(0, 2000) })
+    }
+    this.#journaled = message
+    const committed = follower.roster?.committed ?? 0
+    // A member that was not told of the end of the run finds no other member any more.
+    if (committed === run.steps) events.add({ type: 'finished', committed, failure: null })
+    else if (lostMs > TIMEOUTS.strandedMs) {
+      events.add({ type: 'finished', committed, failure: message })
+    }
+    return clock.sleep(TIMEOUTS.campaignMs, signal)
+  }
+}

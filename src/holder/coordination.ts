@@ -1,0 +1,17 @@
+/** The coordinator's services for other members. The member's services pass questions on to them. */
+import type { SavedQuestion } from '../../protocols/checkpoint.ts'
+import type * as membership from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
+import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
+
+export type HelloQuestion = typeof membership.hello.question._output
+
+export interface Coordination {
+  admit(from: PeerId, question: HelloQuestion): Promise<void> | void
+  leave(from: PeerId, reason: string, patient: boolean): Promise<void>
+  report(from: PeerId, question: ReportQuestion): void
+  learnt(from: PeerId, question: LearntQuestion): void
+  saved(from: PeerId, question: SavedQuestion): void
+  /** This peer does not coordinate any more: a roster has another ballot, or does not name this peer. */
+  depose(reason: string): void
+}

@@ -1,0 +1,195 @@
+/** A member's services that do not need its stage: joining and leaving, the agreement, and questions to the coordinator. */
+import * as agreement from '../../protocols/agreement.ts'
+import { saved } from '../../protocols/checkpoint.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { Roster } from '../../protocols/membership.ts'
+import * as membership from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
+import * as steps from '../../protocols/step.ts'
+import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import type { MemberEvents } from '../membership/member-events.ts'
+import { coordinatorOf, memberOf } from '../membership/roster.ts'
+import { type RunContext, serveRun } from '../membership/serve-run.ts'
+import type { Coordination, HelloQuestion } from './coordination.ts'
+import type { RosterFollower } from './roster-follower.ts'
+
+export interface ServiceContext extends RunContext {
+  readonly follower: RosterFollower
+  readonly monitor: CoordinatorMonitor
+  readonly events: MemberEvents
+  /** Null unless this peer coordinates the run. */
+  coordination(): Coordination | null
+  /** Microbatches that wait for this peer's stage. */
+  queuedWork(): number
+}
+
+type StopServing = () => void
+
+/** Begins to serve. @returns one function for each service, which ends it */
+export function serveMember(context: ServiceContext): StopServing[] {
+  return [...serveMembership(context), ...serveAgreement(context), ...serveCoordination(context)]
+}
+
+/** @throws ProtocolError STALE unless the peer coordinates the run, as far as this peer knows */
+export function checkCoordinator({ follower, monitor }: ServiceContext, from: PeerId): void {
+  const { roster } = follower.expectAcceptor()
+  if (from !== coordinatorOf(roster).peer) {
+    throw new ProtocolError('STALE', `${from} does not coordinate epoch ${roster.epoch}`)
+  }
+  monitor.heard()
+}
+
+function serveMembership(context: ServiceContext): StopServing[] {
+  const { follower, events } = context
+  return [
+    serveRun(
+      context,
+      membership.hello,
+      { serve: async (from, question) => ({ answer: await answerHello(context, from, question) }) },
+      (successors) => ({ result: 'resharded' as const, successors: [...successors] }),
+    ),
+    serveRun(context, membership.roster, {
+      serve: async () => {
+        const { roster } = follower.expectAcceptor()
+        return { answer: { epoch: roster.epoch }, body: membership.encodeRoster(roster) }
+      },
+    }),
+    serveRun(context, membership.heartbeat, {
+      serve: async (from, { epoch }) => ({ answer: answerHeartbeat(context, from, epoch) }),
+    }),
+    serveRun(context, membership.finish, {
+      serve: async (from, { committed, failure }) => {
+        checkCoordinator(context, from)
+        events.add({ type: 'finished', committed, failure })
+        return { answer: {} }
+      },
+    }),
+  ]
+}
+
+function serveAgreement(context: ServiceContext): StopServing[] {
+  const { follower } = context
+  return [
+    serveRun(context, agreement.propose, {
+      serve: async (from, question) => {
+        const acceptor = follower.expectAcceptor()
+        checkMember(acceptor.roster, from, question.epoch - 1)
+        const answer = acceptor.propose(question)
+        // A refused proposal is no sign of a coordinator: the proposer may fail, and then another is needed.
+        if (answer.accepted) heardProposal(context, from, acceptor.roster)
+        return { answer }
+      },
+    }),
+    serveRun(context, agreement.promise, {
+      serve: async (from, question) => {
+        const acceptor = follower.expectAcceptor()
+        checkMember(acceptor.roster, from, question.epoch)
+        const answer = acceptor.promise(question, objectionTo(context, from, acceptor.roster))
+        if (answer.promised) heardProposal(context, from, acceptor.roster)
+        return { answer }
+      },
+    }),
+    serveRun(context, agreement.install, {
+      accept: (_, __, length) => {
+        if (length <= membership.ROSTER_BYTES) return new Uint8Array(length)
+        throw new ProtocolError('TOO_LARGE', `a roster of ${length} bytes`)
+      },
+      serve: async (from, { epoch, change }, body) => {
+        const whole = body && follower.rosters.decode(from, body)
+        return { answer: await follower.install(epoch, change, whole) }
+      },
+    }),
+  ]
+}
+
+/** Passes questions on to the coordinator's part. @throws ProtocolError REFUSED unless this peer coordinates */
+function serveCoordination(context: ServiceContext): StopServing[] {
+  const coordination = (): Coordination => {
+    const present = context.coordination()
+    if (present !== null) return present
+    throw new ProtocolError('REFUSED', 'this peer does not coordinate the run')
+  }
+  return [
+    serveRun(context, membership.leave, {
+      serve: async (from, { reason, patient }) => {
+        await coordination().leave(from, reason, patient)
+        return { answer: {} }
+      },
+    }),
+    serveRun(context, steps.learnt, {
+      serve: async (from, question) => {
+        coordination().learnt(from, question)
+        return { answer: {} }
+      },
+    }),
+    serveRun(context, saved, {
+      serve: async (from, question) => {
+        coordination().saved(from, question)
+        return { answer: {} }
+      },
+    }),
+    serveRun(context, steps.report, {
+      serve: async (from, question) => {
+        coordination().report(from, question)
+        return { answer: {} }
+      },
+    }),
+  ]
+}
+
+async function answerHello(
+  { coordination, follower, network }: ServiceContext,
+  from: PeerId,
+  question: HelloQuestion,
+) {
+  const present = coordination()
+  if (present !== null) {
+    await present.admit(from, question)
+    return { result: 'welcome' as const }
+  }
+  if (follower.roster === null) return { result: 'later' as const }
+  const { peer, addresses } = coordinatorOf(follower.roster)
+  // This peer is to coordinate but has not begun, or has just stopped.
+  if (peer === network.self) return { result: 'later' as const }
+  return { result: 'ask' as const, coordinator: peer, addresses }
+}
+
+function answerHeartbeat(
+  { follower, monitor, queuedWork }: ServiceContext,
+  from: PeerId,
+  epoch: number,
+) {
+  const { roster, session } = follower
+  if (roster !== null) {
+    if (memberOf(roster, from) === undefined && epoch <= roster.epoch) {
+      // A member that was dropped while it was silent must learn of it. Otherwise it would wait for ever.
+      throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster any more`)
+    }
+    if (from === coordinatorOf(roster).peer) monitor.heard()
+  }
+  return { epoch: roster?.epoch ?? 0, session, queuedWork: queuedWork() }
+}
+
+/** @param known the epoch that the asker knows: it may be in a roster that has not come here yet */
+function checkMember(roster: Roster, from: PeerId, known: number): void {
+  if (known > roster.epoch || memberOf(roster, from) !== undefined) return
+  throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster of epoch ${roster.epoch}`)
+}
+
+/** Why the peer should not take the coordinator's place; null if one is needed. */
+function objectionTo(
+  { coordination, monitor }: ServiceContext,
+  from: PeerId,
+  roster: Roster,
+): string | null {
+  if (from === coordinatorOf(roster).peer) return null
+  if (coordination() !== null) return 'the coordinator is here, and at work'
+  return monitor.content ? 'the coordinator is heard of here' : null
+}
+
+function heardProposal({ network, monitor }: ServiceContext, from: PeerId, roster: Roster): void {
+  // A member's own proposal tells it nothing about the coordinator.
+  if (from === network.self) return
+  if (from === coordinatorOf(roster).peer) monitor.heard()
+  else monitor.yield()
+}
