@@ -4,7 +4,6 @@
  */
 import { z } from 'zod'
 import { ballotSchema, memberSchema, originSchema } from './membership.ts'
-import { once } from './once.ts'
 import { procedure } from './procedure.ts'
 
 const run = z.string().max(64)
@@ -30,54 +29,52 @@ const assignmentSchema = z.strictObject({
 export type Assignment = z.infer<typeof assignmentSchema>
 
 /** What makes one epoch out of the one before. */
-const changeSchema = once(
-  z.discriminatedUnion('type', [
-    /** Every stage holds the gradient of a step: it is to be applied. */
-    z.strictObject({
-      type: z.literal('commit'),
-      ...author,
-      step: count,
-      learningRate: z.number().nonnegative(),
-      /** L2 norm of the whole model's mean gradient, before clipping. */
-      norm: z.number().nonnegative(),
-      loss: z.number(),
-      /** Of the plan whose gradients are applied: those of another differ in the order in which they were added up. */
-      version: count,
-    }),
-    z.strictObject({
-      type: z.literal('members'),
-      ...author,
-      join: z.array(memberSchema.omit({ id: true, stage: true, ready: true })).max(JOINS_MAX),
-      /** Ids. */
-      leave: z.array(count).max(4096),
-      assign: z.array(assignmentSchema).max(ASSIGNS_MAX),
-      /** The step in hand is given up: sums become empty. */
-      restart: z.boolean(),
-      reason: z.string().max(256),
-    }),
-    /**
-     * The steps after this one are given up: every holder becomes a spare, and stages are filled from its checkpoint. Nothing
-     * else lets the last committed step go back.
-     */
-    z.strictObject({
-      type: z.literal('rollback'),
-      ...author,
-      step: count,
-      reason: z.string().max(256),
-    }),
-    /**
-     * The run ends here and goes on with so many body stages, from a checkpoint: its members, all without a stage, are those
-     * of the run whose manifest says so many, and its next epoch is chosen there.
-     */
-    z.strictObject({
-      type: z.literal('reshard'),
-      ...author,
-      stages: count.min(1),
-      origin: originSchema,
-      reason: z.string().max(256),
-    }),
-  ]),
-)
+const changeSchema = z.discriminatedUnion('type', [
+  /** Every stage holds the gradient of a step: it is to be applied. */
+  z.strictObject({
+    type: z.literal('commit'),
+    ...author,
+    step: count,
+    learningRate: z.number().nonnegative(),
+    /** L2 norm of the whole model's mean gradient, before clipping. */
+    norm: z.number().nonnegative(),
+    loss: z.number(),
+    /** Of the plan whose gradients are applied: those of another differ in the order in which they were added up. */
+    version: count,
+  }),
+  z.strictObject({
+    type: z.literal('members'),
+    ...author,
+    join: z.array(memberSchema.omit({ id: true, stage: true, ready: true })).max(JOINS_MAX),
+    /** Ids. */
+    leave: z.array(count).max(4096),
+    assign: z.array(assignmentSchema).max(ASSIGNS_MAX),
+    /** The step in hand is given up: sums become empty. */
+    restart: z.boolean(),
+    reason: z.string().max(256),
+  }),
+  /**
+   * The steps after this one are given up: every holder becomes a spare, and stages are filled from its checkpoint. Nothing
+   * else lets the last committed step go back.
+   */
+  z.strictObject({
+    type: z.literal('rollback'),
+    ...author,
+    step: count,
+    reason: z.string().max(256),
+  }),
+  /**
+   * The run ends here and goes on with so many body stages, from a checkpoint: its members, all without a stage, are those
+   * of the run whose manifest says so many, and its next epoch is chosen there.
+   */
+  z.strictObject({
+    type: z.literal('reshard'),
+    ...author,
+    stages: count.min(1),
+    origin: originSchema,
+    reason: z.string().max(256),
+  }),
+])
 export type Change = z.infer<typeof changeSchema>
 
 /** Accept a change as the one that makes `epoch`. */

@@ -1,21 +1,39 @@
 /** The coordinator's side of a step: hold a stage, make the gradients, bring replicas' sums together, measure. */
 import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
-import { once } from './once.ts'
 import { procedure } from './procedure.ts'
 
 const count = z.int().nonnegative()
 /** A step, and the epoch since which its sums have been growing. */
 const fence = { run: z.string().max(64), epoch: count, step: count }
 
-const hopSchema = z.strictObject({
-  stage: count,
-  /** Of the member that works there. */
-  id: count,
-})
+interface Hop {
+  readonly stage: number
+  /** Id of the member that works there. */
+  readonly id: number
+}
 
-/** The body stages that a microbatch visits, in order. */
-const routeSchema = once(z.array(hopSchema).min(1).max(1024))
+const HOPS_MAX = 1024
+
+/**
+ * The body stages that a microbatch visits, in order. The route comes with every message of a microbatch and has a hop
+ * for each stage: one function checks it in a tenth of the time that a schema of schemas takes.
+ */
+const routeSchema = z.custom<Hop[]>(isRoute)
+
+function isRoute(value: unknown): boolean {
+  return Array.isArray(value) && value.length >= 1 && value.length <= HOPS_MAX && value.every(isHop)
+}
+
+function isHop(value: unknown): value is Hop {
+  if (typeof value !== 'object' || value === null) return false
+  const { stage, id } = value as Hop
+  return isCount(stage) && isCount(id) && Object.keys(value).length === 2
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0
+}
 
 /** A microbatch's journey. Driven again, after a holder on its way was lost, it goes under a higher attempt. */
 export const journeySchema = z.strictObject({

@@ -17,7 +17,7 @@ import {
   MemberEvents,
   type Start,
 } from '../membership/member-events.ts'
-import { compareBallots, coordinatorOf } from '../membership/roster.ts'
+import { compareBallots, coordinatorOf, type RosterSource } from '../membership/roster.ts'
 import type { Ancestor } from '../membership/serve-run.ts'
 import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
@@ -42,6 +42,8 @@ export interface MemberOptions {
   readonly checkpoints?: Store | null
   /** Builds a stage with the run's initial weights. @param isSecond true for a stage beside the active one */
   createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
+  /** Members of one process may share the rosters that they make. Without this option each makes its own. */
+  readonly rosters?: RosterSource
   /** Reads the corpus. Called for the ends only. @throws InputError if it is missing or another one */
   loadData(donors: () => readonly PeerId[]): Promise<BatchSource>
   /** The checkpoint that the run starts from if this peer founds it, and where this peer reads its stage. */
