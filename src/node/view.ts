@@ -112,8 +112,7 @@ export class RunView {
       case 'notice':
         return [`  ${entry.message}`]
       case 'finished':
-        if (entry.left)
-          return [`  left after ${entry.committed} steps without the loss of a stage`]
+        if (entry.left) return [`  left after ${entry.committed} steps without the loss of a stage`]
         return [
           entry.failure === null
             ? `  done: ${entry.committed} steps`
