@@ -1,9 +1,9 @@
-/** Schemas of what many get. */
+/** Schemas that check an object once for all peers of a process. */
 import { z } from 'zod'
 
 /**
- * The same schema for objects that come again and again, where virtual peers of one process hand them over as they are:
- * each is checked once, and all get the same copy, which nobody may change. What came as text is checked every time.
+ * Wraps a schema for objects that virtual peers of one process receive without serialization. Each object is checked once, and
+ * all receivers get the same copy, which must not be changed. A message that arrives as text is checked every time.
  */
 export function once<T extends object>(schema: z.ZodType<T>): z.ZodType<T> {
   const checked = new WeakMap<object, T>()
