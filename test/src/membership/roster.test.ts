@@ -139,6 +139,6 @@ test('going back to a checkpoint gives up every stage and all sums, and forgets 
 test('bytes that are no roster, or would become more than one may take, are refused', () => {
   const bomb = deflateRawSync(Buffer.alloc(ROSTER_BYTES + 1, ' '))
   for (const body of [undefined, new Uint8Array([1, 2, 3]), deflateRawSync('{}'), bomb]) {
-    expect(() => decodeRoster('b', body)).toThrow('the roster that b sent is none')
+    expect(() => decodeRoster('b', body)).toThrow('the roster of b is invalid')
   }
 })
