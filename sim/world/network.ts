@@ -29,7 +29,8 @@ export interface VirtualNetworkOptions {
   readonly bodyScale?: number
 }
 
-const DETECTION_MS = 10
+/** From the death of a peer until those connected to it notice, unless the options say otherwise. */
+export const DETECTION_MS = 10
 
 /** A disturbance that goes on, and what it keeps back. */
 interface Active {

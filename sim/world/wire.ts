@@ -30,7 +30,7 @@ export interface Load {
 }
 
 /** TCP, Noise and the agreement on Yamux take one each. */
-const HANDSHAKE_ROUND_TRIPS = 3
+export const HANDSHAKE_ROUND_TRIPS = 3
 
 export class Wire {
   readonly #links: LinkTable

@@ -1,19 +1,21 @@
-/** Nodes as child processes of this one, each read by its journal on standard output. None outlives its parent. */
+/** Nodes as child processes. The parent reads each child's journal from its standard output. No child outlives its parent. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Clock, withDeadline } from '../../protocols/clock.ts'
 import type { Entry } from '../base/journal.ts'
 
+/** A running node. */
 export interface Child {
   readonly pid: number
-  /** Resolves with the exit code, or the name of the signal that ended it. */
+  /** Resolves with the exit code, or with the name of the signal that ended the process. */
   readonly exited: Promise<number | NodeJS.Signals>
 }
 
-/** How long a child that was asked to stop may take before it is killed. */
+/** Deadline for a child to stop before it is killed, in milliseconds. */
 const STOP_MS = 5_000
 
+/** All child processes of one purpose. */
 export class Children {
   readonly #running = new Map<number, { process: ChildProcess; child: Child }>()
   readonly #killAll = () => {
@@ -21,34 +23,37 @@ export class Children {
   }
 
   constructor() {
-    // Also when this process ends in a way that nobody planned.
+    // Children must also end when this process ends with an error.
     process.on('exit', this.#killAll)
   }
 
-  /** Starts `gensyn-node` with the given arguments and `--json`; every journal entry it prints goes to `onEntry`. */
+  /**
+   * Starts `gensyn-node` with the given arguments and `--json`.
+   * @param onEntry called with each journal entry that the child prints
+   * @param onMessage called with the child's error message, and with any other text that it prints
+   */
   start(
     args: readonly string[],
     onEntry: (entry: Entry) => void,
-    /** What it says of its own end, and anything else it prints. */
-    onComplaint: (text: string) => void,
+    onMessage: (text: string) => void,
   ): Child {
     const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
     const main = fileURLToPath(new URL(`../main${extension}`, import.meta.url))
     const started = spawn(process.execPath, [main, ...args, '--json'], {
-      // The channel is never written to: its end tells a child that its parent is gone, however that came about.
+      // No message is ever sent. The end of the channel tells a child that its parent has ended, for whatever reason.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      // Out of this one's group: Ctrl-C reaches the parent alone, which then stops its children in order.
+      // In a process group of its own: Ctrl-C reaches the parent only, which then stops its children in order.
       detached: true,
     })
     const pid = started.pid
     if (pid === undefined) throw new Error(`could not start ${process.execPath}`)
     createInterface({ input: started.stdout! }).on('line', (line) => {
       const entry = parsed(line)
-      if (entry === null) onComplaint(line)
-      else if (entry.type === 'error') onComplaint(entry.message)
+      if (entry === null) onMessage(line)
+      else if (entry.type === 'error') onMessage(entry.message)
       else onEntry(entry)
     })
-    createInterface({ input: started.stderr! }).on('line', onComplaint)
+    createInterface({ input: started.stderr! }).on('line', onMessage)
     const exited = new Promise<number | NodeJS.Signals>((resolve) => {
       started.once('close', (code, signal) => {
         this.#running.delete(pid)
@@ -65,7 +70,7 @@ export class Children {
     this.#running.get(pid)?.process.kill(signal)
   }
 
-  /** Asks all to stop, kills who does not, and resolves when none is left. */
+  /** Asks all children to stop, kills those that do not within 5 s, and resolves when none is left. */
   async stop(clock: Clock): Promise<void> {
     const all = [...this.#running.values()]
     for (const { process } of all) process.kill('SIGTERM')
@@ -78,7 +83,7 @@ export class Children {
   }
 }
 
-/** Null for what is no entry: the last line of a killed process, or a library that prints. */
+/** Parses a line as an entry; null for other text, such as the last line of a killed process. */
 function parsed(line: string): Entry | { type: 'error'; message: string } | null {
   try {
     return JSON.parse(line)

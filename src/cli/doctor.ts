@@ -1,4 +1,4 @@
-/** `gensyn-node doctor`: what this machine can do, check by check, each with what to do about it. */
+/** `gensyn-node doctor`: checks whether a node can run on this machine, and gives a remedy for each problem. */
 import { accessSync, constants, mkdirSync, statfsSync } from 'node:fs'
 import { availableParallelism, freemem } from 'node:os'
 import type { Clock } from '../../protocols/clock.ts'
@@ -15,18 +15,20 @@ export interface DoctorOptions {
 
 type Verdict = 'good' | 'poor' | 'bad'
 
+/** The result of one check. */
 interface Finding {
   readonly verdict: Verdict
-  /** What was found. */
+  /** Description of the state, for people. */
   readonly found: string
-  /** What to do about it, where there is something to do. */
+  /** Advice, if the user can improve the state. */
   readonly remedy?: string | undefined
 }
 
 type Check = (options: DoctorOptions, clock: Clock) => Promise<Finding> | Finding
 
-/** Below this a stage of any size worth training does not fit. */
+/** Free memory below which a useful stage does not fit. */
 const MEMORY_BYTES_MIN = 512 * 2 ** 20
+/** Free disk space below which weights and journals may not fit. */
 const DISK_BYTES_MIN = 256 * 2 ** 20
 
 const CHECKS: Readonly<Record<string, Check>> = {
@@ -86,12 +88,12 @@ async function provider(wanted: Provider): Promise<Finding> {
     const { reason } = await chooseProvider(wanted)
     return { verdict: 'good', found: reason }
   } catch (error) {
-    // Only the CPU has to be there.
+    // The CPU is the only provider that a node needs.
     return { verdict: wanted === 'cpu' ? 'bad' : 'poor', found: (error as Error).message }
   }
 }
 
-/** True if a node can run here. */
+/** Prints the result of each check. Gives true if a node can run on this machine. */
 export async function doctor(
   options: DoctorOptions,
   terminal: Terminal,

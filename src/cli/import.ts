@@ -6,17 +6,17 @@ import type { Run } from '../run/run.ts'
 import { type InitOptions, initRun } from './init.ts'
 
 export interface ImportOptions extends Omit<InitOptions, 'tokenizer'> {
-  /** The checkpoint's folder. */
+  /** Folder of the checkpoint. */
   readonly folder: string
 }
 
-/** Body stages that a run has at most unless it is told. */
+/** Largest default number of body stages. */
 const STAGES = 6
 
 /**
- * Writes the manifest, and beside it the dataset, if the data has to be prepared: with the checkpoint's tokenizer. The
- * weights stay where they are: the manifest names them by their digests.
- * @throws InputError for a checkpoint that is damaged or not a Llama as we train it; then nothing is written
+ * Writes the manifest of a run that starts from a checkpoint. If the data has to be prepared, it also writes the dataset,
+ * with the checkpoint's tokenizer. The weights are not copied: the manifest contains their path and digests.
+ * @throws InputError for a checkpoint that is damaged or is not a supported Llama; then nothing is written
  */
 export async function importRun({ folder, settings, ...options }: ImportOptions): Promise<Run> {
   const checkpoint = await openFolder(folder)
@@ -25,23 +25,23 @@ export async function importRun({ folder, settings, ...options }: ImportOptions)
     const tensors: Record<string, string> = {}
     for (const { name } of modelTensors(model)) tensors[name] = await files.digest(name)
     const home = dirname(resolve(options.out))
-    // Slashes on every system: the manifest travels.
+    // Slashes on every system, since the manifest is copied to other machines.
     const path = relative(home, folder).replaceAll(sep, '/') || '.'
-    const given = Object.entries(model).map(([key, value]) => [`model.${key}`, value])
+    const modelSettings = Object.entries(model).map(([key, value]) => [`model.${key}`, value])
     return await initRun(
       {
         ...options,
         tokenizer: tokenizer.isBytes ? 'bytes' : join(folder, 'tokenizer.json'),
         settings: { stages: String(stagesFor(model.layers)), ...settings },
       },
-      { ...Object.fromEntries(given), initial: { path, tensors } },
+      { ...Object.fromEntries(modelSettings), initial: { path, tensors } },
     )
   } finally {
     await checkpoint.close()
   }
 }
 
-/** As many as divide the layers evenly. */
+/** Largest number of body stages, up to `STAGES`, that divides the layers evenly. */
 function stagesFor(layers: number): number {
   let stages = Math.min(STAGES, layers)
   while (layers % stages > 0) stages--

@@ -1,11 +1,11 @@
-/** `gensyn-node init`: a new run's manifest, from what the user said and defaults that fit it. */
+/** `gensyn-node init`: the manifest of a new run, from the user's options and from defaults that fit them. */
 import { basename, dirname, resolve } from 'node:path'
 import { InputError } from '../base/errors.ts'
 import { type ChosenData, chooseData, datasetBeside, type Preparing } from '../data/choose.ts'
 import { checkFree, parseRun, type Run, writeRun } from '../run/run.ts'
 import { SETTINGS, type SettingInfo, VERSION } from '../run/run-schema.ts'
 
-/** The settings that have an option of their own, and where they stand in the manifest. */
+/** Settings that have an option of their own, each with its path in the manifest. */
 const OPTIONS = {
   name: 'name',
   seed: 'seed',
@@ -31,9 +31,10 @@ const OPTIONS = {
   policy: 'recovery.policy',
 } as const
 
+/** Name of a setting that has an option. */
 export type InitSetting = keyof typeof OPTIONS
 
-/** What the defaults of these depend on, where the schema's alone would not fit. */
+/** Help texts of the defaults that depend on other settings. */
 const FITTED: Partial<Record<InitSetting, string>> = {
   vocab: 'that of the tokenizer, 256 for bytes',
   layers: 'the multiple of --stages nearest to 6',
@@ -42,27 +43,27 @@ const FITTED: Partial<Record<InitSetting, string>> = {
 }
 
 export interface InitOptions {
-  /** The manifest to write. */
+  /** Path of the manifest to write. */
   readonly out: string
-  /** What to train on: a text, JSON Lines, Parquet, a folder, a pattern or a dataset; undefined for the bundled corpus. */
+  /** Training data: a text, JSON Lines, Parquet, a folder, a pattern or a dataset; undefined for the bundled corpus. */
   readonly data?: string | undefined
-  /** `bytes`, which is what undefined means too, or the path of a tokenizer.json. */
+  /** `bytes`, or the path of a tokenizer.json; undefined for `bytes`. */
   readonly tokenizer?: string | undefined
-  /** The token that ends a document, if the tokenizer's configuration does not say. */
+  /** Token that ends a document; undefined for the token in the tokenizer's configuration. */
   readonly endOfText?: string | undefined
-  /** Of JSON Lines and Parquet: where the text is. */
+  /** Field of JSON Lines, or column of Parquet, with the text. */
   readonly field?: string | undefined
-  /** Replace a manifest that is there already. */
+  /** True to replace an existing manifest. */
   readonly force: boolean
-  /** As typed by the user. */
+  /** Settings as the user typed them. */
   readonly settings: Partial<Record<InitSetting, string>>
 }
 
 /**
- * A new run, not yet written anywhere, on data that needs no preparing.
- * @param folder what a relative path to the data is relative to: where the manifest will lie
- * @param given values by their path in the manifest that no option sets
- * @throws InputError for a setting or data that will not do
+ * Makes a new run without writing its manifest. The data must not need preparation.
+ * @param folder folder of the manifest, to which a path of the data is relative
+ * @param given values of settings without an option, by their path in the manifest
+ * @throws InputError for an invalid setting or unusable data
  */
 export async function newRun(
   typed: InitOptions['settings'],
@@ -74,9 +75,9 @@ export async function newRun(
 }
 
 /**
- * Writes the manifest of a new run, and beside it the dataset, if the data had to be prepared.
- * @param given values by their path in the manifest that no option sets
- * @throws InputError for a setting, data or a place that will not do; then nothing is written
+ * Writes the manifest of a new run. If the data has to be prepared, it also writes the dataset.
+ * @param given values of settings without an option, by their path in the manifest
+ * @throws InputError for an invalid setting, unusable data, or a path that cannot be written; then nothing is written
  */
 export async function initRun(
   options: InitOptions,
@@ -104,7 +105,7 @@ export async function initRun(
   }
 }
 
-/** What is wrong with it is told when the whole run is checked; nothing is prepared with it before. */
+/** Held-out share for the preparation of data. It is checked here, since the manifest is checked after the preparation. */
 function heldOutOf({ heldOut }: InitOptions['settings']): number {
   const info = infoOf(OPTIONS.heldOut)
   const share = heldOut === undefined ? info.default : parsed(heldOut, info)
@@ -147,8 +148,8 @@ function runOn(
 }
 
 /**
- * The options of the command line, for its parser and its help.
- * @param defaults those of a command that has others than a manifest
+ * Options of the command line, for its parser and its help.
+ * @param defaults defaults of a command that differ from the manifest's
  */
 export function initOptions(
   defaults: InitOptions['settings'] = {},
@@ -164,7 +165,7 @@ export function initOptions(
   })
 }
 
-/** Defaults that follow from other settings. What makes no sense is left for the schema to refuse. */
+/** Defaults that depend on other settings. The schema refuses invalid values later. */
 function fitted(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const count = (path: string) => {
     const value = values[path] ?? infoOf(path).default
@@ -220,7 +221,7 @@ function flagOf(setting: InitSetting): string {
   return `--${setting.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 }
 
-/** How a message calls a setting: by the option that set it, or by its path. An element is its list's. */
+/** Name of a setting in a message: its option, or its path if it has none. An element of a list has the list's name. */
 function optionOf(path: string): string {
   const list = path.replace(/\.\d+$/, '')
   const found = entries().find(([, own]) => own === list)

@@ -1,60 +1,64 @@
-/** What a run came to, made from its coordinator's journal: the demo's `demo-report.json` (docs/demo-report.md). */
+/** The results of a run, from its coordinator's journal. The demo's `demo-report.json` contains them. */
 import type { Entry } from '../base/journal.ts'
 
+/** One process of a swarm. */
 export interface ProcessRecord {
   readonly pid: number
   readonly peer: string
   readonly role: 'ends' | 'body' | 'spare'
-  /** The stage that it held last; null for a spare that was never needed. */
+  /** Stage that it held last; null for a spare that was never needed. */
   readonly stage: number | null
-  /** Exit code, or the name of the signal that ended it. */
+  /** Exit code, or the name of the signal that ended the process. */
   readonly exit: number | string
 }
 
+/** A process that was killed. */
 export interface KillRecord {
   readonly signal: string
   readonly pid: number
   readonly peer: string
   readonly stage: number
-  /** The last step that was committed before. */
+  /** Last step that was committed before. */
   readonly step: number
 }
 
+/** The recovery of one lost stage. */
 interface RecoveryRecord {
   readonly stage: number
   readonly strategy: string
   readonly by: string
   readonly donors: Of<'held'>['donors']
-  /** The committed step that the weights are of. */
+  /** Committed step of the weights. */
   readonly ofStep: number
   readonly norms: readonly number[]
   readonly skipped: readonly { readonly strategy: string; readonly reason: string }[]
   readonly bytes: number
-  /** From the start of the rebuilding peer's work until it held the stage. */
+  /** Time from the start of the rebuild until the new holder held the stage. */
   readonly seconds: number
-  /** From noticing the loss until the stage was held again. */
+  /** Time from the detection of the loss until the stage was held again, in seconds. */
   readonly secondsSinceLoss: number | null
   readonly lossBefore: number | null
-  /** Training loss of the first step made with the rebuilt stage. */
+  /** Training loss of the first step with the rebuilt stage. */
   readonly lossAfter: number | null
-  /** Steps made with the rebuilt stage until the loss was back; null if it was not by the end. */
+  /** Number of steps with the rebuilt stage until the loss was back; null if it was not back at the end of the run. */
   readonly stepsUntilBack: number | null
 }
 
+/** The results of a run. */
 export interface RunReport {
   readonly steps: number
   readonly losses: readonly { readonly step: number; readonly loss: number }[]
   readonly evaluations: readonly { readonly step: number; readonly loss: number }[]
   /**
-   * True if the journal commits each step from 1 to the last exactly once, with every microbatch in every stage. What was
-   * given up by going back to a checkpoint does not count: its steps are committed again.
+   * True if each step from 1 to the last was committed exactly once, with every microbatch in every stage. Steps that a
+   * rollback abandoned do not count: they are committed again.
    */
   readonly committedOnce: boolean
-  /** Steps that were given up by going back to a checkpoint. */
+  /** Number of steps that rollbacks abandoned. */
   readonly stepsGivenUp: number
   readonly recoveries: readonly RecoveryRecord[]
   readonly aborted: number
-  /** Tokens of the steps that count over the time of all that were made, that of recoveries left out. */
+  /** Tokens of the lasting steps, divided by the time of all steps that were made. Recoveries are left out. */
   readonly tokensPerSecond: number
 }
 
@@ -64,7 +68,7 @@ function only<Type extends Entry['type']>(entries: readonly Entry[], type: Type)
   return entries.filter((entry): entry is Of<Type> => entry.type === type)
 }
 
-/** The steps, or evaluations, that count: those after a checkpoint that the swarm went back to are given up. */
+/** Entries of steps or evaluations that no rollback abandoned. */
 function lasting<E extends Of<'step' | 'evaluation'>>(
   entries: readonly Entry[],
   type: E['type'],
@@ -77,9 +81,10 @@ function lasting<E extends Of<'step' | 'evaluation'>>(
   return kept
 }
 
-/** Steps over which the loss before a failure is averaged: single microbatches are noisy. */
+/** Number of steps over which the loss is averaged, since the loss of a single step is noisy. */
 const TREND_STEPS = 5
 
+/** Makes the report of a run from its coordinator's journal. */
 export function reportOf(
   entries: readonly Entry[],
   { microbatches, steps: wanted }: { microbatches: number; steps: number },
@@ -116,7 +121,7 @@ function recoveryOf(held: Of<'held'>, steps: readonly Of<'step'>[]): RecoveryRec
   const before = steps.filter(({ at }) => at <= held.at).map(({ loss }) => loss)
   const after = steps.filter(({ at }) => at > held.at).map(({ loss }) => loss)
   const trend = mean(before.slice(-TREND_STEPS))
-  // Back is: the mean of so many steps is no worse than that of the steps before the loss.
+  // The loss is back when its mean over TREND_STEPS is no higher than the mean before the loss of the stage.
   const back = after.findIndex((_, i) => {
     const window = after.slice(Math.max(0, i + 1 - TREND_STEPS), i + 1)
     return window.length === TREND_STEPS && mean(window) <= trend

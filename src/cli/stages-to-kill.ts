@@ -1,4 +1,4 @@
-/** Which stages a trial loses, as a person says it. */
+/** The parser of `--kill-stage`. */
 import { InputError } from '../base/errors.ts'
 
 const WORDS: Readonly<Record<string, (bodyStages: number) => number>> = {
@@ -8,7 +8,10 @@ const WORDS: Readonly<Record<string, (bodyStages: number) => number>> = {
   last: (bodyStages) => bodyStages,
 }
 
-/** @throws InputError naming what is not a stage of this run */
+/**
+ * Stages that are named by numbers or words, separated by commas.
+ * @throws InputError if a part does not name a stage of the run
+ */
 export function stagesToKill(text: string, bodyStages: number): number[] {
   const stages = text.split(',').map((part) => {
     const word = WORDS[part.trim()]

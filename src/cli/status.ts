@@ -1,4 +1,4 @@
-/** `gensyn-node status`: listens to a run for a while without being a member, and says what it heard. */
+/** `gensyn-node status`: listens to the announcements of a run without being a member, and prints them. */
 import { dirname, join as joinPath, resolve } from 'node:path'
 import { type Announcement, listen } from '../../protocols/announcement.ts'
 import type { Clock } from '../../protocols/clock.ts'
@@ -20,28 +20,31 @@ export interface StatusIo {
   readonly signal: AbortSignal
 }
 
-/** @throws InputError if nobody of the run can be reached, or nobody was heard */
+/**
+ * Listens for some seconds, and prints the last announcement of each peer.
+ * @throws InputError if no peer of the run can be reached, or no peer made an announcement
+ */
 export async function status(options: StatusOptions, io: StatusIo): Promise<void> {
   const { terminal, clock, signal } = io
   const run = readRun(options.run)
   const id = runId(run)
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
   const guest = { runId: id, addresses: options.bootstrap, dataDir, option: '--bootstrap' }
-  const heard = new Map<string, Announcement>()
+  const announcements = new Map<string, Announcement>()
   await asGuest({ ...guest, clock, signal }, async (network, { length: connected }) => {
-    listen(network, id, (from, announcement) => heard.set(from, announcement))
+    listen(network, id, (from, announcement) => announcements.set(from, announcement))
     await clock.sleep(options.seconds * 1000, signal)
-    if (heard.size > 0) return
+    if (announcements.size > 0) return
     throw new InputError(
       `${connected} peers are connected, but none made a step within ${options.seconds} s. ` +
-        'Listen longer with --seconds, or look at what the founder prints.',
+        'Listen longer with --seconds, or look at the output of the founder.',
     )
   })
-  show(heard, run.steps, terminal)
+  show(announcements, run.steps, terminal)
 }
 
-function show(heard: ReadonlyMap<string, Announcement>, steps: number, terminal: Terminal): void {
-  const rows = [...heard].sort(([, a], [, b]) => a.stage - b.stage)
+function show(announcements: ReadonlyMap<string, Announcement>, steps: number, terminal: Terminal): void {
+  const rows = [...announcements].sort(([, a], [, b]) => a.stage - b.stage)
   terminal.line(
     `${'stage'.padStart(6)}${'step'.padStart(8)}${'loss'.padStart(9)}${'busy s'.padStart(8)}  peer`,
   )

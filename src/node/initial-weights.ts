@@ -1,4 +1,4 @@
-/** What a run starts from: its seed, or a checkpoint of which each peer reads its own stage's tensors only. */
+/** The initial weights of a run: from its seed, or from a checkpoint. Each peer reads the tensors of its own stage only. */
 import { parameterView } from '../../stages/parameters.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import { InputError } from '../base/errors.ts'
@@ -6,11 +6,17 @@ import { initialFolder, openFolder } from '../model/open-model.ts'
 import type { Run } from '../run/run.ts'
 
 export interface InitialWeights {
-  /** The stage with the weights it starts from; it is closed if they cannot be had. */
+  /**
+   * Loads the initial weights into a stage, and gives the stage. On an error the stage is closed.
+   * @throws InputError if a tensor is missing, or is not the one that the run was made for
+   */
   load<S extends AnyStage>(stage: S): Promise<S>
 }
 
-/** @throws InputError at once if the checkpoint is not there, or is not of this model */
+/**
+ * Opens the initial weights of a run.
+ * @throws InputError if the checkpoint does not exist, or belongs to another model
+ */
 export async function openInitial(
   run: Run,
   { run: path, weights }: { readonly run: string; readonly weights?: string | undefined },
@@ -48,7 +54,7 @@ async function readStage(
       if ((await files.digest(name)) !== digests[name]) {
         throw new InputError(
           `${files.tensors.get(name)!.path}: tensor ${name} is not the one that the run was made for. ` +
-            'Bring the old checkpoint back, or name it by --weights.',
+            'Restore the original checkpoint, or name its folder by --weights.',
         )
       }
       await files.readInto(name, parameterView(flat, parameter))

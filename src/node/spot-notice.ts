@@ -1,56 +1,58 @@
 /**
- * Hears from the cloud that this machine will be taken back: one interface over the metadata services of AWS, Google
- * and Azure, which answer on an address of the machine itself. Nothing is asked unless the user names a provider.
+ * Watches for a cloud's notice that it takes this machine back. It is one interface over the metadata services of AWS,
+ * Google and Azure, which answer on a link-local address. No service is asked unless the user names a provider.
  */
 import { z } from 'zod'
 import { type Clock, withDeadline } from '../../protocols/clock.ts'
 import { InputError } from '../base/errors.ts'
 
+/** Cloud whose metadata service is watched. */
 export type SpotProvider = 'aws' | 'gcp' | 'azure'
 
+/** The announcement of a cloud that this machine ends. */
 export interface SpotNotice {
   readonly provider: SpotProvider
-  /** `reclaim`: the machine ends. `rebalance`: it is likely to, and nobody has said when. */
+  /** `reclaim`: the machine ends. `rebalance`: the machine is likely to end, at an unknown time. */
   readonly kind: 'reclaim' | 'rebalance'
-  /** The least time that the provider promises until the machine ends, milliseconds; null if it promises none. */
+  /** Shortest time that the provider promises until the machine ends, in milliseconds; null if it promises none. */
   readonly noticeMs: number | null
-  /** What the provider said, for people. */
+  /** The provider's announcement, for people. */
   readonly detail: string
 }
 
 export interface SpotNoticeOptions {
   readonly clock: Clock
   readonly fetch: typeof fetch
-  /** `auto` asks each in turn which it is. */
+  /** `auto` tries each provider in turn. */
   readonly provider: SpotProvider | 'auto'
   readonly signal: AbortSignal
-  /** Where the metadata service answers. @default the provider's own address */
+  /** URL of the metadata service. @default the providers' common address */
   readonly baseUrl?: string | undefined
 }
 
-/** An answer in whole. */
+/** A complete HTTP answer. */
 interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly text: string
 }
 
-/** @throws whatever fetch does, or a ProtocolError TIMEOUT */
+/** Asks the metadata service. @throws the error of `fetch`, or a ProtocolError TIMEOUT */
 type Ask = (path: string, init?: RequestInit & { timeoutMs?: number }) => Promise<Answer>
 
 interface Provider {
-  /** Between two questions. */
+  /** Pause between two questions, in milliseconds. */
   readonly pollMs: number
-  /** What tells that this service is the provider's; gives the watch over it, null if it is another's. */
+  /** Finds out whether the service belongs to this provider. Gives a watch on it, or null. */
   open(ask: Ask): Promise<Watch | null>
 }
 
-/** One question, or several: the notice if there is one. */
+/** Asks the service once. Gives the notice, or null if there is none. */
 type Watch = () => Promise<Omit<SpotNotice, 'provider'> | null>
 
-/** Of all three. */
+/** Address of the metadata service in all three clouds. */
 const ADDRESS = 'http://169.254.169.254'
-/** The service is on this very machine: one that does not answer by then is not there. */
+/** Deadline for an answer, in milliseconds. */
 const REQUEST_MS = 10_000
 
 const awsAction = z.object({ action: z.string(), time: z.string() })
@@ -60,11 +62,11 @@ const azureEvents = z.object({
   ),
 })
 
-/** Two minutes' notice, and a hint before it (instance metadata service version 2). */
+/** AWS gives two minutes' notice, and a recommendation before it (instance metadata service version 2). */
 const aws: Provider = {
   pollMs: 5_000,
   async open(ask) {
-    /** Seconds that a token lasts: it is asked for anew with each look, which costs less than to keep track of it. */
+    // A token is valid for 60 seconds. A new token for each question is simpler than tracking the old one's age.
     const headers = { 'X-aws-ec2-metadata-token-ttl-seconds': '60' }
     const newToken = () => ask('/latest/api/token', { method: 'PUT', headers })
     if ((await newToken()).status !== 200) return null
@@ -84,7 +86,7 @@ const aws: Provider = {
   },
 }
 
-/** Half a minute's notice; a question waits for the change. */
+/** Google gives 30 seconds' notice. A question waits until the value changes. */
 const gcp: Provider = {
   pollMs: 1_000,
   async open(ask) {
@@ -95,7 +97,7 @@ const gcp: Provider = {
     let known = first
     const waitSeconds = 60
     return async () => {
-      // Without its mark a change between two questions would be slept through.
+      // The ETag of the last answer makes the service report a change between two questions at once.
       const mark = encodeURIComponent(known.headers.get('ETag') ?? '0')
       if (known.text.trim() !== 'TRUE') {
         known = await ask(
@@ -109,10 +111,10 @@ const gcp: Provider = {
   },
 }
 
-/** What ends a machine, among the scheduled events; the others pass. */
+/** Scheduled events of Azure that end a machine. */
 const AZURE_ENDS = ['Preempt', 'Terminate']
 
-/** Half a minute's notice; the events are those of a whole set of machines, told apart by their names. */
+/** Azure gives 30 seconds' notice. It lists the events of a whole set of machines, each with its machines' names. */
 const azure: Provider = {
   pollMs: 1_000,
   async open(ask) {
@@ -141,13 +143,14 @@ const azure: Provider = {
 
 const PROVIDERS: Readonly<Record<SpotProvider, Provider>> = { aws, gcp, azure }
 
-/** What `--spot` may name besides `auto`, and `off`, with which nobody calls this. */
+/** Values of `--spot` beside `auto` and `off`. */
 export const SPOT_PROVIDERS = Object.keys(PROVIDERS) as SpotProvider[]
 
 /**
- * Resolves with the first notice. A question that fails once the service was found is asked again: a busy service is
- * no notice.
- * @throws InputError if no service of the provider answers; the signal's reason
+ * Resolves with the first notice. After the service was found, a failed question is asked again, since a busy service
+ * is not a notice.
+ * @throws InputError if no service of the provider answers
+ * @throws the signal's reason if the signal aborts
  */
 export async function watchSpotNotice(options: SpotNoticeOptions): Promise<SpotNotice> {
   const { clock, signal } = options
@@ -167,7 +170,7 @@ async function find(options: SpotNoticeOptions): Promise<{ provider: SpotProvide
     try {
       const watch = await PROVIDERS[provider].open(asking(options))
       if (watch !== null) return { provider, watch }
-      reasons.push(`what answers is not ${provider}'s`)
+      reasons.push(`the service that answers is not ${provider}'s`)
     } catch (error) {
       signal.throwIfAborted()
       reasons.push(`${provider}: ${reasonOf(error)}`)
@@ -191,7 +194,7 @@ function asking({ clock, fetch, signal, baseUrl = ADDRESS }: SpotNoticeOptions):
     })
 }
 
-/** Fetch says no more than that it failed; its cause says why. */
+/** Message of a failed fetch. The cause of the error contains the reason. */
 function reasonOf(error: unknown): string {
   const { cause, message } = error as Error
   return cause instanceof Error ? cause.message : message

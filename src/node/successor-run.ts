@@ -1,44 +1,29 @@
-/** A node goes on in the run that its own became: the same with fewer stages, from a checkpoint. */
+/** The change of a node into the successor of its run, which has fewer stages and starts from a checkpoint. */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import {
-  type Member as Entry,
-  heartbeat,
-  type Origin,
-  type Roster,
-} from '../../protocols/membership.ts'
+import { type Member as Entry, heartbeat, type Roster } from '../../protocols/membership.ts'
 import type { Network } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { InputError } from '../base/errors.ts'
 import { REGROUP_MS, TIMEOUTS } from '../base/limits.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
-import { type Run, runId, withStages } from '../run/run.ts'
-import type { NodeOptions } from './node.ts'
-
-/** What a node brings into the run that its own became, in place of what it had. */
-type RunResources = Partial<
-  Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'discover'>
-> &
-  Pick<NodeOptions, 'resume'>
-
-/** @param origin the checkpoint that the run goes on from */
-export type OpenSuccessor = (
-  run: Run,
-  runId: string,
-  origin: Origin,
-) => Promise<RunResources> | RunResources
+import { runId, withStages } from '../run/run.ts'
+import type { NodeOptions } from './node-options.ts'
 
 type Resharded = Extract<MemberEvent, { type: 'resharded' }>
 
-/** The options of a node in the run that its own became. */
-export async function inSuccessor(options: NodeOptions, moved: Resharded): Promise<NodeOptions> {
-  const { journal, goOn } = options
-  const { successors, start, committed, reason } = moved
+/**
+ * The options of a node in the successor of its run.
+ * @throws InputError if the node has no way to open a successor
+ */
+export async function inSuccessor(options: NodeOptions, event: Resharded): Promise<NodeOptions> {
+  const { journal, openSuccessor } = options
+  const { successors, start, committed, reason } = event
   const ancestors = [...(options.ancestors ?? [])]
   let { run, runId: id } = options
   for (const successor of successors) {
     ancestors.push({ id, successor })
-    run = withStages(run, successor.stages, `What became of run ${id.slice(0, 12)}`)
+    run = withStages(run, successor.stages, `The successor of run ${id.slice(0, 12)}`)
     id = runId(run)
   }
   const { origin } = successors.at(-1)!
@@ -50,16 +35,17 @@ export async function inSuccessor(options: NodeOptions, moved: Resharded): Promi
     committed,
     reason,
   })
-  if (goOn === undefined) {
+  if (openSuccessor === undefined) {
     throw new InputError(
-      `The run goes on with ${run.stages} body stages, from a checkpoint that this peer was not told of: start it with --checkpoints.`,
+      `The run continues with ${run.stages} body stages from a checkpoint that this peer cannot read: start it with --checkpoints.`,
     )
   }
-  const belongings = await goOn(run, id, origin)
-  // A stage that this peer insisted on is another one now.
-  return { ...options, wish: null, ...belongings, run, runId: id, ancestors, start }
+  const resources = await openSuccessor(run, id, origin)
+  // The stages are cut differently, so that a stage asked for by number no longer exists.
+  return { ...options, wish: null, ...resources, run, runId: id, ancestors, start }
 }
 
+/** What `regroup` needs of a node. */
 interface Regrouping {
   readonly network: Network
   readonly clock: Clock
@@ -67,25 +53,28 @@ interface Regrouping {
   readonly signal: AbortSignal
 }
 
-/** Members come over one by one: waits a little until all answer here, before any of them counts as lost. */
+/**
+ * Waits up to `reconnectMs` until every member answers in the successor run. Without the wait, a member that changes over
+ * later than the coordinator would count as lost.
+ */
 export async function regroup(options: Regrouping, { epoch, members }: Roster): Promise<void> {
   const { network, clock, runId, signal } = options
   const until = clock.now() + TIMEOUTS.reconnectMs
   const question = { run: runId, epoch }
-  const come = async ({ peer }: Entry) => {
+  const awaitMember = async ({ peer }: Entry) => {
     while (clock.now() < until) {
       const timeoutMs = until - clock.now()
       const failure = await ask(network, peer, heartbeat, question, { timeoutMs, signal }).catch(
         (error) => error as ProtocolError,
       )
-      if (!(failure instanceof ProtocolError) || !isOnItsWay(failure)) return
+      if (!(failure instanceof ProtocolError) || !isChangingOver(failure)) return
       await clock.sleep(REGROUP_MS, signal).catch(() => {})
     }
   }
-  await Promise.all(members.filter(({ peer }) => peer !== network.self).map(come))
+  await Promise.all(members.filter(({ peer }) => peer !== network.self).map(awaitMember))
 }
 
-/** It is still in the run before, or between the two. */
-function isOnItsWay({ code }: ProtocolError): boolean {
+/** Tells whether a failed heartbeat comes from a member that has not changed over yet. */
+function isChangingOver({ code }: ProtocolError): boolean {
   return code === 'WRONG_RUN' || code === 'UNKNOWN_PROTOCOL'
 }

@@ -1,4 +1,4 @@
-/** The live view of a run: a peer's journal as one fixed-column line a step, and a line for what happens between. */
+/** The live view of a run: one line with fixed columns for each step, and a line for each event between steps. */
 import type { Entry } from '../base/journal.ts'
 
 type Held = Extract<Entry, { type: 'held' }>
@@ -23,17 +23,18 @@ function short(peer: string): string {
   return peer.length > 8 ? `…${peer.slice(-6)}` : peer
 }
 
+/** Turns the journal entries of one peer into lines for people. */
 export class RunView {
   readonly #stageCount: number
   #stages = ''
   #coordinates = false
 
-  /** @param stageCount body stages and the ends */
+  /** @param stageCount number of stages, with stage 0 */
   constructor(stageCount: number) {
     this.#stageCount = stageCount
   }
 
-  /** The lines to print for one entry. Who coordinates sees the whole swarm, the others their own part. */
+  /** The lines for one entry. A coordinator shows the whole swarm, any other member its own stage. */
   show(entry: Entry): string[] {
     switch (entry.type) {
       case 'roster': {
@@ -82,10 +83,10 @@ export class RunView {
       case 'resharded': {
         const { step, committed, stages, run, reason } = entry
         const lost = committed ?? step
-        const given = lost > step ? `; steps ${step + 1} to ${lost} are given up` : ''
+        const abandoned = lost > step ? `; steps ${step + 1} to ${lost} are abandoned` : ''
         return [
-          `  ${reason}: the run goes on with ${stages.to} body stages in place of ${stages.from}`,
-          `  as run ${run.to.slice(0, 12)}, from the checkpoint of step ${step}${given}`,
+          `  ${reason}: the run continues with ${stages.to} body stages in place of ${stages.from}`,
+          `  as run ${run.to.slice(0, 12)}, from the checkpoint of step ${step}${abandoned}`,
         ]
       }
       case 'waiting':
@@ -94,25 +95,24 @@ export class RunView {
           : [`  waiting for stages ${entry.stages.join(', ')}: ${entry.reason}`]
       case 'amended': {
         const { step, driven, reason } = entry
-        return [`  step ${step} goes on, ${driven.length} microbatches driven again: ${reason}`]
+        return [`  step ${step} continues, ${driven.length} microbatches driven again: ${reason}`]
       }
       case 'elected':
         this.#coordinates = entry.coordinator === entry.peer
-        return [`  ${short(entry.coordinator)} coordinates now: ${entry.reason}`]
+        return [`  ${short(entry.coordinator)} is the coordinator now: ${entry.reason}`]
       case 'dropped':
         this.#coordinates = false
-        return [`  not in the roster any more (${entry.reason}): joining again`]
+        return [`  this peer is not in the roster any more (${entry.reason}): it joins again`]
       case 'aborted':
         return [`  step ${entry.step} starts over: ${entry.reason}`]
       case 'refused':
-        // What belongs to a step that was given up is of no interest to people.
+        // Messages of an abandoned step are frequent and harmless.
         if (entry.code === 'STALE') return []
         return [`  refused ${short(entry.from)}: ${entry.reason}`]
       case 'notice':
         return [`  ${entry.message}`]
       case 'finished':
-        if (entry.left)
-          return [`  left after ${entry.committed} steps, with its part in other hands`]
+        if (entry.left) return [`  left after ${entry.committed} steps without the loss of a stage`]
         return [
           entry.failure === null
             ? `  done: ${entry.committed} steps`
@@ -122,7 +122,7 @@ export class RunView {
         this.#coordinates = true
         return [HEADER]
       case 'joined':
-        return [`  joined the run; ${short(entry.coordinator)} coordinates`, HEADER]
+        return [`  joined the run; the coordinator is ${short(entry.coordinator)}`, HEADER]
       case 'holding': {
         const { stage, strategy, bytes, seconds } = entry
         const kib = Math.round(bytes / 1024)
@@ -142,7 +142,7 @@ export class RunView {
   }
 }
 
-/** Where a rebuilt stage's weights came from, for people; '' if from nobody. */
+/** The donors of a rebuilt stage, for people; '' if there was none. */
 export function originOf({ donors, ofStep }: Pick<Held, 'donors' | 'ofStep'>): string {
   if (donors.length === 0) return ''
   if (donors.some(({ copy }) => copy != null)) return ` from its copy of step ${ofStep}`

@@ -26,7 +26,7 @@ test('a run that is over is said to be over', async () => {
   expect(await Promise.all(both.map(({ exited }) => exited))).toEqual([0, 0])
   const again = await cli(['join', '--threads', '1', '--provider', 'cpu', '--no-mdns'], folder)
   expect(again).toMatchObject({ code: 0 })
-  expect(again.stdout).toMatch(/is over: its 3 steps were made.*--anew/)
+  expect(again.stdout).toMatch(/is over: all 3 steps are done.*--anew/)
 }, 60_000)
 
 test('after all were killed, who comes back waits for the others; with --anew it founds', async () => {
@@ -55,7 +55,7 @@ test('after all were killed, who comes back waits for the others; with --anew it
   await back.exited
   expect(seen.map(({ type }) => type)).not.toContain('founded')
   const said = seen.flatMap((entry) => (entry.type === 'notice' ? [entry.message] : []))
-  expect(said.join('\n')).toMatch(/does not begin the run anew.*--anew.*--resume/)
+  expect(said.join('\n')).toMatch(/does not found the run again.*--anew.*--resume/)
 
   const founded = Promise.withResolvers<void>()
   start(({ type }) => type === 'founded' && founded.resolve(), ['--anew'])

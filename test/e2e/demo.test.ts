@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { DemoReport } from '../../src/cli/demo.ts'
+import type { DemoReport } from '../../src/cli/demo-report.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { createTerminal } from '../../src/base/terminal.ts'
-import { type DemoReport, failureOf } from '../../src/cli/demo.ts'
+import { type DemoReport, failureOf } from '../../src/cli/demo-report.ts'
 import { RECOVERY_NAMES } from '../../src/recovery/index.ts'
 import { stepsUntilBack } from './back.ts'
 

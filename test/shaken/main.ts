@@ -18,6 +18,9 @@ const { values, positionals } = parseArgs({
 const VITEST = fileURLToPath(new URL('../../node_modules/vitest/vitest.mjs', import.meta.url))
 const tests = positionals.length > 0 ? positionals : ['test/sim']
 
+/** Longer than that of `npm test`: to move every number takes time, too. */
+const TIMEOUT = '--testTimeout=180000'
+
 /** What vitest writes with its JSON reporter, as far as it is read here. */
 interface Report {
   readonly numPassedTests: number
@@ -25,7 +28,11 @@ interface Report {
     readonly name: string
     readonly status: string
     readonly message: string
-    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[]
+    readonly assertionResults: readonly {
+      readonly fullName: string
+      readonly status: string
+      readonly failureMessages?: readonly string[]
+    }[]
   }[]
 }
 
@@ -33,7 +40,7 @@ const folder = mkdtempSync(join(tmpdir(), 'gensyn-shaken-'))
 
 async function reportOf(seed: string): Promise<Report> {
   const file = join(folder, `${seed}.json`)
-  const args = [VITEST, 'run', ...tests, '--reporter=json', `--outputFile=${file}`]
+  const args = [VITEST, 'run', ...tests, '--reporter=json', `--outputFile=${file}`, TIMEOUT]
   const env = { ...process.env, GENSYN_SHAKE_SEED: seed }
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
   const { promise, resolve, reject } = Promise.withResolvers<unknown>()
@@ -47,7 +54,10 @@ function failuresOf({ testResults }: Report): string[] {
   return testResults.flatMap(({ name, status, message, assertionResults }) => {
     const failed = assertionResults.filter((each) => each.status === 'failed')
     if (failed.length === 0) return status === 'failed' ? [`${name}: ${message}`] : []
-    return failed.map(({ fullName }) => `${name}: ${fullName}`)
+    return failed.map(({ fullName, failureMessages }) => {
+      const [why = ''] = failureMessages?.[0]?.split('\n') ?? []
+      return `${name}: ${fullName}\n    ${why}`
+    })
   })
 }
 

@@ -39,7 +39,7 @@ function goingOn(swarm: TestSwarm, name: string, store: MemoryStore): Partial<No
   return {
     checkpoints: store,
     reshardAfterMs: AFTER_MS,
-    goOn: (run, _, origin) => ({
+    openSuccessor: (run, _, origin) => ({
       createStage: (index) => swarm.build(name, run, index),
       resume: timed(resumeAt(run, store, origin), swarm),
     }),

@@ -1,12 +1,12 @@
 /** Leaving well: whoever has time to go hands its stage on first, and no microbatch is driven twice for it. */
 import { describe, expect, test } from 'vitest'
-import type { Farewell } from '../../src/node/node.ts'
+import type { Departure } from '../../src/node/leave-run.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
 import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STEPS = 8
 const run = tinyRun({ steps: STEPS })
-const NOTICE: Farewell = { reason: 'the spot instance is taken back', withinMs: 120_000 }
+const NOTICE: Departure = { reason: 'the spot instance is taken back', withinMs: 120_000 }
 
 /** Peers 1..5 take the stages in the order in which they come; those beyond are spares. */
 function started(peers: number, signals: ReadonlyMap<string, AbortSignal>): TestSwarm {

@@ -42,7 +42,8 @@ export function demoCommand(all: Command, { terminal, listen }: CommandContext):
     .option('--report <file>', 'where the figures go', 'demo-report.json')
     .option('--keep <folder>', 'leave the run there: its manifest, journals and trained weights')
     .action(async ({ report: reportPath, ...options }) => {
-      const { demo, failureOf, summaryOf } = await import('../demo.ts')
+      const { demo } = await import('../demo.ts')
+      const { failureOf, summaryOf } = await import('../demo-report.ts')
       const report = await demo(
         {
           ...options,

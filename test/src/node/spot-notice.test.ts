@@ -151,7 +151,7 @@ test('a service that fails now and then is asked again', async () => {
 test('no service, or that of another, names the remedy', async () => {
   const url = await served(gcp())
   await expect(watch('aws', url)).rejects.toThrow(
-    /--spot aws: .*what answers is not aws's.*--spot off/,
+    /--spot aws: .*the service that answers is not aws's.*--spot off/,
   )
   const nowhere = await served(gcp())
   server!.close()

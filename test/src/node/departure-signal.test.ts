@@ -1,7 +1,7 @@
 /** What makes a node go: the user's signal, or what a cloud's metadata service says. */
 import { expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../../protocols/clock.ts'
-import { untilFarewell } from '../../../src/node/farewell.ts'
+import { withDepartureSignal } from '../../../src/node/departure-signal.ts'
 import { startMetadataServer } from '../../chaos/metadata-server.ts'
 
 const clock = systemClock
@@ -19,7 +19,7 @@ test('a spot notice tells how long the stage may take to change hands, some of t
   server.takeBack(7)
   const { signal } = new AbortController()
   const options = { clock, signal, spot: 'aws', spotUrl: server.urlOf(7) } as const
-  const reason = await untilFarewell(options, untilTold)
+  const reason = await withDepartureSignal(options, untilTold)
   expect(reason).toEqual({ reason: expect.stringMatching(/^AWS: terminate/), withinMs: 115_000 })
 })
 
@@ -28,7 +28,7 @@ test('the user is heard while the metadata service has nothing to say', async ()
   onTestFinished(() => server.close())
   const user = new AbortController()
   const options = { clock, signal: user.signal, spot: 'aws', spotUrl: server.urlOf(1) } as const
-  const told = untilFarewell(options, untilTold)
+  const told = withDepartureSignal(options, untilTold)
   user.abort('Ctrl-C')
   expect(await told).toBe('Ctrl-C')
 })
@@ -39,7 +39,7 @@ test('whoever asks to be warned where there is no metadata service is told so', 
   server.close()
   const { signal } = new AbortController()
   const options = { clock, signal, spot: 'auto', spotUrl: url } as const
-  await expect(untilFarewell(options, untilTold)).rejects.toMatchObject({
+  await expect(withDepartureSignal(options, untilTold)).rejects.toMatchObject({
     name: 'InputError',
     message: expect.stringContaining('--spot off'),
   })
@@ -48,5 +48,5 @@ test('whoever asks to be warned where there is no metadata service is told so', 
 test("without --spot the signal is the user's own, and nothing is asked", async () => {
   const { signal } = new AbortController()
   const options = { clock, signal, spot: 'off', spotUrl: undefined } as const
-  expect(await untilFarewell(options, async (given) => given)).toBe(signal)
+  expect(await withDepartureSignal(options, async (given) => given)).toBe(signal)
 })

@@ -1,0 +1,137 @@
+/** What a process has of one run on this machine: a slot in the data directory, a journal, training data and stages. */
+import { join } from 'node:path'
+import type { Clock } from '../../protocols/clock.ts'
+import type { Network } from '../../protocols/network.ts'
+import type { Provider } from '../../stages/provider.ts'
+import { Random } from '../../stages/random.ts'
+import { createWorkerStage } from '../../stages/worker-stage.ts'
+import { claimSlot, markOver, type Slot } from '../base/data-dir.ts'
+import { createJournal, type Entry, type Journal, openJournalFile } from '../base/journal.ts'
+import type { Terminal } from '../base/terminal.ts'
+import { openRunData } from '../data/run-data.ts'
+import { describePlan, planOf } from '../holder/memory.ts'
+import { saveStage } from '../model/stage-file.ts'
+import { type Run, runId, stageConfig } from '../run/run.ts'
+import type { InitialWeights } from './initial-weights.ts'
+import type { NodeOptions } from './node-options.ts'
+import { RunView } from './view.ts'
+
+/** What all runs of a process have in common. */
+export interface LocalRunContext {
+  /** Path of the manifest that the process was started with. Paths in a manifest are relative to it. */
+  readonly runPath: string
+  readonly dataDir: string
+  readonly initial: InitialWeights
+  readonly provider: Provider
+  /** Reason for the choice of the provider, for people. */
+  readonly providerReason: string
+  readonly threads: number
+  readonly terminal: Terminal
+  readonly clock: Clock
+  readonly signal: AbortSignal
+}
+
+/** Journal entries by which a peer becomes a member of a run. */
+const ENTERS: ReadonlySet<Entry['type']> = new Set(['founded', 'joined', 'elected'])
+
+export class LocalRun {
+  readonly run: Run
+  readonly id: string
+  readonly slot: Slot
+  readonly #context: LocalRunContext
+  #closeJournal = () => {}
+  #closeData = () => {}
+
+  /**
+   * Claims a slot of the run.
+   * @throws InputError if the data directory cannot be used, or every slot is taken
+   */
+  constructor(run: Run, context: LocalRunContext) {
+    this.run = run
+    this.id = runId(run)
+    this.slot = claimSlot(context.dataDir, this.id)
+    this.#context = context
+  }
+
+  /**
+   * Opens the journal of this peer in the run, and writes its first entry.
+   * @throws InputError if the file cannot be written
+   */
+  openJournal(network: Network): Journal {
+    const { run, id, slot } = this
+    const { dataDir, terminal, clock } = this.#context
+    const file = openJournalFile(join(slot.path, 'journal.jsonl'))
+    this.#closeJournal = () => file.close()
+    const journal = createJournal(network.self, () => clock.now(), [
+      file.sink,
+      printer(terminal, run),
+      // Other peers search for members only, so that addresses are published after the admission.
+      ({ type }) => {
+        if (ENTERS.has(type)) slot.publish(network.addresses)
+        if (type === 'committed') slot.markTookPart()
+      },
+      (entry) => {
+        if (entry.type !== 'finished' || entry.failure !== null) return
+        if (entry.committed === run.steps) markOver(dataDir, id)
+      },
+    ])
+    journal.write({ type: 'started', run: id, pid: process.pid, addresses: network.addresses })
+    return journal
+  }
+
+  /** Opens the training data, and gives the options of a node that depend on the run. */
+  open(
+    network: Network,
+    journal: Journal,
+  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save'> {
+    const { run, id, slot } = this
+    const { runPath, initial, provider, threads, signal } = this.#context
+    const data = openRunData({
+      run,
+      runPath,
+      runId: id,
+      network,
+      journal,
+      cacheFolder: join(slot.path, 'shards'),
+      signal,
+    })
+    this.#closeData = () => data.close()
+    return {
+      journal,
+      createStage: async (index, isSecond) => {
+        // The memory plan of the held stage includes a second stage.
+        if (!isSecond) {
+          const message = describePlan(index, planOf(run, index, threads))
+          journal.write({ type: 'notice', message })
+        }
+        const random = new Random(run.seed)
+        const options = { provider, threads, random }
+        return initial.load(await createWorkerStage(stageConfig(run), index, options))
+      },
+      loadData: data.load,
+      save: async (stage, index, step) =>
+        saveStage(slot.path, stage, { run: id, stage: index, step }),
+    }
+  }
+
+  /** Stops serving the training data. */
+  closeData(): void {
+    this.#closeData()
+    this.#closeData = () => {}
+  }
+
+  /** Closes the journal and releases the slot. */
+  close(): void {
+    this.#closeJournal()
+    this.slot.release()
+  }
+}
+
+/** A journal sink that prints entries on the terminal. */
+function printer(terminal: Terminal, run: Run): (entry: Entry) => void {
+  const view = new RunView(run.stages + 1)
+  return (entry) => {
+    terminal.event(entry)
+    for (const text of view.show(entry)) terminal.line(text)
+  }
+}
