@@ -15,6 +15,7 @@ const PAGES = [
   'docs/FAILURES.md',
   'docs/OPERATIONS.md',
   'docs/PERFORMANCE.md',
+  'docs/RESULTS.md',
   'docs/RUN.md',
   'docs/SCALE.md',
   'docs/SIMULATOR.md',
