@@ -8,6 +8,8 @@ const ROOT = resolve(import.meta.dirname, '../..')
 const PAGES = [
   'README.md',
   'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'docs/ARCHITECTURE.md',
   'docs/CHECKPOINT.md',
   'docs/DATA.md',
   'docs/EXPORT.md',
