@@ -5,7 +5,7 @@ import ts from 'typescript'
 import { parseSource } from './sources.ts'
 
 /** One step: `FILE`, `FUNCTION`: a sentence. → `NEXT` */
-export interface WalkStep {
+interface WalkStep {
   readonly path: string
   /** `name`, or `Class.name`; a private method has its `#`. */
   readonly name: string
