@@ -9,6 +9,8 @@ const PAGES = [
   'README.md',
   'CHANGELOG.md',
   'docs/CALIBRATION.md',
+  'CONTRIBUTING.md',
+  'docs/ARCHITECTURE.md',
   'docs/CHECKPOINT.md',
   'docs/DATA.md',
   'docs/EXPORT.md',
