@@ -1,162 +1,185 @@
-/** One body stage against this machine's own matrix-product rate, in one run. */
-
-import { median } from '../sim/strategies/statistics.ts'
+/**
+ * One body stage beside what this machine can do at best with the same operators, in one run. A ceiling is time that the
+ * machine itself needs: for the stage's matrix products, each alone; for its other operators, a pass over as many elements.
+ */
 import { LIMITS, sequencesPerRun } from '../stages/chunks.ts'
-import { Graph } from '../stages/graph.ts'
 import type { StageConfig } from '../stages/model.ts'
-import { encodeModel } from '../stages/onnx.ts'
 import { createLocalStage } from '../stages/onnx-stage.ts'
+import { layoutOf } from '../stages/parameters.ts'
 import { bodyPrograms } from '../stages/programs.ts'
 import { Random } from '../stages/random.ts'
-import { createSession, type SessionOptions, tensor } from '../stages/session.ts'
-import { sharedFloats } from '../stages/stage.ts'
-import { productFlops, productsOf } from './products.ts'
-import { rounded, sideBySide } from './statistics.ts'
+import type { SessionOptions } from '../stages/session.ts'
+import { statePrograms } from '../stages/stage-state.ts'
+import {
+  emptyProgram,
+  filled,
+  type Program,
+  passElements,
+  passProgram,
+  productFlops,
+  productPrograms,
+  squareProgram,
+  streamProgram,
+} from './products.ts'
+import { least, rounded, type Sample, samplesInTurn } from './statistics.ts'
 
-/** Square products of this size are compute-bound and fill every core. */
-const PEAK_SIZE = 1024
-/** Over which an update is spread when its share of a step is told. */
+/** A square product of this many rows is bound by computing and fills every core. */
+const SQUARE = 1024
+/** Tokens over which an update is spread when its share of a step is told. */
 const TOKENS_OF_A_STEP = 4096
+/** Floats that an update of AdamW moves a parameter: reads weight, gradient and two moments, writes the same. */
+const FLOATS_OF_AN_UPDATE = 8
+/** Floats that an addition moves an element: two operands and the result. */
+const FLOATS_OF_A_PASS = 3
+/**
+ * Share of the cores that the square product gets on a machine without other work. Below it the benchmark reads processor
+ * time, divided by the threads: the clock would count other programs, too. Processor time leaves out waiting threads.
+ */
+const QUIET = 0.9
 
-const random = new Random('bench')
-const filled = (length: number) => sharedFloats(length).map(() => random.gaussian() * 0.05)
-
-async function squareProduct(options: SessionOptions) {
-  const graph = new Graph()
-  const shape = [PEAK_SIZE, PEAK_SIZE]
-  graph.output('c', graph.add('Gemm', [graph.float('a', shape), graph.float('b', shape)]))
-  const session = await createSession(encodeModel(graph), options)
-  const operand = () => tensor(filled(PEAK_SIZE ** 2), shape)
-  const [a, b, c] = [operand(), operand(), operand()]
-  return { run: () => session.runInto({ a, b }, { c }), release: () => session.release() }
+/** A measured time beside the least time that this machine needs for it. */
+export interface Against {
+  readonly milliseconds: number
+  readonly ceilingMilliseconds: number
+  /** Ceiling over measured: 1 is as good as can be. */
+  readonly ratio: number
 }
 
-/** What a run costs before its first product: a graph that takes all that `graph` takes, and computes one element. */
-async function dispatch({ inputs }: Graph, options: SessionOptions) {
-  const empty = new Graph()
-  for (const { name, dtype, shape } of inputs) empty.input(name, dtype, shape)
-  empty.output('y', empty.add('Neg', [empty.float('x', [1])]))
-  const session = await createSession(encodeModel(empty), options)
-  const memory = new Map(
-    inputs.map(({ name, shape }) => [name, new Float32Array(shape.reduce((a, b) => a * b, 1))]),
-  )
-  const x = new Float32Array(1)
-  const run = () => {
-    const tensors = inputs.map(({ name, shape }) => [name, tensor(memory.get(name)!, shape)])
-    const feeds = { ...Object.fromEntries(tensors), x: tensor(x, [1]) }
-    return session.runInto(feeds, { y: tensor(x, [1]) })
-  }
-  return { run, release: () => session.release() }
-}
-
-/** What the algorithm cannot do without, a microbatch and an update. */
-function floorOf(
-  forward: Graph,
-  backward: Graph,
-  runs: number,
-  activation: number,
-  weights: number,
-) {
-  const floats = {
-    // Weights, input, output; weights, sums in and out, input and two gradients.
-    forward: weights + 2 * activation,
-    backward: 3 * weights + 3 * activation,
-    // Weight, gradient and two moments in; the same out, the gradient as zero.
-    update: 8 * weights,
-  }
-  const megabytes = Object.entries(floats).map(([name, n]) => [name, rounded((4 * n) / 1e6)])
+function against(seconds: number, ceiling: number): Against {
   return {
-    forwardGflop: rounded((runs * productFlops(forward)) / 1e9),
-    backwardGflop: rounded((runs * productFlops(backward)) / 1e9),
-    megabytes: Object.fromEntries(megabytes) as Record<keyof typeof floats, number>,
+    milliseconds: rounded(seconds * 1e3),
+    ceilingMilliseconds: rounded(ceiling * 1e3),
+    ratio: rounded(ceiling / seconds),
   }
 }
 
-/** Seconds of processor time, all threads of this process together, of each call of each candidate. */
-function countingCpu(candidates: Readonly<Record<string, () => Promise<unknown>>>) {
-  const spent: Record<string, number[]> = {}
-  const counting = Object.entries(candidates).map(([name, work]) => [
-    name,
-    async () => {
-      const begun = process.cpuUsage()
-      await work()
-      const { user, system } = process.cpuUsage(begun)
-      spent[name] = [...(spent[name] ?? []), (user + system) / 1e6]
-    },
-  ])
+/** The graphs of a stage and what is counted from them, for a microbatch and an update. */
+function counted(config: StageConfig, sequences: number) {
+  const { forward, backward } = bodyPrograms(config, sequences, LIMITS)
+  const { chunk, length } = layoutOf(config, 1)
+  const { update } = statePrograms(chunk, config.optimizer)
+  const { batch, context } = config.microbatch
+  const runs = batch / sequences
   return {
-    candidates: Object.fromEntries(counting) as typeof candidates,
-    /** The first call does not count. */
-    seconds: (name: string) => median(spent[name]!.slice(1)),
+    forward,
+    backward,
+    runs,
+    chunk,
+    /** Elements of an activation of one run. */
+    activation: sequences * context * config.model.hiddenSize,
+    gflop: (runs * (productFlops(forward) + productFlops(backward))) / 1e9,
+    passElements: runs * (passElements(forward) + passElements(backward)),
+    updatePassElements: (passElements(update) * length) / chunk,
+    updateBytes: FLOATS_OF_AN_UPDATE * length * Float32Array.BYTES_PER_ELEMENT,
   }
 }
+type Counted = ReturnType<typeof counted>
 
-export async function benchStage(config: StageConfig, threads: number, rounds = 5) {
+/** The machine's own programs by name, and how often a microbatch computes each product. */
+async function machinePrograms(work: Counted, options: SessionOptions) {
+  const { forward, backward, runs, chunk, activation, updateBytes } = work
+  const graphs = [forward, backward].map((graph) => [graph, runs] as const)
+  const { programs, counts } = await productPrograms(graphs, options)
+  const others: Readonly<Record<string, Program>> = {
+    square: await squareProgram(SQUARE, options),
+    pass: await passProgram(activation, options),
+    chunkPass: await passProgram(chunk, options),
+    stream: await streamProgram(updateBytes, options),
+    empty: await emptyProgram(backward, options),
+  }
+  return { programs: { ...programs, ...others }, counts }
+}
+
+/** @param rounds calls of each candidate, after one that does not count */
+export async function benchStage(config: StageConfig, threads: number, rounds = 10) {
   const options = { provider: 'cpu', threads } as const
   const sequences = sequencesPerRun(config, options)
-  const runs = config.microbatch.batch / sequences
-  const { forward, backward } = bodyPrograms(config, sequences, LIMITS)
-  const square = await squareProduct(options)
-  const empty = await dispatch(backward, options)
-  const products = await productsOf(
-    [
-      [forward, runs],
-      [backward, runs],
-    ],
-    options,
-  )
+  const work = counted(config, sequences)
+  const { programs, counts } = await machinePrograms(work, options)
   const stage = await createLocalStage(config, 1, { ...options, random: new Random(1) })
   if (stage.kind !== 'body') throw new Error('stage 1 is a body stage')
   const tokens = config.microbatch.batch * config.microbatch.context
   const input = filled(tokens * config.model.hiddenSize)
   const gradient = filled(input.length)
 
-  const cpu = countingCpu({
-    square: square.run,
-    ...products.candidates,
+  const own = Object.entries(programs).map(([name, { run }]) => [name, run] as const)
+  const samples = await samplesInTurn<string>(rounds, {
+    ...Object.fromEntries(own),
     forward: () => stage.forward(input),
     backward: () => stage.backward(input, gradient),
     update: () => stage.update({ learningRate: 1e-6, gradientScale: 1 }),
-    dispatch: empty.run,
     // A worker's calls take a copy of each activation along; results are handed over.
     copies: async () => [input.slice(), input.slice(), gradient.slice()],
   })
-  const seconds: Record<string, number> = await sideBySide(rounds, cpu.candidates)
-  for (const { release } of [square, empty, products]) await release()
+  for (const { release } of Object.values(programs)) await release()
+  const parameters = stage.weights.length
   await stage.close()
 
-  const of = (name: string) => seconds[name]!
-  const computing = of('forward') + of('backward')
-  const step = (computing * TOKENS_OF_A_STEP) / tokens + of('update')
-  const cpuStep =
-    cpu.seconds('forward') +
-    cpu.seconds('backward') +
-    (cpu.seconds('update') * tokens) / TOKENS_OF_A_STEP
-  const squareGflop = (2 * PEAK_SIZE ** 3) / 1e9
-  const overhead = 2 * runs * of('dispatch') + of('copies')
-  const floor = floorOf(forward, backward, runs, input.length, stage.weights.length)
-  const squareRate = (squareGflop * 1e9) / of('square')
-  const gflop = floor.forwardGflop + floor.backwardGflop
-  const productSeconds = products.seconds(seconds)
-  const stepSeconds = (step * tokens) / TOKENS_OF_A_STEP
+  const got = coresGot(samples.square!, threads)
+  const clock = got >= QUIET ? 'wall' : 'cpu'
+  const seconds = (name: string) => {
+    const each = least(samples[name]!.map((sample) => sample[clock]))
+    return each / (programs[name]?.repeats ?? 1) / (clock === 'cpu' ? threads : 1)
+  }
   return {
     threads,
     tokens,
     sequencesPerRun: sequences,
-    gemmPeakGflops: rounded(squareRate / 1e9),
-    sameShapesGflops: rounded(gflop / productSeconds),
-    stageGflops: rounded(gflop / stepSeconds),
-    shareOfPeak: rounded((gflop / stepSeconds / squareRate) * 1e9),
-    shareOfPeakCpu: rounded(gflop / cpuStep / (squareGflop / cpu.seconds('square'))),
-    shareOfSameShapes: rounded(productSeconds / stepSeconds),
-    optimizerShare: rounded(of('update') / step),
-    copiesAndDispatchShare: rounded(overhead / (computing + of('copies'))),
-    milliseconds: {
-      forward: rounded(of('forward') * 1e3),
-      backwardWithRecompute: rounded(of('backward') * 1e3),
-      update: rounded(of('update') * 1e3),
+    parameters,
+    clock,
+    shareOfCores: rounded(got),
+    ...beside(work, counts, seconds),
+    ...shares(work, tokens, seconds),
+  }
+}
+
+/** Share of the cores that a program got. Below 1 other programs run, or threads wait for each other. */
+function coresGot(samples: readonly Sample[], threads: number): number {
+  const sum = (clock: keyof Sample) => samples.reduce((total, each) => total + each[clock], 0)
+  return sum('cpu') / (sum('wall') * threads)
+}
+
+/** Seconds of one call: the least of all rounds. */
+type Seconds = (name: string) => number
+
+/** Each part of a step beside its ceiling. */
+function beside(work: Counted, counts: Readonly<Record<string, number>>, seconds: Seconds) {
+  const products = Object.entries(counts).reduce(
+    (sum, [name, count]) => sum + count * seconds(name),
+    0,
+  )
+  const passes = (work.passElements / work.activation) * seconds('pass')
+  const computing = seconds('forward') + seconds('backward')
+  const updatePasses = (work.updatePassElements / work.chunk) * seconds('chunkPass')
+  const stream = seconds('stream')
+  return {
+    gflops: {
+      square: rounded((2 * SQUARE ** 3) / seconds('square') / 1e9),
+      productsAlone: rounded(work.gflop / products),
+      stage: rounded(work.gflop / computing),
     },
-    floor,
-    parameters: stage.weights.length,
+    gigabytesPerSecond: {
+      stream: rounded(work.updateBytes / stream / 1e9),
+      pass: rounded((FLOATS_OF_A_PASS * 4 * work.activation) / seconds('pass') / 1e9),
+    },
+    computing: {
+      ...against(computing, products + passes),
+      parts: { products: rounded(products * 1e3), passes: rounded(passes * 1e3) },
+    },
+    update: {
+      ...against(seconds('update'), Math.max(updatePasses, stream)),
+      parts: { passes: rounded(updatePasses * 1e3), stream: rounded(stream * 1e3) },
+    },
+  }
+}
+
+/** What the rest takes, as shares. Nothing here is judged: this machine has no ceiling for a share. */
+function shares({ runs }: Counted, tokens: number, seconds: Seconds) {
+  const computing = seconds('forward') + seconds('backward')
+  const update = seconds('update')
+  const overhead = 2 * runs * seconds('empty') + seconds('copies')
+  return {
+    optimizerShare: rounded(update / ((computing * TOKENS_OF_A_STEP) / tokens + update)),
+    copiesAndDispatchShare: rounded(overhead / (computing + seconds('copies'))),
   }
 }

@@ -1,39 +1,61 @@
 /** Timing side by side: the candidates take turns, so that a machine that changes its speed changes it for all. */
 import { median } from '../sim/strategies/statistics.ts'
 
-/** Seconds that one call takes. */
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const begun = performance.now()
-  await work()
-  return (performance.now() - begun) / 1000
+/** What one call took. */
+export interface Sample {
+  /** Seconds by the clock. */
+  readonly wall: number
+  /** Seconds of processor time, all threads of this process together. */
+  readonly cpu: number
 }
 
-/** Of work that takes milliseconds: on a busy machine the only figure that others' work is not in. */
+async function timed(work: () => Promise<unknown>): Promise<Sample> {
+  const begun = performance.now()
+  const used = process.cpuUsage()
+  await work()
+  const { user, system } = process.cpuUsage(used)
+  return { wall: (performance.now() - begun) / 1000, cpu: (user + system) / 1e6 }
+}
+
+/** The smallest value: the call that other work on the machine disturbed least. */
 export function least(values: readonly number[]): number {
   return Math.min(...values)
 }
 
-/** Seconds of each candidate, the median unless told, of `rounds` rounds in turn, after one round that does not count. */
+/**
+ * Calls the candidates in turn, `rounds` times each.
+ * @returns the samples of each candidate; those of a first, uncounted round are left out
+ */
+export async function samplesInTurn<Name extends string>(
+  rounds: number,
+  candidates: Readonly<Record<Name, () => Promise<unknown>>>,
+): Promise<Record<Name, Sample[]>> {
+  const names = Object.keys(candidates) as Name[]
+  const samples = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<
+    Name,
+    Sample[]
+  >
+  for (let round = 0; round <= rounds; round++) {
+    for (const name of names) {
+      const sample = await timed(candidates[name])
+      if (round > 0) samples[name].push(sample)
+    }
+  }
+  return samples
+}
+
+/** Seconds by the clock of each candidate: the median of `rounds` calls in turn, unless another statistic is given. */
 export async function sideBySide<Name extends string>(
   rounds: number,
   candidates: Readonly<Record<Name, () => Promise<unknown>>>,
   statistic: (values: readonly number[]) => number = median,
 ): Promise<Record<Name, number>> {
-  const names = Object.keys(candidates) as Name[]
-  const seconds = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<
-    Name,
-    number[]
-  >
-  for (let round = 0; round <= rounds; round++) {
-    for (const name of names) {
-      const taken = await timed(candidates[name])
-      if (round > 0) seconds[name].push(taken)
-    }
-  }
-  return Object.fromEntries(names.map((name) => [name, statistic(seconds[name])])) as Record<
-    Name,
-    number
-  >
+  const samples = await samplesInTurn(rounds, candidates)
+  const seconds = Object.entries<Sample[]>(samples).map(([name, own]) => [
+    name,
+    statistic(own.map(({ wall }) => wall)),
+  ])
+  return Object.fromEntries(seconds) as Record<Name, number>
 }
 
 export function rounded(value: number, digits = 3): number {

@@ -63,7 +63,7 @@ const LOADS: Readonly<Record<string, Load>> = {
     rounds: 60,
     start(world) {
       const peers = swarm(world, (peer) =>
-        serve(peer, heartbeat, { serve: async (_, { epoch }) => ({ answer: { epoch } }) }, refused),
+        serve(peer, heartbeat, { serve: async (_, { epoch }) => answerOf(epoch) }, refused),
       )
       return (peer, round) =>
         ask(
@@ -79,6 +79,10 @@ const LOADS: Readonly<Record<string, Load>> = {
   microbatches: { rounds: 20, start: (world) => microbatches(world, false) },
   /** The same, with headers that are not made into text and back. */
   microbatchesShared: { rounds: 20, start: (world) => microbatches(world, true) },
+}
+
+function answerOf(epoch: number) {
+  return { answer: { epoch, session: 1, queuedWork: 0 } }
 }
 
 function microbatches(world: World, shareHeaders: boolean) {

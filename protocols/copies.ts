@@ -56,7 +56,7 @@ export const copy = procedure(
 )
 
 /** Small enough that a slow uplink shows progress, large enough to hide the round trip. */
-const CHUNK_BYTES = 1 << 20
+export const CHUNK_BYTES = 1 << 20
 
 interface CallOptions {
   /** For each chunk. */

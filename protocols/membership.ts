@@ -5,6 +5,9 @@ import { ProtocolError } from './errors.ts'
 import type { PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
 
+/** Members of a roster. */
+export const MEMBERS_MAX = 10_000
+
 const peerId = z.string().min(1).max(128)
 const addresses = z.array(z.string().max(512)).max(16)
 const run = z.string().max(64)
@@ -67,7 +70,7 @@ const rosterSchema = z.strictObject({
   coordinator: count,
   ballot: ballotSchema,
   nextId: count,
-  members: z.array(memberSchema).min(1).max(10_000),
+  members: z.array(memberSchema).min(1).max(MEMBERS_MAX),
 })
 export type Roster = z.infer<typeof rosterSchema>
 

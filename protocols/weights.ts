@@ -47,7 +47,7 @@ export type WeightsQuestion = z.infer<typeof weights.question>
 export type WeightsAnswer = z.infer<typeof weights.answer>
 
 /** Elements a chunk: 1 MiB, small enough that a slow uplink shows progress, large enough to hide the round trip. */
-const CHUNK_ELEMENTS = 256 * 1024
+export const CHUNK_ELEMENTS = 256 * 1024
 
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')

@@ -4,7 +4,6 @@
  */
 import type { PeerId } from '../protocols/network.ts'
 import type { Entry } from '../src/base/journal.ts'
-import type { Store } from '../src/checkpoint/store.ts'
 import type { Corpus } from '../src/data/corpus.ts'
 import type { Finished } from '../src/membership/member-events.ts'
 import { holdersOf } from '../src/membership/roster.ts'
@@ -12,7 +11,7 @@ import type { Run } from '../src/run/run.ts'
 import type { AnyStage } from '../stages/stage.ts'
 import { corpusBatches, learningStages } from './learning-peers.ts'
 import { type Host, VirtualSwarm } from './virtual-swarm.ts'
-import { MemoryStore } from './world/memory-store.ts'
+import { linkedStore } from './world/linked-store.ts'
 import { chargeMessages, type MessageCost } from './world/message-cost.ts'
 import type { VirtualPeer } from './world/peer.ts'
 import { Processor } from './world/processor.ts'
@@ -181,7 +180,7 @@ class Play {
     const { run, corpus, link, links, costMs, speedOf, domainOf, wrap } = scenario
     const slotOf = (name: PeerId) => this.#swarm.slotOf(name)
     const world = new World({ seed: run.seed })
-    const checkpoints = storeOf(scenario, world)
+    const checkpoints = linkedStore(world.clock, scenario.link, scenario.onStored)
     return new VirtualSwarm({
       run,
       world,
@@ -275,32 +274,4 @@ function processorOf({ cores, messageMs }: Scenario, world: World): Processor | 
   const shared = cores ?? null
   if (shared === null && messageMs === undefined) return null
   return new Processor(world, shared ?? Number.POSITIVE_INFINITY)
-}
-
-/** A store at the other end of a link; each transfer has the link to itself. */
-function storeOf({ link, onStored }: Scenario, { clock }: World): Store {
-  const { latencyMs, bytesPerMs } = link
-  const store = new MemoryStore()
-  const transfer = (bytes: number) => clock.sleep(2 * latencyMs + bytes / bytesPerMs)
-  return {
-    location: store.location,
-    list: async (prefix) => {
-      await transfer(0)
-      return store.list(prefix)
-    },
-    read: async (name, offset, into) => {
-      await transfer(into.length)
-      await store.read(name, offset, into)
-    },
-    write: async (name, content) => {
-      const bytes = content.reduce((sum, { length }) => sum + length, 0)
-      await transfer(bytes)
-      onStored?.(bytes)
-      await store.write(name, content)
-    },
-    remove: async (name) => {
-      await transfer(0)
-      await store.remove(name)
-    },
-  }
 }

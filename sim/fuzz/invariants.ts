@@ -4,7 +4,7 @@
  */
 import type { Change } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Ballot, Roster } from '../../protocols/membership.ts'
+import { type Ballot, heartbeat, type Roster } from '../../protocols/membership.ts'
 import type { Json, PeerId } from '../../protocols/network.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import type { Finished } from '../../src/membership/member-events.ts'
@@ -194,9 +194,9 @@ export const INVARIANTS = {
     const most = 6 * Math.max(microbatches, evaluation.microbatches) + 1
     return {
       served({ protocol, peer, outcome }) {
-        if (protocol !== '/gensyn-node/heartbeat/3.0.0' || !('answer' in outcome)) return
-        const { ready } = outcome.answer as { ready: number }
-        if (ready > most) violate(`${ready} microbatches lie before ${peer}`)
+        if (protocol !== heartbeat.protocol || !('answer' in outcome)) return
+        const { queuedWork } = heartbeat.answer.parse(outcome.answer)
+        if (queuedWork > most) violate(`${queuedWork} microbatches wait at ${peer}`)
       },
       wrote(entry) {
         if (entry.type === 'refused' && entry.code === 'TOO_LARGE') violate(entry.reason)

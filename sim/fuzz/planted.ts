@@ -110,7 +110,11 @@ export const PLANTED: Readonly<
         "if (error instanceof ProtocolError && error.code === 'STALE') {",
         'if (signal.aborted) {',
       ),
-      edit('coordinator/coordinator.ts', 'Math.min(JOINS_MAX, left)', 'left < 0 ? 0 : JOINS_MAX'),
+      edit(
+        'coordinator/roster-changes.ts',
+        'Math.min(JOINS_MAX, left)',
+        'left < 0 ? 0 : JOINS_MAX',
+      ),
     ],
   },
   'an inbox grows without a limit': {

@@ -3,13 +3,15 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { replaceFile } from '../../src/base/atomic-file.ts'
 import { systemCode } from '../../src/base/errors.ts'
+import { MACHINE } from '../world/shaken-stage.ts'
 
 export class Cache<Outcome> {
   readonly #folder: string
 
   constructor(folder: string) {
-    this.#folder = folder
-    mkdirSync(folder, { recursive: true })
+    // Outcomes of another machine are not those of this one.
+    this.#folder = MACHINE === null ? folder : join(folder, MACHINE)
+    mkdirSync(this.#folder, { recursive: true })
   }
 
   /** Undefined if it has not been done yet. */

@@ -1,5 +1,6 @@
 /** What a virtual peer's calls weigh. */
 import type { Received } from '../../protocols/network.ts'
+import { bodyBytes } from './message-size.ts'
 import type { VirtualPeer } from './peer.ts'
 
 /** From now on `count` hears of every call of this peer that is answered: the bytes of both bodies. */
@@ -10,7 +11,9 @@ export function meterCalls(
   const call = peer.call.bind(peer)
   peer.call = async (to, protocol, message, options): Promise<Received> => {
     const answer = await call(to, protocol, message, options)
-    count(protocol, (message.body?.length ?? 0) + (answer.body?.length ?? 0))
+    for (const { body } of [message, answer]) {
+      if (body !== undefined) count(protocol, bodyBytes(protocol, body))
+    }
     return answer
   }
 }

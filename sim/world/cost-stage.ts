@@ -21,6 +21,7 @@ import type {
 } from '../../stages/stage.ts'
 import { type AnyStage, type BodyStage, type EndsStage, sharedFloats } from '../../stages/stage.ts'
 import type { Machine } from './machine.ts'
+import { withShakenNumbers } from './shaken-stage.ts'
 import type { StageMethod } from './stage.ts'
 
 /** Elements of the flat weights and of the gradient sums. */
@@ -99,7 +100,7 @@ function trailOf(stages: Iterable<number>): number {
  * that may be slow or stand still; inputs must stay as they are until then.
  */
 export function createCostStage(stage: number, options: CostStageOptions): AnyStage {
-  return stage === 0 ? ends(options) : body(stage, options)
+  return withShakenNumbers(stage === 0 ? ends(options) : body(stage, options))
 }
 
 function body(stage: number, options: CostStageOptions): BodyStage {

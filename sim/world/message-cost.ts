@@ -1,6 +1,7 @@
 /** What messages take of their peers' processors: framing, encryption and checks are work for both ends of a link. */
 import type { Handler, Message, Received } from '../../protocols/network.ts'
 import { SerialQueue } from '../../stages/serial-queue.ts'
+import { bodyBytes } from './message-size.ts'
 import type { VirtualPeer } from './peer.ts'
 import type { Process } from './processor.ts'
 
@@ -15,13 +16,15 @@ export interface MessageCost {
 /** From now on the peer's messages pass through its one thread for them, in the order in which they come and go. */
 export function chargeMessages(peer: VirtualPeer, process: Process, cost: MessageCost): void {
   const thread = new SerialQueue()
-  const pass = ({ body }: Message | Received) =>
-    thread.take(() => process.compute(cost.each + ((body?.length ?? 0) / 1e6) * cost.perMegabyte))
+  const pass = (protocol: string, { body }: Message | Received) => {
+    const bytes = body === undefined ? 0 : bodyBytes(protocol, body)
+    return thread.take(() => process.compute(cost.each + (bytes / 1e6) * cost.perMegabyte))
+  }
   const call = peer.call.bind(peer)
   peer.call = async (to, protocol, message, options) => {
-    await pass(message)
+    await pass(protocol, message)
     const answer = await call(to, protocol, message, options)
-    await pass(answer)
+    await pass(protocol, answer)
     return answer
   }
   const handle = peer.handle.bind(peer)
@@ -29,9 +32,9 @@ export function chargeMessages(peer: VirtualPeer, process: Process, cost: Messag
     const charged: Handler = {
       ...handler,
       handle: async (from, message) => {
-        await pass(message)
+        await pass(protocol, message)
         const answer = await handler.handle(from, message)
-        await pass(answer)
+        await pass(protocol, answer)
         return answer
       },
     }

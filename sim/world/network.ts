@@ -7,6 +7,8 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import { type Json, LIMITS, type PeerId } from '../../protocols/network.ts'
 import type { Disturbance } from './disturbance.ts'
 import { Machine, type MachineOptions } from './machine.ts'
+import { loadOf, type SizeOptions } from './message-size.ts'
+import { pack } from './parcel.ts'
 import { Passage } from './passage.ts'
 import { type Medium, VirtualPeer } from './peer.ts'
 import { type LinkTable, type Load, Wire } from './wire.ts'
@@ -27,7 +29,8 @@ export interface VirtualNetworkOptions {
   readonly bodyScale?: number
 }
 
-const DETECTION_MS = 10
+/** From the death of a peer until those connected to it notice, unless the options say otherwise. */
+export const DETECTION_MS = 10
 
 /** A disturbance that goes on, and what it keeps back. */
 interface Active {
@@ -51,6 +54,7 @@ interface Active {
 export class VirtualNetwork {
   readonly #world: World
   readonly #wire: Wire
+  readonly #sizes: SizeOptions
   readonly #detectionMs: number
   readonly #discovery: boolean
   readonly #gossip: boolean
@@ -61,12 +65,17 @@ export class VirtualNetwork {
 
   constructor(options: VirtualNetworkOptions) {
     this.#world = options.world
-    this.#wire = new Wire(options.links, options.bodyScale)
+    this.#wire = new Wire(options.links)
+    const { shareHeaders = false, bodyScale = 1 } = options
+    this.#sizes = { shareHeaders, bodyScale }
     this.#detectionMs = options.detectionMs ?? DETECTION_MS
     this.#discovery = options.discovery ?? false
     this.#gossip = options.gossip ?? true
     this.#medium = {
-      shareHeaders: options.shareHeaders ?? false,
+      pack: (protocol, message) => {
+        const load = loadOf(protocol, message, this.#sizes)
+        return pack(message, load, this.#sizes.shareHeaders)
+      },
       handshake: (...dial) => this.#handshake(...dial),
       send: (...sent) => this.#send(...sent),
       refuse: (peer, by) => {

@@ -1,7 +1,6 @@
 /** One peer of a virtual network: whom it knows, whom it is connected to, and its calls that have not ended. */
 import { withDeadline } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import { PREFIX_BYTES } from '../../protocols/frame.ts'
 import type {
   CallOptions,
   Handler,
@@ -12,17 +11,17 @@ import type {
   Received,
 } from '../../protocols/network.ts'
 import { unreachable } from '../../protocols/unreachable.ts'
-import { encodeError } from '../../protocols/wire-error.ts'
 import type { Machine } from './machine.ts'
-import { type Parcel, pack, unpack } from './parcel.ts'
+import { errorLoad } from './message-size.ts'
+import { type Parcel, unpack } from './parcel.ts'
 import { Passage } from './passage.ts'
 import { PendingCall } from './pending-call.ts'
 import type { Load } from './wire.ts'
 
 /** What a peer needs of the network around it. */
 export interface Medium {
-  /** Hands headers over as they are, not by way of JSON. */
-  readonly shareHeaders: boolean
+  /** Makes a message ready to be sent. @throws ProtocolError TOO_LARGE */
+  pack(protocol: string, message: Message): Parcel
   /** Once there and back; `done` gets whoever answered, and is never called if nobody can. */
   handshake(from: VirtualPeer, to: PeerId, done: (other: VirtualPeer | undefined) => void): void
   send(passage: Passage, load: Load): void
@@ -86,7 +85,7 @@ export class VirtualPeer implements Network {
     message: Message,
     options: CallOptions,
   ): Promise<Received> {
-    const question = pack(message, this.#medium.shareHeaders)
+    const question = this.#medium.pack(protocol, message)
     options.signal?.throwIfAborted()
     const call = new PendingCall(this.machine, peer, protocol, options, this.#callOver)
     this.#calls.add(call)
@@ -226,10 +225,10 @@ export class VirtualPeer implements Network {
       if (asking.unanswered || !other.isConnectedTo(this)) return
       this.#medium.send(
         new Passage(other, this, 'answer', protocol, corrupt, () => settle(call, reply)),
-        loadOfReply(reply),
+        'parcel' in reply ? reply.parcel.load : errorLoad(reply.error),
       )
     })
-    this.#medium.send(asking, loadOf(question))
+    this.#medium.send(asking, question.load)
   }
 
   /** Never rejects: what goes wrong is the reply. */
@@ -248,7 +247,7 @@ export class VirtualPeer implements Network {
       return internal(error)
     }
     try {
-      return { parcel: pack(answer, this.#medium.shareHeaders) }
+      return { parcel: this.#medium.pack(protocol, answer) }
     } catch (error) {
       // The handler ran, so that an answer over the limits must not look like a definite TOO_LARGE.
       return internal(error)
@@ -279,13 +278,4 @@ function lost(why: string): ProtocolError {
 function internal(error: unknown): Reply {
   const message = error instanceof Error ? error.message : String(error)
   return { error: new ProtocolError('INTERNAL', message) }
-}
-
-function loadOf({ headBytes, body }: Parcel): Load {
-  return { headBytes, bodyBytes: body?.length }
-}
-
-function loadOfReply(reply: Reply): Load {
-  if ('parcel' in reply) return loadOf(reply.parcel)
-  return { headBytes: PREFIX_BYTES + encodeError(reply.error).length, bodyBytes: undefined }
 }

@@ -3,6 +3,7 @@
 import { SerialQueue } from '../../stages/serial-queue.ts'
 import type { AnyStage, BodyStage, EndsStage } from '../../stages/stage.ts'
 import type { Process } from './processor.ts'
+import { shaken } from './shaken-stage.ts'
 import type { World } from './world.ts'
 
 type MethodsOf<S> = {
@@ -50,7 +51,7 @@ function timed<S extends AnyStage>(
   device: Device,
 ): S {
   // A proxy, so that a method added to the interface is timed without a line here.
-  return new Proxy(stage, {
+  return new Proxy(shaken(stage), {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value

@@ -30,18 +30,15 @@ export interface Load {
 }
 
 /** TCP, Noise and the agreement on Yamux take one each. */
-const HANDSHAKE_ROUND_TRIPS = 3
+export const HANDSHAKE_ROUND_TRIPS = 3
 
 export class Wire {
   readonly #links: LinkTable
-  readonly #bodyScale: number
   readonly #uplinkFreeAt = new Map<PeerId, number>()
   readonly #sharedFreeAt = new Map<string, number>()
 
-  /** @param bodyScale what a byte of a body counts, where bodies stand for larger ones */
-  constructor(links: LinkTable, bodyScale = 1) {
+  constructor(links: LinkTable) {
     this.#links = links
-    this.#bodyScale = bodyScale
   }
 
   latencyMs(from: PeerId, to: PeerId): number {
@@ -58,7 +55,7 @@ export class Wire {
    */
   transitMs(now: number, from: PeerId, to: PeerId, { headBytes, bodyBytes }: Load): number {
     const { latencyMs, bytesPerMs, queue } = this.#links(from, to)
-    const sendingMs = (headBytes + (bodyBytes ?? 0) * this.#bodyScale) / bytesPerMs
+    const sendingMs = (headBytes + (bodyBytes ?? 0)) / bytesPerMs
     if (bodyBytes === undefined || queue === null) return sendingMs + latencyMs
     const [freeAt, name] =
       queue === undefined ? [this.#uplinkFreeAt, from] : [this.#sharedFreeAt, queue]

@@ -59,7 +59,7 @@ export class CheckpointWriter {
     this.#saving.stalledMs += clock.now() - begun
   }
 
-  /** The step of `roster` was applied to the stage. Resolves when training may go on. */
+  /** The step of `roster` was applied to the stage. Resolves when training may continue. */
   async committed(held: HeldStage, roster: Roster, own: Member): Promise<void> {
     const { run, clock, checkpoints = null } = this.#options
     const { committed: step, epoch } = roster

@@ -110,9 +110,7 @@ function heldOutOf({ heldOut }: InitOptions['settings']): number {
   const info = infoOf(OPTIONS.heldOut)
   const share = heldOut === undefined ? info.default : parsed(heldOut, info)
   if (typeof share === 'number' && share > 0 && share < 1) return share
-  throw new InputError(
-    `--held-out is ${JSON.stringify(share)}: it must be above 0 and below 1.`,
-  )
+  throw new InputError(`--held-out is ${JSON.stringify(share)}: it must be above 0 and below 1.`)
 }
 
 function runOn(

@@ -1,14 +1,14 @@
-/** The plan of a step: which holders each microbatch visits. Another version follows when one of them is lost. */
+/** Plans a step: which holders each microbatch visits. The plan gets another version when one of these holders is lost. */
 import type { Member, Roster } from '../../protocols/membership.ts'
 import type { Journey } from '../../protocols/step.ts'
 import { holdersOf } from '../membership/roster.ts'
 import { rowsOf } from '../recovery/index.ts'
 import type { Run } from '../run/run.ts'
 
-/** Microbatches of this plan, by member. */
+/** Number of microbatches of this plan, by member id. */
 type Loads = ReadonlyMap<number, number>
 
-/** What is known of a member's speed; undefined before it has made a step. */
+/** Microbatches a second of a member; undefined before its first step. */
 export type SpeedOf = (id: number) => number | undefined
 
 /** The body stages that a microbatch visits, in order. */
@@ -19,13 +19,13 @@ export function normalOrder(bodyStages: number): Order {
   return Array.from({ length: bodyStages }, (_, i) => i + 1)
 }
 
-/** The first two and the last two the other way round: 2, 1, 3, .., S, S-1 (CheckFree+, section 4.3). */
+/** The first two stages swapped, and the last two: 2, 1, 3, .., S, S-1 (CheckFree+, arXiv 2506.15461, section 4.3). */
 export function swappedOrder(bodyStages: number): Order {
   const between = Array.from({ length: bodyStages - 4 }, (_, i) => i + 3)
   return [2, 1, ...between, bodyStages, bodyStages - 1]
 }
 
-/** Of each microbatch of a step. Where the policy asks for swaps, every other microbatch of the run takes them. */
+/** The order of each microbatch of a step. If the policy asks for swaps, every other microbatch of the run takes the swapped order. */
 export function ordersOf({ stages, microbatches, recovery }: Run, step: number): Order[] {
   const swaps = rowsOf(recovery.policy).some(({ order }) => order === 'swapped')
   return Array.from({ length: microbatches }, (_, index) => {
@@ -34,7 +34,7 @@ export function ordersOf({ stages, microbatches, recovery }: Run, step: number):
   })
 }
 
-/** A journey for each order, spread over the holders of each stage by their speeds. Every stage must have one. */
+/** A journey for each order, spread over the holders of each stage by their speeds. Every stage must have a holder. */
 export function planJourneys(
   roster: Roster,
   orders: readonly Order[],
@@ -49,15 +49,15 @@ export function planJourneys(
   }))
 }
 
-/** Whether a member has a part in a microbatch's journey. */
+/** True if the member takes part in the microbatch's journey. */
 export function visits({ route, driver }: Journey, { id, stage }: Member): boolean {
   if (stage === 0) return driver === id
   return route.some((hop) => hop.stage === stage && hop.id === id)
 }
 
 /**
- * The same plan for a roster without some of its members: a microbatch that visited one of them is driven again, and only
- * the lost hop is another. Null if a stage has nobody left.
+ * The same plan for a roster that lacks some members. A microbatch that visited one of them is driven again, and other
+ * holders replace only the lost ones. Null if a stage has no holder left.
  */
 export function replan(
   journeys: readonly Journey[],
@@ -93,8 +93,8 @@ export function replan(
 }
 
 /**
- * Gives the holder of a stage that would be done first with one more. What is known of a stage's holders is looked up once
- * a plan: of thousands, each microbatch asks at every stage.
+ * Gives the holder of a stage that would be done first with one more microbatch. A stage's holders and speeds are looked up
+ * once a plan, since each microbatch asks at every stage.
  */
 function picker(roster: Roster, loads: Loads, speedOf: SpeedOf): (stage: number) => number {
   const stages = new Map<number, Holders>()
@@ -116,18 +116,18 @@ function picker(roster: Roster, loads: Loads, speedOf: SpeedOf): (stage: number)
   }
 }
 
-/** Of one stage, in the order of the roster. */
+/** The holders of one stage, in the order of the roster. */
 interface Holders {
   readonly ids: readonly number[]
   readonly speeds: readonly number[]
-  /** Microbatches. */
+  /** Number of microbatches that each has. */
   readonly given: number[]
 }
 
 function holdersIn(roster: Roster, stage: number, loads: Loads, speedOf: SpeedOf): Holders {
   const ids = holdersOf(roster, stage).map(({ id }) => id)
   const known = ids.flatMap((id) => speedOf(id) ?? [])
-  // One that has not been measured counts as its fellows do.
+  // A holder that has not been measured counts as the mean of its stage.
   const typical = known.length === 0 ? 1 : known.reduce((a, b) => a + b, 0) / known.length
   return {
     ids,

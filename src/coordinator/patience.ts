@@ -1,26 +1,26 @@
-/** How long a coordinator waits for somebody to take a stage, before the run is cut anew for those who are there. */
+/** Measures how long a run has had too few members. */
 import type { Clock } from '../../protocols/clock.ts'
 
 export class Patience {
   readonly #clock: Clock
   readonly #afterMs: number
   readonly #signal: AbortSignal
-  /** When it was first seen that there are too few; null while there are enough. */
+  /** When there were first too few members, in milliseconds of the clock; null while there are enough. */
   #since: number | null = null
 
-  /** @param afterMs Infinity waits for ever */
+  /** @param afterMs how long too few members are put up with; Infinity waits for ever */
   constructor(clock: Clock, afterMs: number, signal: AbortSignal) {
     this.#clock = clock
     this.#afterMs = afterMs
     this.#signal = signal
   }
 
-  /** There are enough members, or it has to be waited anew. */
+  /** There are enough members, or the time starts again. */
   reset(): void {
     this.#since = null
   }
 
-  /** Waits for a change. False if none came, and it has been waited for so long in all. */
+  /** Waits for a change. False if there have been too few members for all of `afterMs`, and no change came. */
   async lasts(change: Promise<void>): Promise<boolean> {
     if (this.#afterMs === Number.POSITIVE_INFINITY) {
       await change

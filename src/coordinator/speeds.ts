@@ -1,16 +1,17 @@
-/** How fast members are, as their last steps showed: microbatches a second of computing. */
+/** Measures how fast members are: microbatches a second of computing, from their last steps. */
 
-/** Weight of the newest step: a machine that slows down is known within a few. */
+/** Weight of the newest step. A machine that slows down is noticed within a few steps. */
 const NEWEST = 0.5
 
 export class Speeds {
   readonly #speeds = new Map<number, number>()
 
-  /** Undefined for a member that has made no step yet. */
+  /** Microbatches a second; undefined for a member that has made no step yet. */
   of(id: number): number | undefined {
     return this.#speeds.get(id)
   }
 
+  /** @param seconds that the member spent computing them */
   note(id: number, microbatches: number, seconds: number): void {
     if (microbatches === 0 || !(seconds > 0)) return
     const now = microbatches / seconds

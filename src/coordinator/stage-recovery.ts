@@ -1,156 +1,137 @@
-/** How empty stages come to a holder again: a spare takes one by the policy's strategy, or the whole swarm goes back. */
+/** How a stage that nobody holds gets a holder: a spare rebuilds it by the run's policy, or the whole run rolls back. */
 import type { Assignment } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
-import type { PeerId } from '../../protocols/network.ts'
-import type { Procedure } from '../../protocols/procedure.ts'
-import { hold } from '../../protocols/step.ts'
-import { HOLD_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
+import { type Donor, hold } from '../../protocols/step.ts'
+import type { Skipped } from '../base/journal.ts'
+import { DONORS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { CheckpointCoordinator } from '../checkpoint/checkpoint-coordinator.ts'
 import { inventory } from '../copies/inventory.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
-import { emptyStages, isFresh, isRestored } from '../membership/roster.ts'
-import type { KeptCopy } from '../recovery/strategy.ts'
+import { emptyStages, holdersOf, isFresh, isRestored } from '../membership/roster.ts'
+import { choose } from '../recovery/index.ts'
+import type { KeptCopy, Loss, Origin } from '../recovery/strategy.ts'
 import type { Run } from '../run/run.ts'
-import { type Match, type Plan, planFor } from './placement.ts'
+import type { Health } from './health.ts'
+import type { Match } from './placement.ts'
+import type { Round } from './round.ts'
 
 export interface StageRecoveryOptions extends AgreementOptions {
   readonly run: Run
-  readonly saves: CheckpointCoordinator
-  /** Asks a member; given up when a holder is lost. */
-  ask<Question, Answer>(
-    peer: PeerId,
-    what: Procedure<Question, Answer>,
-    question: Question,
-    timeoutMs: number,
-  ): Promise<Answer>
-  /** This member is no good. */
-  lose(peer: PeerId, reason: string): void
-  /** Has everyone go back to the checkpoint of this step. */
-  goBack(step: number): Promise<void>
+  readonly health: Health
+  readonly checkpoints: CheckpointCoordinator
+}
+
+/** What the next change of the roster is. */
+export type Recovered =
+  /** These members hold a stage now; none if no member could take one. */
+  | { readonly type: 'held'; readonly assign: readonly Assignment[] }
+  /** All members go back to the checkpoint of `step`. */
+  | { readonly type: 'rollback'; readonly rollback: Rollback }
+
+/** As the journal has it. */
+export interface Rollback {
+  readonly step: number
+  readonly from: number
+  readonly stages: readonly number[]
+  readonly lossBefore: number | null
+  readonly seconds: number
 }
 
 export class StageRecovery {
   readonly #options: StageRecoveryOptions
-  /** Stages whose last holder was lost, with when. */
-  readonly #lostAt = new Map<number, number>()
-  /** The loss before the swarm went back to a checkpoint. */
+  /** The training loss before the last rollback. */
   #lossBefore: number | null = null
-  /** A member found the checkpoint that the swarm went back to damaged. */
-  #damaged = false
-  /** How often a member did not take a stage that it was asked to take. */
-  readonly #failures = new Map<number, number>()
+  /** True if a member found the checkpoint of the last rollback damaged. */
+  #isDamaged = false
 
   constructor(options: StageRecoveryOptions) {
     this.#options = options
-    // Of a stage that went with the coordinator before, this one learns now.
+    // Stages that were lost together with the coordinator before count from now.
     if (isFresh(this.#roster)) return
-    for (const stage of emptyStages(this.#roster, options.run.stages)) this.emptied(stage)
+    const { run, health } = options
+    for (const stage of emptyStages(this.#roster, run.stages)) health.lost.emptied(stage)
   }
 
   get #roster(): Roster {
     return this.#options.acceptor.roster
   }
 
-  /** The stage's last holder was lost. */
-  emptied(stage: number): void {
-    this.#lostAt.set(stage, this.#options.clock.now())
-  }
-
-  /** It was not, after all. */
-  returned(stage: number): void {
-    this.#lostAt.delete(stage)
-  }
-
-  /** The member is out of the roster. */
-  forget(id: number): void {
-    this.#failures.delete(id)
-  }
-
-  /** A member did not begin to learn a stage, or did not come to its end. One that fails too often is lost. */
-  failed(id: number, peer: PeerId, reason: string): void {
-    if (this.#failsTooOften(id)) this.#options.lose(peer, reason)
-  }
-
-  #failsTooOften(id: number): boolean {
-    const failures = (this.#failures.get(id) ?? 0) + 1
-    this.#failures.set(id, failures)
-    return failures >= HOLD_ATTEMPTS
-  }
-
-  /**
-   * Has members take the stages that they are matched with, or the swarm go back to a checkpoint first.
-   * @returns who has taken a stage, for the next roster
-   */
-  async fill(matches: readonly Match[]): Promise<Assignment[]> {
+  /** Has members rebuild the stages that they are matched with, unless the run must roll back first. */
+  async rebuild(matches: readonly Match[], round: Round): Promise<Recovered> {
     const { clock, signal, run } = this.#options
     const copies = await inventory(this.#options, run, this.#roster)
-    if (await this.#rollBack(matches, copies)) return []
-    const held = await Promise.all(matches.map((match) => this.#give(match, copies)))
+    const rollback = await this.#findRollback(matches, copies)
+    if (rollback === 'none found') return { type: 'held', assign: [] }
+    if (rollback !== null) return { type: 'rollback', rollback }
+    const held = await Promise.all(matches.map((match) => this.#rebuildOne(match, copies, round)))
     const assign = matches
       .filter((_, i) => held[i])
       .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
-    // A donor or a link that failed once may do better in a moment; who fails too often is lost.
+    // A donor or a link that failed once may work in a moment. A member that fails too often is lost.
     if (assign.length === 0) await clock.sleep(TIMEOUTS.retryMs, signal)
-    return assign
+    return { type: 'held', assign }
   }
 
-  /** @throws ProtocolError REFUSED if no strategy could bring one of these stages back, whoever comes */
+  /** @throws ProtocolError REFUSED if no strategy could bring one of these stages back, whichever peer joins */
   async check(stages: readonly number[]): Promise<void> {
     const copies = await inventory(this.#options, this.#options.run, this.#roster)
     for (const stage of stages) this.#planFor(stage, copies)
   }
 
   /**
-   * If one of these stages is to come back from a checkpoint, the whole swarm goes back to the last one. False if they can
-   * be filled as things are. @throws ProtocolError REFUSED if the swarm has given up all it had, and no checkpoint is whole
+   * The last checkpoint, if one of these stages comes back from a checkpoint: all members go back to it. Null if the stages
+   * can be rebuilt as things are. `none found` if another strategy of the policy must be tried.
+   * @throws ProtocolError REFUSED if the run has rolled back already, and no checkpoint is whole
    */
-  async #rollBack(matches: readonly Match[], copies: readonly KeptCopy[]): Promise<boolean> {
-    const { journal, clock, run, saves, goBack } = this.#options
+  async #findRollback(
+    matches: readonly Match[],
+    copies: readonly KeptCopy[],
+  ): Promise<Rollback | 'none found' | null> {
+    const { clock, run, health, checkpoints } = this.#options
     const roster = this.#roster
-    const restored = isRestored(roster)
-    if (restored && !this.#damaged) return false
-    const needed = matches.some(
+    const { committed: from, loss } = roster
+    const wasRolledBack = isRestored(roster)
+    if (wasRolledBack && !this.#isDamaged) return null
+    const isNeeded = matches.some(
       ({ stage }) => this.#planFor(stage, copies).strategy === 'checkpoint',
     )
-    if (!needed) return false
+    if (!isNeeded) return null
     const begun = clock.now()
-    const step = await saves.latest(roster.committed)
-    this.#damaged = false
-    // Another row of the policy is tried.
-    if (step === null && !restored) return true
-    if (step === null) throw new ProtocolError('REFUSED', saves.noCheckpoint!)
-    // Sound after all: whoever found it damaged may do better.
-    if (restored && step === roster.committed) return false
-    const { committed: from, loss } = roster
+    const step = await checkpoints.latest(from)
+    this.#isDamaged = false
+    if (step === null && !wasRolledBack) return 'none found'
+    if (step === null) throw new ProtocolError('REFUSED', checkpoints.noCheckpoint!)
+    // The checkpoint is sound: the fault was with the member that found it damaged, which may read it the next time.
+    if (wasRolledBack && step === from) return null
     const stages = emptyStages(roster, run.stages)
-    for (const stage of stages) this.#lostAt.set(stage, this.#lostAt.get(stage) ?? begun)
+    for (const stage of stages) {
+      if (health.lost.emptiedAt(stage) === undefined) health.lost.emptied(stage, begun)
+    }
     this.#lossBefore = loss ?? this.#lossBefore
     const lossBefore = this.#lossBefore
-    const seconds = (clock.now() - begun) / 1000
-    await goBack(step)
-    journal.write({ type: 'rollback', step, from, stages, lossBefore, seconds })
-    return true
+    return { step, from, stages, lossBefore, seconds: (clock.now() - begun) / 1000 }
   }
 
   #planFor(stage: number, copies: readonly KeptCopy[]): Plan {
-    const { run, saves } = this.#options
-    return planFor(run, this.#roster, stage, { copies, noCheckpoint: saves.noCheckpoint })
+    const { run, checkpoints } = this.#options
+    return planFor(run, this.#roster, stage, { copies, noCheckpoint: checkpoints.noCheckpoint })
   }
 
-  /** Has one spare build one stage. True if it now holds it. */
-  async #give({ stage, member }: Match, copies: readonly KeptCopy[]): Promise<boolean> {
-    const { clock, journal, runId, network, signal, ask, lose } = this.#options
-    const { peer, id } = member
+  /** Has one spare rebuild one stage. True if the spare holds it now. */
+  async #rebuildOne(match: Match, copies: readonly KeptCopy[], round: Round): Promise<boolean> {
+    const { clock, journal, runId, health } = this.#options
+    const { stage, member } = match
+    const { peer } = member
     const { committed, loss, epoch } = this.#roster
     const plan = this.#planFor(stage, copies)
     const { strategy, donors } = plan
-    const lostAt = this.#lostAt.get(stage)
+    const emptiedAt = health.lost.emptiedAt(stage)
     try {
       const question = { run: runId, epoch, step: committed, stage, strategy, donors }
-      const answer = await ask(peer, hold, question, TIMEOUTS.holdMs)
-      const lost = lostAt !== undefined || !isFresh(this.#roster)
-      const cause = isRestored(this.#roster) && lostAt === undefined ? 'rollback' : 'lost'
+      const answer = await round.ask(peer, hold, question, TIMEOUTS.holdMs)
+      const lost = emptiedAt !== undefined || !isFresh(this.#roster)
+      const cause = isRestored(this.#roster) && emptiedAt === undefined ? 'rollback' : 'lost'
       journal.write({
         type: 'held',
         stage,
@@ -158,26 +139,78 @@ export class StageRecovery {
         cause: lost ? cause : 'empty',
         ...plan,
         ...answer,
-        secondsSinceLoss: lostAt === undefined ? null : (clock.now() - lostAt) / 1000,
+        secondsSinceLoss: emptiedAt === undefined ? null : (clock.now() - emptiedAt) / 1000,
         lossBefore: loss ?? this.#lossBefore,
       })
-      this.#lostAt.delete(stage)
+      health.lost.filled(stage)
       return true
     } catch (error) {
-      signal.throwIfAborted()
-      const code = error instanceof ProtocolError ? error.code : 'INTERNAL'
-      const reason = `${peer} did not take stage ${stage}: ${(error as Error).message}`
-      journal.write({ type: 'notice', message: reason })
-      if (code === 'CORRUPT' && strategy === 'checkpoint') this.#damaged = true
-      // Somebody else was lost meanwhile, and with it this attempt: nobody's fault here.
-      if (code === 'PEER_LOST' || code === 'STALE') return false
-      const tooOften = this.#failsTooOften(id)
-      // Its own fault, or one too many: it would be asked again for ever.
-      if (code === 'INTERNAL' || code === 'REFUSED' || tooOften) {
-        if (peer === network.self) throw error
-        lose(peer, reason)
-      }
+      this.#noteFailure(match, strategy, error as Error)
       return false
     }
   }
+
+  /** @throws the failure, if this peer itself cannot take the stage */
+  #noteFailure({ stage, member }: Match, strategy: string, error: Error): void {
+    const { journal, network, signal, health } = this.#options
+    const { peer, id } = member
+    signal.throwIfAborted()
+    const code = error instanceof ProtocolError ? error.code : 'INTERNAL'
+    const reason = `${peer} did not take stage ${stage}: ${error.message}`
+    journal.write({ type: 'notice', message: reason })
+    if (code === 'CORRUPT' && strategy === 'checkpoint') this.#isDamaged = true
+    // Another holder was lost meanwhile, which ended this attempt. The member has no fault.
+    if (code === 'PEER_LOST' || code === 'STALE') return
+    const isTooOften = health.failsTooOften(id)
+    // With a fault of its own, or one failure too many, the member would be asked again for ever.
+    if (code !== 'INTERNAL' && code !== 'REFUSED' && !isTooOften) return
+    if (peer === network.self) throw error
+    health.lose(peer, reason)
+  }
+}
+
+export interface Plan {
+  readonly strategy: string
+  readonly donors: Donor[]
+  readonly skipped: readonly Skipped[]
+}
+
+/**
+ * How a stage that nobody holds gets its weights: by the first strategy of the run's policy that can work.
+ * @param found what live members keep, and whether there is a checkpoint
+ * @throws ProtocolError REFUSED if no strategy of the policy can work
+ */
+export function planFor(
+  run: Run,
+  roster: Roster,
+  stage: number,
+  found: Pick<Loss, 'copies' | 'noCheckpoint'>,
+): Plan {
+  const { committed } = roster
+  const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
+  const loss = { stage, bodyStages: run.stages, live, committed, ...found }
+  const { chosen, skipped } = choose(policyFor(run, roster), loss, run.recovery)
+  if (chosen === null) {
+    const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
+    throw new ProtocolError(
+      'REFUSED',
+      `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
+    )
+  }
+  const donors = chosen.donors.flatMap((origin) => donorsOf(roster, origin))
+  return { strategy: chosen.strategy.name, donors, skipped }
+}
+
+function donorsOf(roster: Roster, { stage, copies, understudies }: Origin): Donor[] {
+  if (copies !== undefined) return copies.map(({ peer, ...copy }) => ({ stage, peer, copy }))
+  const peers = understudies ?? holdersOf(roster, stage).map(({ peer }) => peer)
+  return peers.slice(0, DONORS_MAX).map((peer) => ({ stage, peer, copy: null }))
+}
+
+/** Names of the strategies that are tried for a stage that nobody holds. */
+function policyFor(run: Run, roster: Roster): readonly string[] {
+  // Before the first step a stage has learnt nothing: it is made as the run was started.
+  if (isFresh(roster)) return [roster.origin === null ? 'seed' : 'resume']
+  // After a rollback other stages are no donors: each comes back exactly as it was at that step.
+  return isRestored(roster) ? ['checkpoint'] : run.recovery.policy
 }

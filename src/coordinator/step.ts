@@ -1,7 +1,7 @@
 /**
- * One step as the coordinator makes it: plan the microbatches' journeys, have the gradients made, bring replicas' sums
- * together. When a holder with replicas is lost in the middle, the plan is mended: only what it had a part in is driven
- * again, and every stage still counts each microbatch once.
+ * One step as the coordinator makes it: plans the microbatches' journeys, has the gradients made, brings replicas' sums
+ * together. When a holder with replicas is lost in the middle, the plan is mended: only the microbatches that visited the
+ * holder are driven again, and every stage still counts each microbatch once.
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError, type ProtocolErrorCode } from '../../protocols/errors.ts'
@@ -21,18 +21,19 @@ import { holdersOf, learnersOf, memberById } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
 import type { Coordinator } from './coordinator.ts'
 import { ordersOf, planJourneys, replan, visits } from './journeys.ts'
+import type { Round } from './round.ts'
 
-/** What every stage has in hand when all are prepared. */
+/** The result of a step when every stage has its total. */
 export interface Gradients {
   /** Mean over the microbatches, nats a token. */
   readonly loss: number
-  /** Of the plan that made it. */
+  /** Version of the plan that the step was made by. */
   readonly version: number
-  /** Microbatches that each stage counted, from stage 0 on. */
+  /** Number of microbatches that each stage counted, from stage 0 on. */
   readonly counted: number[]
-  /** Of each stage's mean gradient before clipping. */
+  /** Norm of each stage's mean gradient before clipping, from stage 0 on. */
   readonly norms: number[]
-  /** The most that a holder of each stage spent computing. */
+  /** The longest time that a holder of each stage spent computing, from stage 0 on. */
   readonly busySeconds: number[]
 }
 
@@ -42,37 +43,44 @@ export interface StepOptions {
   readonly journal: Journal
 }
 
+type Prepared = ReadonlyMap<Member, PrepareAnswer>
+
 export class Step {
-  readonly #swarm: Coordinator
+  readonly #coordinator: Coordinator
   readonly #run: Run
   readonly #clock: Clock
   readonly #journal: Journal
   readonly #fence: Coordinator['fence']
   #journeys: Journey[]
   #version = 0
-  /** Microbatches that a report says do not get on: to be driven again as they are. */
+  /** Reports of microbatches that do not get on, by index. They are driven again. */
   readonly #stuck = new Map<number, ReportQuestion>()
-  /** A failure that driving again does not mend. */
+  /** A failure that driving a microbatch again does not mend. */
   #failure: ProtocolError | null = null
 
-  constructor(swarm: Coordinator, { run, clock, journal }: StepOptions) {
-    this.#swarm = swarm
+  constructor(coordinator: Coordinator, { run, clock, journal }: StepOptions) {
+    this.#coordinator = coordinator
     this.#run = run
     this.#clock = clock
     this.#journal = journal
-    this.#fence = swarm.fence
+    this.#fence = coordinator.fence
     const orders = ordersOf(run, this.#fence.step)
-    this.#journeys = planJourneys(swarm.roster, orders, (id) => swarm.speeds.of(id))
+    this.#journeys = planJourneys(coordinator.roster, orders, (id) => coordinator.speeds.of(id))
   }
 
   /** @throws ProtocolError if the step has to start over */
   async gradients(): Promise<Gradients> {
     for (;;) {
-      this.#swarm.beginRound((from, report) => this.#hear(from, report))
+      const round: Round = this.#coordinator.beginRound((from, report) =>
+        this.#hear(round, from, report),
+      )
+      // A report may come in between two rounds.
+      for (const report of this.#stuck.values()) round.interrupt(stuckReason(report))
       try {
-        const prepared = await this.#prepare()
+        const prepared = await this.#prepare(round)
         this.#check(prepared)
-        return await this.#reduce(prepared)
+        const norms = await this.#reduce(round, prepared)
+        return this.#gradientsOf(prepared, norms)
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error
         await this.#mend(error)
@@ -81,9 +89,9 @@ export class Step {
   }
 
   /** Forward and backward: every holder then has the sum of its microbatches' gradients. */
-  async #prepare(): Promise<Map<Member, PrepareAnswer>> {
+  async #prepare(round: Round): Promise<Prepared> {
     const version = this.#version
-    const waitedFor = new Set(this.#swarm.holders)
+    const waitedFor = new Set(this.#coordinator.holders)
     const over = new AbortController()
     void this.#watch(waitedFor, over.signal)
     const answers = [...waitedFor].map(async (member) => {
@@ -93,7 +101,7 @@ export class Step {
       const expected = visiting.map(({ index }) => index)
       const alone = this.#isAlone(stage!)
       const question = { ...this.#fence, version, alone, expected, drives }
-      const answer = await this.#swarm.ask(peer, prepare, question, TIMEOUTS.stepMs)
+      const answer = await round.ask(peer, prepare, question, TIMEOUTS.stepMs)
       waitedFor.delete(member)
       return [member, answer] as const
     })
@@ -104,18 +112,21 @@ export class Step {
     }
   }
 
-  /** Looks for who holds the step up, whenever it has taken much longer than the one before. */
+  /** Looks for a holder that holds the step up, whenever the step has taken much longer than the one before. */
   async #watch(waitedFor: ReadonlySet<Member>, over: AbortSignal): Promise<void> {
-    const usual = this.#swarm.stepMs ?? TIMEOUTS.stepMs
-    const patience = Math.max(TIMEOUTS.stragglerMs, STRAGGLER_FACTOR * usual)
+    const { health, stepMs } = this.#coordinator
+    const patienceMs = Math.max(
+      TIMEOUTS.stragglerMs,
+      STRAGGLER_FACTOR * (stepMs ?? TIMEOUTS.stepMs),
+    )
     while (!over.aborted) {
-      await this.#clock.sleep(patience, over).catch(() => {})
-      if (!over.aborted) await this.#swarm.dropStragglers([...waitedFor], patience)
+      await this.#clock.sleep(patienceMs, over).catch(() => {})
+      if (!over.aborted) await health.dropStraggler([...waitedFor], patienceMs)
     }
   }
 
   /** I1: at every stage each microbatch is in one holder's sum, and in no other's. */
-  #check(prepared: ReadonlyMap<Member, PrepareAnswer>): void {
+  #check(prepared: Prepared): void {
     const { stages, microbatches } = this.#run
     for (let stage = 0; stage <= stages; stage++) {
       const counted = [...prepared].flatMap(([member, answer]) =>
@@ -128,18 +139,18 @@ export class Step {
     }
   }
 
-  /** The stage has one holder, and nobody learns it: what it has counted is the total. */
+  /** The stage has one holder and nobody else needs its total: the holder's sum is the total. */
   #isAlone(stage: number): boolean {
-    const { roster } = this.#swarm
+    const { roster } = this.#coordinator
     const others =
       learnersOf(roster, stage).length + understudiesOf(this.#run, roster, stage).length
     return holdersOf(roster, stage).length === 1 && others === 0
   }
 
-  /** Replicas' sums become one; every holder knows its stage's norm. */
-  async #reduce(prepared: ReadonlyMap<Member, PrepareAnswer>): Promise<Gradients> {
+  /** Replicas' sums become one total. @returns each stage's gradient norm */
+  async #reduce(round: Round, prepared: Prepared): Promise<number[]> {
     const version = this.#version
-    const { roster } = this.#swarm
+    const { roster } = this.#coordinator
     const norms: number[] = []
     for (const [{ stage }, { norm }] of prepared) if (norm !== null) norms[stage!] = norm
     const add = async (stage: number, peer: PeerId) => {
@@ -148,15 +159,15 @@ export class Step {
         counted: prepared.get(holder)?.counted.length ?? 0,
       }))
       const question = { ...this.#fence, version, holders }
-      const { norm } = await this.#swarm.ask(peer, reduce, question, TIMEOUTS.reduceMs)
+      const { norm } = await round.ask(peer, reduce, question, TIMEOUTS.reduceMs)
       norms[stage] ??= norm
     }
-    const stages = Array.from({ length: this.#run.stages + 1 }, (_, stage) => stage)
-    // One that learns and does not get the total cannot carry the commit out, and is lost by that.
+    const stages = this.#stages
+    // A new replica that does not get the total cannot carry the commit out, and is lost by that.
     const learners = stages.flatMap((stage) =>
       learnersOf(roster, stage).map(({ peer }) => add(stage, peer)),
     )
-    // An understudy that does not get it begins anew.
+    // An understudy that does not get the total starts again.
     const unlearnt: number[] = []
     const understudies = stages.flatMap((stage) =>
       understudiesOf(this.#run, roster, stage).map(({ peer }) =>
@@ -165,7 +176,7 @@ export class Step {
         }),
       ),
     )
-    // Who was alone has told its norm.
+    // A holder that is alone has given its norm already.
     const holders = [...prepared].filter(([, { norm }]) => norm === null)
     await Promise.all([
       Promise.all(holders.map(([{ stage, peer }]) => add(stage!, peer))),
@@ -173,76 +184,86 @@ export class Step {
       Promise.all(understudies),
     ])
     await this.#expectHeld(unlearnt)
-    const answers = [...prepared]
-    for (const [{ id }, { counted, busySeconds }] of answers) {
-      this.#swarm.speeds.note(id, counted.length, busySeconds)
-    }
-    const losses = answers.flatMap(([, answer]) => answer.losses)
-    const byStage = stages.map((stage) =>
-      answers.filter(([member]) => member.stage === stage).map(([, answer]) => answer),
-    )
-    return {
-      loss: losses.reduce((sum, { loss }) => sum + loss, 0) / losses.length,
-      version,
-      counted: byStage.map((each) => each.reduce((sum, { counted }) => sum + counted.length, 0)),
-      norms,
-      busySeconds: byStage.map((each) => Math.max(...each.map(({ busySeconds }) => busySeconds))),
-    }
+    return norms
   }
 
   /**
-   * A holder may be lost after it has said that it has the total, and before its understudy has it. Were the step made
+   * A holder may be lost after it has said that it has the total, and before its understudy has it. If the step were made
    * all the same, the stage could not come back as of that step. @throws ProtocolError PEER_LOST
    */
   async #expectHeld(stages: readonly number[]): Promise<void> {
     if (stages.length === 0) return
-    const { roster } = this.#swarm
+    const { roster, health } = this.#coordinator
     const looked = stages.map((stage) => {
       const reason = `the understudy of stage ${stage} did not get the total`
-      return holdersOf(roster, stage).map(({ peer }) => this.#swarm.suspect(peer, reason))
+      return holdersOf(roster, stage).map(({ peer }) => health.suspect(peer, reason))
     })
     await Promise.all(looked.flat())
-    const lost = new Set((await this.#swarm.losses()).map(({ id }) => id))
+    const lost = new Set((await health.losses()).map(({ id }) => id))
     for (const stage of stages) {
       if (!holdersOf(roster, stage).every(({ id }) => lost.has(id))) continue
       throw new ProtocolError('PEER_LOST', `stage ${stage} is lost, and the step only there`)
     }
   }
 
+  /** What the holders' answers come to, and how fast the holders were. */
+  #gradientsOf(prepared: Prepared, norms: number[]): Gradients {
+    const answers = [...prepared]
+    for (const [{ id }, { counted, busySeconds }] of answers) {
+      this.#coordinator.speeds.note(id, counted.length, busySeconds)
+    }
+    const losses = answers.flatMap(([, answer]) => answer.losses)
+    const byStage = this.#stages.map((stage) =>
+      answers.filter(([member]) => member.stage === stage).map(([, answer]) => answer),
+    )
+    return {
+      loss: losses.reduce((sum, { loss }) => sum + loss, 0) / losses.length,
+      version: this.#version,
+      counted: byStage.map((each) => each.reduce((sum, { counted }) => sum + counted.length, 0)),
+      norms,
+      busySeconds: byStage.map((each) => Math.max(...each.map(({ busySeconds }) => busySeconds))),
+    }
+  }
+
+  get #stages(): number[] {
+    return Array.from({ length: this.#run.stages + 1 }, (_, stage) => stage)
+  }
+
   /** A holder says that a microbatch does not get on. */
-  #hear(from: PeerId, report: ReportQuestion): void {
+  #hear(round: Round, from: PeerId, report: ReportQuestion): void {
     const journey = this.#journeys[report.index]
-    // Of an attempt that was given up already.
+    // The report is about an attempt that was given up already.
     if (journey?.attempt !== report.attempt) return
+    const { roster, health } = this.#coordinator
     const { index, code, reason, to } = report
-    const receiver = to === null ? undefined : memberById(this.#swarm.roster, to)
-    const later = RETRIED.has(code as ProtocolErrorCode)
-    if (!later || journey.attempt + 1 >= JOURNEY_ATTEMPTS) {
+    const receiver = to === null ? undefined : memberById(roster, to)
+    const isRetried = RETRIED.has(code as ProtocolErrorCode)
+    if (!isRetried || journey.attempt + 1 >= JOURNEY_ATTEMPTS) {
       this.#failure ??= new ProtocolError(
-        later ? 'PEER_LOST' : (code as ProtocolErrorCode),
+        isRetried ? 'PEER_LOST' : (code as ProtocolErrorCode),
         `${from}: ${reason}`,
       )
     }
     this.#stuck.set(index, report)
-    const look = receiver ? this.#swarm.suspect(receiver.peer, reason) : Promise.resolve()
-    void look.then(() => this.#swarm.interrupt(`microbatch ${index} does not get on: ${reason}`))
+    const looked = receiver ? health.suspect(receiver.peer, reason) : Promise.resolve()
+    void looked.then(() => round.interrupt(stuckReason(report)))
   }
 
-  /** Makes the next version of the plan, for a roster without those who are lost. @throws if there is none */
+  /** Makes the next version of the plan, for a roster without the lost members. @throws the error if there is none */
   async #mend(error: ProtocolError): Promise<void> {
-    const lost = await this.#swarm.losses()
+    const { health, speeds } = this.#coordinator
+    const lost = await health.losses()
     if (this.#failure !== null) throw this.#failure
-    const losing = lost.filter(({ stage, ready }) => stage !== null && ready)
-    if (losing.length === 0 && this.#stuck.size === 0) throw error
-    const speedOf = (id: number) => this.#swarm.speeds.of(id)
-    if (losing.length > 0) {
-      for (const { stage } of losing) {
-        const left = holdersOf(this.#swarm.roster, stage!).filter((each) => !lost.includes(each))
-        if (left.length === 0) throw error
+    const lostHolders = lost.filter(({ stage, ready }) => stage !== null && ready)
+    if (lostHolders.length === 0 && this.#stuck.size === 0) throw error
+    if (lostHolders.length > 0) {
+      for (const { stage } of lostHolders) {
+        const holders = holdersOf(this.#coordinator.roster, stage!)
+        if (holders.every((holder) => lost.includes(holder))) throw error
       }
-      await this.#swarm.amend(error.message.slice(0, 256))
+      await this.#coordinator.amend(error.message.slice(0, 256))
     }
-    const mended = replan(this.#journeys, this.#swarm.roster, speedOf)
+    const mended = replan(this.#journeys, this.#coordinator.roster, (id) => speeds.of(id))
     if (mended === null) throw error
     const again = mended.map((journey, i) => {
       const before = this.#journeys[i]!
@@ -259,7 +280,11 @@ export class Step {
   }
 }
 
-/** What a second attempt may mend: a link, a peer that is lost or was late to hear of the roster. */
+function stuckReason({ index, reason }: ReportQuestion): string {
+  return `microbatch ${index} does not get on: ${reason}`
+}
+
+/** Failures that a second attempt may mend: of a link, or of a peer that is lost or was late to hear of the roster. */
 const RETRIED: ReadonlySet<ProtocolErrorCode> = new Set([
   'TIMEOUT',
   'PEER_LOST',

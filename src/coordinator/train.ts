@@ -1,10 +1,11 @@
 /**
  * The step loop, as the coordinator runs it. Read this first.
  *
- * A step is synchronous: M microbatches go forward through the body stages and back, each stage adds each of them to
- * its gradient sum once; when every stage has all M, a quorum of the members agrees that the step is made, and everyone
- * applies its update. A holder that is lost in the middle costs nothing but what it had a part in (step.ts), as long as
- * its stage has another; when a stage is lost, it is rebuilt (CheckFree, arXiv 2506.15461) and the step starts over.
+ * A step is synchronous. M microbatches go forward through the body stages and back, and each stage adds each of them to
+ * its gradient sum once. When every stage has all M, a quorum of the members agrees that the step is made, and every
+ * holder applies its update. When a holder is lost in the middle and its stage has another, only the microbatches that
+ * visited it are driven again (step.ts). When a stage loses its last holder, the stage is rebuilt (CheckFree, arXiv
+ * 2506.15461) and the step starts over.
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -22,40 +23,40 @@ export interface TrainOptions {
   readonly run: Run
   readonly clock: Clock
   readonly journal: Journal
-  /** Where this run ends: its manifest's number of steps, or an earlier one. */
+  /** The step after which this run ends: its manifest's number of steps, or an earlier one. */
   readonly lastStep: number
 }
 
 /** Trains until the last step. @throws ProtocolError when the run cannot go on */
-export async function train(swarm: Coordinator, options: TrainOptions): Promise<void> {
+export async function train(coordinator: Coordinator, options: TrainOptions): Promise<void> {
   const { run, clock, journal, lastStep } = options
   let evaluated = 0
   let failures = 0
   for (;;) {
-    await swarm.settle()
-    const { epoch, step } = swarm.fence
-    const { committed } = swarm.roster
-    // A step that is made again is measured again.
+    await coordinator.settle()
+    const { epoch, step } = coordinator.fence
+    const { committed } = coordinator.roster
+    // After a rollback a step is made again, and evaluated again.
     evaluated = Math.min(evaluated, committed)
     const due = committed % run.evaluation.everySteps === 0 || committed === lastStep
     try {
       if (committed > evaluated && due) {
-        await measure(swarm, options)
+        await evaluateWeights(coordinator, options)
         evaluated = committed
       } else if (committed < lastStep) {
-        await makeStep(swarm, options)
+        await makeStep(coordinator, options)
       } else {
         return
       }
       failures = 0
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
-      swarm.signal.throwIfAborted()
-      swarm.abandon()
+      coordinator.signal.throwIfAborted()
+      coordinator.abandon()
       journal.write({ type: 'aborted', step, epoch, code: error.code, reason: error.message })
-      // Peers and links that fail are what we are here for, however often; anything else that keeps coming back is not.
+      // Peers and links may fail however often. Any other failure that keeps coming back ends the run.
       if (isOfThePath(error)) {
-        await clock.sleep(TIMEOUTS.retryMs, swarm.signal)
+        await clock.sleep(TIMEOUTS.retryMs, coordinator.signal)
         continue
       }
       failures++
@@ -67,20 +68,19 @@ export async function train(swarm: Coordinator, options: TrainOptions): Promise<
   }
 }
 
-async function makeStep(swarm: Coordinator, options: TrainOptions): Promise<void> {
+async function makeStep(coordinator: Coordinator, options: TrainOptions): Promise<void> {
   const { run, clock, journal } = options
   const begun = clock.now()
-  const { fence } = swarm
+  const { fence } = coordinator
 
-  // Forward and backward: every holder then has its stage's gradient, summed over M microbatches and all replicas.
-  const { loss, version, ...gradients } = await new Step(swarm, options).gradients()
+  // Forward and backward. Every holder then has its stage's gradient, summed over M microbatches and all replicas.
+  const { loss, version, ...gradients } = await new Step(coordinator, options).gradients()
 
-  // All are prepared. With a quorum the step is decided: who cannot apply it any more is lost, the step is not.
+  // All are prepared. With a quorum the step is decided: a holder that cannot apply it any more is lost, the step is not.
   const learningRate = learningRateAt(run.optimizer, fence.step, run.steps)
   const norm = wholeNorm(gradients.norms)
-  await swarm.commit({ step: fence.step, learningRate, norm, loss, version })
-
-  swarm.stepMs = clock.now() - begun
+  const decision = { step: fence.step, learningRate, norm, loss, version }
+  const ms = await coordinator.commit(decision, begun)
 
   const { batch, context } = run.microbatch
   journal.write({
@@ -90,37 +90,40 @@ async function makeStep(swarm: Coordinator, options: TrainOptions): Promise<void
     loss,
     learningRate,
     tokens: run.microbatches * batch * context,
-    seconds: swarm.stepMs / 1000,
+    seconds: ms / 1000,
     ...gradients,
-    peers: swarm.roster.members.length,
+    peers: coordinator.roster.members.length,
   })
 }
 
-/** The loss on held-out text, with the weights as committed. */
-async function measure(swarm: Coordinator, { run, journal }: TrainOptions): Promise<void> {
+/** Evaluates the committed weights on held-out text, and journals the mean loss in nats a token. */
+async function evaluateWeights(
+  coordinator: Coordinator,
+  { run, journal }: TrainOptions,
+): Promise<void> {
   const { microbatches } = run.evaluation
   const failed = Promise.withResolvers<never>()
   failed.promise.catch(() => {})
-  swarm.beginRound((from, { code, reason }) => {
+  const round = coordinator.beginRound((from, { code, reason }) => {
     failed.reject(new ProtocolError(code as ProtocolError['code'], `${from}: ${reason}`))
   })
   const orders = Array.from({ length: microbatches }, () => normalOrder(run.stages))
-  const journeys = planJourneys(swarm.roster, orders, (id) => swarm.speeds.of(id))
-  const answers = swarm.holders.map(async (member) => {
+  const journeys = planJourneys(coordinator.roster, orders, (id) => coordinator.speeds.of(id))
+  const answers = coordinator.holders.map(async (member) => {
     const { id, stage, peer } = member
     const drives = journeys.filter(({ driver }) => stage === 0 && driver === id)
     const visiting = journeys.filter((journey) => visits(journey, member))
     const expected = visiting.map(({ index }) => index)
-    const question = { ...swarm.fence, expected, drives }
-    return swarm.ask(peer, evaluate, question, TIMEOUTS.evaluateMs)
+    const question = { ...coordinator.fence, expected, drives }
+    return round.ask(peer, evaluate, question, TIMEOUTS.evaluateMs)
   })
   const answered = await Promise.race([Promise.all(answers), failed.promise])
   const losses = answered.flatMap((answer) => answer.losses)
   const loss = losses.reduce((sum, each) => sum + each.loss, 0) / losses.length
-  journal.write({ type: 'evaluation', step: swarm.roster.committed, loss })
+  journal.write({ type: 'evaluation', step: coordinator.roster.committed, loss })
 }
 
-/** A peer or a link failed, not the work. */
+/** True if a peer or a link failed, not the work. */
 function isOfThePath({ code }: ProtocolError): boolean {
   return ['PEER_LOST', 'UNREACHABLE', 'TIMEOUT', 'CORRUPT', 'STALE', 'NOT_MEMBER', 'BUSY'].includes(
     code,

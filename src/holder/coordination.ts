@@ -1,4 +1,4 @@
-/** What a coordinator does for other members. The member's services pass their questions on to it. */
+/** The coordinator's services for other members. The member's services pass questions on to them. */
 import type { SavedQuestion } from '../../protocols/checkpoint.ts'
 import type * as membership from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'

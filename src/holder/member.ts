@@ -172,7 +172,7 @@ export class Member {
     this.#events.add({ type: 'resharded', successors, start, committed: null, reason })
   }
 
-  /** What the coordinator of this peer needs to propose changes. */
+  /** Options of the agreement, for the coordinator of this peer. @throws ProtocolError STALE in no roster */
   agreement(signal: AbortSignal): AgreementOptions {
     return this.#follower.agreement(signal)
   }
@@ -254,7 +254,7 @@ export class Member {
   /** The run ends, and continues as another with the same members and fewer stages. */
   async #endResharded({ before, roster, change }: RosterChange): Promise<void> {
     const { origin, resharded: stages } = roster
-    this.#slot.stopBuilding('the run goes on with fewer stages')
+    this.#slot.stopBuilding('the run continues with fewer stages')
     await this.#slot.giveUp()
     this.#events.add({
       type: 'resharded',

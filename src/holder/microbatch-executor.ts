@@ -1,4 +1,4 @@
-/** What a stage does with a microbatch that has reached it. */
+/** Runs the stage on a microbatch that has reached it. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { MicrobatchHeader } from '../../protocols/microbatch.ts'
 import type { AnyStage, BodyStage, EndsStage, Kept } from '../../stages/stage.ts'

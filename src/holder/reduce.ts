@@ -6,7 +6,7 @@
 import { chunksOf } from '../../protocols/weights.ts'
 
 /** Most ranges that the sums of one stage are split into. */
-const OWNERS_MAX = 4
+export const OWNERS_MAX = 4
 
 interface Holder {
   readonly id: number

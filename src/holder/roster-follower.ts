@@ -75,7 +75,7 @@ export class RosterFollower {
     throw new ProtocolError('STALE', 'this peer knows of no roster that it is in')
   }
 
-  /** What a proposer needs. @throws ProtocolError STALE while this peer is in no roster */
+  /** Options of the agreement, for a member that proposes changes. @throws ProtocolError STALE while this peer is in no roster */
   agreement(signal: AbortSignal): AgreementOptions {
     return { ...this.#options, acceptor: this.expectAcceptor(), signal }
   }

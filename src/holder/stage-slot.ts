@@ -92,14 +92,14 @@ export class StageSlot {
     return this.#state.kind === 'learning' ? this.#state : null
   }
 
-  /** What needs the total of a step here: a new replica, the active stage, or the understudy of another stage. */
+  /** The part that needs the total of a step here: a new replica, the active stage, or the understudy of another stage. */
   reducing({ holders }: ReduceQuestion): Pick<ActiveStage, 'reduce'> {
     if (this.#state.kind === 'learning') return this.#state.sync
     const own = this.#options.own()?.id
     return holders.some(({ id }) => id === own) ? this.expectActive() : this.understudy
   }
 
-  /** What has the state of a stage after `step`. @throws ProtocolError STALE if this peer does not have it */
+  /** The part that has the state of a stage after `step`. @throws ProtocolError STALE if this peer does not have it */
   donor(step: number, stage: number, committed: number): Pick<ActiveStage, 'donate'> {
     if (this.understudy.has(stage, step)) return this.understudy
     const active = this.expectActive()

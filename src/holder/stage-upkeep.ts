@@ -1,4 +1,4 @@
-/** What a holder does with its stage after each commit, beside training: copies, checkpoints, and a guest's copy. */
+/** Work of a holder after each commit, beside training: copies, checkpoints, and a guest's copy. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Member, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
@@ -28,7 +28,7 @@ export class StageUpkeep {
     this.#checkpoints.beforeUpdate()
   }
 
-  /** The step of `roster` was applied. Resolves when training may go on. */
+  /** The step of `roster` was applied. Resolves when training may continue. */
   async committed(active: ActiveStage, roster: Roster, own: Member): Promise<void> {
     this.#copying.committed(active, roster, own)
     this.#guestCopy.committed(roster.committed, () => active.replica.copyWeights())

@@ -1,4 +1,4 @@
-/** What a holder tells the coordinator unasked. Nothing depends on the message: the coordinator's deadlines cover its loss. */
+/** Messages of a holder to the coordinator. Nothing depends on them: the coordinator's deadlines cover their loss. */
 import type { Roster } from '../../protocols/membership.ts'
 import type { Network } from '../../protocols/network.ts'
 import { ask, type Procedure } from '../../protocols/procedure.ts'

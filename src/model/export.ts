@@ -16,10 +16,6 @@ import { type OpenedModel, type OpenModelOptions, openModel } from './open-model
 import type { ModelTokenizer } from './tokenizer-files.ts'
 import { writeFile, writeFolder } from './write-files.ts'
 
-/** Formats that can be written. */
-export const FORMATS = ['safetensors', 'gguf', 'onnx'] as const
-type ExportFormat = (typeof FORMATS)[number]
-
 /** Options of `gensyn-node export`. */
 export interface ExportOptions extends OpenModelOptions {
   readonly format: ExportFormat
@@ -38,16 +34,16 @@ export interface Exported {
   readonly bytes: number
 }
 
-/** Writers by format, each with the dtypes that the format supports. `write` gives the number of bytes. */
-const WRITERS: Readonly<
-  Record<
-    ExportFormat,
-    {
-      readonly dtypes: readonly ExportDtype[]
-      write(checkpoint: OpenedModel, options: ExportOptions): Promise<number>
-    }
-  >
-> = {
+/** A row of the table of formats. */
+interface Writer {
+  /** Element types that the format can hold. */
+  readonly dtypes: readonly ExportDtype[]
+  /** Writes the model to `options.out`. Gives the number of bytes. */
+  write(checkpoint: OpenedModel, options: ExportOptions): Promise<number>
+}
+
+/** The table of formats. A format is a plan in `stages/formats/` and a row here. */
+const WRITERS = {
   safetensors: {
     dtypes: ['float32', 'float16', 'bfloat16'],
     write: (checkpoint, { out, dtype, shardBytes }) => {
@@ -70,7 +66,11 @@ const WRITERS: Readonly<
       return writeFolder(out, [...graph, ...companions(checkpoint, dtype)], checkpoint.files)
     },
   },
-}
+} satisfies Readonly<Record<string, Writer>>
+
+export type ExportFormat = keyof typeof WRITERS
+
+export const FORMATS = Object.keys(WRITERS) as ExportFormat[]
 
 /**
  * Exports a model.
@@ -78,7 +78,7 @@ const WRITERS: Readonly<
  *   nothing is written
  */
 export async function exportModel(options: ExportOptions): Promise<Exported> {
-  const { dtypes, write } = WRITERS[options.format]
+  const { dtypes, write }: Writer = WRITERS[options.format]
   if (!dtypes.includes(options.dtype)) {
     throw new InputError(
       `--dtype ${options.dtype}: the format ${options.format} supports ${dtypes.join(', ')}.`,

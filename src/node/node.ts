@@ -2,8 +2,8 @@
 import { withLoopback } from '../../protocols/loopback.ts'
 import { InputError } from '../base/errors.ts'
 import { TIMEOUTS } from '../base/limits.ts'
-import { Coordinator, HandedOver } from '../coordinator/coordinator.ts'
-import { Resharded } from '../coordinator/resharding.ts'
+import { Coordinator } from '../coordinator/coordinator.ts'
+import { HandedOver, Resharded } from '../coordinator/roster-changes.ts'
 import { train } from '../coordinator/train.ts'
 import { Member } from '../holder/member.ts'
 import { Deposed } from '../membership/agreement.ts'
@@ -107,49 +107,49 @@ async function firstEvent(
 /** Coordinates the run until its end. Gives null if another member is the coordinator. */
 async function lead(member: Member, options: NodeOptions): Promise<Finished | null> {
   const { signal, network, journal } = options
-  const swarm = new Coordinator({ ...options, member })
+  const coordinator = new Coordinator({ ...options, member })
   const stop = () => {
     const { reason, withinMs } = departureOf(signal)
-    void swarm.leave(network.self, reason, withinMs !== null).catch(() => {})
+    void coordinator.leave(network.self, reason, withinMs !== null).catch(() => {})
     const limit = withinMs ?? TIMEOUTS.drainMs
-    void options.clock.sleep(limit, swarm.signal).then(
-      () => swarm.stop(),
+    void options.clock.sleep(limit, coordinator.signal).then(
+      () => coordinator.stop(),
       () => {},
     )
   }
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()
   try {
-    await swarm.begin()
-    await train(swarm, options)
+    await coordinator.begin()
+    await train(coordinator, options)
   } catch (error) {
-    const { committed } = swarm.roster
+    const { committed } = coordinator.roster
     if (error instanceof Deposed) {
       journal.write({ type: 'notice', message: `coordinates no more: ${error.message}` })
-      swarm.stop()
-      member.stepDown(swarm.term, error.by)
+      coordinator.stop()
+      member.stepDown(coordinator.term, error.by)
       return null
     }
     if (error instanceof Resharded) {
-      swarm.stop()
+      coordinator.stop()
       return null
     }
     if (error instanceof HandedOver || signal.aborted) {
-      swarm.stop()
+      coordinator.stop()
       return error instanceof HandedOver
         ? finishedAfterLeaving(member)
         : { committed, failure: departureOf(signal).reason }
     }
     const failure = messageOf(error)
-    await swarm.finish(failure)
+    await coordinator.finish(failure)
     // What the user can mend is told as such here; the others hear it as the reason of the end.
     if (error instanceof InputError) throw error
     return { committed, failure }
   } finally {
     signal.removeEventListener('abort', stop)
   }
-  await swarm.finish(null)
-  return { committed: swarm.roster.committed, failure: null }
+  await coordinator.finish(null)
+  return { committed: coordinator.roster.committed, failure: null }
 }
 
 function messageOf(error: unknown): string {

@@ -1,12 +1,11 @@
 /** Counts what the style guide of CONTRIBUTING.md asks for: sizes of files, classes and functions, and the words of comments and pages. */
 import ts from 'typescript'
-import { sentencesOf, wordsIn } from './sentences.ts'
+import { longSentences, WORDS_MAX } from '../docs/sentences.ts'
 import { filesUnder, parseSource, readSource } from './sources.ts'
 
 /** Lines that a file, a class and a function fit. What is longer says why in a comment. */
 const GUIDES = { file: 350, class: 250, function: 60 } as const
 
-const SENTENCE_WORDS = 25
 const TOP_FOLDERS = ['src', 'stages', 'protocols', 'sim', 'test', 'bench'] as const
 
 type Kind = keyof typeof GUIDES
@@ -38,7 +37,7 @@ export interface Counts {
   readonly above: readonly Piece[]
   readonly whoever: number
   readonly fragments: number
-  readonly longSentences: readonly { readonly path: string; readonly count: number }[]
+  readonly pages: readonly { readonly path: string; readonly longSentences: number }[]
 }
 
 /** Counts the checkout at `root`. */
@@ -63,17 +62,16 @@ export function countCheckout(root: string): Counts {
     above,
     whoever: sum(texts.map((text) => matches(text, /\bwhoever\b/gi))),
     fragments: sum(texts.map((text) => matches(text, /\/\*\*[\s*]*(Of|That|Those)\b/g))),
-    longSentences: pages.map((path) => ({
+    pages: pages.map((path) => ({
       path,
-      count: sentencesOf(readSource(root, path)).filter((one) => wordsIn(one) > SENTENCE_WORDS)
-        .length,
+      longSentences: longSentences(readSource(root, path)).length,
     })),
   }
 }
 
 /** The counts as lines of text. */
 export function describeCounts(counts: Counts): string[] {
-  const { folders, above, longSentences } = counts
+  const { folders, above, pages } = counts
   const table = [
     ['folder', 'files', 'lines', ...kinds.map((kind) => `${kind} > ${GUIDES[kind]}`)],
     ...folders.map((one) => [
@@ -89,7 +87,6 @@ export function describeCounts(counts: Counts): string[] {
       ...kinds.map((kind) => sum(folders.map((one) => one.above[kind]))),
     ],
   ]
-  const long = longSentences.filter(({ count }) => count > 0)
   return [
     ...table.map((cells) =>
       cells
@@ -102,8 +99,10 @@ export function describeCounts(counts: Counts): string[] {
     ...counts.longest.map(({ kind, ...one }) => `longest ${kind.padEnd(27)}${describe(one)}`),
     `"whoever"                          ${counts.whoever}`,
     `doc comments "Of", "That", "Those" ${counts.fragments}`,
-    `sentences over ${SENTENCE_WORDS} words             ${sum(longSentences.map(({ count }) => count))}`,
-    ...long.map(({ path, count }) => `  ${path.padEnd(33)}${count}`),
+    `sentences over ${WORDS_MAX} words             ${sum(pages.map((page) => page.longSentences))}`,
+    ...pages
+      .filter((page) => page.longSentences > 0)
+      .map((page) => `  ${page.path.padEnd(33)}${page.longSentences}`),
     '',
     'Above a guide, without a reason in a comment:',
     ...above

@@ -16,6 +16,7 @@ const PAGES = [
   'docs/PERFORMANCE.md',
   'docs/RUN.md',
   'docs/SCALE.md',
+  'docs/STRATEGIES.md',
   'docs/demo-report.md',
 ]
 
@@ -46,6 +47,8 @@ test.each([
   ['an item that goes on', `- First.\n  ${words(26)}.`, 2],
   ['a paragraph after a table', `| a |\n|---|\n${words(26)}.`, 3],
   ['a paragraph after a code fence', `\`\`\`sh\ncode\n\`\`\`\n${words(26)}.`, 4],
+  ['a cell of a table', `| a | b |\n|---|---|\n| short | ${words(26)}. |`, 3],
+  ['a heading', `## ${words(26)}`, 1],
   ['a sentence with a decimal number', `${words(13)} 0.5 ${words(13)}.`, 1],
   ['the text of a link', `[${words(26)}](target.md).`, 1],
 ])('%s is prose', (_, page, line) => {
@@ -54,8 +57,8 @@ test.each([
 
 test.each([
   ['25 words', `${words(25)}.`],
-  ['a heading', `# ${words(26)}`],
-  ['a row of a table', `| ${words(26)} |`],
+  ['a heading before a paragraph', `# ${words(20)}\n${words(20)}`],
+  ['a row of cells', `| ${words(20)} | ${words(20)} | \`${words(20)} | ${words(20)}\` |`],
   ['a code fence', `\`\`\`\n${words(26)}\n\`\`\``],
   ['a span of code', `\`${words(26)}\` is one word.`],
   ['a comment', `<!--\n${words(26)}\n-->`],
@@ -68,7 +71,7 @@ test.each([
 
 test('a name of a file or folder that does not exist is found, with its line', () => {
   const page = [
-    'A file: `src/main.ts`, by its last part: `sentences.ts`, with a line: `src/main.ts:3`.',
+    'A file: `src/main.ts`, by its end: `sentences.ts`, `docs/sentences.ts`, with a line: `src/main.ts:3`.',
     'In a command: `npx vitest run test/docs/sentences.test.ts`; a folder: `src/base/`.',
     'Missing: `src/nowhere.ts`, `nowhere.ts`, `npx vitest run test/nowhere.test.ts`, `src/nowhere/`.',
     'Links: [there](../README.md), [not there](nowhere.md), [elsewhere](https://example.org/x.md).',

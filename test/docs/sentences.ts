@@ -1,6 +1,6 @@
 /**
  * Reads Markdown pages as prose: finds sentences that are too long, and names of files that do not exist. Code fences,
- * tables, headings and the targets of links are no prose. A span of code counts as one word.
+ * comments and the targets of links are no prose. A span of code counts as one word.
  */
 import { existsSync, globSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -31,12 +31,16 @@ function lineBreaksOf(text: string): string {
   return text.replaceAll(/[^\n]/g, '')
 }
 
-/** Lines that form a paragraph or an item of a list. */
+/** Lines that form a paragraph, a heading, an item of a list or a cell of a table. */
 function blocksOf(page: string): Place[][] {
   const blocks: Place[][] = [[]]
   for (const { line, text } of linesOf(page)) {
-    if (/^$|^\||^#|^```/.test(text)) blocks.push([])
-    else if (NEW_ITEM.test(text)) blocks.push([{ line, text: text.replace(NEW_ITEM, '') }])
+    if (/^$|^```/.test(text)) blocks.push([])
+    else if (text.startsWith('#')) blocks.push([{ line, text }], [])
+    else if (text.startsWith('|')) {
+      const cells = plain(text).split(/(?<!\\)\|/)
+      blocks.push(...cells.map((cell) => [{ line, text: cell.trim() }]), [])
+    } else if (NEW_ITEM.test(text)) blocks.push([{ line, text: text.replace(NEW_ITEM, '') }])
     else blocks.at(-1)!.push({ line, text })
   }
   return blocks.filter(({ length }) => length > 0)
@@ -72,15 +76,15 @@ const SOURCE = /^(?:[\w.-]+\/)*[\w.-]+\.ts$/
 const FOLDER = /^(?:bench|protocols|sim|src|stages|test)\/[\w./-]*$/
 
 /**
- * Source files and folders that a page names in spans of code or links, and that `root` does not have. A name without a
- * folder may lie in any folder.
+ * Source files and folders that a page names in spans of code or links, and that `root` does not have. The name of a
+ * source file may leave out its first folders.
  *
  * @param path path of the page relative to `root`, from which its links start
  */
 export function missingFiles(page: string, path: string, root: string): Place[] {
   const sources = globSync('{bench,protocols,sim,src,stages,test}/**/*.ts', { cwd: root })
-  const names = new Set(sources.map((source) => source.split('/').at(-1)!))
-  const exists = (name: string) => names.has(name) || existsSync(join(root, name))
+  const exists = (name: string) =>
+    sources.some((source) => source.endsWith(`/${name}`)) || existsSync(join(root, name))
   return linesOf(page).flatMap(({ line, text }) => {
     const words = [...text.matchAll(/`([^`]+)`/g)].flatMap(([, code]) => code!.split(/[\s:]+/))
     const named = words.filter((word) => SOURCE.test(word) || FOLDER.test(word))

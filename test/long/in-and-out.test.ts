@@ -253,7 +253,7 @@ const CASES: readonly Case[] = [
         ...json,
         added_tokens: [{ id: 300, content: '<|end|>', special: true }],
       })),
-    says: [/tokenizer\.json does not fit the model/, /number 300.*ends at 255/],
+    says: [/tokenizer\.json does not fit the model/, /token id is 300.*ends at 255/],
   },
   {
     name: 'an architecture that is not supported',

@@ -3,17 +3,12 @@
  * `src/coordinator/coordinator.ts` and `src/coordinator/step.ts`, and the same decisions, which it takes from where they take them; a question to the
  * members is so many milliseconds instead of a message each.
  */
-import {
-  ASSIGNS_MAX,
-  type Assignment,
-  type Change,
-  JOINS_MAX,
-} from '../../../protocols/agreement.ts'
+import { type Assignment, type Change, JOINS_MAX } from '../../../protocols/agreement.ts'
 import { ProtocolError } from '../../../protocols/errors.ts'
 import type { Journey } from '../../../protocols/step.ts'
 import { TIMEOUTS } from '../../../src/base/limits.ts'
 import { ordersOf, planJourneys, replan } from '../../../src/coordinator/journeys.ts'
-import { place, type Situation } from '../../../src/coordinator/placement.ts'
+import { type Action, nextAction, type View } from '../../../src/coordinator/next-action.ts'
 import { Speeds } from '../../../src/coordinator/speeds.ts'
 import { understudiesOf } from '../../../src/copies/understudies.ts'
 import { holdersOf, isFresh, learnersOf } from '../../../src/membership/roster.ts'
@@ -32,7 +27,7 @@ const CHANGE_BYTES = 1_200
 const MEMBER_BYTES = 64
 
 const NONE: ReadonlyMap<string, null> = new Map()
-const NOBODY: ReadonlySet<number> = new Set()
+const NOBODY: View['leaving'] = new Map()
 
 /** The step has to start over. */
 class Aborted extends Error {}
@@ -111,38 +106,34 @@ export class Coordinator implements Listener, Recovering {
     }
   }
 
+  /** As the node's coordinator: the same function decides, and each action takes its time. */
   *#settle(): Course {
-    const { swarm } = this
     for (;;) {
       this.#changed = new Gate()
       this.#interrupted = new Gate()
-      if (this.#stale || swarm.joining.length > 0 || this.#lost.size > 0) {
-        yield* this.changeMembers({ restart: this.#stale })
-        continue
-      }
-      const moved = this.#learners.advance()
-      if (moved.length > 0) {
-        yield* this.changeMembers({ assign: moved })
-        continue
-      }
-      const { matches, release } = place(this.#situation)
-      const { roster } = swarm
-      const learnt = matches.filter(
-        ({ stage }) => !isFresh(roster) && holdersOf(roster, stage).length > 0,
-      )
-      for (const { stage, member } of learnt) this.#learners.start(stage, member)
-      const filled = matches.filter((match) => !learnt.includes(match))
-      if (filled.length > 0) {
-        yield* fill(this, filled.slice(0, ASSIGNS_MAX))
-        continue
-      }
-      if (release !== null) {
-        yield* this.changeMembers({ assign: [{ id: release.id, stage: null, ready: true }] })
-        continue
-      }
-      const { empty } = swarm
-      if (empty.length === 0) return
-      yield* this.#wait(empty)
+      const action = nextAction(this.#view)
+      if (action.type === 'settled') return
+      yield* this.#act(action)
+    }
+  }
+
+  *#act(action: Action): Course {
+    switch (action.type) {
+      case 'changeMembers':
+      case 'release':
+        return yield* this.changeMembers(action.change)
+      case 'advanceReplicas':
+        this.#learners.advance(action.change.assign)
+        return yield* this.changeMembers(action.change)
+      case 'replicate':
+        for (const { stage, member } of action.matches) this.#learners.start(stage, member)
+        return
+      case 'rebuild':
+        return yield* fill(this, action.matches)
+      case 'wait':
+        return yield* this.#wait(action.stages)
+      default:
+        throw new Error(`no modelled peer does this: ${action.type}`)
     }
   }
 
@@ -244,16 +235,21 @@ export class Coordinator implements Listener, Recovering {
     return 1 / Math.min(...speeds)
   }
 
-  get #situation(): Situation {
-    const { roster, setting } = this.swarm
+  get #view(): View {
+    const { roster, setting, joining } = this.swarm
     return {
       roster,
       bodyStages: setting.run.stages,
       spares: setting.run.spares,
       wishes: NONE,
-      learning: this.#learners.stages,
       leaving: NOBODY,
+      replicas: this.#learners.progress,
       speedOf: (id) => this.speeds.of(id),
+      ownId: roster.coordinator,
+      isFit: true,
+      isStepAbandoned: this.#stale,
+      newcomers: joining.length,
+      lost: this.#lost.size,
     }
   }
 

@@ -1,6 +1,7 @@
 /** Has spares take stages that nobody holds, each with what a strategy of the policy makes of what is left. */
 import { HOLD_ATTEMPTS, TIMEOUTS } from '../../../src/base/limits.ts'
-import { type Match, type Plan, planFor } from '../../../src/coordinator/placement.ts'
+import type { Match } from '../../../src/coordinator/placement.ts'
+import { type Plan, planFor } from '../../../src/coordinator/stage-recovery.ts'
 import { isFresh, isRestored } from '../../../src/membership/roster.ts'
 import { STRATEGIES } from '../../../src/recovery/index.ts'
 import type { KeptCopy } from '../../../src/recovery/strategy.ts'

@@ -1,16 +1,15 @@
 /** Members on their way to be replicas: building, then fetching the state while the others go on (`src/coordinator/replica-manager.ts`). */
-import { ASSIGNS_MAX, type Assignment } from '../../../protocols/agreement.ts'
+import type { Assignment } from '../../../protocols/agreement.ts'
 import type { Member } from '../../../protocols/membership.ts'
 import { DONORS_MAX, HOLD_ATTEMPTS } from '../../../src/base/limits.ts'
-import { holdersOf } from '../../../src/membership/roster.ts'
+import type { ReplicaProgress } from '../../../src/coordinator/placement.ts'
 import type { Swarm } from './swarm.ts'
 import type { Upkeep } from './upkeep.ts'
 import type { Peer } from './wires.ts'
 
-interface Learning {
-  readonly stage: number
+interface Learning extends ReplicaProgress {
   readonly peer: Peer
-  phase: 'building' | 'built' | 'learning' | 'learnt' | 'failed'
+  phase: ReplicaProgress['phase']
 }
 
 export class Learners {
@@ -30,9 +29,9 @@ export class Learners {
     this.#given = given
   }
 
-  /** Who learns which stage, by id. */
-  get stages(): ReadonlyMap<number, number> {
-    return new Map([...this.#learning].map(([id, { stage }]) => [id, stage]))
+  /** By member id. */
+  get progress(): ReadonlyMap<number, ReplicaProgress> {
+    return this.#learning
   }
 
   forget(id: number): void {
@@ -42,8 +41,7 @@ export class Learners {
 
   start(stage: number, { id }: Member): void {
     const { timeline, setting, wires, coordinator } = this.#swarm
-    const peer = this.#swarm.peerOf(id)
-    if (peer === undefined) return
+    const peer = this.#swarm.peerOf(id)!
     const learning: Learning = { stage, peer, phase: 'building' }
     this.#learning.set(id, learning)
     const ms = 2 * wires.latencyMs(coordinator, peer) + setting.costMs.build * peer.slowness
@@ -54,21 +52,18 @@ export class Learners {
     })
   }
 
-  /** What the next roster is to say: who has begun, who is ready, who has failed. */
-  advance(): Assignment[] {
-    const { roster } = this.#swarm
-    const assign: Assignment[] = []
-    for (const [id, learning] of [...this.#learning]) {
-      if (assign.length < ASSIGNS_MAX) assign.push(...this.#step(id, learning))
+  /** The next roster says this of members, among them of those that become replicas. */
+  advance(assign: readonly Assignment[]): void {
+    for (const { id, stage, ready } of assign) {
+      const learning = this.#learning.get(id)
+      if (learning === undefined) continue
+      if (!ready) {
+        learning.phase = 'synchronizing'
+        continue
+      }
+      this.#learning.delete(id)
+      if (stage === null) this.#fail(id)
     }
-    // Those of an earlier coordinator begin anew.
-    const named = new Set(assign.map(({ id }) => id))
-    const orphans = roster.members.filter(
-      ({ id, stage, ready }) =>
-        stage !== null && !ready && !this.#learning.has(id) && !named.has(id),
-    )
-    const idle = orphans.map(({ id }) => ({ id, stage: null, ready: true }))
-    return [...assign, ...idle].slice(0, ASSIGNS_MAX)
   }
 
   /** The roster names them: they fetch the state. */
@@ -76,7 +71,7 @@ export class Learners {
     const { wires, bytes, timeline, coordinator } = this.#swarm
     for (const { id, ready } of assigned) {
       const learning = this.#learning.get(id)
-      if (ready || learning?.phase !== 'learning') continue
+      if (ready || learning?.phase !== 'synchronizing') continue
       const { stage, peer } = learning
       const donors = this.#swarm.livingHolders(stage).slice(0, DONORS_MAX)
       const size = this.#upkeep.stateBytes(stage)
@@ -84,29 +79,16 @@ export class Learners {
       wires.fetch(donors, peer, size, (complete) => {
         timeline.schedule(wires.latencyMs(peer, coordinator), () => {
           if (this.#learning.get(id) !== learning) return
-          learning.phase = complete ? 'learnt' : 'failed'
+          learning.phase = complete ? 'ready' : 'failed'
           this.#changed()
         })
       })
     }
   }
 
-  #step(id: number, learning: Learning): Assignment[] {
-    const { stage, phase } = learning
-    const held = holdersOf(this.#swarm.roster, stage).length > 0
-    if (phase === 'built' && held) {
-      learning.phase = 'learning'
-      return [{ id, stage, ready: false }]
-    }
-    if (phase === 'learnt') {
-      this.#learning.delete(id)
-      return [{ id, stage, ready: true }]
-    }
-    if (phase === 'building' || (phase === 'learning' && held)) return []
-    this.#learning.delete(id)
+  #fail(id: number): void {
     const failures = (this.#failures.get(id) ?? 0) + 1
     this.#failures.set(id, failures)
     if (failures >= HOLD_ATTEMPTS) this.#given(id)
-    return [{ id, stage: null, ready: true }]
   }
 }

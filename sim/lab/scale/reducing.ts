@@ -1,15 +1,15 @@
 /** How long it takes until all replicas of each stage have the same total (`src/holder/reduce.ts`), in closed form. */
 
+import { CHUNK_ELEMENTS } from '../../../protocols/weights.ts'
 import { understudiesOf } from '../../../src/copies/understudies.ts'
+import { OWNERS_MAX } from '../../../src/holder/reduce.ts'
 import { holdersOf, learnersOf } from '../../../src/membership/roster.ts'
 import type { Share } from './round.ts'
 import type { Swarm } from './swarm.ts'
 import type { Upkeep } from './upkeep.ts'
 import type { Peer } from './wires.ts'
 
-/** As in `src/holder/reduce.ts`. */
-const OWNERS_MAX = 4
-const CHUNK_BYTES = 1 << 20
+const CHUNK_BYTES = 4 * CHUNK_ELEMENTS
 
 /** Of the stage that takes longest, asked and answered. */
 export function reduceMs(swarm: Swarm, upkeep: Upkeep, shares: readonly Share[]): number {

@@ -1,5 +1,6 @@
 /** What a swarm is played with in the mode `scale`: plain data, so that it can go to a worker. */
 import { wireBytes } from '../../../protocols/codec.ts'
+import { MEMBERS_MAX } from '../../../protocols/membership.ts'
 import { InputError } from '../../../src/base/errors.ts'
 import { type Run, stageConfig } from '../../../src/run/run.ts'
 import { layoutOf } from '../../../stages/parameters.ts'
@@ -76,16 +77,13 @@ export function sizesOf(run: Run): ScaleSizes {
   }
 }
 
-/** As a roster allows. */
-const PEERS_MAX = 10_000
-
 /** @throws InputError that names what cannot be */
 export function checkScale(setting: ScaleSetting): void {
   const { run, peers, hours, network, speeds, losses } = setting
   const needed = run.stages + 1
-  if (peers < needed || peers > PEERS_MAX) {
+  if (peers < needed || peers > MEMBERS_MAX) {
     throw new InputError(
-      `peers: ${peers}. ${run.stages} body stages and the ends need ${needed}, and a roster has ${PEERS_MAX} at most.`,
+      `peers: ${peers}. ${run.stages} body stages and the ends need ${needed}, and a roster has ${MEMBERS_MAX} at most.`,
     )
   }
   if (!(hours > 0)) throw new InputError(`hours: ${hours}. Give how long the swarm is played.`)

@@ -1,15 +1,12 @@
 /** The peers of a modelled swarm, and how long what they send each other takes: as `sim/world/wire.ts` and the protocols of the node do it. */
+import { CHUNK_BYTES } from '../../../protocols/copies.ts'
+import { DETECTION_MS } from '../../world/network.ts'
+import { HANDSHAKE_ROUND_TRIPS } from '../../world/wire.ts'
 import type { ScaleLink, ScaleNetwork } from './setting.ts'
 import type { Timeline } from './timeline.ts'
 
-/** As the node's: `protocols/weights.ts` and `protocols/copies.ts` send so much at once. */
-const CHUNK_BYTES = 1 << 20
 /** So that a large state does not become thousands of events. */
 const CHUNKS_MAX = 64
-/** TCP, Noise and the agreement on Yamux. */
-const HANDSHAKE_ROUND_TRIPS = 3
-/** From the death of a peer until those connected to it notice. */
-const DETECTION_MS = 10
 
 export class Peer {
   /** In the roster. */

@@ -23,10 +23,11 @@ async function recoveriesBy(policy: string[], redraw?: true, learningRate = 0.01
   const job = {
     ...{ run, data, network, compute, peers: null, recovery, seed: 1, steps: 12 },
     ...{ fold: 1, iterationHours: 0, atBoundaries: true, targetLoss: null, hours: null },
-    // One after some iterations, one later, whose understudy is not the newcomer; hours are those of virtual time.
+    // Hours of virtual time. A recovery takes 31 s, so the second loss, 50 s later, does not meet the first recovery.
+    // The understudy of stage 2 is not the newcomer.
     losses: [
       { hours: 0.01, stage: 3 },
-      { hours: 0.02, stage: 2 },
+      { hours: 0.024, stage: 2 },
     ],
   }
   const { recoveries, failure } = await playJob(job, process.cwd(), () => {})

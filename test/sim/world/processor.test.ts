@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { Processor } from '../../../sim/world/processor.ts'
+import { shaken } from '../../../sim/world/shaken-stage.ts'
 import { sharingStage } from '../../../sim/world/stage.ts'
 import { World } from '../../../sim/world/world.ts'
 import { stageConfig } from '../../../src/run/run.ts'
@@ -122,7 +123,7 @@ test('two stages on one core compute the same as ever, one thing at a time each,
   const outputs = [one!.forward(input), one!.forward(input), other!.forward(input)]
   for (const output of outputs) void output.then(note)
   const [output] = await world.run(Promise.all(outputs), { waitingFor: 'the stages' })
-  expect(output).toEqual(await real.forward(input))
+  expect(output).toEqual(await shaken(real).forward(input))
   expect(at).toEqual([20, 20, 30])
   const failed = one!.forward(new Float32Array(1)).catch(() => world.clock.now())
   expect(await world.run(failed, { waitingFor: 'the failure' })).toBe(40)

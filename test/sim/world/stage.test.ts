@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { shaken } from '../../../sim/world/shaken-stage.ts'
 import { timedStage } from '../../../sim/world/stage.ts'
 import { World } from '../../../sim/world/world.ts'
 import { stageConfig } from '../../../src/run/run.ts'
@@ -24,7 +25,7 @@ test('a timed stage computes the same as the stage it is made of, in the time it
   const { world, real, timed, input, run } = await setUp()
   const output = await run(timed.forward(input))
   expect(world.clock.now()).toBe(10)
-  expect(output).toEqual(await real.forward(input))
+  expect(output).toEqual(await shaken(real).forward(input))
   expect([timed.kind, timed.parameters, timed.weights]).toEqual([
     'body',
     real.parameters,

@@ -1,13 +1,11 @@
 /** The copies of its state that a holder keeps for members that fetch it: freed when each has it, or is gone. */
 import { expect, test } from 'vitest'
 import type { Member, Roster } from '../../../protocols/membership.ts'
-import type { Network } from '../../../protocols/network.ts'
-import { createJournal } from '../../../src/base/journal.ts'
 import { StageFollower } from '../../../src/holder/stage-follower.ts'
 import { StageSlot } from '../../../src/holder/stage-slot.ts'
 import { foundingRoster } from '../../../src/membership/roster.ts'
-import { tinyRun } from '../../fixtures/swarm.ts'
 import { CountingBody } from './counting-stage.ts'
+import { slotContext } from './slot-context.ts'
 
 const STAGE = 1
 const founder = foundingRoster({ peer: 'p0', session: 0, addresses: [], domain: '' })
@@ -20,16 +18,10 @@ function member(id: number, ready: boolean): Member {
 async function holder() {
   let roster: Roster = founder
   const options = {
-    run: tinyRun({ microbatches: 1 }),
-    runId: 'r',
-    network: { self: 'p0', onLost: () => () => {} } as unknown as Network,
-    clock: { now: () => 0, sleep: async () => {} },
-    journal: createJournal('p0', () => 0, []),
-    signal: new AbortController().signal,
+    ...slotContext(),
     roster: () => roster,
     own: () => roster.members[0],
     createStage: async () => new CountingBody(),
-    loadData: () => Promise.reject(new Error('a body stage reads no tokens')),
   }
   const slot = new StageSlot(options)
   const follower = new StageFollower({ ...options, slot, committed: () => {} })

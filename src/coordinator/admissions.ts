@@ -1,0 +1,151 @@
+/** Who waits to be let into the roster, and who waits to be let out of it. */
+import { ProtocolError } from '../../protocols/errors.ts'
+import { heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
+import { ask } from '../../protocols/procedure.ts'
+import { NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
+import type { HelloQuestion } from '../holder/coordination.ts'
+import type { AgreementOptions } from '../membership/agreement.ts'
+import { isFresh, memberOf } from '../membership/roster.ts'
+import type { ChangeSignal } from './change-signal.ts'
+import type { Health } from './health.ts'
+
+export interface AdmissionsOptions extends AgreementOptions {
+  readonly bodyStages: number
+  /** The stage that the coordinator itself insists on, or null. */
+  readonly wish: number | null
+  readonly health: Health
+  readonly changed: ChangeSignal
+}
+
+export type Newcomer = Omit<Member, 'id' | 'stage' | 'ready'>
+
+interface Leaving {
+  /** True if the member waits for a joiner when nobody can take its stage. */
+  readonly isPatient: boolean
+  readonly gone: PromiseWithResolvers<void>
+}
+
+export class Admissions {
+  readonly #options: AdmissionsOptions
+  #newcomers: Newcomer[] = []
+  /** By id. */
+  readonly #leaving = new Map<number, Leaving>()
+  readonly #wishes = new Map<PeerId, number | null>()
+
+  constructor(options: AdmissionsOptions) {
+    this.#options = options
+    this.#wishes.set(options.network.self, options.wish)
+  }
+
+  /** Number of peers that wait to be let in. */
+  get waiting(): number {
+    return this.#newcomers.length
+  }
+
+  /** Members that want to leave, by id. */
+  get leaving(): ReadonlyMap<number, Leaving> {
+    return this.#leaving
+  }
+
+  /** The stage that each peer insists on, or null. */
+  get wishes(): ReadonlyMap<PeerId, number | null> {
+    return this.#wishes
+  }
+
+  get #roster(): Roster {
+    return this.#options.acceptor.roster
+  }
+
+  /** The peer waits to be let in from now on. @throws ProtocolError if it cannot be let in */
+  async admit(
+    from: PeerId,
+    { addresses, session, domain, stage, resumes }: HelloQuestion,
+  ): Promise<void> {
+    const { network, changed } = this.#options
+    this.#check(stage, resumes)
+    // A peer asks again when the answer came too late for it: it waits already, or is in.
+    if (this.#newcomers.some((each) => each.peer === from && each.session === session)) return
+    const known = memberOf(this.#roster, from)
+    if (known?.session === session) return
+    if (this.#newcomers.length >= NEWCOMERS_MAX) {
+      throw new ProtocolError('BUSY', `${NEWCOMERS_MAX} newcomers wait to be let in already`)
+    }
+    if (known !== undefined) await this.#replace(known)
+    const earlier = this.#newcomers.findIndex(({ peer }) => peer === from)
+    if (earlier >= 0) this.#newcomers.splice(earlier, 1)
+    this.#wishes.set(from, stage)
+    this.#newcomers.push({ peer: from, session, addresses, domain })
+    network.learn(from, addresses)
+    changed.notify()
+  }
+
+  #check(stage: number | null, resumes: boolean): void {
+    const { bodyStages } = this.#options
+    if (stage !== null && stage > bodyStages) {
+      const which = `stages are 0..${bodyStages}`
+      throw new ProtocolError('REFUSED', `stage ${stage} of ${bodyStages + 1}: ${which}`)
+    }
+    if (resumes && this.#roster.origin === null && isFresh(this.#roster)) {
+      throw new ProtocolError(
+        'REFUSED',
+        'The run there has begun anew, without --resume: stop its peers, and start the first one with --resume.',
+      )
+    }
+  }
+
+  /** Another process has the name of a member. Either the member is gone, or two processes have one key. */
+  async #replace({ peer, session }: Member): Promise<void> {
+    const { network, runId, signal, health } = this.#options
+    const question = { run: runId, epoch: this.#roster.epoch }
+    const options = { timeoutMs: TIMEOUTS.reconnectMs, signal }
+    const answer = await ask(network, peer, heartbeat, question, options).catch(() => null)
+    if (answer?.session === session) {
+      throw new ProtocolError(
+        'REFUSED',
+        `another process with the identity ${peer} is in the run: give each its own --data-dir`,
+      )
+    }
+    health.lose(peer, 'it was started again')
+  }
+
+  /** Resolves when the member is out of the roster, and its stage in other hands if somebody can take it. */
+  async leave(from: PeerId, reason: string, isPatient: boolean): Promise<void> {
+    const { journal, changed } = this.#options
+    const known = memberOf(this.#roster, from)
+    if (known === undefined) return
+    const leaving = this.#leaving.get(known.id) ?? { isPatient, gone: Promise.withResolvers() }
+    this.#leaving.set(known.id, leaving)
+    leaving.gone.promise.catch(() => {})
+    journal.write({ type: 'notice', message: `${from} is about to leave: ${reason}` })
+    changed.notify()
+    await leaving.gone.promise
+  }
+
+  /** The first newcomers, `max` at most. They wait until they are in the roster: one that asks again is not let in twice. */
+  take(max: number): Newcomer[] {
+    return this.#newcomers.slice(0, max)
+  }
+
+  /** These newcomers are in the roster. */
+  admitted(newcomers: readonly Newcomer[]): void {
+    this.#newcomers = this.#newcomers.filter((each) => !newcomers.some((it) => isSame(it, each)))
+  }
+
+  /** The member is out of the roster. Its name may wait to be let in again, with a wish of its own. */
+  forget({ id, peer }: Member): void {
+    this.#leaving.get(id)?.gone.resolve()
+    this.#leaving.delete(id)
+    if (!this.#newcomers.some((newcomer) => newcomer.peer === peer)) this.#wishes.delete(peer)
+  }
+
+  /** This peer does not coordinate any more: members that wait to leave ask another. */
+  end(reason: ProtocolError): void {
+    for (const { gone } of this.#leaving.values()) gone.reject(reason)
+  }
+}
+
+/** True for the same process, which has the same name and session. */
+function isSame(a: Newcomer, b: Newcomer): boolean {
+  return a.peer === b.peer && a.session === b.session
+}

@@ -1,0 +1,75 @@
+/** Makes the parts of a coordinator. Each part knows only parts that are made before it, and none knows the coordinator. */
+import { CheckpointCoordinator } from '../checkpoint/checkpoint-coordinator.ts'
+import type { Store } from '../checkpoint/store.ts'
+import type { Member } from '../holder/member.ts'
+import type { AgreementOptions } from '../membership/agreement.ts'
+import type { Run } from '../run/run.ts'
+import { Admissions } from './admissions.ts'
+import { ChangeSignal } from './change-signal.ts'
+import { Health } from './health.ts'
+import { ReplicaManager } from './replica-manager.ts'
+import { Resharding } from './resharding.ts'
+import { RosterChanges } from './roster-changes.ts'
+import { Speeds } from './speeds.ts'
+import { StageRecovery } from './stage-recovery.ts'
+
+export interface CoordinatorOptions {
+  readonly run: Run
+  /** This peer, which the roster names as the coordinator. */
+  readonly member: Member
+  /** The stage that this peer insists on, or null. */
+  readonly wish: number | null
+  readonly checkpoints?: Store | null
+  /** How long a stage waits for a peer that could take it, before the run is resharded; for ever if left out. */
+  readonly reshardAfterMs?: number | undefined
+}
+
+export interface Parts {
+  readonly agreement: AgreementOptions
+  /** Notified by each part that has something new for the coordinator to act on. */
+  readonly changed: ChangeSignal
+  readonly speeds: Speeds
+  readonly health: Health
+  readonly admissions: Admissions
+  readonly replicas: ReplicaManager
+  readonly checkpoints: CheckpointCoordinator
+  readonly recovery: StageRecovery
+  readonly resharding: Resharding
+  readonly changes: RosterChanges
+}
+
+/** @param signal aborts when this peer does not coordinate any more */
+export function createParts(options: CoordinatorOptions, signal: AbortSignal): Parts {
+  const { run, member, wish, reshardAfterMs: afterMs = Number.POSITIVE_INFINITY } = options
+  const agreement = member.agreement(signal)
+  const { acceptor } = agreement
+  const changed = new ChangeSignal()
+  const speeds = new Speeds()
+  const health = new Health({ ...agreement, changed })
+  const bodyStages = run.stages
+  const admissions = new Admissions({ ...agreement, bodyStages, wish, health, changed })
+  const replicas = new ReplicaManager({ ...agreement, health, changed })
+  const checkpoints = new CheckpointCoordinator({
+    ...agreement,
+    run,
+    checkpoints: options.checkpoints ?? null,
+    roster: () => acceptor.roster,
+  })
+  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints })
+  const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
+  const memories = [speeds, replicas, checkpoints]
+  const term = acceptor.roster.ballot
+  const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
+  return {
+    agreement,
+    changed,
+    speeds,
+    health,
+    admissions,
+    replicas,
+    checkpoints,
+    recovery,
+    resharding,
+    changes,
+  }
+}

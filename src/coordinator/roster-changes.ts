@@ -1,0 +1,210 @@
+/** How the coordinator changes the roster: a change is chosen by a quorum, then carried out by all members. */
+import { type Change, JOINS_MAX } from '../../protocols/agreement.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { Ballot, Member, Roster } from '../../protocols/membership.ts'
+import * as membership from '../../protocols/membership.ts'
+import { ask } from '../../protocols/procedure.ts'
+import { FINISH_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
+import { type AgreementOptions, choose, type Proposal } from '../membership/agreement.ts'
+import { installAll, spread } from '../membership/install.ts'
+import { memberById } from '../membership/roster.ts'
+import type { Admissions } from './admissions.ts'
+import { deviating } from './digests.ts'
+import type { Health } from './health.ts'
+import type { MembersChange } from './next-action.ts'
+import { isSuspicious } from './round.ts'
+
+export interface RosterChangesOptions extends AgreementOptions {
+  /** The coordinator's ballot. */
+  readonly term: Ballot
+  readonly health: Health
+  readonly admissions: Admissions
+  /** All that remembers something of members: told of each one that is out of the roster. */
+  readonly memories: readonly { forget(id: number): void }[]
+}
+
+/** The coordinator has left in order, and another member has its place. */
+export class HandedOver extends Error {
+  override readonly name = 'HandedOver'
+}
+
+/** The run has ended here and goes on with fewer stages. */
+export class Resharded extends Error {
+  override readonly name = 'Resharded'
+}
+
+/** A change that a quorum has accepted. Nothing undoes it. */
+interface Chosen {
+  readonly change: Change
+  readonly before: Roster
+  readonly after: Roster
+}
+
+export class RosterChanges {
+  readonly #options: RosterChangesOptions
+  #isFit = true
+  #isStepAbandoned = false
+
+  constructor(options: RosterChangesOptions) {
+    this.#options = options
+  }
+
+  /** False if this peer could not carry out the last change: the roster gives it a stage that it does not hold any more. */
+  get isFit(): boolean {
+    return this.#isFit
+  }
+
+  /** True if the step in hand was given up, so that the next change must start it over. */
+  get isStepAbandoned(): boolean {
+    return this.#isStepAbandoned
+  }
+
+  abandonStep(): void {
+    this.#isStepAbandoned = true
+  }
+
+  get #roster(): Roster {
+    return this.#options.acceptor.roster
+  }
+
+  /** Tells all members the roster that names this coordinator: others would refuse what it asks. */
+  async announce(): Promise<void> {
+    const { journal, health } = this.#options
+    const { epoch } = this.#roster
+    journal.write({ type: 'roster', roster: this.#roster, reason: 'this peer coordinates' })
+    for (const { member, failure } of await spread(this.#options, this.#roster)) {
+      health.miss(member.peer, `it does not know epoch ${epoch}: ${failure!.message}`)
+    }
+  }
+
+  /** Lets newcomers in and lost members out, beside what is asked for. Waits until the members that answer are a quorum. */
+  async changeMembers(asked: MembersChange): Promise<void> {
+    const { health, admissions } = this.#options
+    const { reason, restart = false, assign = [], leave = [] } = asked
+    await health.quorum()
+    const leaving = [...health.lost.ids, ...leave]
+    // Never more newcomers than members that stay: if no newcomer ever hears of the roster, those are still a quorum.
+    const left = this.#roster.members.length - leaving.length
+    const join = admissions.take(Math.min(JOINS_MAX, left))
+    const changed = { join, leave: leaving, assign: [...assign], restart, reason }
+    await this.agree({ type: 'members', ...changed })
+    if (restart) this.#isStepAbandoned = false
+  }
+
+  /** All members go back to the checkpoint of this step. No stage has a holder then. */
+  async rollBack(step: number): Promise<void> {
+    await this.agree({ type: 'rollback', step, reason: `back to the checkpoint of step ${step}` })
+    this.#isStepAbandoned = false
+  }
+
+  /** Has a quorum choose the change, and all members carry it out. @throws Deposed if another member coordinates */
+  async agree(proposal: Proposal): Promise<void> {
+    const chosen = await this.#choose(proposal)
+    if (proposal.type === 'members') {
+      const { admissions } = this.#options
+      for (const id of proposal.leave) this.#forget(memberById(chosen.before, id)!)
+      admissions.admitted(proposal.join)
+    }
+    await this.#carryOut(chosen)
+  }
+
+  async #choose(proposal: Proposal): Promise<Chosen> {
+    const { signal, term } = this.#options
+    signal.throwIfAborted()
+    const before = this.#roster
+    const change: Change = { ...proposal, coordinator: before.coordinator, ballot: term }
+    const after = await choose(this.#options, term, change)
+    return { change, before, after }
+  }
+
+  /** The member is out of the roster. */
+  #forget(member: Member): void {
+    const { health, memories, admissions } = this.#options
+    health.forget(member.id)
+    for (const each of memories) each.forget(member.id)
+    admissions.forget(member)
+  }
+
+  /** Has all members carry the change out. A member that does not is lost. @throws if this peer does not */
+  async #carryOut({ change, before, after }: Chosen): Promise<void> {
+    const { journal, network, health } = this.#options
+    if (change.type !== 'commit') {
+      journal.write({ type: 'roster', roster: after, reason: change.reason })
+    }
+    const lossOf = ({ id }: Member) => health.lost.lossOf(id)
+    const installed = await installAll(this.#options, before, after, change, lossOf)
+    health.lost.carriedOut()
+    this.#isFit = true
+    for (const { member, failure } of installed) {
+      const { peer, stage } = member
+      if (failure === null) {
+        health.heard(peer)
+      } else if (peer === network.self) {
+        const isDefinite = failure instanceof ProtocolError && failure.definite
+        this.#isFit = stage === null || !isDefinite
+        throw failure
+      } else {
+        health.miss(peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
+      }
+    }
+    for (const { member, reason } of deviating(installed)) health.lose(member.peer, reason)
+  }
+
+  /**
+   * The last change of a coordinator that leaves: it names the next one, and the step starts over.
+   * @param successor null if there is no other member
+   * @throws HandedOver when it is done
+   */
+  async handOver(successor: Member | null): Promise<never> {
+    if (successor !== null) {
+      const before = this.#roster
+      const change: Change = {
+        type: 'members',
+        coordinator: successor.id,
+        ballot: { round: before.ballot.round + 1, id: successor.id },
+        join: [],
+        leave: [before.coordinator],
+        assign: [],
+        restart: true,
+        reason: 'the coordinator leaves',
+      }
+      const after = await choose(this.#options, before.ballot, change)
+      await installAll(this.#options, before, after, change)
+    }
+    throw new HandedOver('this peer has left, and another coordinates')
+  }
+
+  /** Ends the run here, so that it goes on with fewer stages. @throws Resharded when it is done */
+  async reshard(proposal: Proposal): Promise<never> {
+    const { clock, signal } = this.#options
+    const { change, before, after } = await this.#choose(proposal)
+    // A member that does not hear of it now is told when it asks for the coordinator.
+    const late = clock.sleep(TIMEOUTS.reconnectMs, signal).then(() => {
+      throw new ProtocolError('TIMEOUT', 'it did not come over')
+    })
+    late.catch(() => {})
+    await installAll(this.#options, before, after, change, () => late)
+    throw new Resharded('the run goes on with fewer stages')
+  }
+
+  /** Tells all members that the run is over. A member that cannot be told finds out when nobody answers it. */
+  async announceEnd(failure: string | null): Promise<void> {
+    const { network, clock, runId } = this.#options
+    const { committed, members } = this.#roster
+    const question = { run: runId, committed, failure }
+    const options = { timeoutMs: TIMEOUTS.rosterMs }
+    let untold = members.filter(({ peer }) => peer !== network.self)
+    for (let attempt = 1; untold.length > 0 && attempt <= FINISH_ATTEMPTS; attempt++) {
+      if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs)
+      const told = await Promise.allSettled(
+        untold.map(({ peer }) => ask(network, peer, membership.finish, question, options)),
+      )
+      untold = untold.filter((_, i) => isUnsure(told[i]!))
+    }
+  }
+}
+
+/** The member may not have heard, and may be alive. */
+function isUnsure(told: PromiseSettledResult<unknown>): boolean {
+  return told.status === 'rejected' && isSuspicious(told.reason)
+}

@@ -1,0 +1,258 @@
+/** What the coordinator does next, for each kind of situation. */
+import { describe, expect, test } from 'vitest'
+import { ASSIGNS_MAX } from '../../../protocols/agreement.ts'
+import type { Member, Roster } from '../../../protocols/membership.ts'
+import { nextAction, type View } from '../../../src/coordinator/next-action.ts'
+import type { ReplicaProgress } from '../../../src/coordinator/placement.ts'
+import { foundingRoster } from '../../../src/membership/roster.ts'
+
+/** Stages are 0, 1 and 2. */
+const BODY_STAGES = 2
+
+/** The stage of each member by id; null for a spare, and `~` for a replica that is not ready. */
+type Stages = readonly (number | null | `~${number}`)[]
+
+function rosterOf(stages: Stages, committed = 5): Roster {
+  const founder = { peer: 'peer-0', session: 1, addresses: [], domain: '' }
+  const members = stages.map((stage, id): Member => {
+    const isReady = typeof stage !== 'string'
+    const held = isReady ? stage : Number(stage.slice(1))
+    return { ...founder, peer: `peer-${id}`, id, stage: held, ready: isReady }
+  })
+  return { ...foundingRoster(founder), committed, loss: 3, nextId: members.length, members }
+}
+
+function viewOf(roster: Roster, more: Partial<View> = {}): View {
+  return {
+    roster,
+    bodyStages: BODY_STAGES,
+    spares: 0,
+    wishes: new Map(),
+    replicas: new Map(),
+    leaving: new Map(),
+    speedOf: () => undefined,
+    ownId: 0,
+    isFit: true,
+    isStepAbandoned: false,
+    newcomers: 0,
+    lost: 0,
+    ...more,
+  }
+}
+
+const FULL: Stages = [0, 1, 2]
+const spare = (id: number) => ({ id, stage: null, ready: true })
+const patient = { isPatient: true }
+const hasty = { isPatient: false }
+
+function replicas(...of: readonly [id: number, stage: number, phase: ReplicaProgress['phase']][]) {
+  return new Map(of.map(([id, stage, phase]) => [id, { stage, phase }]))
+}
+
+type Row = readonly [situation: string, stages: Stages, more: Partial<View>, expected: object]
+
+const ROWS: readonly Row[] = [
+  ['every stage has a holder', FULL, {}, { type: 'settled' }],
+  [
+    'the coordinator could not keep its stage',
+    FULL,
+    { isFit: false, isStepAbandoned: true, newcomers: 1, lost: 1 },
+    { type: 'stepBack', change: { restart: true, assign: [spare(0)] } },
+  ],
+  [
+    'a peer waits to be let in',
+    FULL,
+    { newcomers: 1 },
+    { type: 'changeMembers', change: { restart: false } },
+  ],
+  ['a member is lost', FULL, { lost: 1 }, { type: 'changeMembers', change: { restart: false } }],
+  [
+    'the step was given up, though no member is lost',
+    FULL,
+    { isStepAbandoned: true },
+    { type: 'changeMembers', change: { restart: true } },
+  ],
+  ['a stage is empty and there is a spare', [0, 1, null], {}, rebuild([2, 2])],
+  ['two stages are empty and there are two spares', [0, null, null], {}, rebuild([1, 1], [2, 2])],
+  [
+    'a stage is empty, and its spare insists on another stage',
+    [0, 1, null],
+    { wishes: new Map([['peer-2', 1]]) },
+    { type: 'replicate', matches: matches([2, 1]) },
+  ],
+  [
+    'a stage is empty, and a member that becomes a replica is no spare',
+    [0, 1, null],
+    { replicas: replicas([2, 1, 'building']) },
+    { type: 'wait', stages: [2], staying: 3 },
+  ],
+  [
+    'a stage is empty, and its spare wants to leave',
+    [0, 1, null],
+    { leaving: new Map([[2, patient]]) },
+    { type: 'letGo', change: { leave: [2] } },
+  ],
+  [
+    'a stage is empty, and another has two holders',
+    [0, 1, 1],
+    {},
+    { type: 'release', change: { assign: [spare(2)] } },
+  ],
+  [
+    'a stage is empty, and the second holder of another insists on its own',
+    [0, 1, 1],
+    { wishes: new Map([['peer-2', 1]]) },
+    { type: 'release', change: { assign: [spare(1)] } },
+  ],
+  [
+    'a stage is empty, and no member is free',
+    [0, 1],
+    {},
+    { type: 'wait', stages: [2], staying: 2 },
+  ],
+  ['a spare is to be kept for a loss', [0, 1, 2, null], { spares: 1 }, { type: 'settled' }],
+  [
+    'there is one spare too many',
+    [0, 1, 2, null],
+    {},
+    { type: 'replicate', matches: matches([3, 0]) },
+  ],
+  [
+    'the slowest stage gets the spare',
+    [0, 1, 2, null],
+    { speedOf: (id) => [3, 2, 1][id] },
+    { type: 'replicate', matches: matches([3, 2]) },
+  ],
+  [
+    'a new replica is building',
+    [0, 1, 2, null],
+    { replicas: replicas([3, 0, 'building']) },
+    { type: 'settled' },
+  ],
+  [
+    'a new replica is built',
+    [0, 1, 2, null],
+    { replicas: replicas([3, 0, 'built']) },
+    { type: 'advanceReplicas', change: { assign: [{ id: 3, stage: 0, ready: false }] } },
+  ],
+  [
+    'a new replica is built, and its stage has lost its holders',
+    [0, 1, null, null],
+    { replicas: replicas([3, 2, 'built']) },
+    { type: 'advanceReplicas', change: { assign: [spare(3)] } },
+  ],
+  [
+    'a new replica synchronizes',
+    [0, 1, 2, '~0'],
+    { replicas: replicas([3, 0, 'synchronizing']) },
+    { type: 'settled' },
+  ],
+  [
+    'a new replica synchronizes, and its stage has lost its holders',
+    [0, 1, '~2'],
+    { replicas: replicas([2, 2, 'synchronizing']) },
+    { type: 'advanceReplicas', change: { assign: [spare(2)] } },
+  ],
+  [
+    'a new replica is ready, and another has failed',
+    [0, 1, 2, '~0', '~1'],
+    { replicas: replicas([3, 0, 'ready'], [4, 1, 'failed']) },
+    {
+      type: 'advanceReplicas',
+      change: { assign: [{ id: 3, stage: 0, ready: true }, spare(4)] },
+    },
+  ],
+  [
+    'an earlier coordinator began a replica',
+    [0, 1, 2, '~0'],
+    {},
+    { type: 'advanceReplicas', change: { assign: [spare(3)] } },
+  ],
+  [
+    'a holder leaves, and a spare takes its stage over',
+    [0, 1, 2, null],
+    { spares: 1, leaving: new Map([[1, patient]]) },
+    { type: 'replicate', matches: matches([3, 1]) },
+  ],
+  [
+    'a holder leaves, and a new replica is on its way',
+    [0, 1, 2, '~1'],
+    { leaving: new Map([[1, hasty]]), replicas: replicas([3, 1, 'synchronizing']) },
+    { type: 'settled' },
+  ],
+  [
+    'a holder leaves whose stage has another',
+    [0, 1, 2, 1],
+    { leaving: new Map([[1, patient]]) },
+    { type: 'letGo', change: { leave: [1] } },
+  ],
+  [
+    'a holder leaves that cannot wait, and no member can take its stage',
+    FULL,
+    { leaving: new Map([[1, hasty]]) },
+    { type: 'letGo', change: { leave: [1] } },
+  ],
+  [
+    'a holder leaves that waits for a joiner',
+    FULL,
+    { leaving: new Map([[1, patient]]) },
+    { type: 'settled' },
+  ],
+  [
+    'the coordinator leaves, and another member can coordinate',
+    [0, 1, 2, 0],
+    { leaving: new Map([[0, patient]]) },
+    { type: 'handOver', successor: { id: 1 } },
+  ],
+  [
+    'the coordinator leaves after the others that leave',
+    [0, 1, 2, 0],
+    {
+      leaving: new Map([
+        [0, patient],
+        [1, hasty],
+      ]),
+    },
+    { type: 'letGo', change: { leave: [1] } },
+  ],
+  [
+    'the coordinator is the last member and leaves',
+    [0],
+    { leaving: new Map([[0, hasty]]) },
+    { type: 'handOver', successor: null },
+  ],
+]
+
+function matches(...pairs: readonly [id: number, stage: number][]) {
+  return pairs.map(([id, stage]) => ({ stage, member: { id } }))
+}
+
+function rebuild(...pairs: readonly [id: number, stage: number][]) {
+  return { type: 'rebuild', matches: matches(...pairs) }
+}
+
+describe('after some steps', () => {
+  test.each(ROWS)('%s', (_, stages, more, expected) => {
+    expect(nextAction(viewOf(rosterOf(stages), more))).toMatchObject(expected)
+  })
+})
+
+test('before the first step a spare builds a stage that others hold: there is nothing to synchronize', () => {
+  const roster = rosterOf([0, 1, 2, null], 0)
+  expect(nextAction(viewOf(roster))).toMatchObject(rebuild([3, 0]))
+})
+
+test('one change assigns as many stages as a change can name', () => {
+  const spares = new Array(ASSIGNS_MAX + 5).fill(null)
+  const first = nextAction(viewOf(rosterOf([0, 1, 2, ...spares], 0)))
+  if (first.type !== 'rebuild') throw new Error(first.type)
+  expect(first.matches).toHaveLength(ASSIGNS_MAX)
+})
+
+test('an action leaves the view as it is, and the same view gives the same action', () => {
+  const view = viewOf(rosterOf([0, 1, null, null]), { leaving: new Map([[1, patient]]) })
+  const before = structuredClone({ ...view, speedOf: null })
+  const action = nextAction(view)
+  expect({ ...view, speedOf: null }).toEqual(before)
+  expect(nextAction(view)).toEqual(action)
+})
