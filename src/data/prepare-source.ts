@@ -10,7 +10,7 @@ import type { Tokenizer } from './tokenizer.ts'
 /** A source of dataset.json without its share of the training. */
 export type PreparedSource = Omit<Dataset['sources'][number], 'weight'>
 
-/** How the documents of a source are read and divided. */
+/** Options for reading and dividing the documents of a source. */
 export interface PrepareSourceOptions {
   readonly tokenizer: Tokenizer
   readonly format: ShardFormat

@@ -19,7 +19,7 @@ import { type DataFile, ShardFiles } from './shard-files.ts'
 /** Default size of the cache for shards from other peers, in bytes. */
 const CACHE_BYTES = 4 * 2 ** 30
 
-/** What the data of a run needs. */
+/** Options for the data of a run. */
 export interface RunDataOptions extends RunContext {
   readonly run: Run
   /** Path of the manifest. */

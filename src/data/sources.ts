@@ -8,7 +8,7 @@ import { type Part, partsOf } from './cut.ts'
 import { readParquet } from './parquet.ts'
 import { textParts, utf8Of } from './text-parts.ts'
 
-/** How documents are read. */
+/** Options for reading documents. */
 export interface ReadOptions {
   /** Field of JSON Lines, or column of Parquet, with the text. */
   readonly field: string

@@ -16,7 +16,7 @@ export interface Evaluation {
   readonly perplexity: number
 }
 
-/** How a text is evaluated. */
+/** Options of an evaluation. */
 export interface EvaluateOptions {
   /** Name of the text, for messages. */
   readonly name: string

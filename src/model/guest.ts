@@ -6,7 +6,7 @@ import { knownAddresses } from '../base/data-dir.ts'
 import { InputError } from '../base/errors.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 
-/** How a guest finds peers of a run. */
+/** Options of a guest. */
 export interface GuestOptions {
   readonly runId: string
   /** Addresses of peers of the run; undefined for the peers of this machine, from the data directory. */

@@ -16,7 +16,7 @@ import { fetchRoster } from '../membership/agreement.ts'
 import { holdersOf } from '../membership/roster.ts'
 import { type Run, stageConfig } from '../run/run.ts'
 
-/** What fetching live weights needs. */
+/** Options for fetching live weights. */
 export interface LiveWeightsOptions {
   readonly network: Network
   readonly clock: Clock

@@ -42,7 +42,7 @@ export async function loadModel(
 /** Reason for the end of a generated text. */
 export type End = 'end of text' | 'length' | 'context'
 
-/** How tokens are generated. */
+/** Options for generating tokens. */
 export interface GenerateOptions {
   readonly sampling: Sampling
   readonly random: Random

@@ -1,7 +1,7 @@
 /** Drawing tokens from logits. */
 import type { Random } from '../../stages/random.ts'
 
-/** How tokens are drawn. */
+/** Options for drawing tokens. */
 export interface Sampling {
   /** Divisor of the logits; 0 always takes the most likely token. */
   readonly temperature: number

@@ -27,7 +27,7 @@ test('a coordinator whose connection broke is suspect until it answers, whatever
       new Promise<void>((resolve) => (ms > 0 ? ticks.push(resolve) : resolve())),
   }
   const over = new AbortController()
-  const standIn = vi.fn(async () => {})
+  const tryToTakeOver = vi.fn(async () => {})
   const watch = new CoordinatorMonitor({
     network,
     clock,
@@ -37,17 +37,17 @@ test('a coordinator whose connection broke is suspect until it answers, whatever
     own: () => self,
     deposed: () => false,
     dropped: () => {},
-    standIn,
+    tryToTakeOver,
   })
   void watch.run()
-  expect(watch.content).toBe(true)
+  expect(watch.hearsCoordinator).toBe(true)
   lose('founder')
   watch.heard()
-  expect(watch.content).toBe(false)
-  await vi.waitFor(() => expect(standIn).toHaveBeenCalled())
-  expect(watch.content).toBe(false)
+  expect(watch.hearsCoordinator).toBe(false)
+  await vi.waitFor(() => expect(tryToTakeOver).toHaveBeenCalled())
+  expect(watch.hearsCoordinator).toBe(false)
 
   answer = async () => ({ header: { epoch: 0, session: 1, queuedWork: 0 } })
   for (const tick of ticks.splice(0)) tick()
-  await vi.waitFor(() => expect(watch.content).toBe(true))
+  await vi.waitFor(() => expect(watch.hearsCoordinator).toBe(true))
 })
