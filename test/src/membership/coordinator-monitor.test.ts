@@ -1,4 +1,4 @@
-/** A member's eye on the coordinator: what counts as a sign of life. */
+/** The coordinator monitor: which messages are signs of life of the coordinator. */
 import { expect, test, vi } from 'vitest'
 import type { Json, Network } from '../../../protocols/network.ts'
 import { CoordinatorMonitor } from '../../../src/membership/coordinator-monitor.ts'
@@ -9,7 +9,7 @@ const self = { peer: 'me', session: 1, addresses: [], domain: '', id: 1, stage: 
 const roster = { ...foundingRoster(founder), nextId: 2 }
 const members = [...roster.members, self]
 
-test('a coordinator whose connection broke is suspect until it answers, whatever of it is read late', async () => {
+test('a coordinator whose connection broke is suspect until it answers, even if its earlier messages arrive', async () => {
   let lose = (_: string) => {}
   let answer: () => Promise<{ header: Json }> = () => Promise.reject(new Error('refused'))
   const network = {
