@@ -55,7 +55,9 @@ function peakOf(how: How, kind: Kind, context: number): number {
   return peak
 }
 
-/** The largest i of `from`..`to` - 1 for which it holds, `from` - 1 if there is none: what holds for one holds for all below. */
+/**
+ * The largest i of `from`..`to` - 1 for which it holds, `from` - 1 if there is none: what holds for one holds for all below.
+ */
 function last(from: number, to: number, holds: (i: number) => boolean): number {
   let [good, bad] = [from - 1, to]
   while (bad - good > 1) {
