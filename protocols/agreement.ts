@@ -5,7 +5,6 @@
  */
 import { z } from 'zod'
 import { ballotSchema, memberSchema, originSchema } from './membership.ts'
-import { once } from './once.ts'
 import { procedure } from './procedure.ts'
 
 const run = z.string().max(64)
@@ -31,55 +30,53 @@ const assignmentSchema = z.strictObject({
 export type Assignment = z.infer<typeof assignmentSchema>
 
 /** Change of the roster from one epoch to the next. */
-const changeSchema = once(
-  z.discriminatedUnion('type', [
-    /** All stages have the gradient of a step, and apply it. */
-    z.strictObject({
-      type: z.literal('commit'),
-      ...author,
-      step: count,
-      learningRate: z.number().nonnegative(),
-      /** L2 norm of the whole model's mean gradient, before clipping. */
-      norm: z.number().nonnegative(),
-      /** Training loss, in nats a token. */
-      loss: z.number(),
-      /** Version of the plan whose gradients are applied. Another version adds the gradients in another order. */
-      version: count,
-    }),
-    z.strictObject({
-      type: z.literal('members'),
-      ...author,
-      join: z.array(memberSchema.omit({ id: true, stage: true, ready: true })).max(JOINS_MAX),
-      /** Ids of members that leave. */
-      leave: z.array(count).max(4096),
-      assign: z.array(assignmentSchema).max(ASSIGNS_MAX),
-      /** True if the current step is abandoned and its gradient sums are reset. */
-      restart: z.boolean(),
-      reason: z.string().max(256),
-    }),
-    /**
-     * The swarm goes back to a checkpoint and abandons all later steps. Every holder becomes a spare, and the stages are filled
-     * from the checkpoint. Only this change lowers the last committed step.
-     */
-    z.strictObject({
-      type: z.literal('rollback'),
-      ...author,
-      step: count,
-      reason: z.string().max(256),
-    }),
-    /**
-     * The run ends, and continues from a checkpoint with another number of body stages. Its members become members of the run
-     * with that number in its manifest, without stages. The next epoch is chosen in that run.
-     */
-    z.strictObject({
-      type: z.literal('reshard'),
-      ...author,
-      stages: count.min(1),
-      origin: originSchema,
-      reason: z.string().max(256),
-    }),
-  ]),
-)
+const changeSchema = z.discriminatedUnion('type', [
+  /** All stages have the gradient of a step, and apply it. */
+  z.strictObject({
+    type: z.literal('commit'),
+    ...author,
+    step: count,
+    learningRate: z.number().nonnegative(),
+    /** L2 norm of the whole model's mean gradient, before clipping. */
+    norm: z.number().nonnegative(),
+    /** Training loss, in nats a token. */
+    loss: z.number(),
+    /** Version of the plan whose gradients are applied. Another version adds the gradients in another order. */
+    version: count,
+  }),
+  z.strictObject({
+    type: z.literal('members'),
+    ...author,
+    join: z.array(memberSchema.omit({ id: true, stage: true, ready: true })).max(JOINS_MAX),
+    /** Ids of members that leave. */
+    leave: z.array(count).max(4096),
+    assign: z.array(assignmentSchema).max(ASSIGNS_MAX),
+    /** True if the current step is abandoned and its gradient sums are reset. */
+    restart: z.boolean(),
+    reason: z.string().max(256),
+  }),
+  /**
+   * The swarm goes back to a checkpoint and abandons all later steps. Every holder becomes a spare, and the stages are filled
+   * from the checkpoint. Only this change lowers the last committed step.
+   */
+  z.strictObject({
+    type: z.literal('rollback'),
+    ...author,
+    step: count,
+    reason: z.string().max(256),
+  }),
+  /**
+   * The run ends, and continues from a checkpoint with another number of body stages. Its members become members of the run
+   * with that number in its manifest, without stages. The next epoch is chosen in that run.
+   */
+  z.strictObject({
+    type: z.literal('reshard'),
+    ...author,
+    stages: count.min(1),
+    origin: originSchema,
+    reason: z.string().max(256),
+  }),
+])
 export type Change = z.infer<typeof changeSchema>
 
 /** Asks a member to accept a change that makes `epoch`. */
