@@ -28,7 +28,7 @@ interface Bound {
   readonly least: number
 }
 
-/** The same for all widths and machines: what differs between them is in the ceiling, which is measured beside. */
+/** Bounds for all widths and machines. The measured ceilings contain the differences between machines. */
 const BOUNDS: readonly Bound[] = [
   {
     part: 'computing',
