@@ -92,6 +92,20 @@ async function runSwarm(
   )
   if (failure !== null) throw new Error(failure)
 
+  return figuresOf({ run, warmUp, folder, pids, steps, cpu })
+}
+
+interface Samples {
+  readonly run: Run
+  readonly warmUp: number
+  readonly folder: string
+  readonly pids: readonly number[]
+  readonly steps: readonly Step[]
+  /** Processor time of all processes after the warm-up, and before the last step. */
+  readonly cpu: readonly CpuSeconds[]
+}
+
+function figuresOf({ run, warmUp, folder, pids, steps, cpu }: Samples): SwarmFigures {
   const counted = pids.map((pid) =>
     readFileSync(join(folder, String(pid)), 'utf8')
       .trim()
