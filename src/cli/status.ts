@@ -43,7 +43,11 @@ export async function status(options: StatusOptions, io: StatusIo): Promise<void
   show(announcements, run.steps, terminal)
 }
 
-function show(announcements: ReadonlyMap<string, Announcement>, steps: number, terminal: Terminal): void {
+function show(
+  announcements: ReadonlyMap<string, Announcement>,
+  steps: number,
+  terminal: Terminal,
+): void {
   const rows = [...announcements].sort(([, a], [, b]) => a.stage - b.stage)
   terminal.line(
     `${'stage'.padStart(6)}${'step'.padStart(8)}${'loss'.padStart(9)}${'busy s'.padStart(8)}  peer`,
