@@ -8,15 +8,9 @@ const ROOT = resolve(import.meta.dirname, '../..')
 const PAGES = [
   'README.md',
   'CHANGELOG.md',
-<<<<<<< HEAD
-  'CONTRIBUTING.md',
-  'docs/ARCHITECTURE.md',
-  'docs/CALIBRATION.md',
-=======
   'docs/CALIBRATION.md',
   'CONTRIBUTING.md',
   'docs/ARCHITECTURE.md',
->>>>>>> main
   'docs/CHECKPOINT.md',
   'docs/DATA.md',
   'docs/EXPORT.md',
