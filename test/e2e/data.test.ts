@@ -39,8 +39,8 @@ test('tokenizer train, prepare and init follow one another; join refuses a datas
 })
 
 test.each<[string, string | Uint8Array, string[], RegExp]>([
-  ['bad.jsonl', '{"text": "a"}\n{', [], /bad.jsonl, line 2 is no JSON/],
-  ['bad.parquet', 'PAR1 nothing PAR1', [], /bad.parquet is no Parquet file, or a damaged one/],
+  ['bad.jsonl', '{"text": "a"}\n{', [], /bad.jsonl, line 2 is not JSON/],
+  ['bad.parquet', 'PAR1 nothing PAR1', [], /bad.parquet is not a Parquet file, or is damaged/],
   ['bad.txt', Buffer.from([0xff]), ['--tokenizer', 'run-me.json'], /run-me.json does not exist/],
   ['texts', '', ['--data', 'none/*.txt'], /none\/\*\.txt names no/],
 ])('init refuses %s and writes nothing', async (name, content, options, says) => {

@@ -219,7 +219,7 @@ const CASES: readonly Case[] = [
     name: 'a corrupt header',
     damage: (llama) => edit(join(llama, LAST), (bytes) => bytes.fill(0x7b, 8, 40)),
     says: [
-      /model-00003-of-00003\.safetensors is no intact safetensors file: the header is not JSON/,
+      /model-00003-of-00003\.safetensors is not an intact safetensors file: the header is not JSON/,
     ],
   },
   {
@@ -253,7 +253,7 @@ const CASES: readonly Case[] = [
         ...json,
         added_tokens: [{ id: 300, content: '<|end|>', special: true }],
       })),
-    says: [/tokenizer\.json does not fit the model/, /number 300.*ends at 255/],
+    says: [/tokenizer\.json does not fit the model/, /token id is 300.*ends at 255/],
   },
   {
     name: 'an architecture that is not supported',
@@ -267,7 +267,7 @@ const CASES: readonly Case[] = [
       withJson(join(llama, 'model.safetensors.index.json'), ({ weight_map: map }) => ({
         weight_map: { ...(map as object), 'lm_head.weight': '../../secret.safetensors' },
       })),
-    says: [/"\.\.\/\.\.\/secret\.safetensors" is no name of a file beside it/],
+    says: [/"\.\.\/\.\.\/secret\.safetensors" is not the name of a file in the same folder/],
   },
 ]
 
@@ -317,12 +317,14 @@ describe('refused, and nothing written', () => {
     const q8 = ['--format', 'safetensors', '--dtype', 'q8_0', '--out', 'other']
     expect(await cli([...given, ...q8], folder)).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/--dtype q8_0: safetensors is written as float32, float16/),
+      stderr: expect.stringMatching(
+        /--dtype q8_0: the format safetensors supports float32, float16/,
+      ),
     })
     await cli(['init', '--data', 'text.txt', ...SIZES], folder)
     expect(await cli(['export', '--format', 'gguf', '--out', 'x.gguf'], folder)).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/no peer of this run has left its weights/),
+      stderr: expect.stringMatching(/no peer of this run has saved its weights/),
     })
     expect(existsSync(join(folder, 'x.gguf'))).toBe(false)
   })

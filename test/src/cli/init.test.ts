@@ -150,8 +150,11 @@ describe('data that has to be prepared', () => {
       [{ settings: { ...settings, heldOut: '2' } }, /--held-out is 2/],
       [{ settings: { ...settings, context: '500000' } }, /one sequence needs 500001/],
       [{ settings, field: 'body' }, /line 1 has no text in the field body/],
-      [{ settings, tokenizer: data }, /texts.jsonl is no JSON/],
-      [{ settings, data: undefined, tokenizer: GPT2 }, /bundled corpus is trained on in bytes/],
+      [{ settings, tokenizer: data }, /texts.jsonl is not JSON/],
+      [
+        { settings, data: undefined, tokenizer: GPT2 },
+        /bundled corpus works with the tokenizer `bytes` only/,
+      ],
     ]
     for (const [options, message] of cases) {
       const making = init({ data, ...options })

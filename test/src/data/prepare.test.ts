@@ -152,11 +152,17 @@ describe('what will not do is named, and nothing is left behind', () => {
   const good = jsonLines(texts)
   test.each<[string, string, string | Uint8Array, object, RegExp]>([
     ['an empty file', 'a.txt', '', {}, /a.txt is empty/],
-    ['a broken line at the end', 'a.jsonl', `${good}{`, {}, /line 401 is no JSON/],
+    ['a broken line at the end', 'a.jsonl', `${good}{`, {}, /line 401 is not JSON/],
     ['a wrong encoding', 'a.txt', Buffer.from([0xff, 0xfe]), { tokenizer: GPT2 }, /not UTF-8/],
-    ['a broken tokenizer', 'a.jsonl', good, { tokenizer: import.meta.filename }, /is no JSON/],
-    ['nothing to train on', 'a.txt', 'short', { heldOut: 0.999_999 }, /all of it is held out/],
-    ['nothing in it', 'a.jsonl', '\n\n', {}, /has no text in it/],
+    ['a broken tokenizer', 'a.jsonl', good, { tokenizer: import.meta.filename }, /is not JSON/],
+    [
+      'nothing to train on',
+      'a.txt',
+      'short',
+      { heldOut: 0.999_999 },
+      /the whole source is held out/,
+    ],
+    ['nothing in it', 'a.jsonl', '\n\n', {}, /contains no text/],
   ])('%s', async (_, name, content, options, message) => {
     const folder = temporaryFolder()
     const making = makeDataset(folder, [write(folder, name, content)], options)
@@ -183,7 +189,7 @@ describe('what will not do is named, and nothing is left behind', () => {
     mkdirSync(join(other, 'dataset'))
     writeFileSync(join(other, 'dataset', 'mine.txt'), 'mine')
     await expect(makeDataset(other, [path], { force: true })).rejects.toThrow(
-      /exists, and is no dataset/,
+      /exists, and is not a dataset/,
     )
     expect(readdirSync(join(other, 'dataset'))).toEqual(['mine.txt'])
     await expect(makeDataset(join(other, 'none'), [path])).rejects.toThrow(/none does not exist/)

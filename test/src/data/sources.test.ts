@@ -69,7 +69,7 @@ describe('text', () => {
     for (const content of [wrong, cut]) {
       const reading = documentsOf(write(folder, 'wrong.txt', content))
       await expect(reading).rejects.toThrow(InputError)
-      await expect(reading).rejects.toThrow(/wrong.txt is not UTF-8.*a tokenizer of bytes/)
+      await expect(reading).rejects.toThrow(/wrong.txt is not UTF-8.*the tokenizer `bytes`/)
     }
   })
 })
@@ -103,7 +103,7 @@ describe('JSON Lines', () => {
   })
 
   test.each([
-    ['no JSON', '{"text":"a"}\n{"text":', /line 2 is no JSON/],
+    ['no JSON', '{"text":"a"}\n{"text":', /line 2 is not JSON/],
     [
       'another field',
       '{"title":"a","body":"b"}\n',
@@ -133,16 +133,16 @@ describe('Parquet, as Apache Arrow writes it', () => {
     const folder = temporaryFolder()
     const whole = readFileSync(join(GOLDEN, 'parquet', 'zstd.parquet'))
     const cases: [Uint8Array, string, RegExp][] = [
-      [whole.subarray(0, 3000), 'text', /no Parquet file, or a damaged one/],
-      [whole.subarray(100), 'text', /no Parquet file, or a damaged one/],
-      [Buffer.from('text'), 'text', /no Parquet file, or a damaged one/],
+      [whole.subarray(0, 3000), 'text', /not a Parquet file, or is damaged/],
+      [whole.subarray(100), 'text', /not a Parquet file, or is damaged/],
+      [Buffer.from('text'), 'text', /not a Parquet file, or is damaged/],
       [
         Buffer.concat([whole.subarray(0, 200), Buffer.alloc(200), whole.subarray(400)]),
         'text',
         /damaged/,
       ],
       [whole, 'body', /has no column body; it has id, text/],
-      [whole, 'id', /row 0: the column id holds no text/],
+      [whole, 'id', /row 0: the column id contains no text/],
     ]
     for (const [content, field, message] of cases) {
       const reading = documentsOf(write(folder, 'a.parquet', content), { field })

@@ -103,7 +103,7 @@ describe('loadTokenizer', () => {
       { pre_tokenizer: oddSplit },
       /a Split MergedWithNext/,
     ],
-    ['no model', { model: undefined }, /no tokenizer.json of Hugging Face: model/],
+    ['no model', { model: undefined }, /not a tokenizer.json of Hugging Face: model/],
   ])('refuses %s by name', (_, change, message) => {
     const path = changed((json) => Object.assign(json, change))
     expect(() => loadTokenizer(path)).toThrow(InputError)
@@ -113,7 +113,7 @@ describe('loadTokenizer', () => {
   test('refuses what is missing or only a beginning', () => {
     const folder = temporaryFolder()
     const half = readFileSync(join(FOLDER, 'gpt2.json')).subarray(0, 5000)
-    expect(() => loadTokenizer(write(folder, 'half.json', half))).toThrow(/half.json is no JSON/)
+    expect(() => loadTokenizer(write(folder, 'half.json', half))).toThrow(/half.json is not JSON/)
     expect(() => loadTokenizer(join(folder, 'none.json'))).toThrow(
       /none.json does not exist.*--tokenizer/,
     )

@@ -60,14 +60,14 @@ test('a missing stage, and steps that differ, are named', async () => {
     [2, 2, 10, 1],
   ])
   await expect(stageFiles(missing, RUN, 3)).rejects.toThrow(
-    /after step 10 stage 0, 2 is there, stage 1 is missing/,
+    /for step 10, stage 0, 2 is present and stage 1 is missing/,
   )
   const apart = left([
     [1, 0, 10, 0],
     [2, 1, 9, 1],
   ])
   await expect(stageFiles(apart, RUN, 2)).rejects.toThrow(
-    /after step 10 stage 0 is there, stage 1 is missing; after step 9 stage 1 is there, stage 0/,
+    /for step 10, stage 0 is present and stage 1 is missing; for step 9, stage 1 is present and stage 0/,
   )
   await expect(stageFiles(temporaryFolder(), RUN, 2)).rejects.toThrow(/no peer of this run/)
 })
@@ -90,6 +90,6 @@ test('a file that says nothing of itself, or is damaged, is refused by name', as
   const path = join(dataDir, RUN.slice(0, 12), 'peers', '1', 'stage-0.safetensors')
   writeFileSync(path, readFileSync(path).subarray(0, 40))
   await expect(stageFiles(dataDir, RUN, 1)).rejects.toThrow(
-    /stage-0\.safetensors is no intact safetensors file/,
+    /stage-0\.safetensors is not an intact safetensors file/,
   )
 })
