@@ -12,8 +12,8 @@ import { rounded } from './statistics.ts'
 const MEBIBYTE = 2 ** 20
 const BOUND_MEGABYTES = 2048
 const RATIO_MIN = 2.5
-/** The longest try takes a fifth of this on two quiet cores. */
-const TRY_SECONDS = 150
+/** Ends a try that hangs. No bound on speed: two quiet cores need 30 s for the longest try. */
+const TRY_SECONDS = 900
 
 interface Way {
   readonly limits: Limits

@@ -9,6 +9,7 @@ import type { Run } from '../src/run/run.ts'
 import { runSchema } from '../src/run/run-schema.ts'
 import { costBatches } from './cost-batches.ts'
 import type { Loss } from './lab/failures/loss.ts'
+import { sharedRosters } from './shared-rosters.ts'
 import { VirtualSwarm } from './virtual-swarm.ts'
 import { createCostStage } from './world/cost-stage.ts'
 import type { VirtualPeer } from './world/peer.ts'
@@ -113,6 +114,7 @@ class Playing {
   }
 
   #swarmOf({ run, seed, link, costMs, speeds, bodyScale }: NodeSwarmOptions): VirtualSwarm {
+    const rosters = sharedRosters()
     return new VirtualSwarm({
       run,
       world: new World({ seed, eventsMax: Number.POSITIVE_INFINITY }),
@@ -129,6 +131,7 @@ class Playing {
         })
       },
       data: () => costBatches(),
+      node: () => ({ rosters }),
     })
   }
 

@@ -1,9 +1,9 @@
-/** What a virtual peer's calls weigh. */
+/** Counts the bytes of a virtual peer's calls. */
 import type { Received } from '../../protocols/network.ts'
 import { bodyBytes } from './message-size.ts'
 import type { VirtualPeer } from './peer.ts'
 
-/** From now on `count` hears of every call of this peer that is answered: the bytes of both bodies. */
+/** Makes `count` hear the bytes of both bodies of every answered call of this peer, by the rule of message-size.ts. */
 export function meterCalls(
   peer: VirtualPeer,
   count: (protocol: string, bytes: number) => void,

@@ -1,13 +1,13 @@
 /**
- * A stage that moves no real tensors: it takes its time, and does arithmetic whose results prove what was done. An
- * activation says which microbatch it is and which stages it has been through; a gradient sum, which microbatches it
- * counts; the weights, which sums went into them in which order. All values are integers below 2^24, exact in float32,
- * so that sums do not depend on their order and a message must travel as float32.
+ * A stage that only takes time. Its arithmetic records what was done. An activation tells its microbatch and the stages
+ * that it visited. A gradient sum tells the microbatches that it counts. Weights tell the sums of all their updates, in
+ * order. All values are integers below 2^24, which float32 holds exactly. So sums do not depend on their order, and
+ * messages must travel as float32.
  *
  * | tensor            | elements                                                                   |
  * |-------------------|----------------------------------------------------------------------------|
  * | tokens, targets   | step, microbatch, 0 ...                                                    |
- * | activation        | step, microbatch, trail: a hash of the stages visited, in order, 0 ...     |
+ * | activation        | step, microbatch, trail (a hash of the visited stages, in order), 0 ...    |
  * | gradient sums     | count, step (modulo 4096) times count, two sums of fingerprints            |
  * | weights           | a hash of the sums of each update, element by element                      |
  */
@@ -27,32 +27,32 @@ import type { StageMethod } from './stage.ts'
 /** Elements of the flat weights and of the gradient sums. */
 export const COST_WEIGHTS = 4
 
-/** The largest prime below 2^16: 31 times it, and some more, is well below 2^24. */
+/** The largest prime below 2^16. 31 times this prime is well below 2^24. */
 const TRAIL_MODULUS = 65_521
-/** Of the loss: as good as any, not 0. */
+/** Trail of an embedded microbatch. Any number but 0 would do. */
 const EMBEDDED = 1
-/** The largest prime below 2^22: weights are exact in float32. */
+/** The largest prime below 2^22, so that float32 holds 3 times a weight and a sum exactly. */
 const WEIGHT_MODULUS = 4_194_301
-/** So that 4096 microbatches add up to less than 2^24. */
+/** The fingerprints of 4096 microbatches add up to less than 2^24. */
 const FINGERPRINT_MODULUS = 4_096
 
 export interface CostStageOptions {
   readonly machine: Machine
-  /** Milliseconds of a sound machine's clock. */
+  /** Milliseconds of the machine's clock, if the machine is sound. */
   readonly costMs: (method: StageMethod) => number
-  /** Body stages of the run, to know the way that a microbatch must have come. */
+  /** Number of body stages, to know the route that a microbatch must have taken. */
   readonly stages: number
-  /** The ways of a step's microbatches, where they are not all the normal one. */
+  /** The orders of stages that a step's microbatches visit. Left out: all microbatches visit them in the normal order. */
   readonly ordersOf?: ((step: number) => readonly Order[]) | undefined
-  /** Elements of an activation; at least 3. */
+  /** Elements of an activation, at least 3. */
   readonly elements: number
-  /** Hears of what cannot be, before it is thrown: a stage visited twice, out of order, or left out. */
+  /** Called before an error is thrown: a stage was visited twice, out of order, or left out. */
   readonly violated?: ((what: string) => void) | undefined
-  /** Hears of each update as it is made, with the sums that go into it. */
+  /** Called at each update, with the sums that go into it. */
   readonly updated?: ((sums: readonly number[], update: Update) => void) | undefined
 }
 
-/** What a microbatch adds to the gradient sums of every stage. */
+/** The values that a microbatch adds to the gradient sums of every stage. */
 function contribution(step: number, index: number): number[] {
   return [
     1,
@@ -71,24 +71,24 @@ export function sumsOf(step: number, indices: Iterable<number>): number[] {
   return sums
 }
 
-/** The weights after an update from these sums. The order of updates matters. */
+/** The weights after an update with these sums. The order of updates matters. */
 export function updatedWeights(weights: ArrayLike<number>, sums: ArrayLike<number>): Float32Array {
   return Float32Array.from(weights, (weight, i) => (3 * weight + sums[i]!) % WEIGHT_MODULUS)
 }
 
-/** The weights that a stage starts from. */
+/** The initial weights of a stage. */
 export function initialWeights(stage: number): number[] {
   return Array.from({ length: COST_WEIGHTS }, (_, i) => fingerprint(stage, i, 0xc2b2ae3d))
 }
 
-/** Tokens and targets of a microbatch: what it is. @param length at least 2 */
+/** Tokens and targets of a microbatch, which name its step and index. @param length at least 2 */
 export function costTokens(step: number, index: number, length: number): Int32Array {
   const tokens = new Int32Array(length)
   tokens.set([step, index])
   return tokens
 }
 
-/** The trail of an activation that has come through these stages, in order. */
+/** The trail of an activation that has visited these stages, in order. */
 function trailOf(stages: Iterable<number>): number {
   let trail = EMBEDDED
   for (const stage of stages) trail = onward(trail, stage)
@@ -96,8 +96,8 @@ function trailOf(stages: Iterable<number>): number {
 }
 
 /**
- * Stage 0 is the ends, all others are body stages. It does one thing at a time, in the order of the calls, on a machine
- * that may be slow or stand still; inputs must stay as they are until then.
+ * Stage 0 is the ends, all others are body stages. A stage does one call at a time, in order, on a machine that may be
+ * slow or frozen. Inputs must not change before their call has ended.
  */
 export function createCostStage(stage: number, options: CostStageOptions): AnyStage {
   return withShakenNumbers(stage === 0 ? ends(options) : body(stage, options))
@@ -127,7 +127,7 @@ function ends(options: CostStageOptions): EndsStage {
   const state = new CostState(0, options)
   const { device } = state
   const normal = normalOrder(stages)
-  /** Out and back, if it is to come home. */
+  /** Checks the trail of a microbatch on its way out, or on its way back from the loss. */
   const arrived = (input: Float32Array, way: 'out' | 'home', order: Order) => {
     const stages = way === 'out' ? order : [...order, ...order.toReversed()]
     state.arrived(input, trailOf(stages))
@@ -163,7 +163,7 @@ function ends(options: CostStageOptions): EndsStage {
   }
 }
 
-/** What both kinds have: weights, sums, and a device that does one thing at a time. */
+/** The parts that both kinds share: weights, sums, and a device that does one call at a time. */
 class CostState {
   readonly #options: CostStageOptions
   readonly #stage: number
@@ -183,7 +183,7 @@ class CostState {
     this.#weights.set(initialWeights(stage))
   }
 
-  /** Takes the method's time, then does it. */
+  /** Takes the method's time, then does its work. */
   readonly device = <T>(method: StageMethod, work: () => T): Promise<T> => {
     const { machine, costMs } = this.#options
     if (this.#closed) return Promise.reject(new Error(`stage ${this.#stage} is closed`))
@@ -200,7 +200,7 @@ class CostState {
     })
   }
 
-  /** An activation, or its gradient, after the stage. */
+  /** The activation or gradient that leaves the stage. */
   passed(tensor: Float32Array, stage: number): Float32Array {
     const output = tensor.slice()
     output[2] = onward(tensor[2]!, stage)
@@ -211,7 +211,7 @@ class CostState {
     for (const [i, value] of contribution(step!, index!).entries()) this.#sums[i]! += value
   }
 
-  /** Two tensors must be of the same microbatch. */
+  /** Checks that two tensors belong to the same microbatch. */
   same(one: ArrayLike<number>, other: ArrayLike<number>): void {
     if (one[0] === other[0] && one[1] === other[1]) return
     this.#violation(
@@ -219,7 +219,7 @@ class CostState {
     )
   }
 
-  /** It must have been through all stages once, in order. */
+  /** Checks that the activation has visited each stage once, in order. */
   arrived([step, index, trail]: Float32Array, expected: number): void {
     if (trail === expected) return
     this.#violation(
@@ -264,7 +264,7 @@ class CostState {
   #update(update: Update): void {
     this.#options.updated?.([...this.#sums], update)
     this.#weights.set(updatedWeights(this.#weights, this.#sums))
-    // The last sums: state that must be handed on together with the weights.
+    // The moment holds the last sums: state that must travel together with the weights.
     this.#moments.firstMoment.set(this.#sums)
     this.#updates++
     this.#zero()

@@ -1,10 +1,10 @@
-/** What happens next: a binary heap by time, then by the order in which events were scheduled. */
+/** The queue of pending events: a binary heap by time, then by the order in which events were scheduled. */
 
 export interface QueuedEvent {
   readonly time: number
-  /** No two events of a queue have the same. */
+  /** Unique within a queue. */
   readonly sequence: number
-  /** Where the event lies in the heap, kept by the queue so that it can be taken out again; -1 outside. */
+  /** Index in the heap, which the queue keeps so that it can remove the event. -1 outside the queue. */
   place: number
 }
 
@@ -24,14 +24,14 @@ export class EventQueue<E extends QueuedEvent> {
     return this.#heap[0]
   }
 
-  /** Takes an event out, first or not; nothing happens if it is out already. */
+  /** Removes an event. Does nothing if the event is not in the queue. */
   remove(event: E): void {
     const { place } = event
     if (place === -1) return
     event.place = -1
     const last = this.#heap.pop()!
     if (last === event) return
-    // The last leaf fills the gap. It may come from another branch, so it may have to go either way.
+    // The last leaf fills the gap. The leaf may come from another branch, so it may have to move up or down.
     this.#sink(last, place)
     this.#rise(last, last.place)
   }

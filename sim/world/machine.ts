@@ -1,26 +1,26 @@
 /**
- * What a peer runs on: its clock, which need not agree with the world's, and its processor, which may be slow or stand
- * still. Whatever a peer's code waits for is an event of its machine.
+ * The machine of one peer: a clock, which may differ from the world's, and a processor, which may be slow or frozen. All
+ * waits of a peer's code are events of its machine.
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { type HeldEvent, type Label, type Owner, sleepBy, type World } from './world.ts'
 
 export interface MachineOptions {
-  /** Milliseconds of its clock in one of the world's. */
+  /** Milliseconds of this clock in one millisecond of virtual time. */
   readonly rate?: number | undefined
-  /** What its clock says when the world's says 0. */
+  /** Reading of this clock at virtual time 0, in milliseconds. */
   readonly offsetMs?: number | undefined
 }
 
 export class Machine implements Owner {
   readonly clock: Clock
-  /** How many times longer its work and its sending take than on a sound one. */
+  /** Factor by which work and sending take longer than on a sound machine. */
   slowness = 1
   readonly #world: World
   #rate: number
-  /** Both clocks at the last change of the rate. */
+  /** Readings of both clocks at the last change of the rate. */
   #since: { readonly world: number; readonly own: number }
-  /** Events that came due while it was frozen, in order; null while it runs. */
+  /** Events that came due while the machine was frozen, in order. Null while it runs. */
   #held: HeldEvent[] | null = null
   #ended = false
 
@@ -38,35 +38,35 @@ export class Machine implements Owner {
     return this.#held !== null
   }
 
-  /** Makes its code do something after `ms` of its own clock. Returns what cancels it. */
+  /** Calls `fire` after `ms` of this clock. Returns a function that cancels the event. */
   schedule(ms: number, label: Label, fire: () => void): () => void {
     return this.#world.schedule(ms / this.#rate, label, fire, this)
   }
 
-  /** As `World.compute`, in milliseconds of its own clock. */
+  /** As `World.compute`, in milliseconds of this clock. */
   compute<T>(ms: number, label: Label, work: () => T | Promise<T>): Promise<T> {
     return this.#world.compute(ms / this.#rate, label, work, this)
   }
 
-  /** From now on its clock goes at another rate; what is scheduled already keeps its time. */
+  /** Changes the rate of this clock from now on. Scheduled events keep their time. */
   drift(rate: number): void {
     this.#since = { world: this.#world.clock.now(), own: this.#now() }
     this.#rate = rate
   }
 
-  /** Like SIGSTOP: its code stands still, what comes for it waits. */
+  /** Stops all code of the machine, like SIGSTOP. Its events wait. */
   freeze(): void {
     this.#held ??= []
   }
 
-  /** Like SIGCONT: all that has come due meanwhile happens now, in order. */
+  /** Resumes the code, like SIGCONT. Events that came due meanwhile happen now, in order. */
   thaw(): void {
     const held = this.#held ?? []
     this.#held = null
     for (const event of held) this.#world.release(event)
   }
 
-  /** Nothing of its code runs any more, whatever it waited for. */
+  /** Ends the machine: none of its events happens any more. */
   end(): void {
     this.#ended = true
     this.#held = null

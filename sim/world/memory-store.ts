@@ -1,4 +1,4 @@
-/** A store in memory. */
+/** A store of checkpoints in memory. */
 import { CheckpointError } from '../../src/checkpoint/error.ts'
 import type { Store } from '../../src/checkpoint/store.ts'
 

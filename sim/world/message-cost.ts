@@ -1,19 +1,19 @@
-/** What messages take of their peers' processors: framing, encryption and checks are work for both ends of a link. */
+/** Processor time of messages: framing, encryption and checks are work at both ends of a link. */
 import type { Handler, Message, Received } from '../../protocols/network.ts'
 import { SerialQueue } from '../../stages/serial-queue.ts'
 import { bodyBytes } from './message-size.ts'
 import type { VirtualPeer } from './peer.ts'
 import type { Process } from './processor.ts'
 
-/** Milliseconds of one core, at either end. */
+/** Milliseconds of one core at each end of a link. */
 export interface MessageCost {
-  /** Of every message, be it a question or an answer. */
+  /** For every message, question or answer. */
   readonly each: number
-  /** Of a million bytes of its body. */
+  /** For a million bytes of body, by the rule of message-size.ts. */
   readonly perMegabyte: number
 }
 
-/** From now on the peer's messages pass through its one thread for them, in the order in which they come and go. */
+/** Makes the peer's messages take time of `process`. One thread handles them all, one after another. */
 export function chargeMessages(peer: VirtualPeer, process: Process, cost: MessageCost): void {
   const thread = new SerialQueue()
   const pass = (protocol: string, { body }: Message | Received) => {

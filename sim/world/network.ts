@@ -1,7 +1,7 @@
 /**
- * A network between peers of one process, in the time of a world. Peers find, call, lose and announce to each other as
- * over libp2p: connections take a handshake, bodies share their sender's uplink, and a peer that dies takes with it
- * what was on its way.
+ * A network between peers of one process, in virtual time. Peers discover, call, lose and announce to each other as over
+ * libp2p. A connection takes a handshake. Bodies share the uplink of their sender. When a peer dies, messages on their way
+ * from or to that peer are lost.
  */
 import { ProtocolError } from '../../protocols/errors.ts'
 import { type Json, LIMITS, type PeerId } from '../../protocols/network.ts'
@@ -17,22 +17,22 @@ import type { World } from './world.ts'
 export interface VirtualNetworkOptions {
   readonly world: World
   readonly links: LinkTable
-  /** From the death of a peer until those connected to it notice. */
+  /** Milliseconds from the death of a peer until the peers connected to it notice. */
   readonly detectionMs?: number
-  /** Lets all peers find each other as they join, like mDNS on a local network. */
+  /** Makes all peers discover each other when they join, like mDNS on a local network. */
   readonly discovery?: boolean
-  /** Lets announcements through, which is so by default. Each is an event for whoever hears it: of a thousand, a million. */
+  /** Delivers announcements; true by default. Each is an event for each of its hearers: a million among a thousand peers. */
   readonly gossip?: boolean
-  /** Hands headers over as they are, not by way of JSON, for worlds of thousands of peers. */
+  /** Hands headers over as objects instead of JSON text, for worlds of thousands of peers. */
   readonly shareHeaders?: boolean
-  /** What a byte of a body counts on the wire: more than 1 where stages move tiny tensors that stand for real ones. */
+  /** Bytes that one byte of a tensor counts on the wire: more than 1 where tiny tensors stand for real ones. */
   readonly bodyScale?: number
 }
 
 /** From the death of a peer until those connected to it notice, unless the options say otherwise. */
 export const DETECTION_MS = 10
 
-/** A disturbance that goes on, and what it keeps back. */
+/** A disturbance in force, and the messages that it blocks. */
 interface Active {
   readonly disturbance: Disturbance
   readonly blocked: { readonly passage: Passage; readonly ms: number }[]
@@ -58,7 +58,7 @@ export class VirtualNetwork {
   readonly #detectionMs: number
   readonly #discovery: boolean
   readonly #gossip: boolean
-  /** Those that are alive, in the order of their joining. */
+  /** Living peers, in the order of their joining. */
   readonly #peers = new Map<PeerId, VirtualPeer>()
   readonly #disturbances = new Set<Active>()
   readonly #medium: Medium
@@ -87,14 +87,14 @@ export class VirtualNetwork {
     }
   }
 
-  /** The names of all that are alive, in the order of their joining. */
+  /** Names of the living peers, in the order of their joining. */
   get living(): PeerId[] {
     return [...this.#peers.keys()]
   }
 
   /**
-   * A new peer that can be reached at `sim://name`; its code takes `machine.clock` for its clock. The name of a dead
-   * one may be used again.
+   * Adds a peer that can be reached at `sim://name`. Its code must use `machine.clock` as its clock. The name of a dead
+   * peer may be used again.
    */
   join(name: PeerId, machine: MachineOptions = {}): VirtualPeer {
     if (this.#peers.has(name)) throw new Error(`there is a peer ${name} already`)
@@ -110,14 +110,14 @@ export class VirtualNetwork {
   }
 
   /**
-   * Ends a peer without a farewell. Calls of its own fail from now on, so that its code, which is still there, comes
-   * to an end; what ends it sooner is to abort its signal as well.
+   * Ends a peer without a word to the others. Its own calls fail from now on, so that its code comes to an end. Code that
+   * must end sooner needs its signal aborted, too.
    */
   kill(name: PeerId): void {
     this.#end(this.#alive(name))
   }
 
-  /** As `kill`, and nothing of its code that waits for its machine runs any more: what `kill -9` does. */
+  /** As `kill`, and code that waits for an event of the peer's machine never runs again, as after `kill -9`. */
   crash(name: PeerId): void {
     const peer = this.#alive(name)
     peer.machine.end()
@@ -128,7 +128,7 @@ export class VirtualNetwork {
     return this.#alive(name).machine
   }
 
-  /** From now on `disturbance` decides about every message. The returned function ends that, and lets go what is blocked. */
+  /** Makes `disturbance` decide about every message. The returned function ends that and releases blocked messages. */
   disturb(disturbance: Disturbance): () => void {
     const active: Active = { disturbance, blocked: [] }
     this.#disturbances.add(active)
@@ -136,14 +136,14 @@ export class VirtualNetwork {
       this.#disturbances.delete(active)
       for (const { passage, ms } of active.blocked.splice(0)) {
         const { from, to, kind } = passage
-        // What TCP would send again has gone with its connection.
+        // TCP sends nothing again once the connection is gone.
         if (kind !== 'handshake' && !from.isConnectedTo(to)) continue
         this.#dispatch(passage, ms)
       }
     }
   }
 
-  /** One side takes its connection to another for lost; the other side does not hear of it. */
+  /** Makes peer `name` lose its connection to `other`, which does not notice. */
   sever(name: PeerId, other: PeerId): void {
     this.#loses(this.#alive(name), this.#alive(other), 0)
   }
@@ -161,7 +161,7 @@ export class VirtualNetwork {
     this.#dispatch(passage, ms * from.machine.slowness)
   }
 
-  /** Half of a handshake there, where it needs the other side's code, and half back. */
+  /** Half of the handshake's time passes on the way there, and half on the way back. */
   #handshake(from: VirtualPeer, to: PeerId, done: (other: VirtualPeer | undefined) => void): void {
     const half = this.#wire.handshakeMs(from.self, to) / 2
     const other = this.#peers.get(to)
@@ -196,7 +196,7 @@ export class VirtualNetwork {
         return
       }
       if (fate === 'corrupt') {
-        // Whoever asked hears of it, at either end of the way.
+        // The asker is told, whether the question or the answer is corrupt.
         const asker = kind === 'question' ? from : to
         this.#world.schedule(transitMs, passage, () => passage.spoil(), asker.machine)
         return
@@ -208,7 +208,7 @@ export class VirtualNetwork {
       }
     }
     const { from, to } = passage
-    // The host is there and knows of no such connection: TCP resets it.
+    // The host of a dead peer resets the TCP connection.
     if (to.alive) this.#arrives(passage, transitMs)
     else this.#loses(from, to, transitMs + this.#wire.latencyMs(to.self, from.self))
   }
@@ -232,7 +232,7 @@ export class VirtualNetwork {
       )
     }
     if (!this.#gossip) return
-    // Whoever listens passes on what it hears. A map can grow while it is walked: this is breadth first.
+    // Each listener passes on what it hears. A map may grow while it is iterated, so this is a breadth-first walk.
     const heardAfterMs = new Map([[from, 0]])
     for (const [teller, ms] of heardAfterMs) {
       for (const hearer of teller.connected) {
@@ -255,7 +255,7 @@ export class VirtualNetwork {
     if (!peer.alive) return
     this.#peers.delete(peer.self)
     this.#wire.forget(peer.self)
-    // Who was killed while it stood still finds out that it is dead.
+    // The code on a frozen machine still has to learn that its peer is dead.
     peer.machine.thaw()
     for (const other of peer.end()) this.#loses(other, peer, this.#detectionMs)
   }

@@ -14,8 +14,8 @@ export interface Parcel {
 /**
  * Copies the message, so that its sender may change it afterwards.
  * @param load the bytes that the message counts
- * @param share hands the header over as an object, which takes a quarter of the time for a message with a long route.
- *   A handler of a procedure still gets a copy of its own, from the schema that checks the header.
+ * @param share hands the header over as an object: a quarter of the work for a message with a long route. A handler of
+ *   a procedure still gets its own copy, from the schema that checks the header.
  * @throws ProtocolError TOO_LARGE by the limits of the real wire, for the JSON text as it is
  */
 export function pack(message: Message, load: Load, share: boolean): Parcel {

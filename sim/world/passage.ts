@@ -1,4 +1,4 @@
-/** One message on its way from one peer to another. As an event's label it costs nothing until somebody reads it. */
+/** One message on its way from one peer to another. It is the label of its event, and becomes text only when read. */
 import type { MessageKind } from './disturbance.ts'
 import type { VirtualPeer } from './peer.ts'
 
@@ -9,10 +9,10 @@ export class Passage {
   readonly #what: string
   readonly #corrupt: () => void
   readonly #arrive: () => unknown
-  /** Of a question: whatever the handler says stays there. */
+  /** True for a question whose answer is never sent. */
   unanswered = false
 
-  /** @param corrupt is called instead of `arrive` if its checksum does not match */
+  /** @param corrupt is called instead of `arrive` if the checksum does not match */
   constructor(
     from: VirtualPeer,
     to: VirtualPeer,
@@ -29,7 +29,7 @@ export class Passage {
     this.#arrive = arrive
   }
 
-  /** What is on its way is lost with either end. */
+  /** Delivers the message, unless either peer has died. */
   arrive(): void {
     if (this.from.alive && this.to.alive) this.#arrive()
   }

@@ -1,4 +1,4 @@
-/** One peer of a virtual network: whom it knows, whom it is connected to, and its calls that have not ended. */
+/** One peer of a virtual network: the peers that it knows, its connections, and its calls that have not ended. */
 import { withDeadline } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type {
@@ -18,14 +18,14 @@ import { Passage } from './passage.ts'
 import { PendingCall } from './pending-call.ts'
 import type { Load } from './wire.ts'
 
-/** What a peer needs of the network around it. */
+/** The network, as its peers use it. */
 export interface Medium {
   /** Makes a message ready to be sent. @throws ProtocolError TOO_LARGE */
   pack(protocol: string, message: Message): Parcel
-  /** Once there and back; `done` gets whoever answered, and is never called if nobody can. */
+  /** One round trip. `done` gets the peer that answered, and is never called if none can. */
   handshake(from: VirtualPeer, to: PeerId, done: (other: VirtualPeer | undefined) => void): void
   send(passage: Passage, load: Load): void
-  /** Tells `peer` that the other side knows nothing of the connection that it sent on. */
+  /** Tells `peer` that `by` does not know the connection on which `peer` sent. */
   refuse(peer: VirtualPeer, by: VirtualPeer): void
   announce(from: VirtualPeer, topic: string, header: Json): void
   end(peer: VirtualPeer): void
@@ -37,12 +37,12 @@ type Listener = (from: PeerId, header: unknown) => void
 
 const SCHEME = 'sim://'
 
-/** As over libp2p: a peer that does not answer for so long cannot be reached. */
+/** A peer that does not answer for so long cannot be reached, as over libp2p. */
 const DIAL_MS = 10_000
 
 export class VirtualPeer implements Network {
   readonly self: PeerId
-  /** What its code runs on. */
+  /** The machine that runs the peer's code. */
   readonly machine: Machine
   readonly addresses: readonly string[]
   readonly #medium: Medium
@@ -124,7 +124,7 @@ export class VirtualPeer implements Network {
   subscribe(topic: string, listener: Listener): () => void {
     const listeners = this.#topics.get(topic) ?? new Set()
     this.#topics.set(topic, listeners)
-    // A listener of one's own, so that the same function may be given twice.
+    // A new function for each call, so that the same listener may be given twice.
     return listen(listeners, (from, header) => listener(from, header))
   }
 
@@ -140,7 +140,7 @@ export class VirtualPeer implements Network {
     this.#medium.end(this)
   }
 
-  /** Ends its calls, and tells who was connected to it. */
+  /** Fails all calls of this peer. Returns the peers that were connected to it. */
   end(): VirtualPeer[] {
     this.#alive = false
     const connected = [...this.connected]
@@ -149,7 +149,7 @@ export class VirtualPeer implements Network {
     return connected
   }
 
-  /** Notices that another has died. A new peer of the same name may have connected in the meantime. */
+  /** Drops the connection to a dead peer. A new peer of the same name may have connected meanwhile. */
   lose(other: VirtualPeer): void {
     for (const call of this.#calls) {
       if (call.to === other) call.fail(lost(`the connection to peer ${other.self} is gone`))
@@ -176,7 +176,7 @@ export class VirtualPeer implements Network {
     return this.#connections.get(other.self) === other
   }
 
-  /** Whoever wants the same connection while it is being made waits for it. */
+  /** Calls that want the same connection while it is being made wait for it together. */
   #dial(peer: PeerId): Promise<VirtualPeer> {
     const dialing = this.#dialing.get(peer)
     if (dialing !== undefined) return dialing
@@ -231,7 +231,7 @@ export class VirtualPeer implements Network {
     this.#medium.send(asking, question.load)
   }
 
-  /** Never rejects: what goes wrong is the reply. */
+  /** Never rejects: an error is a reply, too. */
   async #answer(from: PeerId, protocol: string, question: Parcel): Promise<Reply> {
     let answer: Message
     try {
@@ -249,14 +249,14 @@ export class VirtualPeer implements Network {
     try {
       return { parcel: this.#medium.pack(protocol, answer) }
     } catch (error) {
-      // The handler ran, so that an answer over the limits must not look like a definite TOO_LARGE.
+      // The handler ran, so an answer over the limits must not look like a definite TOO_LARGE.
       return internal(error)
     }
   }
 }
 
 function settle(call: PendingCall, reply: Reply): void {
-  // The caller has gone: where an answer's body would go may be in use again.
+  // The caller is gone, and the memory for the answer's body may be in use again.
   if (call.settled) return
   try {
     if ('error' in reply) throw reply.error

@@ -8,7 +8,7 @@ import type { VirtualPeer } from './peer.ts'
 export class PendingCall {
   readonly answer: Promise<Received>
   readonly options: CallOptions
-  /** Who was asked, once there is a connection. */
+  /** The peer that was asked, once there is a connection. */
   to: VirtualPeer | undefined = undefined
   #settled = false
   #resolve!: (answer: Received) => void
@@ -17,7 +17,7 @@ export class PendingCall {
   readonly #unhook: (() => void) | undefined
   readonly #over: (call: PendingCall) => void
 
-  /** @param over is told when it has ended */
+  /** @param over is called when the call has ended */
   constructor(
     machine: Machine,
     peer: PeerId,
@@ -43,7 +43,7 @@ export class PendingCall {
     this.#unhook = signal && onAbort(signal, () => this.fail(signal.reason))
   }
 
-  /** After it nothing of an answer may be stored: where its body would go may be in use again. */
+  /** True once the call has ended. The memory for an answer's body may be in use again, so none may be stored. */
   get settled(): boolean {
     return this.#settled
   }

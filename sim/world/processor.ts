@@ -1,11 +1,11 @@
 /**
- * Cores that processes share, in virtual time. All work that is under way gets the same share of them, and none more than
- * one core, as an operating system deals them out: seven processes on two cores do not compute in parallel.
+ * Cores that processes share, in virtual time. All tasks under way get the same share of the cores, but at most one core
+ * each, as an operating system schedules threads.
  */
 import type { Label, World } from './world.ts'
 
 interface Task {
-  /** What the processor has done for every task when this one is done. */
+  /** Value of the processor's `#served` at which the task is done. */
   readonly due: number
   readonly process: Process
   readonly done: () => void
@@ -22,14 +22,14 @@ interface Task {
 export class Processor {
   readonly #world: World
   readonly #cores: number
-  /** By when they are done, then by when they came. */
+  /** Ordered by the time at which they are done, then by arrival. */
   #tasks: Task[] = []
-  /** Milliseconds of work that each task under way has had since the processor was idle, until `#at`. */
+  /** Milliseconds of work that each task has had at time `#at`, counted since the processor was last idle. */
   #served = 0
   #at = 0
   #cancel: () => void = () => {}
 
-  /** @param cores need not be whole: two that slow each other down may be worth 1.6. Infinity: nobody waits. */
+  /** @param cores need not be whole: two cores that slow each other down may be worth 1.6. Infinity: no task waits. */
   constructor(world: World, cores: number) {
     if (!(cores > 0)) throw new RangeError(`a processor of ${cores} cores`)
     this.#world = world
@@ -53,7 +53,7 @@ export class Processor {
     return promise
   }
 
-  /** Work of a process that has ended is not done, and takes nothing from others. */
+  /** Drops the tasks of a process that has ended: they take no time from others. */
   #end(process: Process): void {
     this.#serve()
     const ended = this.#tasks.filter((task) => task.process === process)
@@ -66,7 +66,7 @@ export class Processor {
     return Math.min(1, this.#cores / this.#tasks.length)
   }
 
-  /** Brings what has been done up to now. */
+  /** Brings `#served` up to now. */
   #serve(): void {
     const now = this.#world.clock.now()
     if (this.#tasks.length === 0) this.#served = 0
@@ -78,7 +78,7 @@ export class Processor {
     this.#cancel()
     const next = this.#tasks[0]
     if (next === undefined) return
-    // Sums of times may be off by a rounding.
+    // Rounding may make the difference negative.
     const ms = Math.max(0, next.due - this.#served) / this.#rate
     this.#cancel = this.#world.schedule(ms, 'processor', () => {
       this.#served = next.due
@@ -95,7 +95,7 @@ interface Host {
   end(process: Process): void
 }
 
-/** One that shares the cores, as many threads as it may have. */
+/** A process on the shared cores, with any number of threads. */
 export class Process {
   readonly #world: World
   readonly #host: Host
@@ -106,21 +106,21 @@ export class Process {
     this.#host = host
   }
 
-  /** Resolves when so many milliseconds of one core's work are done. */
+  /** Resolves when `ms` of one core's work are done. */
   async compute(ms: number): Promise<void> {
     if (!this.#ended && ms > 0) await this.#host.add(this, ms)
   }
 
-  /** Really works, while time stands still; the outcome is there when the processor has done so much work for it. */
+  /** Does real work while time stands still. The outcome is there when the processor has done `ms` of work for it. */
   async run<T>(ms: number, label: Label, work: () => T | Promise<T>): Promise<T> {
     const outcome = this.#world.compute(0, label, work)
-    // A failure, too, is known at its time and not before.
+    // A failure of the work is known at that time, too.
     outcome.catch(() => {})
     await this.compute(ms)
     return outcome
   }
 
-  /** What it computes is over now, and takes no time from now on. */
+  /** Ends the process. Its tasks resolve at once, and later ones take no time. */
   end(): void {
     this.#ended = true
     this.#host.end(this)

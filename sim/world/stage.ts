@@ -1,4 +1,4 @@
-/** A real stage in a virtual world: it computes while time stands still, and then has taken the time it is said to. */
+/** A real stage in virtual time: it computes while time stands still, and each call takes the stated time. */
 
 import { SerialQueue } from '../../stages/serial-queue.ts'
 import type { AnyStage, BodyStage, EndsStage } from '../../stages/stage.ts'
@@ -10,17 +10,17 @@ type MethodsOf<S> = {
   [K in keyof S]: S[K] extends (...inputs: never[]) => Promise<unknown> ? K : never
 }[keyof S]
 
-/** Whatever a stage of either kind can be asked to do. */
+/** Any method of a stage of either kind. */
 export type StageMethod = MethodsOf<BodyStage> | MethodsOf<EndsStage>
 
 type AnyMethod = (...inputs: unknown[]) => Promise<unknown>
 
-/** What a call takes its time from: real work, and the milliseconds it is said to be. */
+/** Does the real work of a call and lets the call take `ms` of virtual time. */
 type Device = <T>(method: StageMethod, ms: number, work: () => Promise<T>) => Promise<T>
 
 /**
- * The stage as before, except that each method takes `costMs` of virtual time. Like a device it does one thing at a
- * time, in the order of the calls; inputs must stay as they are until then.
+ * The stage with methods that take `costMs` of virtual time each. Like a device, it does one call at a time, in order.
+ * Inputs must not change before their call has ended.
  */
 export function timedStage<S extends AnyStage>(
   stage: S,
@@ -35,7 +35,7 @@ export function timedStage<S extends AnyStage>(
   })
 }
 
-/** The same as a thread of a process that shares its cores with others. */
+/** The same for a stage in a thread of `process`, which shares cores with other processes. */
 export function sharingStage<S extends AnyStage>(
   stage: S,
   process: Process,

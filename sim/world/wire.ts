@@ -1,35 +1,32 @@
-/**
- * How long messages are on their way. Every one passes here, so this is where faults belong: a message that is lost,
- * late, or cut off by a partition is one whose transit is another.
- */
+/** The time that messages take from one peer to another. */
 import type { PeerId } from '../../protocols/network.ts'
 
 export interface Link {
-  /** One way. */
+  /** Milliseconds one way. */
   readonly latencyMs: number
-  /** 1,250 for 10 Mbit/s; Infinity where only latency counts. */
+  /** 1,250 for 10 Mbit/s. Infinity if only latency counts. */
   readonly bytesPerMs: number
   /**
-   * Where bodies wait their turn. Left out: on the sender's uplink. A name: on a link that all pairs share whose links
-   * bear that name, an ocean's cable. Null: nowhere, each transfer has the link to itself.
+   * The line on which bodies are sent one after another. Left out: the uplink of the sender. A name: a line that all pairs
+   * share whose links have that name, such as an ocean's cable. Null: none, and each transfer has the link to itself.
    */
   readonly queue?: string | null
 }
 
-/** The link from one peer to another; it need not be the same in both directions, but always the same for a pair. */
+/** The link from one peer to another. The two directions may differ, but the link of a pair never changes. */
 export type LinkTable = (from: PeerId, to: PeerId) => Link
 
 export interface Load {
-  /** Of prefix and header. */
+  /** Bytes of the frame's prefix and the header, by the rule of message-size.ts. */
   readonly headBytes: number
   /**
-   * Undefined without a body. Bodies wait their turn where the link says, one after another. Headers alone slip in
-   * between the chunks of a body, as they do on Yamux, and are too small to be counted against it.
+   * Bytes of the body, by the same rule. Undefined without a body. Bodies are sent one after another on the link's line.
+   * Headers alone pass between the chunks of a body, as on Yamux, and are too small to take from its bandwidth.
    */
   readonly bodyBytes: number | undefined
 }
 
-/** TCP, Noise and the agreement on Yamux take one each. */
+/** One each for TCP, Noise and the agreement on Yamux. */
 export const HANDSHAKE_ROUND_TRIPS = 3
 
 export class Wire {
@@ -50,8 +47,8 @@ export class Wire {
   }
 
   /**
-   * Puts a load on the way at `now`, and says how long it takes. The receiver's downlink is not modelled: where it is
-   * the narrow place, give the links to it less.
+   * Sends a load at `now`, and returns the milliseconds until it arrives. The downlink of the receiver is not modelled: if
+   * it is the bottleneck, give the links to it less bandwidth.
    */
   transitMs(now: number, from: PeerId, to: PeerId, { headBytes, bodyBytes }: Load): number {
     const { latencyMs, bytesPerMs, queue } = this.#links(from, to)
@@ -64,7 +61,7 @@ export class Wire {
     return sentAt - now + latencyMs
   }
 
-  /** What a peer had queued is gone with it. */
+  /** Drops the queue of a dead peer. */
   forget(peer: PeerId): void {
     this.#uplinkFreeAt.delete(peer)
   }

@@ -1,10 +1,10 @@
 /**
- * A world in one thread, with a time of its own. Code runs in it as it does outside: it awaits sleeps, messages and
- * computations. But time stands still while anything can still run, then jumps to the next event, so that a day takes
- * as long as its events do, and the same seed always gives the same day.
+ * A discrete-event simulation of time in one thread. Code runs in it unchanged: it awaits sleeps, messages and
+ * computations. Virtual time stands still while any code can still run, then jumps to the next event. A day takes as
+ * long as its events take, and the same seed always gives the same day.
  *
- * That holds if all waiting ends in an event of the world. What really takes time (a worker thread, a file) must go
- * through `compute`; what is awaited behind the world's back is not waited for.
+ * Every wait must end in an event of the world. Work that takes real time (a worker thread, a file) must go through
+ * `compute`: the world does not wait for any other promise.
  */
 import { onAbort } from '../../protocols/abort.ts'
 import type { Clock } from '../../protocols/clock.ts'
@@ -13,35 +13,35 @@ import { EventQueue, type QueuedEvent } from './event-queue.ts'
 
 export interface WorldOptions {
   readonly seed: string | number
-  /** Events of the whole life of the world: what ends a loop that makes events without end. */
+  /** Largest number of events in the life of the world. It ends a loop that makes events without end. */
   readonly eventsMax?: number
 }
 
 export interface RunOptions {
-  /** What is waited for, to be named if it never happens. */
+  /** Name of the awaited outcome, for the error if it never comes. */
   readonly waitingFor: string
-  /** The virtual time at which waiting is given up. */
+  /** Virtual time at which `run` gives up. */
   readonly untilMs?: number
 }
 
-/** About ten seconds of real time, if nothing but events happens. */
+/** Events alone take about ten seconds of real time for so many. */
 const EVENTS_MAX = 10_000_000
 
-/** Events that a WorldError tells of: enough to see the last exchange between two peers. */
+/** Past events in a WorldError: enough to see the last exchange between two peers. */
 const RECENT_EVENTS = 12
 
-/** Lines about pending events in a WorldError; there may be thousands of events. */
+/** Lines about pending events in a WorldError. There may be thousands of events. */
 const PENDING_LINES = 12
 
-/** Events between two turns of Node's event loop, which cost more than the events themselves. */
+/** Events between two turns of Node's event loop. A turn takes longer than an event. */
 const BATCH_EVENTS = 64
 
-/** What an event is, for whoever reads a WorldError: made into text only then. */
+/** Name of an event in a WorldError. It becomes text only there. */
 export type Label = string | { toString(): string }
 
-/** Whose code an event runs. It may keep an event that is due, and put it back later. */
+/** Owner of the code that an event runs. The owner may keep a due event and release it later. */
 export interface Owner {
-  /** True if it has taken the event, which then does not happen now. */
+  /** True if the owner keeps the event, which then does not happen now. */
   holds(event: HeldEvent): boolean
 }
 
@@ -57,7 +57,7 @@ class WorldEvent implements QueuedEvent, HeldEvent {
   readonly label: Label
   readonly fire: () => void
   readonly owner: Owner | undefined
-  /** Real work that must be over before the event; it never rejects. */
+  /** Real work that must end before the event. It never rejects. */
   work: Promise<void> | undefined = undefined
 
   constructor(time: number, sequence: number, label: Label, fire: () => void, owner?: Owner) {
@@ -69,7 +69,7 @@ class WorldEvent implements QueuedEvent, HeldEvent {
   }
 }
 
-/** What is awaited cannot happen any more, or not within a bound. The message lists what is pending. */
+/** The awaited outcome cannot come any more, or not within a bound. The message lists the pending events. */
 export class WorldError extends Error {
   override readonly name = 'WorldError'
 }
@@ -83,14 +83,14 @@ export class WorldError extends Error {
  * ```
  */
 export class World {
-  /** Virtual time, from 0. */
+  /** Virtual time in milliseconds, from 0. */
   readonly clock: Clock
-  /** Draw from named streams of it. */
+  /** Source of all random draws, by named streams. */
   readonly random: Random
   readonly #eventsMax: number
   readonly #queue = new EventQueue<WorldEvent>()
   readonly #working = new Set<Promise<void>>()
-  /** A ring: the event that happened as number n lies at n modulo its length. */
+  /** A ring buffer: event number n lies at n modulo the length. */
   readonly #recent: WorldEvent[] = []
   #now = 0
   #scheduled = 0
@@ -106,19 +106,19 @@ export class World {
     }
   }
 
-  /** Events that have happened. */
+  /** Number of events that have happened. */
   get fired(): number {
     return this.#fired
   }
 
-  /** Events that will happen unless they are cancelled. */
+  /** Number of events that will happen unless cancelled. */
   get pending(): number {
     return this.#queue.size
   }
 
   /**
-   * Makes something happen after `ms`; events of the same time happen in the order in which they were scheduled.
-   * @returns cancels it
+   * Calls `fire` after `ms` of virtual time. Events of the same time happen in the order in which they were scheduled.
+   * @returns a function that cancels the event
    */
   schedule(ms: number, label: Label, fire: () => void, owner?: Owner): () => void {
     const event = this.#enqueue(ms, label, fire, owner)
@@ -128,7 +128,7 @@ export class World {
     }
   }
 
-  /** Lets an event that its owner held happen now, after all that is due already. */
+  /** Makes an event that its owner held due now, after all events that are due already. */
   release(held: HeldEvent): void {
     const event = held as WorldEvent
     if (event.cancelled) return
@@ -138,8 +138,8 @@ export class World {
   }
 
   /**
-   * Really works, while time stands still; the outcome is there after `ms` of virtual time. The place among the
-   * events is taken before the work starts: afterwards, events of equal time would happen in the order in which real
+   * Does real work while virtual time stands still. The outcome is there after `ms` of virtual time. The event takes its
+   * place in the queue before the work starts. Otherwise events of equal time would happen in the order in which real
    * work ends, and the same seed would give different histories.
    */
   async compute<T>(
@@ -157,14 +157,14 @@ export class World {
     )
     event.work = over
     this.#working.add(over)
-    // A failure, too, is known at its time and not before.
+    // A failure of the work is known after `ms`, too.
     await due.promise
     return await outcome
   }
 
   /**
-   * Lets time go by until `outcome` is settled, and returns it. Time stops there until the next call.
-   * @throws WorldError if it cannot settle any more, or not within the bounds
+   * Advances virtual time until `outcome` is settled, and returns its value. Time stops there until the next call.
+   * @throws WorldError if `outcome` cannot settle any more, or not within the bounds
    */
   async run<T>(outcome: Promise<T>, { waitingFor, untilMs = Infinity }: RunOptions): Promise<T> {
     if (this.#running) throw new Error('the world is running already')
@@ -183,7 +183,7 @@ export class World {
     }
   }
 
-  /** One event; or none, if real work has to end first: what comes next is then to be looked at again. */
+  /** Runs one event. Returns a promise instead if real work must end first: then the queue is looked at again. */
   #step(waitingFor: string, untilMs: number): Promise<unknown> | undefined {
     const next = this.#queue.first()
     if (next === undefined) {
@@ -238,7 +238,7 @@ export class World {
   }
 }
 
-/** A clock's `sleep`, made of what calls back after so many milliseconds unless it is cancelled. */
+/** Makes a clock's `sleep` from a function that calls back after so many milliseconds unless cancelled. */
 export function sleepBy(
   schedule: (ms: number, fire: () => void) => () => void,
 ): (ms: number, signal?: AbortSignal) => Promise<void> {
@@ -261,8 +261,8 @@ export function sleepBy(
 }
 
 /**
- * Calls `next` a number of times, each when nothing else can run: between two immediates Node runs every microtask.
- * Ends early if it gives null, and waits for the promise if it gives one.
+ * Calls `next` up to BATCH_EVENTS times, each time when no other code can run: Node runs every microtask between two
+ * immediates. Ends early if `next` gives null. Resolves with the promise if `next` gives one.
  */
 function batch(next: () => Promise<unknown> | null | undefined): Promise<unknown> {
   return new Promise((resolve, reject) => {

@@ -89,7 +89,7 @@ export class Admissions {
     if (resumes && this.#roster.origin === null && isFresh(this.#roster)) {
       throw new ProtocolError(
         'REFUSED',
-        'The run there has begun anew, without --resume: stop its peers, and start the first one with --resume.',
+        'That run was started without --resume: stop its peers, and start the first one with --resume.',
       )
     }
   }
@@ -106,7 +106,7 @@ export class Admissions {
         `another process with the identity ${peer} is in the run: give each its own --data-dir`,
       )
     }
-    health.lose(peer, 'it was started again')
+    health.lose(peer, 'it was restarted')
   }
 
   /** Resolves when the member is out of the roster, and its stage in other hands if somebody can take it. */

@@ -172,7 +172,7 @@ export class Coordinator implements Coordination {
     } else if (recovered.assign.length > 0) {
       await this.#parts.changes.changeMembers({
         assign: recovered.assign,
-        reason: 'stages were filled',
+        reason: 'empty stages have holders',
       })
     }
   }

@@ -16,7 +16,7 @@ export function deviating(installed: readonly Installed[]): { member: Member; re
       .filter((holder) => !right!.includes(holder))
       .map(({ member }) => ({
         member,
-        reason: `its weights of stage ${stage} are not its replicas'`,
+        reason: `its weights of stage ${stage} differ from those of other holders`,
       }))
   })
 }

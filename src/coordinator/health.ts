@@ -93,7 +93,7 @@ export class Health {
     // No step needs a spare, or a replica that is not ready. The roster loses them before the next step.
     const { stage, ready } = member
     if (stage !== null && ready) {
-      for (const listener of this.#listeners) listener(`stage ${stage} lost ${peer}`)
+      for (const listener of this.#listeners) listener(`stage ${stage} lost its holder ${peer}`)
     }
     this.#options.changed.notify()
   }
@@ -129,7 +129,7 @@ export class Health {
       if (others.length === 0 || member.id === this.#roster.coordinator) continue
       const queued = await this.#ask(member, TIMEOUTS.reconnectMs).catch(() => null)
       if (queued === null || queued === 0) continue
-      const reason = `it holds the step up: ${queued} microbatches before it after ${afterMs} ms`
+      const reason = `the step waits for it: ${queued} microbatches are queued there after ${afterMs} ms`
       this.lose(member.peer, reason)
       return
     }
@@ -179,7 +179,7 @@ export class Health {
     const { network, runId, signal } = this.#options
     const question = { run: runId, epoch: this.#roster.epoch }
     const answer = await ask(network, peer, heartbeat, question, { timeoutMs, signal })
-    if (answer.session !== session) throw new Error('another process has taken its name')
+    if (answer.session !== session) throw new Error('another process has its peer id')
     this.heard(peer)
     return answer.queuedWork
   }

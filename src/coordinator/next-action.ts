@@ -70,7 +70,7 @@ export function nextAction(view: View): Action {
   }
   const advanced = replicaAssignments(view)
   if (advanced.length > 0) {
-    return { type: 'advanceReplicas', change: { reason: 'replicas get on', assign: advanced } }
+    return { type: 'advanceReplicas', change: { reason: 'replicas advance', assign: advanced } }
   }
 
   const { matches, release } = place(view)
@@ -78,7 +78,7 @@ export function nextAction(view: View): Action {
   if (replicas.length > 0) return { type: 'replicate', matches: replicas }
   if (matches.length > 0) return { type: 'rebuild', matches: matches.slice(0, ASSIGNS_MAX) }
   if (release !== null) {
-    const reason = 'a stage needs a holder more'
+    const reason = 'an empty stage needs a holder'
     return { type: 'release', change: { reason, assign: [spare(release.id)] } }
   }
 

@@ -57,7 +57,7 @@ export class ReplicaManager {
       replica.phase = 'built'
     } catch (error) {
       if (signal.aborted) return
-      const message = `${peer} did not begin to learn stage ${stage}: ${(error as Error).message}`
+      const message = `${peer} did not build a replica of stage ${stage}: ${(error as Error).message}`
       journal.write({ type: 'notice', message })
       if (this.#replicas.get(id) === replica) this.#replicas.delete(id)
       this.#failed(id, peer, message)
@@ -90,8 +90,8 @@ export class ReplicaManager {
   }
 
   #giveUp(id: number, { peer, stage, facts }: Replica): void {
-    const why = facts?.failure ?? 'nobody holds it any more'
-    const message = `${peer} did not learn stage ${stage}: ${why}`
+    const why = facts?.failure ?? 'no member holds the stage any more'
+    const message = `${peer} did not become a replica of stage ${stage}: ${why}`
     this.#options.journal.write({ type: 'notice', message })
     this.#failed(id, peer, message)
   }

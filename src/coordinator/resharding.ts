@@ -48,7 +48,7 @@ export class Resharding {
       return await this.#propose(members)
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error
-      const message = `the run is not cut anew: ${error.message}`
+      const message = `the run is not resharded: ${error.message}`
       if (message !== this.#complaint) this.#options.journal.write({ type: 'notice', message })
       this.#complaint = message
       return null
@@ -60,7 +60,8 @@ export class Resharding {
     const { run, acceptor, checkpoints } = this.#options
     const { committed } = acceptor.roster
     const stages = fewerStages(run, members - 1)
-    if (stages === null) throw new CheckpointError(`${members} can hold no fewer stages`)
+    if (stages === null)
+      throw new CheckpointError(`${members} members cannot hold any smaller number of stages`)
     const origin = await checkpoints.latestOrigin(committed)
     const reason = `${members} members for ${run.stages + 1} stages`
     return { type: 'reshard', stages, origin, reason }

@@ -180,7 +180,7 @@ export class RosterChanges {
     const { change, before, after } = await this.#choose(proposal)
     // A member that does not hear of it now is told when it asks for the coordinator.
     const late = clock.sleep(TIMEOUTS.reconnectMs, signal).then(() => {
-      throw new ProtocolError('TIMEOUT', 'it did not come over')
+      throw new ProtocolError('TIMEOUT', 'it did not enter the successor run in time')
     })
     late.catch(() => {})
     await installAll(this.#options, before, after, change, () => late)

@@ -202,7 +202,10 @@ export class Step {
     const lost = new Set((await health.losses()).map(({ id }) => id))
     for (const stage of stages) {
       if (!holdersOf(roster, stage).every(({ id }) => lost.has(id))) continue
-      throw new ProtocolError('PEER_LOST', `stage ${stage} is lost, and the step only there`)
+      throw new ProtocolError(
+        'PEER_LOST',
+        `stage ${stage} is lost, and no other member has its total of this step`,
+      )
     }
   }
 
@@ -237,10 +240,10 @@ export class Step {
     const { roster, health } = this.#coordinator
     const { index, code, reason, to } = report
     const receiver = to === null ? undefined : memberById(roster, to)
-    const isRetried = RETRIED.has(code as ProtocolErrorCode)
-    if (!isRetried || journey.attempt + 1 >= JOURNEY_ATTEMPTS) {
+    const mayPass = isTransient(code as ProtocolErrorCode)
+    if (!mayPass || journey.attempt + 1 >= JOURNEY_ATTEMPTS) {
       this.#failure ??= new ProtocolError(
-        isRetried ? 'PEER_LOST' : (code as ProtocolErrorCode),
+        mayPass ? 'PEER_LOST' : (code as ProtocolErrorCode),
         `${from}: ${reason}`,
       )
     }
@@ -281,11 +284,11 @@ export class Step {
 }
 
 function stuckReason({ index, reason }: ReportQuestion): string {
-  return `microbatch ${index} does not get on: ${reason}`
+  return `microbatch ${index} is stuck: ${reason}`
 }
 
-/** Failures that a second attempt may mend: of a link, or of a peer that is lost or was late to hear of the roster. */
-const RETRIED: ReadonlySet<ProtocolErrorCode> = new Set([
+/** Failures of a link, or of a peer that is lost or was late to hear of the roster. A second attempt may succeed. */
+const TRANSIENT: ReadonlySet<ProtocolErrorCode> = new Set([
   'TIMEOUT',
   'PEER_LOST',
   'UNREACHABLE',
@@ -294,3 +297,8 @@ const RETRIED: ReadonlySet<ProtocolErrorCode> = new Set([
   'STALE',
   'NOT_MEMBER',
 ])
+
+/** True if a peer or a link failed, not the work. */
+export function isTransient(code: ProtocolErrorCode): boolean {
+  return TRANSIENT.has(code)
+}

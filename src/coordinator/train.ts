@@ -17,7 +17,7 @@ import type { Run } from '../run/run.ts'
 import { learningRateAt } from '../run/schedule.ts'
 import type { Coordinator } from './coordinator.ts'
 import { normalOrder, planJourneys, visits } from './journeys.ts'
-import { Step } from './step.ts'
+import { isTransient, Step } from './step.ts'
 
 export interface TrainOptions {
   readonly run: Run
@@ -55,7 +55,7 @@ export async function train(coordinator: Coordinator, options: TrainOptions): Pr
       coordinator.abandon()
       journal.write({ type: 'aborted', step, epoch, code: error.code, reason: error.message })
       // Peers and links may fail however often. Any other failure that keeps coming back ends the run.
-      if (isOfThePath(error)) {
+      if (isTransient(error.code)) {
         await clock.sleep(TIMEOUTS.retryMs, coordinator.signal)
         continue
       }
@@ -121,11 +121,4 @@ async function evaluateWeights(
   const losses = answered.flatMap((answer) => answer.losses)
   const loss = losses.reduce((sum, each) => sum + each.loss, 0) / losses.length
   journal.write({ type: 'evaluation', step: coordinator.roster.committed, loss })
-}
-
-/** True if a peer or a link failed, not the work. */
-function isOfThePath({ code }: ProtocolError): boolean {
-  return ['PEER_LOST', 'UNREACHABLE', 'TIMEOUT', 'CORRUPT', 'STALE', 'NOT_MEMBER', 'BUSY'].includes(
-    code,
-  )
 }

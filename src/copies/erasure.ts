@@ -1,7 +1,7 @@
 /**
  * Reed-Solomon erasure code over bytes: any k of k data shards and m parity shards restore the data. The code is
  * systematic, with a Cauchy matrix over GF(2^8) (Blömer et al., ICSI TR-95-048, 1995). Parity shard i is the sum over j
- * of t_j / (u_i + t_j) times data shard j, where t_j = x^j and u = 0, infinity, x^k, x^(k+1) and so on.
+ * of t_j / (u_i + t_j) times data shard j. Here t_j = x^j, and u = 0, infinity, x^k, x^(k+1) and so on.
  *
  * The first two parity shards are cheap. They are those of RAID-6 (Anvin, The mathematics of RAID-6): the XOR of the data
  * shards, and the sum of x^j times shard j. Every square submatrix of a Cauchy matrix is invertible. A scaled row of

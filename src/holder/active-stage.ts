@@ -12,6 +12,7 @@ import type {
 import { bytesOf, type StateFacts, type StatePart, sha256 } from '../../protocols/weights.ts'
 import type { AnyStage, Update } from '../../stages/stage.ts'
 import { allFinite } from '../base/finite.ts'
+import { microbatchesInFlight } from '../run/run.ts'
 import type { HeldStage } from '../run/stage-state.ts'
 import type { Decision } from '../run/update.ts'
 import { FrozenStates } from './frozen-states.ts'
@@ -45,7 +46,7 @@ export class ActiveStage implements HeldStage {
     this.replica = replica
     this.#options = options
     const { batch, context } = run.microbatch
-    const inFlight = Math.min(run.microbatches, run.stages + 2)
+    const inFlight = microbatchesInFlight(run)
     // For each microbatch on its way an input, and a gradient if it comes back.
     this.#buffers = new TensorBuffers(batch * context * run.model.hiddenSize, 2 * inFlight)
     this.#pipeline = new Pipeline({

@@ -1,5 +1,5 @@
 /** A peer's side of the run: it follows the roster, holds at most one stage, and does what the coordinator asks. */
-import { type Announcement, announce, listen } from '../../protocols/announcement.ts'
+import { announce, listen } from '../../protocols/announcement.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols/membership.ts'
@@ -17,7 +17,7 @@ import {
   MemberEvents,
   type Start,
 } from '../membership/member-events.ts'
-import { compareBallots, coordinatorOf } from '../membership/roster.ts'
+import { compareBallots, coordinatorOf, type RosterSource } from '../membership/roster.ts'
 import type { Ancestor } from '../membership/serve-run.ts'
 import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
@@ -27,7 +27,7 @@ import type { Resume } from './resume.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
 import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
-import { StageFollower } from './stage-follower.ts'
+import { type AppliedStep, StageFollower } from './stage-follower.ts'
 import { StageSlot } from './stage-slot.ts'
 
 export interface MemberOptions {
@@ -42,6 +42,8 @@ export interface MemberOptions {
   readonly checkpoints?: Store | null
   /** Builds a stage with the run's initial weights. @param isSecond true for a stage beside the active one */
   createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
+  /** Members of one process may share the rosters that they make. Without this option each makes its own. */
+  readonly rosters?: RosterSource
   /** Reads the corpus. Called for the ends only. @throws InputError if it is missing or another one */
   loadData(donors: () => readonly PeerId[]): Promise<BatchSource>
   /** The checkpoint that the run starts from if this peer founds it, and where this peer reads its stage. */
@@ -287,7 +289,7 @@ export class Member {
   }
 
   /** Each announcement costs every member a signature check. A fast swarm therefore does not announce every step. */
-  #announce(step: Pick<Announcement, 'step' | 'loss' | 'busySeconds' | 'stage'>): void {
+  #announce(step: AppliedStep): void {
     const { network, clock, runId } = this.#options
     const { roster } = this
     // This peer may have been dropped while it applied the step.

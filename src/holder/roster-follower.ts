@@ -1,6 +1,6 @@
 /**
- * The roster as one member knows it. The member enters a roster, carries out its changes one after another, fetches the
- * roster of another member when it has missed changes, and drops out when a roster does not name it.
+ * The roster as one member knows it. The member carries out changes of the roster one after another. If it has missed
+ * changes, it fetches the whole roster. If a roster does not name it, it drops out.
  */
 import type { Change } from '../../protocols/agreement.ts'
 import type { Clock } from '../../protocols/clock.ts'
@@ -11,7 +11,14 @@ import type { Journal } from '../base/journal.ts'
 import { Acceptor } from '../membership/acceptor.ts'
 import { type AgreementOptions, fetchRoster } from '../membership/agreement.ts'
 import type { Start } from '../membership/member-events.ts'
-import { compareBallots, foundingRoster, memberOf, newcomersOf } from '../membership/roster.ts'
+import {
+  compareBallots,
+  foundingRoster,
+  memberOf,
+  newcomersOf,
+  ROSTERS,
+  type RosterSource,
+} from '../membership/roster.ts'
 
 /** A roster that is new to this member, and names it. */
 export interface RosterChange {
@@ -32,6 +39,8 @@ export interface RosterFollowerOptions {
   readonly signal: AbortSignal
   /** The session and roster of a process that continues from another run; null for one that begins. */
   readonly start: Start | null
+  /** Members of one process may share the rosters that they make. Without this option each makes its own. */
+  readonly rosters?: RosterSource
   /** Does what the roster says to the parts of this member. @returns a digest of its weights, or null */
   carryOut(change: RosterChange): Promise<string | null>
   /** The run continues without this peer: frees everything that belongs to it. */
@@ -39,6 +48,7 @@ export interface RosterFollowerOptions {
 }
 
 export class RosterFollower {
+  readonly rosters: RosterSource
   readonly #options: RosterFollowerOptions
   #session: number
   #acceptor: Acceptor | null = null
@@ -46,10 +56,11 @@ export class RosterFollower {
   #carriedOut: Promise<unknown> = Promise.resolve()
 
   constructor(options: RosterFollowerOptions) {
-    const { start, clock } = options
+    const { start, clock, rosters = ROSTERS } = options
+    this.rosters = rosters
     this.#options = options
     this.#session = start?.session ?? Math.floor(clock.now())
-    if (start !== null && start.roster !== null) this.#acceptor = new Acceptor(start.roster)
+    if (start !== null && start.roster !== null) this.#acceptor = this.#accept(start.roster)
   }
 
   /** Tells this process, and what it has promised, from others with the same peer id. */
@@ -85,7 +96,7 @@ export class RosterFollower {
     const { network } = this.#options
     const addresses = [...network.addresses]
     const founder = { peer: network.self, session: this.session, addresses, domain }
-    this.#acceptor = new Acceptor(foundingRoster(founder, origin))
+    this.#acceptor = this.#accept(foundingRoster(founder, origin))
     return this.#acceptor.roster
   }
 
@@ -121,7 +132,7 @@ export class RosterFollower {
   async catchUp(peer: PeerId): Promise<void> {
     const { signal, journal } = this.#options
     try {
-      const roster = await fetchRoster(this.agreement(signal), peer)
+      const roster = await fetchRoster(this.agreement(signal), peer, this.rosters.decode)
       await this.install(roster.epoch, null, roster)
     } catch (error) {
       signal.throwIfAborted()
@@ -141,6 +152,10 @@ export class RosterFollower {
     // The promises of this session are forgotten. A peer that joins again must count as another process.
     this.#session = Math.max(this.#session + 1, Math.floor(this.#options.clock.now()))
     await this.#options.dropped(reason)
+  }
+
+  #accept(roster: Roster): Acceptor {
+    return new Acceptor(roster, this.rosters)
   }
 
   async #install(epoch: number, change: Change | null, whole: Roster | undefined) {
@@ -172,7 +187,7 @@ export class RosterFollower {
       if (memberOf(whole, this.#options.network.self)?.session !== this.session) {
         throw new ProtocolError('NOT_MEMBER', 'that roster names another process of this peer')
       }
-      this.#acceptor = new Acceptor(whole)
+      this.#acceptor = this.#accept(whole)
     } else if (whole !== undefined) {
       this.#acceptor.adopt(whole)
     } else if (change !== null) {

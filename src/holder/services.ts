@@ -8,7 +8,7 @@ import type { PeerId } from '../../protocols/network.ts'
 import * as steps from '../../protocols/step.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
-import { coordinatorOf, memberOf, rosterFrom } from '../membership/roster.ts'
+import { coordinatorOf, memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import type { Coordination, HelloQuestion } from './coordination.ts'
 import type { RosterFollower } from './roster-follower.ts'
@@ -95,7 +95,7 @@ function serveAgreement(context: ServiceContext): StopServing[] {
         throw new ProtocolError('TOO_LARGE', `a roster of ${length} bytes`)
       },
       serve: async (from, { epoch, change }, body) => {
-        const whole = body && rosterFrom(from, body)
+        const whole = body && follower.rosters.decode(from, body)
         return { answer: await follower.install(epoch, change, whole) }
       },
     }),

@@ -19,7 +19,7 @@ import type {
 } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Ballot, Roster } from '../../protocols/membership.ts'
-import { applyChange, compareBallots } from './roster.ts'
+import { compareBallots, ROSTERS, type RosterSource } from './roster.ts'
 
 interface Accepted {
   readonly ballot: Ballot
@@ -30,12 +30,14 @@ interface Accepted {
 
 /** One member's side of the agreement on rosters. */
 export class Acceptor {
+  readonly rosters: RosterSource
   #roster: Roster
   #promised: Ballot
   #seenRound: number
   #accepted: Accepted | null = null
 
-  constructor(roster: Roster) {
+  constructor(roster: Roster, rosters = ROSTERS) {
+    this.rosters = rosters
     this.#roster = roster
     this.#promised = roster.ballot
     this.#seenRound = roster.ballot.round
@@ -110,7 +112,7 @@ export class Acceptor {
     if (epoch > this.#roster.epoch + 1) {
       throw new ProtocolError('STALE', `epoch ${epoch}; this peer is at ${this.#roster.epoch}`)
     }
-    this.adopt(applyChange(this.#roster, change))
+    this.adopt(this.rosters.apply(this.#roster, change))
   }
 
   /** Replaces the roster by a chosen one of a later epoch. */

@@ -11,7 +11,7 @@ import { ask } from '../../protocols/procedure.ts'
 import type { Journal } from '../base/journal.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Acceptor } from './acceptor.ts'
-import { applyChange, compareBallots, isQuorum, rosterFrom } from './roster.ts'
+import { compareBallots, isQuorum } from './roster.ts'
 
 /** Thrown when another member is the coordinator, or will be: proposals of this member are not chosen any more. */
 export class Deposed extends Error {
@@ -57,7 +57,7 @@ export async function choose(
   for (;;) {
     signal.throwIfAborted()
     await offer(options, ballot, change, roster, accepted)
-    if (isQuorum(roster, accepted)) return applyChange(roster, change)
+    if (isQuorum(roster, accepted)) return acceptor.rosters.apply(roster, change)
     if (!isReported) {
       journal.write(noMajority(accepted.size, roster.members.length))
       isReported = true
@@ -157,6 +157,7 @@ export async function sendRoster(
 export async function fetchRoster(
   { network, runId, signal }: Pick<AgreementOptions, 'network' | 'runId' | 'signal'>,
   peer: PeerId,
+  decode = membership.decodeRoster,
 ): Promise<Roster> {
   let body: Uint8Array | undefined
   await ask(
@@ -176,5 +177,5 @@ export async function fetchRoster(
       },
     },
   )
-  return rosterFrom(peer, body)
+  return decode(peer, body)
 }

@@ -1,9 +1,7 @@
 /**
  * The agreed membership, as a value: who is in, who holds what, and how a change makes the next epoch of it. A roster
- * never changes, so that all members of one process may have the same one: of a thousand virtual members that carry out
- * a change, one makes the roster and its index, and the others find them.
+ * never changes.
  */
-import { isDeepStrictEqual } from 'node:util'
 import type { Change } from '../../protocols/agreement.ts'
 import {
   type Ballot,
@@ -93,6 +91,7 @@ class Index {
   }
 }
 
+/** Made once for each list of members: every message looks some of them up, and most epochs leave the list as it is. */
 const indices = new WeakMap<readonly Member[], Index>()
 
 function indexOf({ members }: Roster): Index {
@@ -103,23 +102,16 @@ function indexOf({ members }: Roster): Index {
   return index
 }
 
-/** The roster that this process made or got last, and the bytes that one came in last. */
-let latest: Roster | null = null
-let received: { readonly body: Uint8Array; readonly roster: Roster } | null = null
-
-/** The latest roster, if it is the same. */
-function shared(roster: Roster): Roster {
-  if (latest?.epoch !== roster.epoch || !isDeepStrictEqual(latest, roster)) latest = roster
-  return latest
+/** Makes the rosters of a member from what other members send. */
+export interface RosterSource {
+  /** Decodes a whole roster that `from` sent. @throws ProtocolError BAD_MESSAGE if it is malformed */
+  decode(from: PeerId, body: Uint8Array | undefined): Roster
+  /** The roster of the next epoch. */
+  apply(roster: Roster, change: Change): Roster
 }
 
-/** Decodes a whole roster that `peer` sent. @throws ProtocolError BAD_MESSAGE if it is malformed */
-export function rosterFrom(peer: PeerId, body: Uint8Array | undefined): Roster {
-  if (body && received !== null && Buffer.compare(received.body, body) === 0) return received.roster
-  const roster = shared(decodeRoster(peer, body))
-  received = { body: body!, roster }
-  return roster
-}
+/** Makes each roster anew. */
+export const ROSTERS: RosterSource = { decode: decodeRoster, apply: applyChange }
 
 /** The coordinator that the roster names. */
 export function coordinatorOf(roster: Roster): Member {
@@ -192,18 +184,6 @@ export function newcomersOf(before: Roster | null, roster: Roster): readonly Mem
   return roster.members.slice(known + 1)
 }
 
-/** What a change has last made, and of which roster. */
-const made = new WeakMap<Change, { readonly roster: Roster; readonly next: Roster }>()
-
-/** The roster of the next epoch. */
-export function applyChange(roster: Roster, change: Change): Roster {
-  const known = made.get(change)
-  if (known?.roster === roster) return known.next
-  const next = shared(changed(roster, change))
-  made.set(change, { roster, next })
-  return next
-}
-
 /** A roster that goes back to the checkpoint of `step`: no member holds a stage, and no step has been made since. */
 function backTo(step: number, next: Roster): Roster {
   const members = next.members.map((member) => ({ ...member, stage: null, ready: true }))
@@ -211,7 +191,8 @@ function backTo(step: number, next: Roster): Roster {
   return { ...next, fenceEpoch: next.epoch, committed: step, ...nothing, members }
 }
 
-function changed(roster: Roster, change: Change): Roster {
+/** The roster of the next epoch. */
+export function applyChange(roster: Roster, change: Change): Roster {
   const { coordinator, ballot } = change
   const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }
   switch (change.type) {

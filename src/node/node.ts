@@ -125,7 +125,10 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
   } catch (error) {
     const { committed } = coordinator.roster
     if (error instanceof Deposed) {
-      journal.write({ type: 'notice', message: `coordinates no more: ${error.message}` })
+      journal.write({
+        type: 'notice',
+        message: `this peer does not coordinate any more: ${error.message}`,
+      })
       coordinator.stop()
       member.stepDown(coordinator.term, error.by)
       return null

@@ -160,6 +160,11 @@ export function runId(run: Run): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
+/** Most microbatches that one driver has under way: enough that no stage waits for the next one. */
+export function microbatchesInFlight({ microbatches, stages }: Run): number {
+  return Math.min(microbatches, stages + 2)
+}
+
 /** Configuration of the run's stages. */
 export function stageConfig({
   model,

@@ -14,6 +14,7 @@ import {
   takesBody,
 } from './network-fixture.ts'
 
+/** The tests of calls and their answers. The function is long because it is a list of tests, each short. */
 export function calls(promises: Promises): void {
   promises('carries a header and tells who asks', async (swarm) => {
     const [asker, answerer] = await pair(swarm)

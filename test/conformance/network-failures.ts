@@ -15,6 +15,7 @@ import {
   takesBody,
 } from './network-fixture.ts'
 
+/** The tests of what a peer refuses. The function is long because it is a list of tests, each short. */
 export function refusals(promises: Promises): void {
   promises(
     'does not run the handler for what accept refuses, and goes on after it',
@@ -82,6 +83,7 @@ export function refusals(promises: Promises): void {
   })
 }
 
+/** The tests of failed calls. The function is long because it is a list of tests, each short. */
 export function failures(promises: Promises): void {
   promises("brings a handler's ProtocolError to the caller", async (swarm) => {
     const [asker, answerer] = await pair(swarm)

@@ -8,6 +8,7 @@ import { Children } from '../../src/cli/children.ts'
 import { readSafetensors } from '../../stages/safetensors.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 
+// The test is long because it follows one run of real processes from its beginning to its end.
 test('three peers find each other without addresses, lose a stage, and continue with a fourth peer', async () => {
   const folder = workFolder()
   const steps = 30

@@ -51,6 +51,7 @@ class Swarm {
   }
 }
 
+// The test is long because it follows one run of real processes from its beginning to its end.
 test('a live export equals the model of a run that stopped at its step, and a peer without data fetches it from others', async () => {
   const [home, away] = [workFolder(), workFolder()]
   const texts = Array.from({ length: 2000 }, (_, i) => sentences(i, 60))

@@ -37,6 +37,8 @@ function swarmOf(): TestSwarm {
         const founds = first
         first = false
         if (founds) return null
+        // A node looks for others as soon as it is started, before the swarm has it among its peers.
+        await Promise.resolve()
         const own = swarm.peers.get(name)?.network
         for (const contact of swarm.network.living) {
           if (contact === name) continue

@@ -13,7 +13,11 @@ export interface ReferenceConfig {
 
 type Row = readonly number[]
 
-/** Logits of each position. @param weight a tensor, row-major, by its name */
+/**
+ * Logits of each position. The function is long so that the whole model can be read in one place, line by line with its
+ * definition.
+ * @param weight a tensor, row-major, by its name
+ */
 export function referenceLogits(
   config: ReferenceConfig,
   weight: (name: string) => ArrayLike<number>,

@@ -1,4 +1,4 @@
-/** The same swarm twice: played by the node's own code (`sim/node-swarm.ts`), and by the model. */
+/** Plays the same swarm twice: by the node's own code (`sim/node-swarm.ts`), and by the model. */
 import type { Run } from '../../../src/run/run.ts'
 import { ACTIVATION_ELEMENTS, costRun, type NodeSwarm, playNodes } from '../../node-swarm.ts'
 import { COST_WEIGHTS } from '../../world/cost-stage.ts'
@@ -8,12 +8,12 @@ import { playScale, type ScaleOutcome } from './play.ts'
 import type { ScaleSetting } from './setting.ts'
 import { WARM_STEPS } from './swarm.ts'
 
-/** Everything that a stage does takes as long. */
+/** Duration of each method of a stage. */
 const METHOD_MS = 20
 const BUILD_MS = 1_000
 const LATENCY_MS = 20
 const MBIT_PER_SECOND = 100
-/** More steps than there will be. */
+/** More steps than any comparison makes. */
 const STEPS = 1_000_000
 
 export interface Compared {
@@ -25,7 +25,7 @@ export interface Compared {
   readonly hours: number
   readonly losses: readonly Loss[]
   readonly speeds: readonly number[]
-  /** Bytes that a tensor's byte counts: 32,768 makes a MiB of an activation, and half of one of a stage. */
+  /** How many bytes one byte of a tensor counts. At 32,768 an activation counts 1 MiB, and a stage 0.5 MiB. */
   readonly bodyScale: number
 }
 

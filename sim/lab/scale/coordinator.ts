@@ -1,7 +1,7 @@
 /**
- * The coordinator of a modelled swarm: settles, makes a step, settles. The same order of things as `src/coordinator/train.ts`,
- * `src/coordinator/coordinator.ts` and `src/coordinator/step.ts`, and the same decisions, which it takes from where they take them; a question to the
- * members is so many milliseconds instead of a message each.
+ * The coordinator of a modelled swarm. It settles and makes steps in the order of `src/coordinator/train.ts`. The node's
+ * functions take its decisions (`next-action.ts`, `journeys.ts`, `stage-recovery.ts`). A question to all members is one
+ * delay instead of a message each.
  */
 import { type Assignment, type Change, JOINS_MAX } from '../../../protocols/agreement.ts'
 import { ProtocolError } from '../../../protocols/errors.ts'
@@ -20,10 +20,10 @@ import type { Listener, Swarm } from './swarm.ts'
 import { type Course, Gate } from './timeline.ts'
 import type { Upkeep } from './upkeep.ts'
 
-/** A change, beside what is in it: the question and its answer, proposed and installed. */
+/** Bytes of a change without its content: question and answer of `propose` and of `install`. */
 const CHANGE_BYTES = 1_200
 
-/** Of a roster, deflated. */
+/** Bytes of a member in a deflated roster. */
 const MEMBER_BYTES = 64
 
 const NONE: ReadonlyMap<string, null> = new Map()
@@ -38,7 +38,7 @@ export class Coordinator implements Listener, Recovering {
   readonly swarm: Swarm
   readonly upkeep: Upkeep
   readonly speeds = new Speeds()
-  /** When each stage lost its last holder, as far as is known here. */
+  /** When the coordinator noticed that a stage had lost its last holder, by stage. */
   readonly lostAt = new Map<number, number>()
   readonly holdFailures = new Map<number, number>()
   readonly #learners: Learners
@@ -81,10 +81,10 @@ export class Coordinator implements Listener, Recovering {
     this.#changed.open()
   }
 
-  /** Until the run cannot go on. */
+  /** Trains until the run cannot continue. */
   *course(): Course {
     const { swarm } = this
-    // Everyone hears of this roster; who does not answer is lost.
+    // All members are told the roster. A member that does not answer is lost.
     yield swarm.farthestMs
     if (!isFresh(swarm.roster)) {
       for (const stage of swarm.empty) this.lostAt.set(stage, swarm.timeline.now)
@@ -106,7 +106,7 @@ export class Coordinator implements Listener, Recovering {
     }
   }
 
-  /** As the node's coordinator: the same function decides, and each action takes its time. */
+  /** Acts as the node's coordinator does: the same function decides, and each action takes its time. */
   *#settle(): Course {
     for (;;) {
       this.#changed = new Gate()
@@ -137,7 +137,7 @@ export class Coordinator implements Listener, Recovering {
     }
   }
 
-  /** For a spare or a joiner. @throws ProtocolError if nobody who comes could bring it back */
+  /** Waits for a spare or a joiner. @throws ProtocolError if no strategy could bring a stage back */
   *#wait(empty: readonly number[]): Course {
     if (this.upkeep.isAsked) yield this.swarm.farthestMs
     const copies = this.upkeep.copies
@@ -176,13 +176,13 @@ export class Coordinator implements Listener, Recovering {
     return { coordinator, ballot }
   }
 
-  /** A quorum accepts it, then all carry it out. */
+  /** A quorum accepts the change, then all members carry it out. */
   *agree(change: Change): Course {
     const { swarm } = this
     swarm.bytes.agreement += CHANGE_BYTES * swarm.roster.members.length
     yield swarm.quorumMs(swarm.coordinator)
     const { members } = swarm.roster
-    // More than half are gone at once: nobody can agree on anything any more.
+    // More than half of the members are lost at once, so that no change can be agreed on.
     if (2 * swarm.dead.size > members.length) {
       const alive = members.length - swarm.dead.size
       throw new ProtocolError('REFUSED', `${alive} of ${members.length} members are no majority`)
@@ -193,7 +193,7 @@ export class Coordinator implements Listener, Recovering {
     if (change.type === 'commit') workMs = costMs.update + costMs.zeroGradients
     else if (change.type === 'members' && change.restart) workMs = costMs.zeroGradients
     else if (change.type === 'members' && change.assign.length > 0) {
-      // Who holds a stage for the first time empties its sums; whose stage is learnt freezes its state.
+      // A new holder empties its sums. A holder whose stage gets a replica freezes its state.
       workMs = Math.max(costMs.zeroGradients, costMs.optimizerState)
     }
     const askedAt = swarm.timeline.now
@@ -202,7 +202,7 @@ export class Coordinator implements Listener, Recovering {
     this.upkeep.follow()
   }
 
-  /** Who does not carry a change out is lost, and waited for until that is known. */
+  /** Waits until it is known which members did not carry a change out. Those members are lost. */
   *#missing(askedAt: number): Course {
     const { dead, wires, coordinator, timeline } = this.swarm
     let until = timeline.now
@@ -213,7 +213,7 @@ export class Coordinator implements Listener, Recovering {
     for (const [id] of missed) if (dead.has(id)) this.lose(id)
   }
 
-  /** Whoever comes gets the whole roster, one after another over the coordinator's uplink. */
+  /** Time for the newcomers' rosters. Each newcomer gets the whole roster over the coordinator's uplink. */
   #rosterMs(change: Change): number {
     const { wires, coordinator, roster } = this.swarm
     const joining = change.type === 'members' ? change.join.length : 0
@@ -221,7 +221,7 @@ export class Coordinator implements Listener, Recovering {
     return bytes / wires.line(coordinator, coordinator).bytesPerMs
   }
 
-  /** Another step, as `agree` does it. */
+  /** All members go back to the checkpoint of this step. */
   *rollBack(step: number): Course {
     yield* this.agree({ type: 'rollback', ...this.#author, step, reason: `back to step ${step}` })
     for (const { id } of this.swarm.roster.members) this.#learners.forget(id)
@@ -229,7 +229,7 @@ export class Coordinator implements Listener, Recovering {
     this.#stale = false
   }
 
-  /** Of the slowest holder. */
+  /** How many times longer than at speed 1 the slowest holder works. */
   get #slowness(): number {
     const { speeds } = this.swarm.setting
     return 1 / Math.min(...speeds)
@@ -301,7 +301,7 @@ export class Coordinator implements Listener, Recovering {
     return holdersOf(roster, stage).length === 1 && others === 0
   }
 
-  /** The plan without those who are lost. @throws Aborted if a stage has nobody left */
+  /** The plan for a roster without the lost members. @throws Aborted if a stage has no holder left */
   *#mend(journeys: readonly Journey[]): Course<Journey[]> {
     const { swarm, speeds } = this
     this.#interrupted = new Gate()

@@ -1,4 +1,4 @@
-/** Has spares take stages that nobody holds, each with what a strategy of the policy makes of what is left. */
+/** Has spares rebuild stages that nobody holds, by the run's policy (`src/coordinator/stage-recovery.ts`). */
 import { HOLD_ATTEMPTS, TIMEOUTS } from '../../../src/base/limits.ts'
 import type { Match } from '../../../src/coordinator/placement.ts'
 import { type Plan, planFor } from '../../../src/coordinator/stage-recovery.ts'
@@ -10,14 +10,14 @@ import { type Course, Gate } from './timeline.ts'
 import { STATE_PARTS, type Upkeep } from './upkeep.ts'
 import type { Peer } from './wires.ts'
 
-/** The coordinator, as far as filling needs it. */
+/** The coordinator, as far as a rebuild needs it. */
 export interface Recovering {
   readonly swarm: Swarm
   readonly upkeep: Upkeep
   readonly lostAt: Map<number, number>
-  /** How often a member did not take a stage. */
+  /** How often a member failed to rebuild a stage, by id. */
   readonly holdFailures: Map<number, number>
-  /** Opens when a holder is lost: what is asked then is given up. */
+  /** Opens when a holder is lost, which ends the rebuilds under way. */
   readonly interrupted: Gate
   lose(id: number): void
   changeMembers(more: {
@@ -36,7 +36,7 @@ export function* fill(recovering: Recovering, matches: readonly Match[]): Course
   const { swarm, upkeep } = recovering
   if (upkeep.isAsked && !isFresh(swarm.roster)) yield swarm.farthestMs
   const copies = isFresh(swarm.roster) ? [] : upkeep.copies
-  // At the beginning a stage has dozens of takers.
+  // At the start dozens of members take one stage.
   const plans = new Map<number, Plan>()
   for (const { stage } of matches) {
     if (!plans.has(stage)) plans.set(stage, planOf(recovering, stage, copies))
@@ -64,7 +64,7 @@ export function* fill(recovering: Recovering, matches: readonly Match[]): Course
   } else yield TIMEOUTS.retryMs
 }
 
-/** True if the whole swarm goes back to a checkpoint, or another row is to be tried. */
+/** True if all members roll back to a checkpoint, or another strategy must be tried. */
 function* rollBack(recovering: Recovering, plans: ReadonlyMap<number, Plan>): Course<boolean> {
   const { swarm, upkeep, lostAt } = recovering
   if (isRestored(swarm.roster)) return false
@@ -79,7 +79,7 @@ function* rollBack(recovering: Recovering, plans: ReadonlyMap<number, Plan>): Co
   return true
 }
 
-/** Has one spare build one stage. @param done hears whether it has; nothing if it dies and that is seen otherwise */
+/** Has one spare rebuild one stage. @param done hears whether the spare did; not called if its death is noticed otherwise */
 function give(
   recovering: Recovering,
   { stage, member }: Match,
@@ -111,7 +111,7 @@ function give(
   })
 }
 
-/** One that fails too often would be asked for ever. */
+/** A member that fails too often would be asked for ever, so it is lost. */
 function fail({ holdFailures, lose }: Recovering, id: number): void {
   const failures = (holdFailures.get(id) ?? 0) + 1
   holdFailures.set(id, failures)
@@ -153,7 +153,7 @@ function gather(
   }
 }
 
-/** Each shard of a copy from whoever keeps it, as many as are needed; a stage's weights from all who hold it. */
+/** Where the state comes from: each needed shard of a copy from its keepers, a stage's weights from all its holders. */
 function sourcesOf(donors: Plan['donors'], shardsNeeded: number) {
   const copies = donors.filter(({ copy }) => copy !== null)
   const shards = Map.groupBy(copies, ({ copy }) => copy!.shard)

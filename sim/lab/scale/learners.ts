@@ -1,4 +1,4 @@
-/** Members on their way to be replicas: building, then fetching the state while the others go on (`src/coordinator/replica-manager.ts`). */
+/** New replicas: they build, then fetch the state while others train (`src/coordinator/replica-manager.ts`). */
 import type { Assignment } from '../../../protocols/agreement.ts'
 import type { Member } from '../../../protocols/membership.ts'
 import { DONORS_MAX, HOLD_ATTEMPTS } from '../../../src/base/limits.ts'
@@ -17,9 +17,9 @@ export class Learners {
   readonly #upkeep: Upkeep
   readonly #learning = new Map<number, Learning>()
   readonly #failures = new Map<number, number>()
-  /** There is something to be said in the next roster. */
+  /** Called when the next roster has something new to say. */
   readonly #changed: () => void
-  /** One fails too often. */
+  /** Called when a member has failed too often. */
   readonly #given: (id: number) => void
 
   constructor(swarm: Swarm, upkeep: Upkeep, changed: () => void, given: (id: number) => void) {
@@ -66,7 +66,7 @@ export class Learners {
     }
   }
 
-  /** The roster names them: they fetch the state. */
+  /** The roster names these replicas, which fetch the state from now on. */
   fetch(assigned: readonly Assignment[]): void {
     const { wires, bytes, timeline, coordinator } = this.#swarm
     for (const { id, ready } of assigned) {

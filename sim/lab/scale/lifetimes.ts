@@ -1,8 +1,8 @@
-/** Peers that live for an exponential time, one after another in each slot: the losses of a swarm under steady churn. */
+/** Losses of a swarm under steady churn: the peers of each slot follow one another, with exponential lifetimes. */
 import { Random } from '../../../stages/random.ts'
 import type { Loss } from '../failures/loss.ts'
 
-/** @param hourly share of the peers that go away in an hour */
+/** @param hourly share of the peers that are lost in an hour */
 export function exponentialLosses(
   { peers, hours, hourly }: { peers: number; hours: number; hourly: number },
   seed: number,

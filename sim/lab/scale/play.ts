@@ -1,8 +1,7 @@
 /**
- * The mode `scale`: thousands of peers for days, in minutes. A coarser model than `sim/scenario.ts`, which plays the node's
- * own code: what is decided is decided by the node's functions (placement, plans of journeys, the policy, who keeps which
- * copy), and what takes time is an event of it, but a question to all members is one delay, not thousands of messages.
- * docs/SCALE.md says what that leaves out and how far it is off.
+ * The mode `scale` plays thousands of peers for days, in minutes. `sim/scenario.ts` plays the node's own code; this model is
+ * coarser. The node's functions decide (next action, placement, journeys, the policy, keepers of copies). Work and transfers
+ * are events, and a question to all members is one delay. docs/SCALE.md says what the model leaves out and how far it is off.
  */
 import type { TrialResult } from '../results.ts'
 import { Coordinator } from './coordinator.ts'
@@ -10,16 +9,16 @@ import { checkScale, type ScaleSetting } from './setting.ts'
 import { Swarm } from './swarm.ts'
 import { Upkeep } from './upkeep.ts'
 
-/** A trial, and what no result of a trial says. */
+/** A trial, and measurements that results of trials lack. */
 export interface ScaleOutcome {
   readonly trial: TrialResult
-  /** Peers that are there and have no stage to work at, on average. */
+  /** Mean number of living peers that hold no stage. */
   readonly idlePeers: number
-  /** What an iteration takes that nothing disturbs. */
+  /** Duration of an undisturbed iteration. */
   readonly undisturbedSeconds: number
-  /** Of the model. */
+  /** Number of events of the model. */
   readonly events: number
-  /** Virtual, until hours began to count: joining, building, the first steps. */
+  /** Virtual time until hours count: joining, building, the first steps. */
   readonly formingSeconds: number
 }
 
@@ -46,7 +45,7 @@ export function playScale(setting: ScaleSetting): ScaleOutcome {
   }
 }
 
-/** @param look at the swarm before every event */
+/** @param look is called before every event */
 function run(setting: ScaleSetting, look: (swarm: Swarm) => void): Swarm {
   const swarm = new Swarm(setting)
   const upkeep = new Upkeep(swarm)

@@ -1,4 +1,4 @@
-/** How long it takes until all replicas of each stage have the same total (`src/holder/reduce.ts`), in closed form. */
+/** Computes in closed form how long the replicas of all stages take to add up their sums (`src/holder/reduce.ts`). */
 
 import { CHUNK_ELEMENTS } from '../../../protocols/weights.ts'
 import { understudiesOf } from '../../../src/copies/understudies.ts'
@@ -11,7 +11,7 @@ import type { Peer } from './wires.ts'
 
 const CHUNK_BYTES = 4 * CHUNK_ELEMENTS
 
-/** Of the stage that takes longest, asked and answered. */
+/** Milliseconds of the stage that takes longest, with the question and the answer. */
 export function reduceMs(swarm: Swarm, upkeep: Upkeep, shares: readonly Share[]): number {
   const { roster, setting } = swarm
   const contributors = Map.groupBy(
@@ -74,7 +74,7 @@ function stageMs(
       bytesPerMs = Math.min(bytesPerMs, line.bytesPerMs)
     }
   }
-  /** One after another over a range, or all together over somebody's uplink, whichever is slower. */
+  /** The slower of two: the chunks of a range one after another, or all bytes over one uplink. */
   const transferMs = (uplinkBytes: number) =>
     Math.max(uplinkBytes / bytesPerMs, 2 * (chunks - 1) * latencyMs + rangeBytes / bytesPerMs)
   const asked = owners.flatMap((owner) => contributors.filter((each) => each !== owner))
@@ -82,13 +82,13 @@ function stageMs(
   const sumsMs = asked.length === 0 ? 0 : 2 * latencyMs + transferMs(sumBytes)
   const fetching = holders.length - 1 + others.length
   bytes.gradients += owners.length * fetching * rangeBytes
-  // Owners ask for the others' ranges when they have added up their own. One that owns none has asked before the total is there.
+  // An owner asks for other ranges after it has added up its own. Other members ask before the total is there.
   const askedMs = owners.length > 1 ? sumsMs + latencyMs : latencyMs
   const totalsMs = askedMs + latencyMs + transferMs(fetching * rangeBytes)
   return 2 * coordinatorMs + connectMs + totalsMs
 }
 
-/** The same object as long as the same ones own the ranges of the stage: whoever is connected to them all has it. */
+/** The same object while the same peers own the ranges of the stage. A peer that is connected to all owners refers to it. */
 function companyOf(owners: readonly Peer[]): readonly Peer[] {
   const { company } = owners[0]!
   const isSame =

@@ -1,9 +1,10 @@
 /**
- * The forward and backward passes of one step: microbatches between holders, each of whom does one thing at a time in the
- * order of the node's inbox (backward before forward before new ones, the oldest first). The same rules as `src/holder/pipeline.ts`,
- * an event for a piece of work and one for a message; no tensors, no promises.
+ * The forward and backward passes of one step. Each holder does one thing at a time, in the order of the node's inbox:
+ * backward before forward before new microbatches, the oldest first. The rules are those of `src/holder/pipeline.ts`. A
+ * piece of work is one event and a message is another; there are no tensors and no promises.
  */
 import type { Journey } from '../../../protocols/step.ts'
+import { microbatchesInFlight } from '../../../src/run/run.ts'
 import type { ScaleSetting } from './setting.ts'
 import { Gate, type Timeline } from './timeline.ts'
 import type { Peer, Wires } from './wires.ts'
@@ -13,44 +14,44 @@ export interface RoundOptions {
   readonly wires: Wires
   readonly setting: Pick<ScaleSetting, 'run' | 'costMs' | 'sizes'>
   readonly coordinator: Peer
-  /** Undefined for one that is gone. */
+  /** Undefined for a member that is gone. */
   peerOf(id: number): Peer | undefined
-  /** It has nobody to bring its sums together with. */
+  /** True if the stage's only holder has no sums to reduce. */
   isAlone(stage: number): boolean
-  /** Bytes that went to another stage. */
+  /** Called with the bytes of each message to another stage. */
   sent(bytes: number): void
 }
 
-/** Of a header beside its route, and of each stop of the route. */
+/** Bytes of a header without its route, and of each stop of the route. */
 const HEAD_BYTES = 420
 const STOP_BYTES = 22
 
 interface Work {
   readonly index: number
   readonly attempt: number
-  /** -1 at the driver before the first stage, the length of the route at the loss. */
+  /** Position on the route: -1 at the driver before the first stage, the route's length at the loss. */
   readonly position: number
-  /** 0: the gradient on its way home; 1: forward; 2: its driver has yet to start it. */
+  /** 0: the gradient on its way back; 1: forward; 2: the driver has not started the microbatch. */
   readonly urgency: 0 | 1 | 2
 }
 
-/** One holder's. */
+/** What one holder does in the step. */
 interface Part {
   readonly id: number
   readonly peer: Peer
   readonly stage: number
   readonly inbox: Work[]
   readonly counted: Set<number>
-  /** Microbatches that it drives and has not begun. */
+  /** Indices of microbatches that this holder drives and has not begun. */
   readonly unstarted: number[]
   readonly driving: Set<number>
   working: boolean
   busyMs: number
-  /** Microbatches that it has yet to count. */
+  /** Number of microbatches that this holder has not counted yet. */
   missing: number
 }
 
-/** What a holder did in the step. */
+/** What a holder has done in the step. */
 export interface Share {
   readonly id: number
   readonly stage: number
@@ -72,11 +73,11 @@ export class Round {
   constructor(options: RoundOptions) {
     const { run, sizes } = options.setting
     this.#options = options
-    this.#inFlight = Math.min(run.microbatches, run.stages + 2)
+    this.#inFlight = microbatchesInFlight(run)
     this.#messageBytes = sizes.activationBytes + HEAD_BYTES + STOP_BYTES * run.stages
   }
 
-  /** Opens when the coordinator has every holder's answer to the plan that it has told of last. */
+  /** Opens when the coordinator has every holder's answer to its last plan. */
   get prepared(): Gate {
     return this.#prepared
   }
@@ -91,8 +92,8 @@ export class Round {
   }
 
   /**
-   * Tells the holders of a plan, the first or one that mends it: what is driven again goes under a higher attempt.
-   * @param slowestMs until the holder farthest from the coordinator has heard and answered
+   * Tells the holders the plan, or a mended plan in which microbatches are driven again under a higher attempt.
+   * @param slowestMs time until the holder farthest from the coordinator has answered
    */
   tell(journeys: readonly Journey[], slowestMs: number): void {
     const { timeline, wires, coordinator } = this.#options
@@ -120,7 +121,7 @@ export class Round {
     if (this.#missing === 0) this.#open()
   }
 
-  /** Drops whatever is under way. */
+  /** Drops all work under way. */
   end(): void {
     this.#over = true
   }
@@ -129,7 +130,7 @@ export class Round {
     let part = this.#parts.get(id)
     if (part === undefined) {
       const peer = this.#options.peerOf(id)
-      // It is lost, and the plan is mended as soon as that is known.
+      // The member is lost, and the plan is mended as soon as that is known.
       if (peer === undefined) {
         this.#missing++
         return
@@ -155,7 +156,7 @@ export class Round {
 
   #start(part: Part, index: number, attempt: number): void {
     if (this.#journeys[index]!.attempt !== attempt) return
-    // One that is driven again keeps its place among those under way.
+    // A microbatch that is driven again keeps its place among those under way.
     if (part.driving.has(index)) this.#put(part, { index, attempt, position: -1, urgency: 2 })
     else if (!part.unstarted.includes(index)) part.unstarted.push(index)
   }
@@ -266,7 +267,7 @@ export class Round {
     const { timeline } = this.#options
     const gate = this.#prepared
     timeline.schedule(this.#answeredAt - timeline.now, () => {
-      // Another plan may have taken its place.
+      // Another plan may have replaced this one.
       if (gate === this.#prepared && this.#missing === 0) gate.open()
     })
   }

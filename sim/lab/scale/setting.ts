@@ -1,4 +1,4 @@
-/** What a swarm is played with in the mode `scale`: plain data, so that it can go to a worker. */
+/** The setting of a swarm in the mode `scale`. It is plain data, so that it can go to a worker. */
 import { wireBytes } from '../../../protocols/codec.ts'
 import { MEMBERS_MAX } from '../../../protocols/membership.ts'
 import { InputError } from '../../../src/base/errors.ts'
@@ -8,9 +8,9 @@ import type { StageMethod } from '../../world/stage.ts'
 import type { Loss } from '../failures/loss.ts'
 
 export interface ScaleLink {
-  /** One way. */
+  /** Latency one way. */
   readonly latencyMs: number
-  /** Of the sender's uplink; or of the whole link, if it is shared. */
+  /** Rate of the sender's uplink, or of the whole link if the link is shared. */
   readonly mbitPerSecond: number
 }
 
@@ -18,7 +18,7 @@ export interface ScaleNetwork {
   /** Slot i is in `regions[i % regions.length]`. */
   readonly regions: readonly string[]
   readonly within: ScaleLink
-  /** For any two regions that differ; `shared`: all that goes from one to the other, in either direction, waits in one line. */
+  /** A link for any two regions. In a `shared` link all messages of both directions wait in one queue. */
   readonly between: readonly (ScaleLink & {
     readonly regions: readonly [string, string]
     readonly shared?: boolean | undefined
@@ -26,44 +26,44 @@ export interface ScaleNetwork {
 }
 
 interface ScaleSizes {
-  /** Of one microbatch, as it goes from stage to stage. */
+  /** Bytes of a microbatch's activation on the wire. */
   readonly activationBytes: number
-  /** Weights of a body stage, and of the ends. Each is 4 bytes, and twice that in moments. */
+  /** Weights of a body stage. Each weight has 4 bytes, and 8 bytes of moments. */
   readonly bodyElements: number
   readonly endsElements: number
 }
 
 export interface ScaleSetting {
-  /** Names of the trial, for its result. */
+  /** Names of the trial, which its result repeats. */
   readonly strategy: string
   readonly failures: string
   readonly seed: number
   /**
-   * Stages, spares, microbatches, and the recovery with its policy and its upkeep. An empty policy, which no manifest may
-   * have, lets the run end with the first stage that is lost. Steps are made until the hours are over.
+   * Stages, spares, microbatches, and the recovery with its policy and its upkeep. With an empty policy, which no manifest
+   * may have, the run ends with the first lost stage. Steps are made until the hours are over.
    */
   readonly run: Run
-  /** In the swarm at any time, spares among them. */
+  /** Number of peers in the swarm, with spares. */
   readonly peers: number
-  /** Virtual, counted from when the swarm has formed and made its first six steps. */
+  /** Virtual hours, counted from when the swarm has formed and made its first six steps. */
   readonly hours: number
   readonly network: ScaleNetwork
-  /** From and to whatever keeps checkpoints; each transfer has it to itself. */
+  /** Link to the store of checkpoints. Each transfer has the whole link. */
   readonly store: ScaleLink
-  /** Of a peer of speed 1. `build` is from being given a stage until its sessions are there. */
+  /** Duration of each method at speed 1. `build` lasts from the assignment of a stage until its sessions are there. */
   readonly costMs: Readonly<Record<StageMethod | 'build', number>>
-  /** Slot i is `speeds[i % speeds.length]` times as fast. */
+  /** The peer of slot i is `speeds[i % speeds.length]` times as fast as one of speed 1. */
   readonly speeds: readonly number[]
   readonly sizes: ScaleSizes
-  /** In any order. Of a slot whose peer is gone already, nothing happens. */
+  /** In any order. The loss of a slot whose peer is gone already has no effect. */
   readonly losses: readonly Loss[]
-  /** From the loss of a peer until the one in its place starts; null if nobody comes. */
+  /** Time from the loss of a peer until its replacement starts; null if there is no replacement. */
   readonly replacementSeconds: number | null
-  /** A run that nothing disturbs: after so many iterations, that loss. Where it is given, the result has a curve. */
+  /** Training loss of an undisturbed run after so many iterations. With it the result has a curve. */
   readonly undisturbed: readonly (readonly [iterations: number, loss: number])[] | null
 }
 
-/** What the run's own model comes to. */
+/** The sizes of the run's own model. */
 export function sizesOf(run: Run): ScaleSizes {
   const elements = (stage: number) => {
     const { parameters } = layoutOf(stageConfig(run), stage)
@@ -77,7 +77,7 @@ export function sizesOf(run: Run): ScaleSizes {
   }
 }
 
-/** @throws InputError that names what cannot be */
+/** @throws InputError that names the wrong field */
 export function checkScale(setting: ScaleSetting): void {
   const { run, peers, hours, network, speeds, losses } = setting
   const needed = run.stages + 1

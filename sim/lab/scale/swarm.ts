@@ -1,4 +1,4 @@
-/** The modelled swarm: who is there, what the roster says, who was lost; and what is counted of it. Who decides is the coordinator. */
+/** The modelled swarm: its peers, its roster, its losses, and what is counted. The coordinator decides. */
 
 import type { Change } from '../../../protocols/agreement.ts'
 import { HOUR_MS } from '../../../protocols/clock.ts'
@@ -16,23 +16,23 @@ import type { ScaleSetting } from './setting.ts'
 import { Timeline } from './timeline.ts'
 import { Peer, Wires } from './wires.ts'
 
-/** As many peers as that wait for the coordinator to answer look for it again after so long. */
+/** A peer whose question the coordinator did not answer looks for the coordinator again after so long. */
 const LOOK_MS = 1_000
 
-/** Until members' speeds are known, and their connections made. */
+/** Number of steps until members' speeds are known and their connections are made. */
 export const WARM_STEPS = 6
 
-/** What bytes were for. */
+/** Purposes that bytes are counted by. */
 const PURPOSES = ['activations', 'gradients', 'weights', 'upkeep', 'agreement', 'store'] as const
 export type Purpose = (typeof PURPOSES)[number]
 
 type Newcomer = Omit<Member, 'id' | 'stage' | 'ready'>
 
-/** What the coordinator hears of. */
+/** The events that the coordinator hears of. */
 export interface Listener {
   /** A member does not answer any more. */
   lose(id: number): void
-  /** Somebody waits to be let in. */
+  /** A peer waits to be let in. */
   welcome(): void
 }
 
@@ -42,35 +42,35 @@ export class Swarm {
   readonly wires: Wires
   readonly bytes: Record<Purpose, number>
   readonly recoveries: RecoveryResult[] = []
-  /** When and of which stage the last holder was lost. */
+  /** Each time that a stage lost its last holder. */
   readonly emptied: { hours: number; stage: number }[] = []
   roster: Roster
   coordinator: Peer
   listener: Listener | null = null
   joining: Newcomer[] = []
-  /** Steps, those counted again that were made again; of the first ones none. */
+  /** Number of steps after the first ones. A step that is made again counts again. */
   made = 0
-  /** Of them, given up again since. */
+  /** Number of made steps that a rollback gave up. */
   lostSteps = 0
-  /** When the last of them was made. */
+  /** When the last step was made. */
   madeAt = 0
-  /** When the first few steps were made, from when on hours count and peers are lost; null before. */
+  /** When the first steps were made. From then on hours count and peers are lost. Null before. */
   begunAt: number | null = null
-  /** Members that are gone, by id, whether or not the coordinator knows. */
+  /** Members that are gone, by id, whether or not the coordinator has noticed. */
   readonly dead = new Map<number, Peer>()
-  /** Why the run came to an end. */
+  /** Why the run ended early; null otherwise. */
   failure: string | null = null
-  /** Peer-milliseconds without a stage to work at. */
+  /** Milliseconds that living peers spent without a stage, added up. */
   idleMs = 0
-  /** Hears of the death of a peer, whoever else knows of it yet. */
+  /** Called at once when a peer dies. */
   onDeath: (peer: Peer) => void = () => {}
-  /** Begins the coordination anew: another is in the roster for it. */
+  /** Called when the roster names another coordinator. */
   onSuccession: () => void = () => {}
-  /** By name: those that live, or are in the roster still. */
+  /** Peers that live or are still in the roster, by name. */
   readonly #peers = new Map<string, Peer>()
   readonly #byId = new Map<number, Peer>()
   readonly #slots: (Peer | null)[]
-  /** That live, by region. */
+  /** Number of living members, by region. */
   readonly #members: number[]
   readonly #warmAt: number[] = []
   #names = 0
@@ -102,7 +102,7 @@ export class Swarm {
     return (this.begunAt ?? 0) + this.setting.hours * HOUR_MS
   }
 
-  /** Undefined for one that is in the roster no more. */
+  /** Undefined for a member that is no longer in the roster. */
   peerOf(id: number): Peer | undefined {
     return this.#byId.get(id)
   }
@@ -130,7 +130,7 @@ export class Swarm {
     this.madeAt = now
   }
 
-  /** What a step takes that nothing disturbs: the last of the first ones; 0 before any. */
+  /** Duration of the last of the first steps, which nothing disturbs; 0 before any. */
   get undisturbedMs(): number {
     const [before = 0, last = before] = this.#warmAt.slice(-2)
     return last - before
@@ -148,7 +148,7 @@ export class Swarm {
     }
   }
 
-  /** The next epoch. */
+  /** Begins the next epoch. */
   apply(change: Change): void {
     this.#count()
     const before = this.roster
@@ -160,7 +160,7 @@ export class Swarm {
         this.#members[known.region]!++
         continue
       }
-      // It has gone since it asked, and is found to be when it is told.
+      // The newcomer is gone since it asked. That is noticed when it is told.
       const gone = new Peer(peer, -1, this.coordinator.region, 1)
       gone.alive = false
       gone.diedAt = this.timeline.now
@@ -181,13 +181,13 @@ export class Swarm {
     for (const { stage, ready } of this.roster.members) if (ready && stage !== null) this.#holding++
   }
 
-  /** Time is up, or the run has come to its end. */
+  /** The time is up, or the run has ended. */
   finish(): void {
     if (this.begunAt !== null) this.timeline.now = this.untilMs
     this.#count()
   }
 
-  /** Adds up who had nothing to do until now. */
+  /** Adds up the time that peers were idle until now. */
   #count(): void {
     const { now } = this.timeline
     if (this.begunAt !== null) {
@@ -211,7 +211,7 @@ export class Swarm {
     this.#knock(peer)
   }
 
-  /** Asks to be let in, until there is somebody to answer. */
+  /** Asks to be let in until a coordinator answers. */
   #knock(peer: Peer): void {
     const { timeline, wires } = this
     if (!peer.alive) return
@@ -262,7 +262,7 @@ export class Swarm {
     }
   }
 
-  /** The longest-standing of those that are left takes the place of a lost coordinator (`src/membership/coordinator-monitor.ts`, `src/membership/succession.ts`). */
+  /** The longest-standing living member replaces a lost coordinator (`src/membership/succession.ts`). */
   #succeed(): void {
     const { timeline, wires, roster } = this
     this.listener = null
@@ -297,7 +297,7 @@ export class Swarm {
     })
   }
 
-  /** Until a quorum of the members has answered whoever asks. */
+  /** Time until a quorum of the members has answered the asking peer. */
   quorumMs(asking: Peer): number {
     const others = this.#answersOf(asking)
     const members = others.reduce((sum, { count }) => sum + count, 0)
@@ -310,12 +310,12 @@ export class Swarm {
     return 0
   }
 
-  /** Until the member farthest from the coordinator has answered it. */
+  /** Time until the member farthest from the coordinator has answered. */
   get farthestMs(): number {
     return this.#answersOf(this.coordinator).at(-1)?.ms ?? 0
   }
 
-  /** How long other living members take to answer, by region, the nearest first. */
+  /** How long other living members take to answer, by region, the nearest region first. */
   #answersOf(asking: Peer): { readonly ms: number; readonly count: number }[] {
     return this.#members
       .map((count, region) => ({
@@ -330,7 +330,7 @@ export class Swarm {
     return emptyStages(this.roster, this.setting.run.stages)
   }
 
-  /** Where there are several regions, peers of one are likely to be lost together. */
+  /** With several regions, the peers of one region are a failure domain. */
   #newcomer({ name, region }: Peer): Newcomer {
     const { regions } = this.wires
     return {

@@ -1,6 +1,6 @@
 /**
- * A time of its own for a swarm that is only modelled: events in order, and courses, which are generators that say what
- * they wait for. Unlike `sim/world/world.ts` nothing is awaited, so that an event costs a tenth of a microtask's turn.
+ * The time of a modelled swarm: events in order, and courses. A course is a generator that yields what it waits for. Unlike
+ * in `sim/world/world.ts` nothing is awaited, so that an event costs a tenth of a microtask's turn.
  */
 import { EventQueue, type QueuedEvent } from '../../world/event-queue.ts'
 
@@ -8,7 +8,7 @@ interface Due extends QueuedEvent {
   readonly fire: () => void
 }
 
-/** Something that a course can wait for, which happens at most once. */
+/** An event that a course can wait for. It happens at most once. */
 export class Gate {
   #open = false
   readonly #waiting: (() => void)[] = []
@@ -23,22 +23,22 @@ export class Gate {
     for (const wake of this.#waiting.splice(0)) wake()
   }
 
-  /** Calls back once it is open, at once if it is. */
+  /** Calls back once the gate is open, at once if it is open already. */
   whenOpen(wake: () => void): void {
     if (this.#open) wake()
     else this.#waiting.push(wake)
   }
 }
 
-/** What a course waits for: time, or the first of some gates. It looks for itself which it was. */
+/** What a course waits for: milliseconds, or the first of some gates to open. */
 type Wait = number | readonly Gate[]
 
 export type Course<T = void> = Generator<Wait, T, void>
 
 export class Timeline {
-  /** Milliseconds. */
+  /** Virtual time in milliseconds. */
   now = 0
-  /** Events that have happened. */
+  /** Number of events that have happened. */
   fired = 0
   readonly #queue = new EventQueue<Due>()
   #sequence = 0
@@ -49,7 +49,7 @@ export class Timeline {
     this.#queue.push({ time: this.now + ms, sequence, place: -1, fire })
   }
 
-  /** @returns what ends it where it waits */
+  /** Runs a course. @returns a function that ends the course where it waits */
   begin(course: Course): () => void {
     let ended = false
     const resume = () => {
@@ -65,7 +65,7 @@ export class Timeline {
         gate.whenOpen(() => {
           if (woken) return
           woken = true
-          // Never in the middle of what opened the gate.
+          // The course never resumes in the middle of the event that opened the gate.
           this.schedule(0, resume)
         })
       }
@@ -76,7 +76,7 @@ export class Timeline {
     }
   }
 
-  /** Until that time, or until nothing is left to happen, or `over` says so. */
+  /** Plays events until that time, until none is left, or until `over` says so. */
   run(untilMs: () => number, over: () => boolean): void {
     for (;;) {
       const next = this.#queue.first()

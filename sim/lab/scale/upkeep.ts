@@ -1,7 +1,6 @@
 /**
- * What is kept while nothing fails, by the rows of the policy: copies that holders give to keepers, the state that an
- * understudy has beside its own, checkpoints in a store. The rules are the node's (`src/recovery/`); what is modelled is when
- * each of them is there, and with whom it is gone.
+ * What strategies of the policy keep while nothing fails: copies at keepers, an understudy's second state, checkpoints in a
+ * store. The rules are the node's (`src/recovery/`). The model says when each of them is there, and what is lost with a peer.
  */
 
 import { COPY_GENERATIONS, TIMEOUTS } from '../../../src/base/limits.ts'
@@ -14,11 +13,11 @@ import type { CopyRule, KeptCopy } from '../../../src/recovery/strategy.ts'
 import type { Swarm } from './swarm.ts'
 import type { Peer } from './wires.ts'
 
-/** Weights, and two moments. */
+/** Parts of a stage's state: its weights and two moments. */
 export const STATE_PARTS = 3
 const FLOAT_BYTES = 4
 
-/** What the first holder of a stage does for one strategy. */
+/** The copies that the first holder of a stage gives away for one strategy. */
 interface Giving {
   readonly holder: Peer
   busy: boolean
@@ -31,13 +30,13 @@ interface Kept extends KeptCopy {
 
 interface Understudy {
   readonly peer: Peer
-  /** It has the state as it is after the last step. */
+  /** True if the understudy has the state after the last step. */
   isWhole: boolean
 }
 
 interface Save {
   readonly step: number
-  /** Holders that are still writing. */
+  /** Holders that still write their parts. */
   readonly writing: Set<Peer>
   failed: boolean
 }
@@ -48,11 +47,11 @@ export class Upkeep {
   readonly #givings = new Map<string, Giving>()
   #kept: Kept[] = []
   readonly #understudies = new Map<number, Understudy>()
-  /** Until when each holder writes its part of a checkpoint. */
+  /** When each holder will have written its part of a checkpoint. */
   readonly #writing = new Map<Peer, number>()
   #saves: Save[] = []
   #saved: number | null = null
-  /** Why there is nothing to go back to; null if there is, as far as is known. */
+  /** Why there is no checkpoint to go back to; null if there is one, as far as is known. */
   noCheckpoint: string | null = null
 
   constructor(swarm: Swarm) {
@@ -63,13 +62,13 @@ export class Upkeep {
     )
   }
 
-  /** All members have to be asked for what they keep, when a stage is lost. */
+  /** True if all members are asked for their copies when a stage is lost. */
   get isAsked(): boolean {
     const { run } = this.#swarm.setting
     return rowsOf(run.recovery.policy).some(({ copies, understudies }) => copies || understudies)
   }
 
-  /** What those that live keep. */
+  /** The copies that living members keep. */
   get copies(): KeptCopy[] {
     const { committed } = this.#swarm.roster
     const copies = this.#kept
@@ -82,7 +81,7 @@ export class Upkeep {
     return copies
   }
 
-  /** Of the whole state of a stage. */
+  /** Bytes of the whole state of a stage. */
   stateBytes(stage: number): number {
     return STATE_PARTS * this.weightBytes(stage)
   }
@@ -92,26 +91,26 @@ export class Upkeep {
     return FLOAT_BYTES * (stage === 0 ? endsElements : bodyElements)
   }
 
-  /** How many shards give a copy back that is kept for this strategy. */
+  /** Number of shards that restore a copy of this strategy. */
   shardsNeeded(strategy: string): number {
     return this.#rules.find((each) => each.strategy === strategy)!.rule.shards.data
   }
 
-  /** Of one of them. */
+  /** Bytes of one shard. */
   shardBytes(strategy: string, stage: number): number {
     const { rule } = this.#rules.find((each) => each.strategy === strategy)!
     const elements = this.weightBytes(stage) / FLOAT_BYTES
     return Math.ceil(copyBytes([elements, elements, elements], rule.form) / rule.shards.data)
   }
 
-  /** Whoever is gone has nothing any more. */
+  /** A peer is gone, with all that it kept. */
   forget(dead: Peer): void {
     this.#kept = this.#kept.filter(({ keeper }) => keeper !== dead)
     this.#writing.delete(dead)
     for (const save of this.#saves) if (save.writing.has(dead)) save.failed = true
   }
 
-  /** A step was made: begins what is due. @returns milliseconds for which the commit waits */
+  /** Begins what is due after a step. @returns milliseconds that the commit waits */
   committed(): number {
     this.#giveCopies()
     this.follow()
@@ -132,13 +131,13 @@ export class Upkeep {
     }
   }
 
-  /** The stage was made of something else than its understudy's state. */
+  /** The stage was not rebuilt from its understudy's state, which is therefore outdated. */
   changed(stage: number): void {
     this.#understudies.delete(stage)
     this.follow()
   }
 
-  /** The step of the last whole checkpoint, read and held to its digests, and how long that takes. */
+  /** The step of the last whole checkpoint, and how long its verification takes. */
   latest(): { readonly step: number | null; readonly ms: number } {
     const { store, run } = this.#swarm.setting
     let bytes = 0
@@ -155,7 +154,7 @@ export class Upkeep {
     return { step: null, ms: TIMEOUTS.holdMs }
   }
 
-  /** To or from the store. */
+  /** Time to write to the store or read from it. */
   storeMs(bytes: number): number {
     const { latencyMs, mbitPerSecond } = this.#swarm.setting.store
     return 2 * STATE_PARTS * latencyMs + bytes / (mbitPerSecond * 125)
@@ -268,7 +267,7 @@ export class Upkeep {
       const ms = this.storeMs(bytes)
       for (const { id } of holders) {
         const peer = this.#swarm.peerOf(id)
-        // Its part of an earlier one is still being written, or it is gone.
+        // The holder still writes its part of an earlier checkpoint, or is gone.
         if (!peer?.alive || (this.#writing.get(peer) ?? 0) > timeline.now) {
           save.failed = true
           continue

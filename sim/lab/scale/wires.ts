@@ -1,26 +1,26 @@
-/** The peers of a modelled swarm, and how long what they send each other takes: as `sim/world/wire.ts` and the protocols of the node do it. */
+/** The peers of a modelled swarm, and how long their messages take: by the rules of `sim/world/wire.ts` and the protocols. */
 import { CHUNK_BYTES } from '../../../protocols/copies.ts'
 import { DETECTION_MS } from '../../world/network.ts'
 import { HANDSHAKE_ROUND_TRIPS } from '../../world/wire.ts'
 import type { ScaleLink, ScaleNetwork } from './setting.ts'
 import type { Timeline } from './timeline.ts'
 
-/** So that a large state does not become thousands of events. */
+/** Most chunks of one transfer: a large state does not become thousands of events. */
 const CHUNKS_MAX = 64
 
 export class Peer {
-  /** In the roster. */
+  /** Its peer id in the roster. */
   readonly name: string
   readonly slot: number
   readonly region: number
-  /** How many times longer its work takes than at speed 1. */
+  /** How many times longer than at speed 1 the peer works. */
   readonly slowness: number
   alive = true
   diedAt = Number.POSITIVE_INFINITY
   uplinkFreeAt = 0
-  /** Those that it brings its sums together with, if it is connected to them. */
+  /** The owners of its stage's ranges, if the peer is connected to all of them. */
   company: readonly Peer[] | null = null
-  /** From when on the connection stands. */
+  /** When the connection with each peer is made. */
   readonly connections = new Map<Peer, number>()
 
   constructor(name: string, slot: number, region: number, speed: number) {
@@ -34,7 +34,7 @@ export class Peer {
 interface Line {
   readonly latencyMs: number
   readonly bytesPerMs: number
-  /** One for all that uses it; null if each sender's uplink alone counts. */
+  /** The queue of a shared link; null if only each sender's uplink counts. */
   readonly queue: { freeAt: number } | null
 }
 
@@ -43,7 +43,7 @@ function lineOf({ latencyMs, mbitPerSecond }: ScaleLink, shared = false): Line {
 }
 
 export class Wires {
-  /** What `Peer.region` counts. */
+  /** Names of the regions. `Peer.region` is an index of this list. */
   readonly regions: readonly string[]
   readonly #timeline: Timeline
   readonly #lines: Line[][]
@@ -67,28 +67,28 @@ export class Wires {
     return this.#lines[from.region]![to.region]!
   }
 
-  /** One way, between peers of two regions. */
+  /** Latency one way between peers of two regions. */
   betweenMs(from: number, to: number): number {
     return this.#lines[from]![to]!.latencyMs
   }
 
-  /** One way; none to itself. */
+  /** Latency one way; 0 from a peer to itself. */
   latencyMs(from: Peer, to: Peer): number {
     return from === to ? 0 : this.line(from, to).latencyMs
   }
 
-  /** Until `by` has found that `dead` does not answer any more. */
+  /** Time until `by` has noticed that `dead` does not answer any more. */
   noticeMs(dead: Peer, by: Peer): number {
     return DETECTION_MS + HANDSHAKE_ROUND_TRIPS * 2 * this.latencyMs(dead, by)
   }
 
-  /** When whoever has asked it something since `askedAt`, and waits, hears that it is gone. */
+  /** When `by`, which asked `dead` at `askedAt` and waits for an answer, notices the death. */
   missedAt(dead: Peer, by: Peer, askedAt: number): number {
     const brokenAt = dead.diedAt + DETECTION_MS
     return brokenAt < askedAt ? dead.diedAt + this.noticeMs(dead, by) : brokenAt
   }
 
-  /** How long a connection is still in the making; it is begun if there is none. */
+  /** Time until the two peers are connected. Begins the connection if there is none. */
   connectMs(one: Peer, other: Peer): number {
     if (one === other) return 0
     const { now } = this.#timeline
@@ -105,7 +105,7 @@ export class Wires {
     peer.connections.clear()
   }
 
-  /** A message with a body, which waits its turn on the sender's uplink. */
+  /** Sends a message with a body, which waits in the queue of the sender's uplink. */
   send(from: Peer, to: Peer, bytes: number, arrive: () => void): void {
     const ms = this.connectMs(from, to)
     if (ms > 0) this.#timeline.schedule(ms, () => this.#transmit(from, to, bytes, arrive))
@@ -113,8 +113,8 @@ export class Wires {
   }
 
   /**
-   * Fetches so many bytes, in chunks, from all donors at once: what one of them dies with, the others give.
-   * @param done hears whether all of it came; nothing if `to` dies
+   * Fetches so many bytes in chunks from all donors at once. The chunks of a donor that dies come from the others.
+   * @param done hears whether all bytes came; not called if `to` dies
    */
   fetch(donors: readonly Peer[], to: Peer, bytes: number, done: (complete: boolean) => void): void {
     this.#chunks(bytes, donors, done, (donor, chunk, next) => {
@@ -127,7 +127,7 @@ export class Wires {
     })
   }
 
-  /** Gives so many bytes away, in chunks. @param done hears nothing if `from` dies */
+  /** Sends so many bytes in chunks to a keeper. @param done is not called if `from` dies */
   push(from: Peer, to: Peer, bytes: number, done: (complete: boolean) => void): void {
     this.#chunks(bytes, [to], done, (keeper, chunk, next) => {
       this.send(from, keeper, chunk, () => {
@@ -162,7 +162,7 @@ export class Wires {
           return take(partner)
         }
         unsent++
-        // What the others had nothing left of, they have now.
+        // A partner that had no chunk left takes this one.
         const other = idle.pop()
         if (other === undefined) return stop()
         take(other)

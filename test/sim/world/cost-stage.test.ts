@@ -26,7 +26,7 @@ function setUp(options: Partial<CostStageOptions> = {}) {
   const ends = createCostStage(0, common) as EndsStage
   const body = [1, 2, 3].map((stage) => createCostStage(stage, common) as BodyStage)
   const run = <T>(outcome: Promise<T>) => world.run(outcome, { waitingFor: 'the stages' })
-  /** One microbatch through the body stages in this order, and back. */
+  /** Sends one microbatch through the body stages in this order, and back. */
   const drive = async (index: number, order: readonly number[] = [1, 2, 3]) => {
     const tokens = costTokens(7, index, 2)
     const inputs = [await ends.embed(tokens)]
@@ -40,7 +40,7 @@ function setUp(options: Partial<CostStageOptions> = {}) {
   return { world, machine, ends, body, run, drive }
 }
 
-/** What goes into each stage's update after these microbatches. */
+/** The sums that enter each stage's update after these microbatches. */
 async function sumsAfter(indices: readonly number[]): Promise<number[][]> {
   const sums: number[][] = []
   const { ends, body, run, drive } = setUp({ updated: (own) => sums.push([...own]) })
@@ -49,7 +49,7 @@ async function sumsAfter(indices: readonly number[]): Promise<number[][]> {
   return sums
 }
 
-test('sums tell each microbatch counted once from one left out or counted twice', async () => {
+test('sums differ if a microbatch is left out or counted twice', async () => {
   const expected = sumsOf(7, [0, 1, 2, 3])
   for (const sums of await sumsAfter([2, 0, 3, 1])) expect(sums).toEqual(expected)
   for (const wrong of [
@@ -87,7 +87,7 @@ test('weights are a hash of all updates, in their order', async () => {
 })
 
 test.each([[[1, 3, 2]], [[1, 2]], [[1, 2, 2, 3]]])(
-  'a microbatch that comes by way of %j is found out',
+  'a microbatch that visited the stages %j is refused',
   async (order) => {
     const violations: string[] = []
     const { run, drive } = setUp({ violated: (what) => violations.push(what) })
@@ -96,7 +96,7 @@ test.each([[[1, 3, 2]], [[1, 2]], [[1, 2, 2, 3]]])(
   },
 )
 
-test('a gradient of another microbatch is found out', async () => {
+test('a gradient of another microbatch is refused', async () => {
   const { ends, body, run } = setUp()
   const [one, other] = await run(
     Promise.all([1, 2].map((index) => ends.embed(costTokens(7, index, 2)))),
@@ -104,7 +104,7 @@ test('a gradient of another microbatch is found out', async () => {
   await expect(run(body[0]!.backward(one!, other!))).rejects.toThrow('mixed up')
 })
 
-test('it does one thing at a time, slower on a slow machine, and not at all on a frozen one', async () => {
+test('a cost stage does one call at a time, slower on a slow machine, and none on a frozen one', async () => {
   const { world, machine, body, run } = setUp()
   const input = new Float32Array(ELEMENTS)
   const [stage] = body
@@ -122,7 +122,7 @@ test('it does one thing at a time, slower on a slow machine, and not at all on a
   expect(ends.at(-1)).toBe(1050)
 })
 
-test('its state moves whole to another holder', async () => {
+test('its whole state moves to another holder', async () => {
   const [from, to] = [setUp(), setUp()]
   await from.run(from.drive(3))
   await from.run(from.body[1]!.update(UPDATE))
@@ -132,7 +132,7 @@ test('its state moves whole to another holder', async () => {
   expect(await to.run(to.body[1]!.optimizerState())).toEqual(state)
 })
 
-test('real nodes train on it: every update of every stage counts each microbatch once', async () => {
+test('real nodes train cost stages: every update of every stage counts each microbatch once', async () => {
   const run = tinyRun({
     stages: STAGES,
     microbatches: 5,

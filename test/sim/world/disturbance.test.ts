@@ -1,4 +1,4 @@
-/** What befalls single messages, connections and processes of a virtual network. */
+/** Faults of single messages, connections and processes of a virtual network. */
 import { expect, test } from 'vitest'
 import type { Network } from '../../../protocols/network.ts'
 import type { Fate, MessageKind } from '../../../sim/world/disturbance.ts'
@@ -10,7 +10,7 @@ const LATENCY_MS = 10
 const TIMEOUT_MS = 1_000
 const CALL = { timeoutMs: TIMEOUT_MS }
 
-/** a and b, connected; b counts what it is asked. */
+/** Peers a and b, connected. Peer b counts its questions. */
 async function setUp() {
   const world = new World({ seed: 1 })
   const links = () => ({ latencyMs: LATENCY_MS, bytesPerMs: Infinity })
@@ -57,7 +57,7 @@ test.each([
   const { a, journal, ask, run, disturb, after } = await setUp()
   const end = disturb(fate, kind)
   await run(ask(a, 'b'))
-  // A lost connection is told of after the call that was lost with it.
+  // The call fails first, then the loss of its connection is told.
   await after(1)
   expect([...journal].sort()).toEqual([...history].sort())
   end()
@@ -66,7 +66,7 @@ test.each([
   expect(journal.at(-1)).toMatch('a had its answer')
 })
 
-test('what is blocked arrives when it no longer is, unless its connection has gone', async () => {
+test('blocked messages arrive when the disturbance ends, unless their connection is gone', async () => {
   const { network, a, journal, ask, run, disturb, after } = await setUp()
   const end = disturb('blocked', 'question')
   const first = ask(a, 'b')
@@ -86,15 +86,15 @@ test('what is blocked arrives when it no longer is, unless its connection has go
   expect(journal.slice(2)).toEqual(['220 a lost b', '220 a PEER_LOST'])
 })
 
-test('a question that is stopped one way only leaves the other way open', async () => {
+test('a disturbance of one direction leaves the other open', async () => {
   const { network, a, b, journal, ask, run } = await setUp()
   network.disturb((from) => (from === 'a' ? 'blocked' : undefined))
   await run(Promise.all([ask(a, 'b'), ask(b, 'a')]))
-  // b asks, a hears and answers; nobody hears a.
+  // Peer b asks and peer a answers, but the answer does not arrive.
   expect(journal).toEqual(['10 a was asked', '1000 a TIMEOUT', '1000 b TIMEOUT'])
 })
 
-test('a connection that one side has given up is lost to the other when it is used', async () => {
+test('a connection that one side has dropped is lost to the other side when that side uses it', async () => {
   const { network, b, journal, ask, run, after } = await setUp()
   network.sever('a', 'b')
   await after(100)
@@ -106,7 +106,7 @@ test('a connection that one side has given up is lost to the other when it is us
   expect(journal.at(-1)).toMatch('b had its answer')
 })
 
-test('a frozen peer is connected but says nothing, then answers everything', async () => {
+test('a frozen peer stays connected and silent, then answers all questions', async () => {
   const { network, a, b, journal, ask, run, after } = await setUp()
   const machine = network.machineOf('b')
   machine.freeze()
@@ -121,7 +121,7 @@ test('a frozen peer is connected but says nothing, then answers everything', asy
     '1100 b was asked',
     '1110 a had its answer',
   ])
-  // A stranger's handshake needs the frozen side's code.
+  // A new handshake needs the code of the frozen peer.
   machine.freeze()
   const c = network.join('c')
   await expect(run(c.connect('sim://b', CALL))).rejects.toMatchObject({ code: 'UNREACHABLE' })
@@ -139,7 +139,7 @@ test('a peer that cannot be dialled for ten seconds is unreachable', async () =>
   expect(world.clock.now() - before).toBe(10_000)
 })
 
-test('code of a crashed peer runs no more, that of a killed one finds itself alone', async () => {
+test('the code of a crashed peer runs no more, and the calls of a killed peer fail', async () => {
   const { network, a, journal, ask, run, after } = await setUp()
   const b = network.machineOf('b')
   void b.clock.sleep(50).then(() => journal.push('b goes on'))
@@ -161,7 +161,7 @@ test('a slow peer sends slowly', async () => {
   expect(journal).toEqual(['10 b was asked', '60 a had its answer'])
 })
 
-test('a body counts as the bytes that it stands for', async () => {
+test('a body counts as many times its bytes as bodyScale says', async () => {
   const world = new World({ seed: 1 })
   const arrivals = []
   for (const bodyScale of [1, 1000]) {
@@ -181,7 +181,7 @@ test('a body counts as the bytes that it stands for', async () => {
   expect(arrivals[1]! - arrivals[0]!).toBe(8 * 999)
 })
 
-test('without a disturbance nothing befalls a message', async () => {
+test('without a disturbance messages arrive as usual', async () => {
   const { a, journal, ask, run } = await setUp()
   await run(ask(a, 'b'))
   expect(journal).toEqual(UNDISTURBED)

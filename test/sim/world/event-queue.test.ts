@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { EventQueue, type QueuedEvent } from '../../../sim/world/event-queue.ts'
 
-/** Few distinct times, so that many are equal; `remove` counts from the first event ever put in. */
+/** Few distinct times, so that many are equal. `remove` is an index among all events ever pushed. */
 const commands = fc.array(
   fc.oneof(fc.record({ time: fc.nat(5) }), fc.record({ remove: fc.nat() }), fc.constant('next')),
   { maxLength: 200 },
@@ -12,7 +12,7 @@ function inOrder(events: Iterable<QueuedEvent>): QueuedEvent[] {
   return [...events].sort((a, b) => a.time - b.time || a.sequence - b.sequence)
 }
 
-test('behaves like a sorted list, whatever is put in and taken out', () => {
+test('the queue behaves like a sorted list, whatever is pushed and removed', () => {
   fc.assert(
     fc.property(commands, (list) => {
       const queue = new EventQueue<QueuedEvent>()
@@ -31,7 +31,7 @@ test('behaves like a sorted list, whatever is put in and taken out', () => {
           queue.push(event)
           model.add(event)
         } else if (all.length > 0) {
-          // May be out already: then nothing happens.
+          // The event may have left the queue already: then nothing happens.
           const event = all[command.remove % all.length]!
           queue.remove(event)
           model.delete(event)

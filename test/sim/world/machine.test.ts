@@ -11,7 +11,7 @@ function setUp(rate?: number, offsetMs?: number) {
   return { world, machine, journal, note, until }
 }
 
-test('a clock has its own origin and rate, and sleeps by itself', async () => {
+test('the clock of a machine has its own origin and rate, and its sleeps follow that rate', async () => {
   const { world, machine, until } = setUp(1.25, 1000)
   expect(machine.clock.now()).toBe(1000)
   let woke = 0
@@ -19,7 +19,7 @@ test('a clock has its own origin and rate, and sleeps by itself', async () => {
     woke = world.clock.now()
   })
   await until(800)
-  // 400 ms of the world are 500 of its own.
+  // 400 ms of the world are 500 ms of this clock.
   expect([woke, machine.clock.now()]).toEqual([400, 2000])
   machine.drift(0.5)
   expect(machine.clock.now()).toBe(2000)
@@ -27,7 +27,7 @@ test('a clock has its own origin and rate, and sleeps by itself', async () => {
   expect(machine.clock.now()).toBe(2050)
 })
 
-test('what comes due on a machine that stands still happens when it goes on, in order', async () => {
+test('events that come due on a frozen machine happen when the machine is thawed, in order', async () => {
   const { world, machine, journal, note, until } = setUp()
   const leaving = new AbortController()
   const cancelled = machine.clock.sleep(6, leaving.signal).catch(() => {})
@@ -48,7 +48,7 @@ test('what comes due on a machine that stands still happens when it goes on, in 
   expect(world.pending).toBe(0)
 })
 
-test('code waits for itself between two events that were held', async () => {
+test('code runs to its next wait between two events that were held', async () => {
   const { machine, journal, note, until } = setUp()
   const chain = async (name: string) => {
     await machine.clock.sleep(1)
@@ -65,7 +65,7 @@ test('code waits for itself between two events that were held', async () => {
   expect(journal).toEqual(['10 c', '10 a', '10 b'])
 })
 
-test('nothing happens any more on a machine that has ended', async () => {
+test('no event happens on a machine that has ended', async () => {
   const { machine, journal, note, until } = setUp()
   machine.schedule(5, 'held', note('held'))
   machine.schedule(15, 'pending', note('pending'))

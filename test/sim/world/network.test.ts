@@ -11,11 +11,11 @@ const BYTES_PER_MS = 1000
 /** Three round trips. */
 const HANDSHAKE_MS = 6 * LATENCY_MS
 
-/** A frame of 10,000 bytes, which takes 10 ms to send: its header is `null`. */
+/** A frame of 10,000 bytes, which takes 10 ms to send. Its header is `null`. */
 const TEN_MS: Message = { header: null, body: new Uint8Array(10_000 - PREFIX_BYTES - 4) }
-/** A frame without a body, of 1000 bytes: quotes are part of the header. */
+/** A frame of 1000 bytes without a body. The quotes belong to the header. */
 const ONE_MS: Message = { header: 'x'.repeat(1000 - PREFIX_BYTES - 2) }
-/** The answers of `serve`: a frame of 36 bytes. */
+/** An answer of `serve`, a frame of 36 bytes. */
 const ANSWER_MS = (PREFIX_BYTES + 4) / BYTES_PER_MS + LATENCY_MS
 
 function setUp(options: Partial<VirtualNetworkOptions> = {}) {
@@ -41,7 +41,7 @@ function serve(peer: Network, work: (header: unknown) => Promise<void> | void = 
   })
 }
 
-test('a call takes latency and bytes over bandwidth, both ways, and a handshake at first', async () => {
+test('a call takes latency and bytes over bandwidth in both directions, and the first call a handshake', async () => {
   const { world, network, run } = setUp()
   const [a, b] = [network.join('a'), network.join('b')]
   serve(b)
@@ -53,7 +53,7 @@ test('a call takes latency and bytes over bandwidth, both ways, and a handshake 
   expect(world.clock.now()).toBeCloseTo(first + 1 + LATENCY_MS + ANSWER_MS)
 })
 
-test('bodies leave one after another through the uplink of their sender alone', async () => {
+test('bodies are sent one after another on the uplink of their sender alone', async () => {
   const { world, network, run } = setUp()
   const peers = ['a', 'b', 'c'].map((name): Network => network.join(name))
   const [a, b, c] = peers as [Network, Network, Network]
@@ -91,7 +91,7 @@ test('bodies leave one after another through the uplink of their sender alone', 
   })
 })
 
-test('a peer that is killed takes with it what is on its way, and is lost after a while', async () => {
+test('messages of a killed peer are lost, and its neighbours notice after a while', async () => {
   const { world, network, journal, note, run } = setUp({ detectionMs: 15 })
   const [a, b, c] = ['a', 'b', 'c'].map((name): Network => network.join(name)) as [
     Network,
@@ -112,9 +112,9 @@ test('a peer that is killed takes with it what is on its way, and is lost after 
   await run(calls)
   await run(world.clock.sleep(1000))
   expect(journal).toEqual([
-    // Its own code cannot go on calling.
+    // Its own calls fail.
     `${start + 5} b PEER_LOST`,
-    // A call that it had made before does not arrive either; c was not connected to it.
+    // A call made before its death does not arrive. Peer c was not connected to it.
     `${start + 20} a lost b`,
     `${start + 20} a PEER_LOST`,
   ])
@@ -123,7 +123,7 @@ test('a peer that is killed takes with it what is on its way, and is lost after 
   )
 })
 
-test('a handler on a killed peer answers nobody', async () => {
+test('the answers of a handler on a killed peer are lost', async () => {
   const { world, network, run } = setUp()
   const [a, b] = [network.join('a'), network.join('b')]
   serve(b, () => network.kill('b'))
@@ -133,7 +133,7 @@ test('a handler on a killed peer answers nobody', async () => {
   expect(world.pending).toBe(0)
 })
 
-test('a name can be used again, and what was asked of its old bearer is lost', async () => {
+test('a name can be used again, and questions to its former peer are lost', async () => {
   const { network, journal, note, run } = setUp({ detectionMs: 5000 })
   const [a, old] = [network.join('a'), network.join('b')]
   serve(old, () => new Promise(() => {}))
@@ -148,16 +148,16 @@ test('a name can be used again, and what was asked of its old bearer is lost', a
   await run(again.connect('sim://a', CALL))
   expect((await run(a.call('b', PROTOCOL, { header: null }, CALL))).header).toBe(null)
   await run(call)
-  // There has been a connection to b all along.
+  // The connection to the name b exists all the time, so no loss is told.
   expect(journal).toEqual([])
   expect(() => network.join('b')).toThrow('already')
 })
 
-test('announcements go from listener to listener', async () => {
+test('announcements travel from listener to listener', async () => {
   const { world, network, journal, note, run } = setUp()
   const names = ['a', 'b', 'deaf', 'c', 'd']
   const peers = names.map((name): Network => network.join(name))
-  // a - b - c in a row; d hangs on one who does not listen.
+  // Peers a, b and c form a row. Peer d is connected only to a peer that does not listen.
   const connections = [
     ['a', 'b'],
     ['b', 'c'],
@@ -179,7 +179,7 @@ test('announcements go from listener to listener', async () => {
   ])
 })
 
-test('peers find each other as they join, if the network lets them', async () => {
+test('peers discover each other when they join, if discovery is on', async () => {
   const { world, network, journal, note, run } = setUp({ discovery: true })
   const join = (name: string) => {
     const peer = network.join(name)
@@ -193,14 +193,14 @@ test('peers find each other as they join, if the network lets them', async () =>
   expect((await run(a.call('b', PROTOCOL, { header: null }, CALL))).header).toBe(null)
 })
 
-test('the same seed gives the same history, whoever dies', async () => {
+test('the same seed gives the same history while peers die and return', async () => {
   const histories = new Set<string>()
   for (let round = 0; round < 5; round++) histories.add(await churn('seed'))
   expect(histories.size).toBe(1)
   expect(histories).not.toContain(await churn('another seed'))
 })
 
-/** Ten peers that ask each other for work which really takes time, while one after another dies and returns. */
+/** Ten peers ask each other for work that takes real time, while one after another dies and returns. */
 async function churn(seed: string): Promise<string> {
   const world = new World({ seed })
   const history: string[] = []
@@ -243,7 +243,7 @@ async function churn(seed: string): Promise<string> {
   return history.join('\n')
 }
 
-test('a header arrives as a copy; or as it is, where headers are shared', async () => {
+test('a header arrives as a copy, or as the same object if headers are shared', async () => {
   const header = { list: [1, 2] }
   for (const shareHeaders of [false, true]) {
     const { network, run } = setUp({ shareHeaders })
@@ -259,7 +259,7 @@ test('a header arrives as a copy; or as it is, where headers are shared', async 
   }
 })
 
-test('announcements go nowhere without gossip', async () => {
+test('without gossip no announcement arrives', async () => {
   const { world, network, journal, note, run } = setUp({ gossip: false })
   const [a, b] = [network.join('a'), network.join('b')]
   await run(a.connect('sim://b', CALL))

@@ -8,7 +8,7 @@ import { createLocalStage } from '../../../stages/onnx-stage.ts'
 import { Random } from '../../../stages/random.ts'
 import { tinyRun } from '../../fixtures/swarm.ts'
 
-/** When each of these jobs is done that begin at a time and take so long alone. */
+/** The times at which jobs are done, given the start of each and its length without others. */
 async function ends(cores: number, jobs: readonly (readonly [at: number, ms: number])[]) {
   const world = new World({ seed: 1 })
   const processor = new Processor(world, cores)
@@ -21,7 +21,7 @@ async function ends(cores: number, jobs: readonly (readonly [at: number, ms: num
 }
 
 describe('cores are shared evenly', () => {
-  test('as many jobs as cores do not notice each other', async () => {
+  test('as many jobs as cores do not slow each other down', async () => {
     expect(
       await ends(2, [
         [0, 100],
@@ -30,7 +30,7 @@ describe('cores are shared evenly', () => {
     ).toEqual([100, 50])
   })
 
-  test('three equal jobs on two cores take half as long again', async () => {
+  test('three equal jobs on two cores take 1.5 times as long', async () => {
     expect(
       await ends(2, [
         [0, 100],
@@ -40,8 +40,8 @@ describe('cores are shared evenly', () => {
     ).toEqual([150, 150, 150])
   })
 
-  test('who comes later slows down who is there, and who goes speeds them up', async () => {
-    // Alone for 50; both at half speed until the short one has its 20; alone again.
+  test('a later job slows the others down, and a job that ends speeds them up', async () => {
+    // Alone for 50 ms, then both at half speed until the short job has its 20 ms, then alone again.
     expect(
       await ends(1, [
         [0, 100],
@@ -60,7 +60,7 @@ describe('cores are shared evenly', () => {
     ).toEqual([100, 100])
   })
 
-  test('none waits where there is a core for everyone', async () => {
+  test('no job waits if each has a core', async () => {
     expect(
       await ends(Infinity, [
         [0, 1],
@@ -82,7 +82,7 @@ describe('cores are shared evenly', () => {
       for (const [i, [at, ms]] of jobs.entries()) {
         expect(done[i]).toBeGreaterThanOrEqual(at + ms - 1e-9)
       }
-      // From the first to the last the cores can have done no less than all there was, and no core more than its time.
+      // The cores must have had time for all jobs, and no job has more than one core.
       const work = jobs.reduce((sum, [, ms]) => sum + ms, 0)
       const last = Math.max(...done)
       expect(last * cores).toBeGreaterThanOrEqual(work - 1e-9)
@@ -91,7 +91,7 @@ describe('cores are shared evenly', () => {
   })
 })
 
-test('a process that has ended takes nothing from the others', async () => {
+test('a process that has ended takes no time from the others', async () => {
   const world = new World({ seed: 1 })
   const processor = new Processor(world, 1)
   const [killed, left] = [processor.start(), processor.start()]
@@ -103,13 +103,13 @@ test('a process that has ended takes nothing from the others', async () => {
     world.clock.sleep(40).then(() => killed.end()),
   ])
   await world.run(all, { waitingFor: 'both' })
-  // It has had 20 of the 40.
+  // The job has had 20 of its 40 ms.
   expect(over).toEqual(['killed 40', 'left 120'])
   await killed.compute(1_000)
   expect(world.clock.now()).toBe(120)
 })
 
-test('two stages on one core compute the same as ever, one thing at a time each, in the time of both', async () => {
+test('two stages on one core compute the usual outputs, one call at a time each, in the time of both', async () => {
   const world = new World({ seed: 1 })
   const processor = new Processor(world, 1)
   const config = stageConfig(tinyRun())

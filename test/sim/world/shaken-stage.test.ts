@@ -18,7 +18,7 @@ async function stage<S>(index: number): Promise<S> {
 
 const input = () => Float32Array.from({ length: ELEMENTS }, (_, i) => Math.sin(i + 1))
 
-/** How many units in the last place each element is off; they must have the same sign. */
+/** The difference of each pair of elements in units in the last place. A pair must have one sign. */
 function ulps(one: Float32Array, other: Float32Array): number[] {
   const bits = new Int32Array(other.buffer, other.byteOffset, other.length)
   return [...new Int32Array(one.buffer, one.byteOffset, one.length)].map(
@@ -26,7 +26,7 @@ function ulps(one: Float32Array, other: Float32Array): number[] {
   )
 }
 
-test('elements move by -1, 0 and 1 units in the last place, by the seed; zeros and what is not finite stay', () => {
+test('elements move by -1, 0 or 1 units in the last place, as the seed says, and zero, NaN and infinity stay', () => {
   const tensor = Float32Array.from({ length: 300 }, (_, i) => (i % 2 === 0 ? 1 : -1) / (i + 1))
   tensor.set([0, Number.NaN, Infinity])
   const [one, again, other] = [tensor.slice(), tensor.slice(), tensor.slice()]
@@ -52,7 +52,7 @@ test('elements that were not computed stay', () => {
   expect(moved.slice(50)).not.toEqual(after.slice(50))
 })
 
-test('a number of float32 stays one, any other moves in its own last place', () => {
+test('a number that float32 holds moves by its ulp, any other number by that of float64', () => {
   const moves = Array.from({ length: 20 }, (_, i) => {
     const [single, double] = [Math.fround(1 + i / 70), 1.01 + i / 70]
     const moved = shakenNumber(1, single)

@@ -21,7 +21,7 @@ async function setUp() {
   return { world, real, timed, input, run }
 }
 
-test('a timed stage computes the same as the stage it is made of, in the time it is said to take', async () => {
+test('a timed stage computes what its inner stage computes, in the stated time', async () => {
   const { world, real, timed, input, run } = await setUp()
   const output = await run(timed.forward(input))
   expect(world.clock.now()).toBe(10)
@@ -36,7 +36,7 @@ test('a timed stage computes the same as the stage it is made of, in the time it
   await expect(real.forward(input)).rejects.toThrow('closed')
 })
 
-test('a timed stage does one thing at a time', async () => {
+test('a timed stage does one call at a time', async () => {
   const { world, timed, input, run } = await setUp()
   const ends: string[] = []
   const note = (what: string) => () => ends.push(`${world.clock.now()} ${what}`)
@@ -54,7 +54,7 @@ test('a timed stage does one thing at a time', async () => {
   await run(timed.close())
 })
 
-test('a timed stage that fails does so in its time', async () => {
+test('a call of a timed stage that fails takes its time, too', async () => {
   const { world, timed, run } = await setUp()
   const failed = timed.forward(new Float32Array(1)).catch(() => world.clock.now())
   expect(await run(failed)).toBe(10)

@@ -4,7 +4,7 @@ import { type Link, Wire } from '../../../sim/world/wire.ts'
 const body = { headBytes: 0, bodyBytes: 1000 }
 const link: Link = { latencyMs: 5, bytesPerMs: 100 }
 
-/** Milliseconds of loads that are all put on the way at 0. */
+/** Milliseconds that loads take which are all sent at 0. */
 function transits(queue: Link['queue'], pairs: readonly (readonly [string, string])[]): number[] {
   const wire = new Wire(() => (queue === undefined ? link : { ...link, queue }))
   return pairs.map(([from, to]) => wire.transitMs(0, from, to, body))
@@ -24,6 +24,6 @@ test('bodies on a shared link wait for those of all senders', () => {
   expect(transits('cable', PAIRS)).toEqual([15, 25, 35])
 })
 
-test('bodies on a link of their own wait for none', () => {
+test('bodies on a link without a queue do not wait', () => {
   expect(transits(null, PAIRS)).toEqual([15, 15, 15])
 })

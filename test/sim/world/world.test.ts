@@ -4,7 +4,7 @@ import { World, WorldError } from '../../../sim/world/world.ts'
 
 const DONE = { waitingFor: 'the test to end' }
 
-/** Work that takes real time, as a worker thread's does. */
+/** Work that takes real time, like that of a worker thread. */
 const realMs = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 test('time jumps from event to event', async () => {
@@ -18,7 +18,7 @@ test('time jumps from event to event', async () => {
   expect(times).toEqual([0, 5, 5, 86_400_000])
 })
 
-test('time stands still after what was awaited, and goes on from there', async () => {
+test('time stops when the awaited outcome is there, and the next run goes on from there', async () => {
   const world = new World({ seed: 1 })
   const later = world.clock.sleep(20)
   await world.run(world.clock.sleep(10), DONE)
@@ -39,13 +39,13 @@ test('no event overtakes code that can still run, however many microtasks it tak
   expect(order).toEqual(['chain', 'alarm'])
 })
 
-test('what was awaited fails as itself', async () => {
+test('an awaited outcome that fails throws its own error', async () => {
   const world = new World({ seed: 1 })
   const failure = world.clock.sleep(3).then(() => Promise.reject(new Error('lost')))
   await expect(world.run(failure, DONE)).rejects.toThrow('lost')
 })
 
-test('a sleep ends with its signal and leaves nothing behind', async () => {
+test('a sleep ends with its signal and leaves no event behind', async () => {
   const world = new World({ seed: 1 })
   const leaving = new AbortController()
   const sleep = world.clock.sleep(1000, leaving.signal)
@@ -55,7 +55,7 @@ test('a sleep ends with its signal and leaves nothing behind', async () => {
   expect(world.pending).toBe(0)
 })
 
-test('deadlines that were met do not pile up', async () => {
+test('met deadlines leave no events behind', async () => {
   const world = new World({ seed: 1 })
   const { clock } = world
   let most = 0
@@ -77,7 +77,7 @@ test('a deadline that is not met expires in virtual time', async () => {
   expect(clock.now()).toBe(60_000)
 })
 
-test('time stands still during real work, then has moved by what it is said to take', async () => {
+test('time stands still during real work, then jumps by the stated time', async () => {
   const world = new World({ seed: 1 })
   const { clock } = world
   const journal: string[] = []
@@ -93,7 +93,7 @@ test('time stands still during real work, then has moved by what it is said to t
   expect(journal).toEqual(['0 worked', '3 tick', '10 result'])
 })
 
-test('work that fails is known to have failed at its end', async () => {
+test('a failure of real work is known after the stated time', async () => {
   const world = new World({ seed: 1 })
   const work = world.compute(10, 'work', () => Promise.reject(new Error('out of memory')))
   const failedAt = work.catch((error: Error) => `${error.message} at ${world.clock.now()}`)
@@ -104,7 +104,7 @@ test('work that fails is known to have failed at its end', async () => {
   await expect(world.run(sync, DONE)).rejects.toThrow('not now')
 })
 
-test('works of one moment really run at the same time, and end in the order they began', async () => {
+test('work that starts at one moment runs in parallel, and ends in the order of its starts', async () => {
   const world = new World({ seed: 1 })
   const real: string[] = []
   const virtual: string[] = []
@@ -139,7 +139,7 @@ test('the same seed gives the same history, however long real work takes', async
   expect(histories).not.toContain(await tangle('another seed'))
 })
 
-/** Twenty loops that sleep, compute and hand each other a baton; equal times are frequent. */
+/** Twenty loops sleep, compute and pass a token around. Equal times are frequent. */
 async function tangle(seed: string): Promise<string> {
   const world = new World({ seed })
   const history: string[] = []
@@ -161,7 +161,7 @@ async function tangle(seed: string): Promise<string> {
   return history.join('\n')
 }
 
-test('says who waited for what, if it cannot happen any more', async () => {
+test('the error of an outcome that cannot come names it and the pending events', async () => {
   const world = new World({ seed: 1 })
   world.schedule(7, 'a > b hello', () => {})
   const never = world.run(new Promise(() => {}), { waitingFor: 'b to answer' })
@@ -171,7 +171,7 @@ test('says who waited for what, if it cannot happen any more', async () => {
   )
 })
 
-test('gives up after a time or a number of events, and lists what is pending', async () => {
+test('a run gives up after a time or a number of events, and lists the pending events', async () => {
   const world = new World({ seed: 1, eventsMax: 100 })
   const beat = (name: string, ms: number) => world.schedule(ms, name, () => beat(name, ms))
   beat('heartbeat of a', 10)
@@ -184,7 +184,7 @@ test('gives up after a time or a number of events, and lists what is pending', a
   await expect(world.run(never, DONE)).rejects.toThrow(/100 events have happened/)
 })
 
-test('refuses a time that never comes, and two who move it', async () => {
+test('an infinite time is refused, and so is a second run at the same time', async () => {
   const world = new World({ seed: 1 })
   for (const ms of [-1, Number.NaN, Infinity]) {
     expect(() => world.schedule(ms, 'alarm', () => {})).toThrow(RangeError)

@@ -1,0 +1,88 @@
+/** Peers that wait to be let in or out. */
+import { expect, test } from 'vitest'
+import { ProtocolError } from '../../../protocols/errors.ts'
+import { Admissions } from '../../../src/coordinator/admissions.ts'
+import { Health } from '../../../src/coordinator/health.ts'
+import { createPartContext } from './part-context.ts'
+
+function createAdmissions() {
+  const context = createPartContext([0, 1, 2])
+  const { agreement, changed } = context
+  const health = new Health({ ...agreement, changed })
+  const admissions = new Admissions({ ...agreement, bodyStages: 2, wish: null, health, changed })
+  const admit = (peer: string, stage: number | null, session = 1) =>
+    admissions.admit(peer, {
+      run: 'run',
+      addresses: [],
+      session,
+      domain: '',
+      stage,
+      resumes: false,
+    })
+  return { ...context, health, admissions, admit }
+}
+
+test('a newcomer waits until it is in the roster, however often it asks', async () => {
+  const { admissions, admit } = createAdmissions()
+  await admit('new', 2)
+  await admit('new', 2)
+  const [newcomer] = admissions.take(10)
+  expect(admissions.waiting).toBe(1)
+  expect(newcomer).toMatchObject({ peer: 'new', session: 1 })
+  admissions.admitted([newcomer!])
+  expect(admissions.waiting).toBe(0)
+})
+
+test('a process that was restarted replaces the one that waits', async () => {
+  const { admissions, admit } = createAdmissions()
+  await admit('new', 1, 1)
+  await admit('new', 2, 2)
+  expect(admissions.take(10)).toMatchObject([{ peer: 'new', session: 2 }])
+  expect(admissions.wishes.get('new')).toBe(2)
+})
+
+test('a wish goes with its member, unless its name waits to be let in again', async () => {
+  const { admissions, admit, members, dead } = createAdmissions()
+  dead.add('peer-1').add('peer-2')
+  await admit('peer-1', 1, 2)
+  await admit('peer-2', 2, 2)
+  const again = admissions.take(10).filter(({ peer }) => peer === 'peer-2')
+  admissions.admitted(again)
+  admissions.forget(members[1]!)
+  admissions.forget(members[2]!)
+  expect([...admissions.wishes.keys()]).toEqual(['peer-0', 'peer-1'])
+})
+
+test('a restarted process has its old member lost; a second process with one key is refused', async () => {
+  const { admit, health, dead } = createAdmissions()
+  dead.add('peer-1')
+  await admit('peer-1', null, 2)
+  expect(health.lost.members.map(({ peer }) => peer)).toEqual(['peer-1'])
+  await expect(admit('peer-2', null, 2)).rejects.toMatchObject({ code: 'REFUSED' })
+})
+
+test('a stage that does not exist is refused', async () => {
+  const { admit } = createAdmissions()
+  await expect(admit('new', 3)).rejects.toThrow('stage 3 of 3: stages are 0..2')
+})
+
+test('a member that leaves waits until it is out of the roster', async () => {
+  const { admissions, members } = createAdmissions()
+  let isGone = false
+  const gone = admissions.leave('peer-1', 'as a test', true).then(() => {
+    isGone = true
+  })
+  expect([...admissions.leaving.keys()]).toEqual([1])
+  await Promise.resolve()
+  expect(isGone).toBe(false)
+  admissions.forget(members[1]!)
+  await gone
+  expect(admissions.leaving.size).toBe(0)
+})
+
+test('when the coordination ends, members that wait to leave are told', async () => {
+  const { admissions } = createAdmissions()
+  const gone = admissions.leave('peer-1', 'as a test', true)
+  admissions.end(new ProtocolError('STALE', 'as a test'))
+  await expect(gone).rejects.toMatchObject({ code: 'STALE' })
+})

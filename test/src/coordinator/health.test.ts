@@ -1,0 +1,74 @@
+/** Which members are lost, and when the members that answer are a quorum. */
+import { expect, test } from 'vitest'
+import { Health } from '../../../src/coordinator/health.ts'
+import { entriesOf } from '../../fixtures/swarm.ts'
+import { createPartContext } from './part-context.ts'
+
+/** Stage 1 has two holders, stage 2 has one, and `peer-4` is a spare. */
+function createHealth() {
+  const context = createPartContext([0, 1, 1, 2, null])
+  return { ...context, health: new Health({ ...context.agreement, changed: context.changed }) }
+}
+
+test('a stage is emptied when its last holder is lost, and that time is kept', () => {
+  const { health, pass } = createHealth()
+  health.lose('peer-1', 'as a test')
+  expect(health.lost.emptiedAt(1)).toBeUndefined()
+  pass(100)
+  health.lose('peer-2', 'as a test')
+  health.lose('peer-3', 'as a test')
+  pass(100)
+  expect(health.lost.emptiedAt(1)).toBe(100)
+  expect(health.lost.emptiedAt(2)).toBe(100)
+  health.lost.filled(1)
+  expect(health.lost.emptiedAt(1)).toBeUndefined()
+})
+
+test('a member is lost once, for the first reason', () => {
+  const { health, entries } = createHealth()
+  health.miss('peer-3', 'it is silent')
+  health.lose('peer-3', 'it is wrong')
+  health.lose('stranger', 'it is no member')
+  expect(entriesOf(entries, 'lost')).toMatchObject([
+    { lost: 'peer-3', stage: 2, reason: 'it is silent' },
+  ])
+})
+
+test('each loss wakes the coordinator', async () => {
+  const { health, changed } = createHealth()
+  const next = changed.next()
+  health.lose('peer-4', 'as a test')
+  await next
+})
+
+test('silent members that answer again are not lost, and with them there is a quorum', async () => {
+  const { health, entries } = createHealth()
+  for (const peer of ['peer-1', 'peer-2', 'peer-3']) health.miss(peer, 'it is silent')
+  health.lose('peer-4', 'it is wrong')
+  await health.quorum()
+  expect(health.lost.ids).toEqual([4])
+  expect(health.lost.emptiedAt(2)).toBeUndefined()
+  expect(entriesOf(entries, 'notice')).toHaveLength(3)
+})
+
+test('silent members stay lost while the others are a quorum', async () => {
+  const { health } = createHealth()
+  for (const peer of ['peer-1', 'peer-2']) health.miss(peer, 'it is silent')
+  await health.quorum()
+  expect(health.lost.ids).toEqual([1, 2])
+})
+
+test('a member that carries a change out is given up when it is lost', async () => {
+  const { health } = createHealth()
+  const loss = health.lost.lossOf(3)
+  health.miss('peer-3', 'it is silent')
+  await expect(loss).rejects.toMatchObject({ code: 'PEER_LOST' })
+  await expect(health.lost.lossOf(3)).rejects.toMatchObject({ code: 'PEER_LOST' })
+})
+
+test('the third failure of a member is one too many; a member that left starts again', () => {
+  const { health } = createHealth()
+  expect([1, 2, 3].map(() => health.failsTooOften(3))).toEqual([false, false, true])
+  health.forget(3)
+  expect(health.failsTooOften(3)).toBe(false)
+})
