@@ -1,5 +1,5 @@
 /**
- * Installs the Node binding of llama.cpp in a folder of its own. As a dev dependency it would add a gigabyte to `npm ci`: it
+ * Installs the Node binding of llama.cpp in a folder of its own. As a dev dependency it would add a gigabyte to `npm ci`. It
  * names packages for each platform and GPU, and npm installs all that fit the machine. This installs only the binding and
  * the prebuilt CPU binary, 85 MB. No install script runs, so that nothing is fetched from outside npm.
  */

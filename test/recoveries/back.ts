@@ -5,7 +5,7 @@ import type { RunReport } from '../../src/cli/report.ts'
 const WINDOW = 5
 
 /**
- * Number of steps from the loss of a stage until the mean loss of a window is, and stays, within a share above the
+ * Number of steps from the loss of a stage until the mean loss is, and stays, within a share above the
  * undisturbed run's. Steps that are repeated after a rollback count. Null if this does not happen before the end.
  * @param after last step before the loss of the stage
  */
