@@ -48,6 +48,17 @@ const BOUNDS: readonly Bound[] = [
 ]
 const HEAD_SIZE = 64
 
+/** Most products of the graphs, over those of the algorithm: the thin products of RMSNorm are additional. */
+const PRODUCTS_MAX = 1.05
+
+/**
+ * Most passes of a layer, in activations of a microbatch: forward, and backward with forward again. Scores take context / 64
+ * times the memory of an activation, since a head has 64 features.
+ */
+function passesMax(context: number): number {
+  return 70 + 8 * (context / HEAD_SIZE)
+}
+
 function configOf([hiddenSize, intermediateSize, layers, context, batch]: Shape): StageConfig {
   const heads = hiddenSize / HEAD_SIZE
   return {
@@ -82,7 +93,13 @@ for (const shape of SHAPES.filter(([width]) => wanted.length === 0 || wanted.inc
     )
     return { part, ratio, least, passed }
   })
-  const passed = bounds.every((bound) => bound.passed)
+  const { productsOverIdeal, passesPerLayer } = measured
+  const passes = passesMax(context)
+  const lean = productsOverIdeal <= PRODUCTS_MAX && passesPerLayer <= passes
+  console.error(
+    `${lean ? 'pass' : 'FAIL'}: hidden size ${hiddenSize}, graphs: ${productsOverIdeal} of the products of the algorithm, at most ${PRODUCTS_MAX}; ${passesPerLayer} passes a layer, at most ${passes}`,
+  )
+  const passed = lean && bounds.every((bound) => bound.passed)
   stages.push({ hiddenSize, intermediateSize, layers, context, batch, ...measured, bounds, passed })
 }
 const machine = {

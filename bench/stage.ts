@@ -3,6 +3,7 @@
  * machine itself needs: for the stage's matrix products, each alone; for its other operators, a pass over as many elements.
  */
 import { LIMITS, sequencesPerRun } from '../stages/chunks.ts'
+import type { Graph } from '../stages/graph.ts'
 import type { StageConfig } from '../stages/model.ts'
 import { createLocalStage } from '../stages/onnx-stage.ts'
 import { layoutOf } from '../stages/parameters.ts'
@@ -67,10 +68,26 @@ function counted(config: StageConfig, sequences: number) {
     chunk,
     /** Elements of an activation of one run. */
     activation: sequences * context * config.model.hiddenSize,
+    ...graphWork(config, forward, backward, sequences),
     gflop: (runs * (productFlops(forward) + productFlops(backward))) / 1e9,
     passElements: runs * (passElements(forward) + passElements(backward)),
     updatePassElements: (passElements(update) * length) / chunk,
     updateBytes: FLOATS_OF_AN_UPDATE * length * Float32Array.BYTES_PER_ELEMENT,
+  }
+}
+
+/** Work of the graphs beside that of the algorithm. Nothing here is timed, so it is the same on every machine. */
+function graphWork(config: StageConfig, forward: Graph, backward: Graph, sequences: number) {
+  const { hiddenSize, intermediateSize, layers } = config.model
+  const { context } = config.microbatch
+  const elements = sequences * context * hiddenSize * (layers / config.bodyStages)
+  // Of an element: four projections, three of the MLP, and the scores and values of attention as full squares.
+  const forwardFlops = 2 * elements * (4 * hiddenSize + 3 * intermediateSize + 2 * context)
+  // Backward has two products for each of forward, and computes forward again.
+  const ideal = 4 * forwardFlops
+  return {
+    productsOverIdeal: (productFlops(forward) + productFlops(backward)) / ideal,
+    passesPerLayer: (passElements(forward) + passElements(backward)) / elements,
   }
 }
 type Counted = ReturnType<typeof counted>
@@ -129,6 +146,8 @@ export async function benchStage(config: StageConfig, threads: number, rounds = 
     tokens,
     sequencesPerRun: sequences,
     parameters,
+    productsOverIdeal: rounded(work.productsOverIdeal),
+    passesPerLayer: rounded(work.passesPerLayer),
     clock,
     shareOfCores: rounded(got),
     ...beside(work, counts, seconds),
