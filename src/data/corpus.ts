@@ -1,6 +1,6 @@
 /**
  * The corpus of a run, a text in memory or a prepared dataset, and the tokens of each microbatch. They are pure functions
- * of the manifest and the corpus: any peer can make any microbatch again, so that the loss of a peer loses no data.
+ * of the manifest and the corpus. Any peer can make any microbatch again, so that the loss of a peer loses no data.
  */
 import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'

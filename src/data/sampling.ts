@@ -1,6 +1,6 @@
 /**
- * The order of the training sequences: a pure function from the number of a draw to a source and a sequence, so that no
- * peer stores a position. Draws come in blocks. In each block every source has its share of places, in a seeded order.
+ * The order of the training sequences: a pure function from the number of a draw to a source and a sequence. No peer
+ * stores a position. Draws come in blocks. In each block every source has its share of places, in a seeded order.
  * Each source runs through all its sequences once in an epoch, in a new seeded order for each epoch.
  */
 import { Random } from '../../stages/random.ts'
