@@ -3,13 +3,13 @@
  * stage moves every number that a stage computes by -1, 0 or 1 units in the last place (ulp). What holds of a history
  * under several seeds does not depend on how one processor rounds.
  *
- * The draw is a function of the seed, the number's bits and its place in the tensor. So one seed is one machine:
+ * A draw depends on the seed, the bits of the number and its place in the tensor. So one seed is one machine:
  * - The same inputs give the same outputs, in whatever stage, order or thread they are computed.
  * - Replicas and understudies that apply the same total to the same state end with the same bits.
  * - State that is loaded or handed out is not computed and keeps its bits.
  *
- * Zeros stay, since a mask or an untouched row is exactly zero on any machine. What a forward keeps for its backward
- * stays, since it never leaves the machine.
+ * Zeros stay: a mask or an untouched row is exactly zero on any machine. The tensors that a forward keeps for its backward
+ * stay, too: they never leave the machine.
  */
 import { SerialQueue } from '../../stages/serial-queue.ts'
 import type { AnyStage } from '../../stages/stage.ts'
@@ -17,7 +17,7 @@ import type { AnyStage } from '../../stages/stage.ts'
 /** Whole numbers from 1; unset or empty leaves all numbers as they are. */
 const SEED = seedOf(process.env.GENSYN_SHAKE_SEED)
 
-/** Names the machine of this process; null for the real one. What is kept between runs is kept by this name. */
+/** Name of the machine that this process plays; null for the real one. Caches keep the outcomes of each machine apart. */
 export const MACHINE = SEED === null ? null : `shaken-${SEED}`
 
 /** The live tensors of a stage that a method adds to or overwrites. All other methods leave them alone. */
