@@ -76,7 +76,7 @@ function measure(texts: string, tokenizer: string, least: number) {
   return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' }))
 }
 
-/** Returns how many bytes were written. */
+/** Writes the files. Returns the number of bytes. */
 function writeTexts(texts: string): number {
   const random = new Random('bench prepare')
   const lexicon = Array.from({ length: WORDS }, () => word(random))
@@ -101,7 +101,7 @@ function word(random: Random): string {
   )
 }
 
-/** Some thousand bytes, so that writing takes no time beside the rest. */
+/** A few thousand bytes of text, so that a file takes few writes. */
 function sentence(random: Random, lexicon: readonly string[]): string {
   const words = Array.from({ length: 500 }, () => {
     // Uniform in the logarithm of the rank: frequency falls with the rank.

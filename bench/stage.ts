@@ -53,7 +53,7 @@ function against(seconds: number, ceiling: number): Against {
   }
 }
 
-/** The graphs of a stage and what is counted from them, for a microbatch and an update. */
+/** Graphs of a stage, and counts of their work for a microbatch and an update. */
 function counted(config: StageConfig, sequences: number) {
   const { forward, backward } = bodyPrograms(config, sequences, LIMITS)
   const { chunk, length } = layoutOf(config, 1)
@@ -75,7 +75,7 @@ function counted(config: StageConfig, sequences: number) {
 }
 type Counted = ReturnType<typeof counted>
 
-/** The machine's own programs by name, and how often a microbatch computes each product. */
+/** Programs for the ceilings by name, and how often a microbatch computes each product. */
 async function machinePrograms(work: Counted, options: SessionOptions) {
   const { forward, backward, runs, chunk, activation, updateBytes } = work
   const graphs = [forward, backward].map((graph) => [graph, runs] as const)
@@ -180,7 +180,7 @@ function beside(work: Counted, counts: Readonly<Record<string, number>>, seconds
   }
 }
 
-/** What the rest takes, as shares. Nothing here is judged: this machine has no ceiling for a share. */
+/** Shares of a step, which are not judged: a machine that computes faster has larger shares of the rest. */
 function shares({ runs }: Counted, tokens: number, seconds: Seconds) {
   const computing = seconds('forward') + seconds('backward')
   const update = seconds('update')

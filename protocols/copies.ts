@@ -1,6 +1,6 @@
 /**
- * Procedures for copies of a stage's state. Other members keep the copies for the loss of the stage's holders. A holder pushes a
- * copy in chunks; another member lists and fetches copies. A copy is named by its strategy, stage, step and shard.
+ * Procedures for copies of a stage's state. Other members keep the copies for the loss of the stage's holders. A holder
+ * pushes a copy in chunks; another member lists and fetches copies. A copy is named by its strategy, stage, step and shard.
  */
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'

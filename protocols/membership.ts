@@ -144,7 +144,10 @@ export const ROSTER_BYTES = 8 * 1024 * 1024
 
 const encoded = new WeakMap<Roster, Uint8Array>()
 
-/** Encodes a roster as JSON, deflated to about a fifth. The bytes are cached, since dozens of new members need the same roster. */
+/**
+ * Encodes a roster as JSON, deflated to about a fifth. The bytes are cached, since dozens of new members need the same
+ * roster.
+ */
 export function encodeRoster(value: Roster): Uint8Array {
   const known = encoded.get(value)
   if (known !== undefined) return known

@@ -114,8 +114,9 @@ export const prepare = procedure(
 )
 
 /**
- * Adds the gradient sums of a stage's replicas, once all holders have counted. All holders and new replicas of the stage get the
- * total. `holders` has all holders of the stage, in the order of addition. The answer comes when the asked holder has the total.
+ * Adds the gradient sums of a stage's replicas, once all holders have counted. All holders and new replicas of the stage get
+ * the total. `holders` has all holders of the stage, in the order of addition. The answer comes when the asked holder has the
+ * total.
  */
 export const reduce = procedure(
   '/gensyn-node/reduce/2.0.0',
