@@ -1,6 +1,6 @@
 /**
- * The agreed membership, as a value: who is in, who holds what, and how a change makes the next epoch of it. A roster
- * never changes.
+ * The roster as an immutable value: the members, their stages, and the change from one epoch to the next. Lookups of
+ * members use an index that is made once for each roster.
  */
 import type { Change } from '../../protocols/agreement.ts'
 import {
@@ -43,8 +43,8 @@ export function isFresh({ committed, origin }: Roster): boolean {
 }
 
 /**
- * Members by id, by peer and by stage; those without one are among the holders of null. Each made once a roster, when it is
- * first asked for: of thousands, each message looks some of them up.
+ * Members by id, by peer and by stage; spares are the holders of `null`. Each map is made at its first use, since every
+ * message looks up some of perhaps thousands of members.
  */
 class Index {
   readonly #members: readonly Member[]
