@@ -1,6 +1,6 @@
 /**
- * The agreed membership, as a value: who is in, who holds what, and how a change makes the next epoch of it. A roster
- * never changes.
+ * The roster as an immutable value: the members, their stages, and the change from one epoch to the next. Lookups of
+ * members use an index that is made once for each roster.
  */
 import type { Change } from '../../protocols/agreement.ts'
 import {
@@ -43,8 +43,8 @@ export function isFresh({ committed, origin }: Roster): boolean {
 }
 
 /**
- * Members by id, by peer and by stage; those without one are among the holders of null. Each made once a roster, when it is
- * first asked for: of thousands, each message looks some of them up.
+ * Members by id, by peer and by stage; spares are the holders of `null`. Each map is made at its first use, since every
+ * message looks up some of perhaps thousands of members.
  */
 class Index {
   readonly #members: readonly Member[]
@@ -91,7 +91,7 @@ class Index {
   }
 }
 
-/** Made once for each list of members: every message looks some of them up, and most epochs leave the list as it is. */
+/** The index of each list of members. Most epochs leave the list unchanged, so that its index is made once. */
 const indices = new WeakMap<readonly Member[], Index>()
 
 function indexOf({ members }: Roster): Index {
@@ -102,7 +102,7 @@ function indexOf({ members }: Roster): Index {
   return index
 }
 
-/** Makes the rosters of a member from what other members send. */
+/** Makes the rosters of a member, from whole rosters and from changes. */
 export interface RosterSource {
   /** Decodes a whole roster that `from` sent. @throws ProtocolError BAD_MESSAGE if it is malformed */
   decode(from: PeerId, body: Uint8Array | undefined): Roster
@@ -110,7 +110,7 @@ export interface RosterSource {
   apply(roster: Roster, change: Change): Roster
 }
 
-/** Makes each roster anew. */
+/** The source of a real node, which makes a new roster for each call. */
 export const ROSTERS: RosterSource = { decode: decodeRoster, apply: applyChange }
 
 /** The coordinator that the roster names. */
@@ -191,7 +191,7 @@ function backTo(step: number, next: Roster): Roster {
   return { ...next, fenceEpoch: next.epoch, committed: step, ...nothing, members }
 }
 
-/** The roster of the next epoch. */
+/** The roster of the next epoch, which `change` makes from `roster`. */
 export function applyChange(roster: Roster, change: Change): Roster {
   const { coordinator, ballot } = change
   const next = { ...roster, epoch: roster.epoch + 1, coordinator, ballot }

@@ -145,7 +145,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
     }
     const failure = messageOf(error)
     await coordinator.finish(failure)
-    // What the user can mend is told as such here; the others hear it as the reason of the end.
+    // An InputError is printed with its remedy on this machine. The other members get its message as the run's failure.
     if (error instanceof InputError) throw error
     return { committed, failure }
   } finally {

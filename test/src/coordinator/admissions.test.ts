@@ -1,4 +1,4 @@
-/** Peers that wait to be let in or out. */
+/** Admissions: newcomers that wait for their admission, and members that wait for their release. */
 import { expect, test } from 'vitest'
 import { ProtocolError } from '../../../protocols/errors.ts'
 import { Admissions } from '../../../src/coordinator/admissions.ts'
@@ -22,7 +22,7 @@ function createAdmissions() {
   return { ...context, health, admissions, admit }
 }
 
-test('a newcomer waits until it is in the roster, however often it asks', async () => {
+test('a newcomer waits until it is in the roster, also if it asks again', async () => {
   const { admissions, admit } = createAdmissions()
   await admit('new', 2)
   await admit('new', 2)
@@ -33,7 +33,7 @@ test('a newcomer waits until it is in the roster, however often it asks', async 
   expect(admissions.waiting).toBe(0)
 })
 
-test('a process that was restarted replaces the one that waits', async () => {
+test('a restarted process replaces its earlier entry among the waiting newcomers', async () => {
   const { admissions, admit } = createAdmissions()
   await admit('new', 1, 1)
   await admit('new', 2, 2)
@@ -41,7 +41,7 @@ test('a process that was restarted replaces the one that waits', async () => {
   expect(admissions.wishes.get('new')).toBe(2)
 })
 
-test('a wish goes with its member, unless its name waits to be let in again', async () => {
+test('the wish of a member that leaves is dropped, unless the same peer waits for its admission', async () => {
   const { admissions, admit, members, dead } = createAdmissions()
   dead.add('peer-1').add('peer-2')
   await admit('peer-1', 1, 2)
@@ -53,7 +53,7 @@ test('a wish goes with its member, unless its name waits to be let in again', as
   expect([...admissions.wishes.keys()]).toEqual(['peer-0', 'peer-1'])
 })
 
-test('a restarted process has its old member lost; a second process with one key is refused', async () => {
+test('a restarted process makes its old member lost, and a second process with the same key is refused', async () => {
   const { admit, health, dead } = createAdmissions()
   dead.add('peer-1')
   await admit('peer-1', null, 2)
@@ -80,7 +80,7 @@ test('a member that leaves waits until it is out of the roster', async () => {
   expect(admissions.leaving.size).toBe(0)
 })
 
-test('when the coordination ends, members that wait to leave are told', async () => {
+test('the end of the coordination fails the waits of members that leave', async () => {
   const { admissions } = createAdmissions()
   const gone = admissions.leave('peer-1', 'as a test', true)
   admissions.end(new ProtocolError('STALE', 'as a test'))

@@ -1,4 +1,4 @@
-/** Whole swarms in this process over real libp2p: equal to one process, and going on after a loss. */
+/** Whole swarms in this process over real libp2p: they have the losses of one process, and continue after a loss. */
 import { afterEach, expect, test } from 'vitest'
 import { createSingleProcess } from '../../../bench/single-process.ts'
 import { systemClock } from '../../../protocols/clock.ts'
@@ -36,7 +36,7 @@ async function join(founder: Peer['network'] | undefined, options: SwarmOptions)
   return startPeer(network, contact ?? null, options)
 }
 
-/** Runs `act` when an entry comes that `when` picks. */
+/** Runs `act` at the first entry for which `when` gives true. */
 function trigger(when: (entry: Entry) => boolean, act: () => void): (entry: Entry) => void {
   let done = false
   return (entry) => {
@@ -73,7 +73,7 @@ interface Disturbed {
   readonly finished: (number | string | null)[]
 }
 
-/** A run whose holder of `stage` vanishes after step 3; `late` peers join only then. */
+/** A run whose holder of `stage` is lost after step 3. `late` peers join only then. */
 async function disturbed(
   run: Run,
   stage: number,
@@ -126,13 +126,13 @@ test('a spare rebuilds a lost middle stage from its neighbours, and every step i
   const steps = entriesOf(entries, 'step')
   expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
   for (const { counted } of steps) expect(counted).toEqual([3, 3, 3, 3, 3])
-  // The rebuilt stage, and it alone, goes on with a raised learning rate.
+  // Only the rebuilt stage continues with a raised learning rate.
   const rates = entriesOf(entries, 'committed').filter(({ step }) => step === 8)
   const raised = rates.filter(({ learningRate }) => learningRate > 1.05e-2)
   expect(raised.map(({ peer }) => peer)).toEqual([recovery!.by])
 })
 
-test('without a spare the swarm waits for a joiner, who takes the lost stage', async () => {
+test('without a spare the swarm waits for a joiner, which takes the lost stage', async () => {
   const { entries, finished } = await disturbed(tinyRun({ steps: 6 }), 4, 5, 1)
   expect(finished).toEqual([6, null])
   expect(entriesOf(entries, 'waiting').at(-1)).toMatchObject({ stages: [4] })
@@ -166,7 +166,7 @@ test('a gradient that is not finite is refused, journaled, and ends the run afte
   expect(entriesOf(entries, 'aborted')).toHaveLength(3)
 })
 
-test('a peer of another run, and one that wants a stage which does not exist, are told so', async () => {
+test('a peer of another run and a peer that wants a missing stage are refused with the reason', async () => {
   const options = { run: tinyRun(), corpus, clock: systemClock }
   const founder = await join(undefined, options)
   const stranger = await join(founder.network, { ...options, run: tinyRun({ seed: 2 }) })

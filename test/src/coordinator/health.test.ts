@@ -58,7 +58,7 @@ test('silent members stay lost while the others are a quorum', async () => {
   expect(health.lost.ids).toEqual([1, 2])
 })
 
-test('a member that carries a change out is given up when it is lost', async () => {
+test('a change does not wait for a member that is lost', async () => {
   const { health } = createHealth()
   const loss = health.lost.lossOf(3)
   health.miss('peer-3', 'it is silent')
@@ -66,7 +66,7 @@ test('a member that carries a change out is given up when it is lost', async () 
   await expect(health.lost.lossOf(3)).rejects.toMatchObject({ code: 'PEER_LOST' })
 })
 
-test('the third failure of a member is one too many; a member that left starts again', () => {
+test('the third failure makes a member lost, and a member that joins again starts from zero failures', () => {
   const { health } = createHealth()
   expect([1, 2, 3].map(() => health.failsTooOften(3))).toEqual([false, false, true])
   health.forget(3)

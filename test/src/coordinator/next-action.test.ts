@@ -1,4 +1,4 @@
-/** What the coordinator does next, for each kind of situation. */
+/** The next action of the coordinator in each kind of situation. */
 import { describe, expect, test } from 'vitest'
 import { ASSIGNS_MAX } from '../../../protocols/agreement.ts'
 import type { Member, Roster } from '../../../protocols/membership.ts'
@@ -6,7 +6,7 @@ import { nextAction, type View } from '../../../src/coordinator/next-action.ts'
 import type { ReplicaProgress } from '../../../src/coordinator/placement.ts'
 import { foundingRoster } from '../../../src/membership/roster.ts'
 
-/** Stages are 0, 1 and 2. */
+/** Number of body stages: the stages are 0, 1 and 2. */
 const BODY_STAGES = 2
 
 /** The stage of each member by id; null for a spare, and `~` for a replica that is not ready. */
@@ -249,7 +249,7 @@ test('one change assigns as many stages as a change can name', () => {
   expect(first.matches).toHaveLength(ASSIGNS_MAX)
 })
 
-test('an action leaves the view as it is, and the same view gives the same action', () => {
+test('an action does not change the view, and the same view gives the same action', () => {
   const view = viewOf(rosterOf([0, 1, null, null]), { leaving: new Map([[1, patient]]) })
   const before = structuredClone({ ...view, speedOf: null })
   const action = nextAction(view)

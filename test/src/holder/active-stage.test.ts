@@ -1,4 +1,4 @@
-/** What a held stage lets in: each microbatch once, of the step in hand, of the right shape, finite. */
+/** The checks of an active stage: each microbatch counts once, and must be of the current step, finite and of the right shape. */
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import type { MicrobatchHeader } from '../../../protocols/microbatch.ts'
 import type { Json, Network } from '../../../protocols/network.ts'
@@ -19,7 +19,7 @@ const route = [
 ]
 const DRIVER = 10
 const PEERS: Record<number, string> = { 10: 'd', 11: 'a', 12: 'me', 13: 'twin' }
-/** The plan of a step of two microbatches, as this holder gets it. */
+/** The plan of a step with two microbatches, for this holder. */
 const plan = { ...fence, version: 0, alone: true, expected: [0, 1], drives: [] }
 const reduction = { ...fence, version: 0, holders: [{ id: 12, counted: 2 }] }
 
@@ -47,7 +47,7 @@ let stage: CountingBody
 let active: ActiveStage
 let troubles: Trouble[]
 let sent: { to: string; header: Json }[]
-/** What the network does with a call. */
+/** The network's answer to a call. */
 let answer: () => Promise<{ header: Json }>
 
 beforeEach(async () => {
@@ -80,7 +80,7 @@ function never(): never {
   throw new Error('a body stage reads no tokens')
 }
 
-/** Forward and, once that has been handed on, backward. */
+/** Sends a microbatch forward and, after it was handed over, backward. */
 async function bothWays(index: number, gradient: number): Promise<void> {
   const before = sent.length
   active.receive(header({ index }), body(0))
@@ -89,7 +89,7 @@ async function bothWays(index: number, gradient: number): Promise<void> {
   await vi.waitFor(() => expect(sent.length).toBe(before + 2))
 }
 
-test('counts each microbatch once, whatever arrives twice, and applies the mean, clipped and scaled', async () => {
+test('each microbatch counts once, also if messages arrive twice, and the clipped and scaled mean is applied', async () => {
   await bothWays(0, 3)
   await bothWays(1, 5)
   active.receive(header(), body(0))
@@ -99,14 +99,14 @@ test('counts each microbatch once, whatever arrives twice, and applies the mean,
   expect(sent.map(({ to }) => to).toSorted()).toEqual(['a', 'a', 'd', 'd'])
 
   await active.commit(7, { learningRate: 0.1, norm: 5 })
-  // Norm 4 clipped to 1, over 2 microbatches; learning rate times the stage's own 1.1.
+  // The norm of 4 is clipped to 1, over 2 microbatches. The learning rate is multiplied by the stage's scale, 1.1.
   expect(stage.updates[0]!.gradientScale).toBeCloseTo(1 / 4 / 2, 6)
   expect(stage.updates[0]!.learningRate).toBeCloseTo(0.11, 12)
   const { answer: facts } = await active.donate(8, 'weights', 0, 4)
   expect(facts).toMatchObject({ norm: 4, total: 4, updates: 1, learningRateScale: 1.1 })
 })
 
-describe('refuses', () => {
+describe('an active stage refuses', () => {
   test.each([
     ['another run', { run: 'other' }, 'WRONG_RUN'],
     ['an earlier epoch', { epoch: 2 }, 'STALE'],
@@ -136,24 +136,24 @@ describe('refuses', () => {
     },
   )
 
-  test('to commit what is not prepared', async () => {
+  test('a commit without a prepared step', async () => {
     await expect(active.commit(7, { learningRate: 0.1, norm: 5 })).rejects.toMatchObject({
       code: 'STALE',
     })
   })
 })
 
-test('a new fence drops the step in hand: its sums, its work, and who waits for it', async () => {
+test('a new fence drops the sums, the work and the waits of the current step', async () => {
   await bothWays(0, 3)
   const prepared = active.prepare(plan)
-  const given = expect(prepared).rejects.toMatchObject({ code: 'STALE' })
+  const rejected = expect(prepared).rejects.toMatchObject({ code: 'STALE' })
   await active.open({ ...fence, epoch: 4 })
-  await given
+  await rejected
   expect(stage.sum).toBe(0)
   expect(() => active.receive(header(), body(0))).toThrow(/epoch 3 step 7; this peer is at epoch 4/)
 })
 
-test('a result that the next stage refuses is told, with the microbatch and to whom it could not go', async () => {
+test('a result that the next stage refuses is reported with its microbatch and its receiver', async () => {
   await bothWays(0, 1)
   answer = () => Promise.reject(new Error('no'))
   active.receive(header({ index: 1 }), body(0))
@@ -162,19 +162,19 @@ test('a result that the next stage refuses is told, with the microbatch and to w
   expect(troubles[0]!.error.message).toMatch(/stage 2 could not hand microbatch 1 forward/)
 })
 
-test('what comes back without having come forward is told, and not counted', async () => {
+test('a gradient without a forward pass before it is reported and does not count', async () => {
   active.receive(header({ direction: 'backward' }), body(1))
   await vi.waitFor(() => expect(troubles).toHaveLength(1))
   expect(troubles[0]!.error.message).toMatch(/never came forward/)
   expect(stage.sum).toBe(0)
 })
 
-test('a microbatch that is driven again is worked on again, and counted once', async () => {
+test('a microbatch that is driven again is computed again, and counts once', async () => {
   await bothWays(0, 3)
   const again = { attempt: 1 }
   active.receive(header(again), body(0))
   await vi.waitFor(() => expect(sent).toHaveLength(3))
-  // The rest of the attempt before comes late, and goes nowhere.
+  // A late message of the earlier attempt has no effect.
   active.receive(header({ direction: 'backward' }), body(100))
   active.receive(header({ ...again, direction: 'backward' }), body(3))
   await vi.waitFor(() => expect(sent).toHaveLength(4))
@@ -183,17 +183,17 @@ test('a microbatch that is driven again is worked on again, and counted once', a
   expect(stage.sum).toBe(8)
 })
 
-test('a later version of the plan takes the place of the one that is waited for', async () => {
+test('a later version of the plan replaces the one whose microbatches are awaited', async () => {
   const first = active.prepare(plan)
-  const given = expect(first).rejects.toMatchObject({ code: 'STALE' })
+  const rejected = expect(first).rejects.toMatchObject({ code: 'STALE' })
   const second = active.prepare({ ...plan, version: 1, expected: [0] })
-  await given
+  await rejected
   await bothWays(0, 3)
   expect(await second).toMatchObject({ counted: [0] })
   await expect(active.reduce(reduction)).rejects.toMatchObject({ code: 'STALE' })
 })
 
-test('a replica that is told late to add up lets the one that asks already wait for its range', async () => {
+test('an early question for the range of a holder is answered after the reduction of that holder has begun', async () => {
   await bothWays(0, 3)
   await bothWays(1, 5)
   expect(await active.prepare({ ...plan, alone: false })).toMatchObject({ norm: null })
@@ -205,18 +205,18 @@ test('a replica that is told late to add up lets the one that asks already wait 
   ]
   const range = { ...fence, version: 0, stage: 2, kind: 'total', offset: 0, length: 2 } as const
   const early = active.gradients(range)
-  // The twin does not answer, so that this one never has its half of the total.
+  // The other replica does not answer, so that this one never gets its half of the total.
   answer = () => new Promise(() => {})
   void active.reduce({ ...fence, version: 0, holders })
   expect((await early).body).toEqual(bytesOf(new Float32Array([1, 2])))
 })
 
-test('old questions that come again undo nothing', async () => {
+test('repeated old questions have no effect', async () => {
   await bothWays(0, 3)
   await bothWays(1, 5)
   await active.prepare({ ...plan, alone: false })
   stage.sums.set([0, 0, 6, 8])
-  // The mean of two.
+  // The mean of two microbatches.
   expect(await active.reduce(reduction)).toEqual({ norm: 5 })
   await expect(active.prepare(plan)).rejects.toMatchObject({ code: 'STALE' })
   expect(await active.reduce(reduction)).toEqual({ norm: 5 })

@@ -1,4 +1,4 @@
-/** The copies of its state that a holder keeps for members that fetch it: freed when each has it, or is gone. */
+/** Frozen states: a holder keeps a copy of its state for each new replica, until the replica has it or is gone. */
 import { expect, test } from 'vitest'
 import type { Member, Roster } from '../../../protocols/membership.ts'
 import { StageFollower } from '../../../src/holder/stage-follower.ts'
@@ -56,7 +56,7 @@ async function holder() {
   }
 }
 
-test('a replica that has learned the stage frees its copy, though another is still learning', async () => {
+test('a replica that has synchronized frees its copy, although another still synchronizes', async () => {
   const { name, commit, kept } = await holder()
   await name([])
   await name([1])
@@ -71,7 +71,7 @@ test('a replica that has learned the stage frees its copy, though another is sti
   expect(kept()).toEqual([1, 2])
 })
 
-test('a replica that is gone frees its copy, though another is still learning', async () => {
+test('a replica that is gone frees its copy, although another still synchronizes', async () => {
   const { name, commit, kept } = await holder()
   await name([1])
   await commit()
@@ -83,7 +83,7 @@ test('a replica that is gone frees its copy, though another is still learning', 
   expect(kept()).toEqual([])
 })
 
-test('replicas that begin at the same step share one copy, which stays until the last has it', async () => {
+test('replicas that begin at the same step share one copy, which stays until the last of them has it', async () => {
   const { name, commit, kept } = await holder()
   await name([1, 2])
   await commit()

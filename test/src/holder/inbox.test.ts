@@ -19,7 +19,7 @@ function nameOf({ header, tensor }: Work): string {
   return `${tensor === null ? 'start' : header.direction} ${header.index}`
 }
 
-test('backward leaves before forward before new work, the oldest microbatch first, however they came in', async () => {
+test('backward work is taken before forward work, forward work before new work, and the oldest microbatch first', async () => {
   const kinds = ['backward', 'forward', 'start'] as const
   const expected = kinds.flatMap((kind) => [0, 1, 2, 3].map((index) => work(kind, index)))
   await fc.assert(
@@ -36,14 +36,14 @@ test('backward leaves before forward before new work, the oldest microbatch firs
   )
 })
 
-test('a taker that waits gets the next work at once', async () => {
+test('a waiting taker gets the next work at once', async () => {
   const inbox = new Inbox(1)
   const taken = inbox.take()
   inbox.put(work('forward', 7))
   expect(nameOf(await taken)).toBe('forward 7')
 })
 
-test('a full inbox refuses with BUSY and keeps what it has', async () => {
+test('a full inbox refuses with BUSY, and keeps its content', async () => {
   const inbox = new Inbox(1)
   inbox.put(work('forward', 1))
   expect(() => inbox.put(work('backward', 0))).toThrow(expect.objectContaining({ code: 'BUSY' }))

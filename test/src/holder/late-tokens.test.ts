@@ -1,4 +1,4 @@
-/** Tokens that come after another step was opened: their microbatch adds nothing to that step's sums. */
+/** Tokens that arrive after another step was opened: their microbatch adds nothing to the sums of that step. */
 import { expect, test } from 'vitest'
 import type { MicrobatchHeader } from '../../../protocols/microbatch.ts'
 import type { Network } from '../../../protocols/network.ts'
@@ -16,7 +16,7 @@ const old = { run: 'r', epoch: 3, step: 7 }
 const route = [{ stage: 1, id: 11 }]
 const tokens: Tokens = { tokens: new Int32Array(32), targets: new Int32Array(32) }
 
-/** Names the hop at which the microbatch is back at its driver. */
+/** Position of the hop at which the microbatch is back at its driver. */
 const HOPS = { forward: route.length, backward: -1 }
 
 function header(fence: typeof old, direction: 'forward' | 'backward'): MicrobatchHeader {

@@ -1,4 +1,4 @@
-/** What a node says of the memory it will take. */
+/** The description of a node's memory plan. */
 import { describe, expect, it } from 'vitest'
 import { InputError } from '../../../src/base/errors.ts'
 import { describePlan, planOf, refuseWhatCannotFit } from '../../../src/holder/memory.ts'
@@ -25,7 +25,7 @@ describe('a plan', () => {
     const redundant = tinyRun({ recovery: tinyRecovery({ policy: ['redundant', 'copy'] }) })
     const [alone, both] = [run, redundant].map((each) => planOf(each, run.stages, 1))
     const ends = planOf(run, 0, 1)
-    // Weights, sums, two moments and the gradient that comes in: of the ends, which the last stage's holder has, too.
+    // Weights, sums, two moments and the incoming gradient of the ends, of which the last stage's holder is the understudy.
     expect(both!.peak - alone!.peak).toBe(5 * ends.weights + alone!.weights)
     expect(describePlan(4, both!)).toMatch(/, redundant state of the next stage \d+$/)
     expect(describePlan(4, alone!)).not.toMatch(/redundant/)
@@ -37,10 +37,10 @@ describe('a plan', () => {
     const { weights } = planOf(run, 1, 1)
     const ends = planOf(run, 0, 1).weights
     expect(withPolicy(['checkfree']).copies).toBe(0)
-    // The ends' weights as they are: two that are kept, one that comes.
+    // The ends' weights in float32: two copies are kept, and one arrives.
     expect(withPolicy(['checkfree+']).copies).toBe(3 * ends)
     const plan = withPolicy(['shadow'])
-    // int8 with a scale a block, and two moments of two bytes; made and sent of its own, three of one other.
+    // int8 with a scale for each block, and two moments of two bytes: its own copy, and three of another stage.
     const quarter = weights / 4
     const least = 2 * (quarter + 4 * Math.ceil(quarter / 64) + 4 * quarter)
     expect(plan.copies).toBeGreaterThan(least)

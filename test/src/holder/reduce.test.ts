@@ -1,9 +1,9 @@
-/** All replicas of a stage get the same total, whichever of them adds up which range. */
+/** The reduction: all replicas of a stage get the same total, for any division into ranges. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { normOf, reduceSums } from '../../../src/holder/reduce.ts'
 
-/** Adds up the sums of holders and followers in one process; gives each one's total. */
+/** Reduces the sums of holders and followers in one process. Gives the total of each of them. */
 async function reduceAll(sums: readonly Float32Array[], counted: readonly number[]) {
   const holders = counted.map((count, id) => ({ id, counted: count }))
   const length = sums[0]!.length
@@ -30,7 +30,7 @@ async function reduceAll(sums: readonly Float32Array[], counted: readonly number
   return { totals, asked }
 }
 
-test('every replica and follower has the same bits: the float64 sum in the order of the holders', async () => {
+test('every replica and follower gets the same bits: the float64 sum in the order of the holders', async () => {
   const replicas = fc
     .tuple(
       fc.integer({ min: 1, max: 20 }),
@@ -67,7 +67,7 @@ test('every replica and follower has the same bits: the float64 sum in the order
   )
 })
 
-test('a holder without a microbatch is not asked for its sums, but has the total', async () => {
+test('a holder without a microbatch is not asked for its sums, but gets the total', async () => {
   const sums = [new Float32Array([1, 2]), new Float32Array([99, 99]), new Float32Array([3, 4])]
   const { totals, asked } = await reduceAll(sums, [1, 0, 1])
   expect(totals.map((total) => [...total])).toEqual([
@@ -78,6 +78,6 @@ test('a holder without a microbatch is not asked for its sums, but has the total
   expect(asked).not.toContain('sum 1')
 })
 
-test('the norm is L2', () => {
+test('the norm is the L2 norm', () => {
   expect(normOf(new Float32Array([3, 4]))).toBe(5)
 })

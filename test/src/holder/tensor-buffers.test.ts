@@ -1,10 +1,10 @@
-/** Memory that is used again: by one tensor at a time, and no more of it than is wanted. */
+/** Reused memory of tensors: one tensor uses a buffer at a time, and the total is bounded. */
 import { expect, test } from 'vitest'
 import { TensorBuffers } from '../../../src/holder/tensor-buffers.ts'
 
 const floats = (bytes: Uint8Array) => new Float32Array(bytes.buffer, bytes.byteOffset, 4)
 
-test('what is given back is taken next; what is not stays its taker’s', () => {
+test('a released buffer is taken next, and a buffer in use is not', () => {
   const buffers = new TensorBuffers(4, 2)
   const [first, second] = [buffers.take(), buffers.take()]
   expect(first.byteLength).toBe(16)
@@ -14,7 +14,7 @@ test('what is given back is taken next; what is not stays its taker’s', () => 
   expect(buffers.take().buffer).not.toBe(second.buffer)
 })
 
-test('given back twice it is still one', () => {
+test('a buffer that is released twice is taken once', () => {
   const buffers = new TensorBuffers(4, 2)
   const first = buffers.take()
   buffers.give(floats(first))
@@ -22,7 +22,7 @@ test('given back twice it is still one', () => {
   expect(buffers.take().buffer).not.toBe(buffers.take().buffer)
 })
 
-test('keeps what is its own, up to its bound', () => {
+test('the pool keeps its own buffers, up to its bound', () => {
   const buffers = new TensorBuffers(4, 1)
   const foreign = new Float32Array(4)
   buffers.give(foreign)
