@@ -1,5 +1,5 @@
 /** Timing side by side: the candidates take turns, so that a machine that changes its speed changes it for all. */
-import { median } from '../sim/strategies/statistics.ts'
+import { median } from '../sim/lab/statistics.ts'
 
 /** What one call took. */
 export interface Sample {
