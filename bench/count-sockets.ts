@@ -1,6 +1,6 @@
 /**
- * Loaded into a node with `--import`: at each SIGUSR2 adds a line to a file, the bytes that all sockets of the process
- * have written so far. Counted where they leave for the kernel, so that encryption and multiplexing are in.
+ * Counts the bytes that the sockets of a node write. Loaded with `--import`. Each SIGUSR2 adds a line to a file: the bytes that
+ * all sockets of the process have written so far. The bytes are counted at the kernel, with encryption and multiplexing.
  */
 import { subscribe } from 'node:diagnostics_channel'
 import { appendFileSync } from 'node:fs'
@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 
-/** Where the files lie, one a process. */
+/** Environment variable with the folder of the files. Each process has a file. */
 export const COUNTS_FOLDER = 'GENSYN_BENCH_COUNTS'
 
 const folder = process.env[COUNTS_FOLDER]

@@ -1,11 +1,11 @@
-/** Our frames over a plain socket: as little as a question and its answer need, for comparison with libp2p. */
+/** The same frames over a plain socket, as a lower bound for libp2p: one question and its answer. */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { CHUNK_BYTES, encodeFrame, encodeHeader, type FrameHead } from '../protocols/frame.ts'
 import { FrameDecoder } from '../protocols/frame-decoder.ts'
 import type { Json } from '../protocols/network.ts'
 
-/** As much as libp2p is given before its sender waits. */
+/** Unsent bytes beyond which the sender waits, as in libp2p-stream.ts. */
 const HIGH_WATER_BYTES = 4 * CHUNK_BYTES
 
 interface FrameSocketInit {
@@ -28,7 +28,7 @@ export class FrameSocket {
     socket.on('data', (bytes) => decoder.push(bytes))
   }
 
-  /** One frame after another. */
+  /** Sends a frame after all frames before. */
   send(head: FrameHead, header: Json, body?: Uint8Array): Promise<void> {
     this.#sent = this.#sent.then(() =>
       this.#write(encodeFrame(head, encodeHeader({ header }), body)),
@@ -62,7 +62,7 @@ export function socketCalls(socket: Socket): (header: Json, body?: Uint8Array) =
   }
 }
 
-/** The answering side: takes every body into the same few buffers, as a node with preallocated ones does. */
+/** The answering side. Receives every body into a few preallocated buffers, as a node does. */
 export function answerSocket(socket: Socket, accept: (length: number) => Uint8Array): void {
   const frames = new FrameSocket(socket, {
     accept,

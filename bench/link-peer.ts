@@ -1,4 +1,4 @@
-/** The other process of bench/link.ts: answers every question, over libp2p, a plain socket and TLS. */
+/** Answering process of bench/link.ts, over libp2p, a plain socket and TLS. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
@@ -7,7 +7,7 @@ import { createLibp2pNetwork } from '../protocols/libp2p.ts'
 import { answerSocket } from './frame-socket.ts'
 import { BODY_BYTES, IN_FLIGHT, type LinkAddresses, LOOPBACK, PROTOCOL, TLS } from './link.ts'
 
-/** As many as can be arriving; a node keeps such buffers too. */
+/** Preallocated buffers, one for each body that can be under way, as a node has them. */
 const buffers = Array.from(
   { length: 2 * IN_FLIGHT },
   () => new Uint8Array(new SharedArrayBuffer(BODY_BYTES)),

@@ -1,6 +1,6 @@
 /**
- * What a call over libp2p costs on loopback, beside the same frames over a plain socket and over TLS 1.3: two
- * processes, the three taking turns in one run.
+ * Cost of a call over libp2p on loopback, beside the same frames over a plain socket and over TLS 1.3. Two processes alternate
+ * between the three in one run.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,9 +12,9 @@ import type { Json } from '../protocols/network.ts'
 import { socketCalls } from './frame-socket.ts'
 import { rounded, sideBySide } from './statistics.ts'
 
-/** About the activations of one microbatch. */
+/** Length of a body, about that of the activations of one microbatch. */
 export const BODY_BYTES = 4_000_000
-/** Microbatches that a stage has under way. */
+/** Calls at the same time, as a stage has microbatches under way. */
 export const IN_FLIGHT = 4
 export const PROTOCOL = '/bench/link/1.0.0'
 export const LOOPBACK: Libp2pInit = {
@@ -35,7 +35,7 @@ const version = {
   maxVersion: 'TLSv1.3',
   ciphers: 'TLS_AES_128_GCM_SHA256',
 } as const
-/** A key that both know stands in for certificates; the bulk of the work is the same. */
+/** Settings of TLS with a shared key instead of certificates. The encryption of the bodies is the same. */
 export const TLS = {
   server: { ...version, pskCallback: () => psk },
   client: {
@@ -59,7 +59,7 @@ export async function benchLink() {
   const { libp2p, tcp, tls, close } = await connectAll(addresses)
   try {
     const body = new Uint8Array(new SharedArrayBuffer(BODY_BYTES)).map((_, i) => i * 31)
-    // A long-lived process is what is measured: V8 goes on compiling for the first half gigabyte.
+    // Warms the processes up: V8 compiles during the first half gigabyte.
     await inFlight(WARM_UP_CALLS, () => libp2p(null, body))
     const large = await sideBySide(ROUNDS, {
       libp2p: () => inFlight(LARGE_CALLS, () => libp2p(null, body)),

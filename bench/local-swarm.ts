@@ -1,4 +1,4 @@
-/** A swarm of separate processes on loopback, started as `demo` starts them, and what each step took from the machine. */
+/** Runs a swarm of separate processes on loopback, as `demo` does, and measures the resources of each step. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,24 +10,24 @@ import { type Run, writeRun } from '../src/run/run.ts'
 import { COUNTS_FOLDER } from './count-sockets.ts'
 import { type CpuSeconds, cpuSeconds } from './cpu-time.ts'
 
-/** For all steps of a run. */
+/** Deadline of a run, in milliseconds. */
 const RUN_MS = 300_000
 
 export interface SwarmFigures {
   readonly processes: number
   readonly tokensPerSecond: number
-  /** A step's, over all processes. */
+  /** Processor time of a step, all processes together. */
   readonly cpuSeconds: CpuSeconds
-  /** What all processes wrote to their sockets, a microbatch: all that passes between them is in it. */
+  /** Bytes that all processes wrote to their sockets, for each microbatch. */
   readonly bytesPerMicrobatch: number
 }
 
 type Step = Extract<Entry, { type: 'step' }>
 
 /**
- * Makes all steps of a run, with one process a stage.
+ * Runs all steps with one process for each stage.
  * @param warmUp steps that do not count
- * @throws Error if it fails
+ * @throws Error if the run fails
  */
 export async function localSwarm(run: Run, warmUp: number): Promise<SwarmFigures> {
   const folder = mkdtempSync(join(tmpdir(), 'gensyn-bench-'))
@@ -70,7 +70,7 @@ async function runSwarm(
     if (entry.type === 'finished') over.resolve(entry.failure)
     if (entry.type !== 'step') return
     steps.push(entry)
-    // Not after the last, when the processes end.
+    // No sample after the last step, when the processes end.
     if (entry.step === warmUp || entry.step === run.steps - 1) sample()
   }
   const start = (args: readonly string[], onEntry: (entry: Entry) => void) => {
@@ -92,6 +92,20 @@ async function runSwarm(
   )
   if (failure !== null) throw new Error(failure)
 
+  return figuresOf({ run, warmUp, folder, pids, steps, cpu })
+}
+
+interface Samples {
+  readonly run: Run
+  readonly warmUp: number
+  readonly folder: string
+  readonly pids: readonly number[]
+  readonly steps: readonly Step[]
+  /** Processor time of all processes after the warm-up, and before the last step. */
+  readonly cpu: readonly CpuSeconds[]
+}
+
+function figuresOf({ run, warmUp, folder, pids, steps, cpu }: Samples): SwarmFigures {
   const counted = pids.map((pid) =>
     readFileSync(join(folder, String(pid)), 'utf8')
       .trim()
@@ -102,7 +116,7 @@ async function runSwarm(
   const between = run.steps - 1 - warmUp
   const perStep = (name: keyof CpuSeconds) => (cpu[1]![name] - cpu[0]![name]) / between
   const measured = steps.slice(warmUp)
-  // From one step's entry to the next: what lies between the steps counts too.
+  // From the journal entry of a step to the next entry, so that the time between steps counts.
   const seconds = measured.slice(1).map(({ at }, i) => (at - measured[i]!.at) / 1000)
   return {
     processes: pids.length,

@@ -1,4 +1,7 @@
-/** `npm run bench`: what this machine reaches, as ratios that were measured side by side in this one run. */
+/**
+ * `npm run bench`: a stage, a link and a swarm on this machine, as ratios to references that the same run measures. No
+ * bounds.
+ */
 import { availableParallelism, cpus } from 'node:os'
 import { newRun } from '../src/cli/init.ts'
 import { stageConfig } from '../src/run/run.ts'

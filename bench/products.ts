@@ -1,6 +1,6 @@
 /**
- * What this machine can do at best with the operators of a graph: its matrix products, each as a program of its own, and
- * its other operators, each as a pass over as many elements.
+ * Programs for the ceiling of a graph on this machine: each matrix product as a program of its own, and a pass over as many
+ * elements for each other operator.
  */
 import { Graph, liveNodes, type Node, type Value } from '../stages/graph.ts'
 import { encodeModel } from '../stages/onnx.ts'
@@ -9,18 +9,18 @@ import { createSession, type SessionOptions, type Tensors, tensor } from '../sta
 import { sizeOf } from '../stages/shape.ts'
 import { sharedFloats } from '../stages/stage.ts'
 
-/** A program to time, and how often one call of it computes what it is for. */
+/** A compiled program to time. One call computes its operator `repeats` times. */
 export interface Program {
   readonly repeats: number
   run(): Promise<void>
   release(): Promise<void>
 }
 
-/** A call of less work than this is repeated within one program, so that starting the program does not count. */
+/** A product with fewer operations is repeated within one program, so that the start of the program does not count. */
 const LEAST_FLOPS = 2e8
 const MOST_REPEATS = 16
 
-/** Additions in one program: enough for its start not to count. */
+/** Number of additions in a program: enough that the start of the program does not count. */
 const PASSES = 16
 
 const random = new Random('bench')

@@ -1,6 +1,6 @@
 /**
- * The same training in one process, without a network: what the swarm's losses are compared with in the tests, and
- * its speed in the benchmarks. Shares the stages and the data with the node, and none of its step loop.
+ * The same training in one process, without a network: the reference for losses in the tests and for speed in the benchmarks.
+ * It shares the stages and the data with the node, and nothing of the step loop.
  */
 import type { Corpus } from '../src/data/corpus.ts'
 import { microbatch } from '../src/data/corpus.ts'
@@ -14,7 +14,7 @@ import type { AnyStage, BodyStage, EndsStage } from '../stages/stage.ts'
 export interface SingleProcess {
   readonly ends: EndsStage
   readonly body: readonly BodyStage[]
-  /** Makes one step; gives its loss. Steps count from 1. */
+  /** Runs one step and returns its loss, in nats a token. Steps count from 1. */
   step(step: number): Promise<number>
   close(): Promise<void>
 }

@@ -1,7 +1,9 @@
 /**
- * `npm run bench:context`: the longest context that a process of so much resident memory can train, with attention and
- * head streamed and whole. The memory plan says where to look, measured peaks mend it, and what is told is measured: the
- * longest context that fits and the shortest that does not. A process for each try; what it does is told on standard error.
+ * `npm run bench:context`: the longest context that a process can train within a bound of resident memory, with attention and
+ * head streamed and whole. The memory plan predicts the context, and measured peaks correct the plan. The program prints the
+ * longest context that fits and the shortest that does not, both measured. Each try is a process, with a line on the standard
+ * error. Exits with 1 if the streamed context is less than 2.5 times the whole one. The ratio is one of memory, and does not
+ * depend on the speed of the machine.
  */
 import { execFileSync } from 'node:child_process'
 import type { Limits } from '../stages/chunks.ts'
@@ -12,8 +14,8 @@ import { rounded } from './statistics.ts'
 const MEBIBYTE = 2 ** 20
 const BOUND_MEGABYTES = 2048
 const RATIO_MIN = 2.5
-/** The longest try takes a fifth of this on two quiet cores. */
-const TRY_SECONDS = 150
+/** Ends a try that hangs. No bound on speed: two quiet cores need 30 s for the longest try. */
+const TRY_SECONDS = 900
 
 interface Way {
   readonly limits: Limits
@@ -31,10 +33,10 @@ type How = keyof typeof WAYS
 const KINDS = { ends: 0, body: 1 } as const
 type Kind = keyof typeof KINDS
 
-/** Peak of a process that trains one stage on one sequence, MiB; infinite if it did not live to tell. */
+/** Peak memory of a process that trains one stage on one sequence, in MiB; infinite if the process failed. */
 function peakOf(how: How, kind: Kind, context: number): number {
   const args = [import.meta.filename, how, kind, String(context)]
-  // A whole stage of a context far too long would take all of the machine's memory.
+  // Without a limit a context that is far too long would take all memory of the machine.
   const limit = `ulimit -v ${(BOUND_MEGABYTES * 4 + 8192) * 1024}; exec "$0" "$@"`
   const begun = performance.now()
   let peak = Number.POSITIVE_INFINITY
@@ -55,7 +57,10 @@ function peakOf(how: How, kind: Kind, context: number): number {
   return peak
 }
 
-/** The largest i of `from`..`to` - 1 for which it holds, `from` - 1 if there is none: what holds for one holds for all below. */
+/**
+ * Binary search for the largest i of `from`..`to` - 1 for which `holds` is true; `from` - 1 if there is none. `holds` must be
+ * true for all smaller i.
+ */
 function last(from: number, to: number, holds: (i: number) => boolean): number {
   let [good, bad] = [from - 1, to]
   while (bad - good > 1) {
@@ -68,7 +73,7 @@ function last(from: number, to: number, holds: (i: number) => boolean): number {
 
 function longest(how: How) {
   const { limits, step, longest: most } = WAYS[how]
-  /** Measured over planned, of the last try. */
+  /** Ratio of measured to planned memory in the last try. */
   const correction = { ends: 1, body: 1 }
   const plans = new Map<string, number>()
   const planned = (kind: Kind, i: number) => {
@@ -96,7 +101,7 @@ function longest(how: How) {
   let [good, bad] = [0, most / step + 1]
   let [peakMegabytes, nextMegabytes] = [0, Number.POSITIVE_INFINITY]
   while (bad - good > 1) {
-    // The last one that should fit, or the one after it where that is known to.
+    // The longest context that should fit, or the next longer one if that one is known to fit.
     const next = Math.min(Math.max(last(good + 1, bad, fits), good + 1), bad - 1)
     const peak = measure(next)
     if (peak <= BOUND_MEGABYTES) [good, peakMegabytes] = [next, peak]
@@ -114,7 +119,7 @@ const [, , how, kind, context] = process.argv
 if (how !== undefined) {
   const config = configOf(Number(context))
   await train(config, KINDS[kind as Kind], WAYS[how as How].limits, 1)
-  // In kilobytes, wherever Node runs.
+  // maxRSS is in kilobytes on all systems.
   console.log(process.resourceUsage().maxRSS / 1024)
 } else {
   const [whole, streamed] = [longest('whole'), longest('streamed')]

@@ -1,6 +1,7 @@
 /**
- * `npm run bench:peak`: peak memory of a stage with long sequences, streamed and not, in a process for each. Fails unless
- * a streamed stage takes at most 40 % of what a whole one does, and learns the same to 1e-5.
+ * `npm run bench:peak`: peak memory of a stage with long sequences, streamed and whole, in a process for each. Exits with 1
+ * if a streamed stage takes more than 40 % of the memory of a whole one, or if a gradient differs by more than 1e-5. Both
+ * bounds compare two runs on the same machine, and do not depend on its speed.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -50,10 +51,10 @@ const CASES: Readonly<Record<string, readonly [stage: 0 | 1, limits: Limits]>> =
   'body streamed': [1, STREAMED],
 }
 
-/** By the names of the parameters, and the input's. */
+/** Gradients of the parameters by name, and of `input`. */
 type Gradients = Readonly<Record<string, Float32Array>>
 
-/** One microbatch so many times through a stage; seconds of the last, and the gradients. */
+/** Runs one microbatch `times` times through a stage. Returns the seconds of the last run, and the gradients. */
 export async function train(config: StageConfig, index: 0 | 1, limits: Limits, times: number) {
   const random = new Random('peak')
   const options = { provider: 'cpu', threads: THREADS, random, limits } as const
@@ -74,13 +75,13 @@ export async function train(config: StageConfig, index: 0 | 1, limits: Limits, t
   const seconds = (performance.now() - begun) / 1000
   const { parameters, sums } = stage
   await stage.close()
-  // In shared memory, which outlives the stage.
+  // The sums are in shared memory, which outlives the stage.
   const own = parameters.map((parameter) => [parameter.name, parameterView(sums, parameter)])
   const gradients: Gradients = { input: inputGradient, ...Object.fromEntries(own) }
   return { seconds, gradients }
 }
 
-/** The largest difference of an element, over the largest element of its tensor. */
+/** Largest difference of an element, relative to the largest element of its tensor. */
 function difference(expected: Gradients, actual: Gradients): number {
   const each = Object.entries(expected).map(([name, whole]) => {
     const other = actual[name]!
@@ -92,7 +93,7 @@ function difference(expected: Gradients, actual: Gradients): number {
   return Math.max(...each)
 }
 
-/** In a process of its own, which leaves its gradients in a file. */
+/** Runs a case in its own process, which writes its gradients to a file. */
 function measure(name: string, folder: string) {
   const file = join(folder, 'gradients')
   const text = execFileSync(process.execPath, [import.meta.filename, name, file], {
@@ -115,7 +116,7 @@ function compare(kind: 'ends' | 'body', folder: string) {
 const [, , name, file] = process.argv
 if (import.meta.main && name !== undefined) {
   const { seconds, gradients } = await train(configOf(CONTEXT), ...CASES[name]!, 2)
-  // In kilobytes, wherever Node runs.
+  // maxRSS is in kilobytes on all systems.
   const peakMegabytes = process.resourceUsage().maxRSS / 1024
   console.log(JSON.stringify({ seconds, peakMegabytes }))
   writeFileSync(file!, serialize(gradients))

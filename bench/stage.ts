@@ -53,7 +53,7 @@ function against(seconds: number, ceiling: number): Against {
   }
 }
 
-/** The graphs of a stage and what is counted from them, for a microbatch and an update. */
+/** Graphs of a stage, and counts of their work for a microbatch and an update. */
 function counted(config: StageConfig, sequences: number) {
   const { forward, backward } = bodyPrograms(config, sequences, LIMITS)
   const { chunk, length } = layoutOf(config, 1)
@@ -75,7 +75,7 @@ function counted(config: StageConfig, sequences: number) {
 }
 type Counted = ReturnType<typeof counted>
 
-/** The machine's own programs by name, and how often a microbatch computes each product. */
+/** Programs for the ceilings by name, and how often a microbatch computes each product. */
 async function machinePrograms(work: Counted, options: SessionOptions) {
   const { forward, backward, runs, chunk, activation, updateBytes } = work
   const graphs = [forward, backward].map((graph) => [graph, runs] as const)
@@ -101,6 +101,7 @@ export async function benchStage(config: StageConfig, threads: number, rounds = 
   const tokens = config.microbatch.batch * config.microbatch.context
   const input = filled(tokens * config.model.hiddenSize)
   const gradient = filled(input.length)
+  const sums = filled(stage.weights.length)
 
   const own = Object.entries(programs).map(([name, { run }]) => [name, run] as const)
   const samples = await samplesInTurn<string>(rounds, {
@@ -108,7 +109,9 @@ export async function benchStage(config: StageConfig, threads: number, rounds = 
     forward: () => stage.forward(input),
     backward: () => stage.backward(input, gradient),
     update: () => stage.update({ learningRate: 1e-6, gradientScale: 1 }),
-    // A worker's calls take a copy of each activation along; results are handed over.
+    // An update ends by setting the gradient sums to zero.
+    zeros: async () => sums.fill(0),
+    // A call of a worker copies each activation that it sends. Results move without a copy.
     copies: async () => [input.slice(), input.slice(), gradient.slice()],
   })
   for (const { release } of Object.values(programs)) await release()
@@ -151,7 +154,7 @@ function beside(work: Counted, counts: Readonly<Record<string, number>>, seconds
   const passes = (work.passElements / work.activation) * seconds('pass')
   const computing = seconds('forward') + seconds('backward')
   const updatePasses = (work.updatePassElements / work.chunk) * seconds('chunkPass')
-  const stream = seconds('stream')
+  const [stream, zeros] = [seconds('stream'), seconds('zeros')]
   return {
     gflops: {
       square: rounded((2 * SQUARE ** 3) / seconds('square') / 1e9),
@@ -167,13 +170,17 @@ function beside(work: Counted, counts: Readonly<Record<string, number>>, seconds
       parts: { products: rounded(products * 1e3), passes: rounded(passes * 1e3) },
     },
     update: {
-      ...against(seconds('update'), Math.max(updatePasses, stream)),
-      parts: { passes: rounded(updatePasses * 1e3), stream: rounded(stream * 1e3) },
+      ...against(seconds('update'), Math.max(updatePasses, stream) + zeros),
+      parts: {
+        passes: rounded(updatePasses * 1e3),
+        stream: rounded(stream * 1e3),
+        zeros: rounded(zeros * 1e3),
+      },
     },
   }
 }
 
-/** What the rest takes, as shares. Nothing here is judged: this machine has no ceiling for a share. */
+/** Shares of a step, which are not judged: a machine that computes faster has larger shares of the rest. */
 function shares({ runs }: Counted, tokens: number, seconds: Seconds) {
   const computing = seconds('forward') + seconds('backward')
   const update = seconds('update')

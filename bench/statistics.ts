@@ -1,7 +1,7 @@
-/** Timing side by side: the candidates take turns, so that a machine that changes its speed changes it for all. */
+/** Timing side by side: the candidates alternate, so that a change of the machine's speed affects all of them. */
 import { median } from '../sim/lab/statistics.ts'
 
-/** What one call took. */
+/** Time of one call. */
 export interface Sample {
   /** Seconds by the clock. */
   readonly wall: number
@@ -17,7 +17,7 @@ async function timed(work: () => Promise<unknown>): Promise<Sample> {
   return { wall: (performance.now() - begun) / 1000, cpu: (user + system) / 1e6 }
 }
 
-/** The smallest value: the call that other work on the machine disturbed least. */
+/** The smallest value, from the call that other programs disturbed least. */
 export function least(values: readonly number[]): number {
   return Math.min(...values)
 }

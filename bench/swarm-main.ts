@@ -1,8 +1,9 @@
 /**
- * `npm run bench:swarm`: swarms of 2, 4, 7 and 8 processes of hidden size 256, each beside the same training in one
- * process, and seven of 512. Six layers are dealt to one, three and six body stages; eight processes have seven of one
- * layer each, beside one process with seven layers. `npm run bench:swarm -- 7` measures seven processes alone; `-- 7 128`
- * those of hidden size 128, the default of a new run. JSON on the standard output, a line a swarm on the other.
+ * `npm run bench:swarm`: swarms of 2, 4, 7 and 8 processes with hidden size 256, and of 7 with hidden size 512. Each swarm runs
+ * beside the same training in one process. Six layers are divided into one, three and six body stages. Eight processes have
+ * seven layers, as has the one process beside them. `npm run bench:swarm -- 7` measures seven processes alone, and `-- 7 128`
+ * with hidden size 128, the default of a new run. JSON on the standard output, a line for each swarm on the standard error.
+ * The program has no bound and no exit code: the share depends on the number of cores and on other programs.
  */
 import { availableParallelism, cpus } from 'node:os'
 import { benchSingle, benchSwarm, type SwarmCase } from './swarm.ts'

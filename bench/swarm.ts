@@ -1,4 +1,4 @@
-/** Tokens a second of a swarm of processes on this machine, as a share of the same training in one process. */
+/** Tokens a second of a swarm of processes on this machine, relative to the same training in one process. */
 import { join } from 'node:path'
 import { median } from '../sim/lab/statistics.ts'
 import { newRun } from '../src/cli/init.ts'
@@ -9,29 +9,29 @@ import { createSingleProcess } from './single-process.ts'
 import { rounded } from './statistics.ts'
 
 interface Counts {
-  /** Of a swarm. The first steps fill caches, arenas and connections, and V8 still compiles: they do not count. */
+  /** Uncounted first steps of a swarm, which fill caches, arenas and connections, and in which V8 compiles. */
   readonly warmUp: number
   readonly measured: number
-  /** Of one process, which is warm sooner: it compiles nothing but the stages. */
+  /** Uncounted first steps of the one process, which runs less code and is warm sooner. */
   readonly singleWarmUp: number
   readonly single: number
 }
 
-/** Steps. Those of wider models take longer, and less of each is what has to become warm. */
+/** Numbers of steps. Steps of wider models take longer, and a smaller part of them needs warming up. */
 function countsOf(hidden: number): Counts {
   if (hidden <= 128) return { warmUp: 60, measured: 40, singleWarmUp: 5, single: 20 }
   if (hidden <= 256) return { warmUp: 40, measured: 20, singleWarmUp: 2, single: 8 }
   return { warmUp: 8, measured: 12, singleWarmUp: 1, single: 5 }
 }
 
-/** What is trained, as far as it differs from a new run's defaults. */
+/** Settings that differ from the defaults of a new run. */
 export interface SwarmCase {
-  /** The ends and so many body stages but one. */
+  /** Number of processes: the ends, and the body stages. */
   readonly processes: number
   readonly hidden: number
 }
 
-/** @param threads of the one process; each of the swarm's has one */
+/** @param threads threads of the one process; each process of the swarm has one thread */
 export async function benchSwarm({ processes, hidden }: SwarmCase, threads: number) {
   const counts = countsOf(hidden)
   const steps = counts.warmUp + counts.measured
@@ -40,11 +40,11 @@ export async function benchSwarm({ processes, hidden }: SwarmCase, threads: numb
     stages: String(processes - 1),
     hidden: String(hidden),
     evaluateEvery: String(10 * steps),
-    // No upkeep: one process keeps no copies either. What each strategy's costs is in docs/STRATEGIES.md.
+    // A policy without copies, since the one process keeps none. docs/STRATEGIES.md has the cost of each strategy.
     policy: 'checkfree,copy,random',
   }
   const run = await newRun(settings, undefined, process.cwd())
-  // Before and after, so that a machine that changes its speed does so for both.
+  // One process before and after the swarm, so that a change of the machine's speed affects both.
   const before = await singleProcess(run, threads, counts)
   const swarm = await localSwarm(run, counts.warmUp)
   const after = await singleProcess(run, threads, counts)
@@ -76,7 +76,7 @@ export async function benchSwarm({ processes, hidden }: SwarmCase, threads: numb
   }
 }
 
-/** One process, without a network: what the others are held against. */
+/** Measures one process without a network, the reference of the swarms. */
 export async function benchSingle(hidden: number, threads: number) {
   const run = await newRun({ hidden: String(hidden) }, undefined, process.cwd())
   const { tokensPerSecond, cpuSeconds } = await singleProcess(run, threads, countsOf(hidden))
@@ -92,7 +92,10 @@ export async function benchSingle(hidden: number, threads: number) {
   }
 }
 
-/** Every hop's activation and gradient once, and nothing else: from the ends through each body stage and back to them. */
+/**
+ * Bytes of the activations and gradients of a microbatch: one of each for every hop from the ends through all body stages and
+ * back.
+ */
 function floorBytes({ stages, microbatch: { batch, context }, model }: Run): number {
   return 2 * (stages + 1) * batch * context * model.hiddenSize * Float32Array.BYTES_PER_ELEMENT
 }

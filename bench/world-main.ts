@@ -1,6 +1,6 @@
 /**
- * `npm run bench:world`: how many events a second the simulated world gets through, for loads of rising weight. One
- * thread; what the code of real nodes costs comes on top.
+ * `npm run bench:world`: events a second of the simulated world, for loads of increasing cost, in one thread. The code of real
+ * nodes is not part of the loads. The program has no bound and no exit code.
  */
 
 import { heartbeat } from '../protocols/membership.ts'
@@ -18,7 +18,7 @@ const TIMEOUT_MS = 60_000
 const PROTOCOL = '/bench/world/1.0.0'
 const RUN = 'a'.repeat(64)
 
-/** What every peer does again and again; gives the number of rounds that all of them make together. */
+/** Actions that every peer repeats. `rounds` is the number of repetitions. */
 interface Load {
   readonly rounds: number
   start(world: World): (peer: number, round: number) => Promise<unknown>
@@ -42,12 +42,12 @@ function nextTo(peer: number): string {
 const refused = () => {}
 
 const LOADS: Readonly<Record<string, Load>> = {
-  /** A sleep each: the world alone. */
+  /** Every peer sleeps: the cost of the world alone. */
   sleeps: {
     rounds: 400,
     start: (world) => (peer) => world.clock.sleep(ROUND_MS + (peer % 7)),
   },
-  /** A call each, with an empty header. */
+  /** Every peer makes a call with an empty header. */
   calls: {
     rounds: 60,
     start(world) {
@@ -58,7 +58,7 @@ const LOADS: Readonly<Record<string, Load>> = {
         peers[peer]!.call(nextTo(peer), PROTOCOL, { header: null }, { timeoutMs: TIMEOUT_MS })
     },
   },
-  /** A call each of a small procedure: headers are checked at both ends. */
+  /** Every peer calls a small procedure. Both sides check the headers. */
   heartbeats: {
     rounds: 60,
     start(world) {
@@ -75,9 +75,9 @@ const LOADS: Readonly<Record<string, Load>> = {
         )
     },
   },
-  /** A microbatch each, over a route of 64 stages, its tensor two elements. */
+  /** Every peer sends a microbatch with a route of 64 stages and a tensor of two elements. */
   microbatches: { rounds: 20, start: (world) => microbatches(world, false) },
-  /** The same, with headers that are not made into text and back. */
+  /** The same without the conversion of headers to text and back. */
   microbatchesShared: { rounds: 20, start: (world) => microbatches(world, true) },
 }
 
@@ -123,7 +123,7 @@ for (const [name, { rounds, start }] of Object.entries(LOADS)) {
   }
   const all = Promise.all(Array.from({ length: PEERS }, (_, i) => loop(i)))
   await world.run(all, { waitingFor: 'all rounds' })
-  // Of the processor, not of the wall: other programs on the machine count less.
+  // Processor time, which other programs on the machine disturb less than the clock.
   const { user, system } = process.cpuUsage(begun)
   const actions = PEERS * rounds
   console.log(

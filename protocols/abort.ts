@@ -1,12 +1,12 @@
-/** Many who wait for one signal. */
+/** Many listeners of one abort signal at the price of one. */
 
 const waiting = new WeakMap<AbortSignal, Set<() => void>>()
 
 /**
- * Calls `stop` when the signal aborts, which it has not yet. Node compares a listener that is added or removed with all
- * others of its signal, so that a thousand questions under one signal are a million comparisons: here a signal has one
- * listener, and a set of those who wait.
- * @returns ends the waiting
+ * Calls `stop` when the signal aborts. The signal must not have aborted yet. Node compares each listener that is added or
+ * removed with all others of the signal: a thousand calls under one signal make a million comparisons. Here a signal has one
+ * listener, which calls all functions of a set.
+ * @returns removes `stop`
  */
 export function onAbort(signal: AbortSignal, stop: () => void): () => void {
   let stops = waiting.get(signal)
@@ -20,7 +20,7 @@ export function onAbort(signal: AbortSignal, stop: () => void): () => void {
     stops = all
   }
   const all = stops
-  // One of its own, so that the same function may wait twice.
+  // A function of its own, so that the same `stop` can be added twice.
   const own = () => stop()
   all.add(own)
   return () => all.delete(own)

@@ -1,4 +1,4 @@
-/** What users write as an address. */
+/** Checks addresses that a user wrote. */
 import { multiaddr } from '@multiformats/multiaddr'
 
 /** True for a multiaddr such as /ip4/127.0.0.1/tcp/4001. */

@@ -1,6 +1,7 @@
 /**
- * How the swarm agrees on the next epoch: one value an epoch, chosen by a quorum of the members of the one before
- * (single-decree Paxos, an instance an epoch; src/membership/agreement.ts says why that is safe while members change).
+ * Procedures by which the swarm agrees on the next epoch. A quorum of the members of an epoch chooses one change for the next.
+ * This is single-decree Paxos with an instance for each epoch. src/membership/agreement.ts explains its safety while members
+ * change.
  */
 import { z } from 'zod'
 import { ballotSchema, memberSchema, originSchema } from './membership.ts'
@@ -9,14 +10,14 @@ import { procedure } from './procedure.ts'
 const run = z.string().max(64)
 const count = z.int().nonnegative()
 
-/** Newcomers that one change lets in: their addresses must fit a header. */
+/** New members in one change. Their addresses must fit a header. */
 export const JOINS_MAX = 64
 
-/** Members that one change gives a stage or takes it from; with the newcomers they must fit a header. */
+/** Assignments of stages in one change. Together with the new members they must fit a header. */
 export const ASSIGNS_MAX = 512
 
 const author = {
-  /** Who may propose the epoch after this one without asking first, and under which ballot. */
+  /** Id of the member that may propose the next epoch without a promise, under `ballot`. */
   coordinator: count,
   ballot: ballotSchema,
 }
@@ -28,9 +29,9 @@ const assignmentSchema = z.strictObject({
 })
 export type Assignment = z.infer<typeof assignmentSchema>
 
-/** What makes one epoch out of the one before. */
+/** Change of the roster from one epoch to the next. */
 const changeSchema = z.discriminatedUnion('type', [
-  /** Every stage holds the gradient of a step: it is to be applied. */
+  /** All stages have the gradient of a step, and apply it. */
   z.strictObject({
     type: z.literal('commit'),
     ...author,
@@ -38,24 +39,25 @@ const changeSchema = z.discriminatedUnion('type', [
     learningRate: z.number().nonnegative(),
     /** L2 norm of the whole model's mean gradient, before clipping. */
     norm: z.number().nonnegative(),
+    /** Training loss, in nats a token. */
     loss: z.number(),
-    /** Of the plan whose gradients are applied: those of another differ in the order in which they were added up. */
+    /** Version of the plan whose gradients are applied. Another version adds the gradients in another order. */
     version: count,
   }),
   z.strictObject({
     type: z.literal('members'),
     ...author,
     join: z.array(memberSchema.omit({ id: true, stage: true, ready: true })).max(JOINS_MAX),
-    /** Ids. */
+    /** Ids of members that leave. */
     leave: z.array(count).max(4096),
     assign: z.array(assignmentSchema).max(ASSIGNS_MAX),
-    /** The step in hand is given up: sums become empty. */
+    /** True if the current step is abandoned and its gradient sums are reset. */
     restart: z.boolean(),
     reason: z.string().max(256),
   }),
   /**
-   * The steps after this one are given up: every holder becomes a spare, and stages are filled from its checkpoint. Nothing
-   * else lets the last committed step go back.
+   * The swarm goes back to a checkpoint and abandons all later steps. Every holder becomes a spare, and the stages are filled
+   * from the checkpoint. Only this change lowers the last committed step.
    */
   z.strictObject({
     type: z.literal('rollback'),
@@ -64,8 +66,8 @@ const changeSchema = z.discriminatedUnion('type', [
     reason: z.string().max(256),
   }),
   /**
-   * The run ends here and goes on with so many body stages, from a checkpoint: its members, all without a stage, are those
-   * of the run whose manifest says so many, and its next epoch is chosen there.
+   * The run ends, and continues from a checkpoint with another number of body stages. Its members become members of the run
+   * with that number in its manifest, without stages. The next epoch is chosen in that run.
    */
   z.strictObject({
     type: z.literal('reshard'),
@@ -77,20 +79,20 @@ const changeSchema = z.discriminatedUnion('type', [
 ])
 export type Change = z.infer<typeof changeSchema>
 
-/** Accept a change as the one that makes `epoch`. */
+/** Asks a member to accept a change that makes `epoch`. */
 export const propose = procedure(
   '/gensyn-node/propose/2.0.0',
   z.strictObject({ run, ballot: ballotSchema, epoch: count, change: changeSchema }),
   z.strictObject({
     accepted: z.boolean(),
-    /** The highest ballot that it has promised. */
+    /** Highest ballot that the member has promised. */
     ballot: ballotSchema,
-    /** The epoch that it knows. */
+    /** Epoch of the member. */
     epoch: count,
   }),
 )
 
-/** Promise to accept nothing under a lower ballot, and tell what has been accepted already. */
+/** Asks a member to promise that it accepts no lower ballot. The answer has the change accepted before. */
 export const promise = procedure(
   '/gensyn-node/promise/2.0.0',
   z.strictObject({ run, ballot: ballotSchema, epoch: count }),
@@ -101,21 +103,22 @@ export const promise = procedure(
     accepted: z
       .strictObject({ ballot: ballotSchema, epoch: count, change: changeSchema })
       .nullable(),
-    /** Why there is no promise. */
+    /** Reason if there is no promise. */
     reason: z.string().max(256),
   }),
 )
 
 /**
- * The change that makes `epoch` is chosen: carry it out. With a body, the whole roster of that epoch, for those who do
- * not know the one before; then the change may be left out. The answer comes when it is carried out: a commit is applied.
+ * Tells a member that the change for `epoch` is chosen. The answer comes when the member has applied the change; for a commit,
+ * the optimizer update. A body has the whole roster of that epoch, for a member that lacks the epoch before. The change may
+ * then be null.
  */
 export const install = procedure(
   '/gensyn-node/install/5.0.0',
   z.strictObject({ run, epoch: count, change: changeSchema.nullable() }),
   z.strictObject({
     epoch: count,
-    /** SHA-256 of a holder's weights after some commits, to be compared with its replicas'. */
+    /** SHA-256 of a holder's weights after some commits, for comparison with its replicas; null otherwise. */
     digest: z.string().length(64).nullable(),
   }),
 )

@@ -1,4 +1,4 @@
-/** What every holder tells whoever listens, now and then: small, signed by the network, never waited for. */
+/** Progress that holders of stages publish from time to time. An announcement is small, signed, and may be lost. */
 import { z } from 'zod'
 import type { Network, PeerId } from './network.ts'
 
@@ -6,13 +6,13 @@ const count = z.int().nonnegative()
 
 const announcementSchema = z.strictObject({
   stage: count,
-  /** The step that it has just applied. */
+  /** Last step that the holder has applied. */
   step: count,
   epoch: count,
   members: count,
-  /** Training loss of that step, nats a token. */
+  /** Training loss of that step, in nats a token. */
   loss: z.number(),
-  /** Seconds of that step that the stage spent computing. */
+  /** Time that the stage spent computing in that step, in seconds. */
   busySeconds: z.number().nonnegative(),
 })
 export type Announcement = z.infer<typeof announcementSchema>
@@ -25,7 +25,10 @@ export function announce(network: Network, run: string, announcement: Announceme
   network.publish(topicOf(run), announcement)
 }
 
-/** Hears the holders of a run, itself a member or not. What is no announcement is passed over. */
+/**
+ * Calls `listener` for each announcement of a run. Members and others can listen. Invalid announcements are ignored.
+ * @returns ends the subscription
+ */
 export function listen(
   network: Network,
   run: string,

@@ -1,21 +1,22 @@
-/** How holders tell the coordinator what has become of their part of a checkpoint. */
+/** Procedure by which holders report the result of their part of a checkpoint. */
 import { z } from 'zod'
 import { procedure } from './procedure.ts'
 
 const count = z.int().nonnegative()
 
-/** To the coordinator: this holder's share of the step lies in the store, or will not. */
+/** To the coordinator: this holder's part of the checkpoint is in the store, or has failed. */
 export const saved = procedure(
   '/gensyn-node/saved/1.0.0',
   z.strictObject({
     run: z.string().max(64),
     step: count,
-    /** That committed the step: a step that was given up and made again is saved anew. */
+    /** Epoch that committed the step. After a rollback the same step is committed and saved again. */
     epoch: count,
+    /** Reason of a failure; null if the part is in the store. */
     failure: z.string().max(2000).nullable(),
-    /** That it has written. */
+    /** Bytes that the holder has written. */
     bytes: count,
-    /** For which its stage could not go on: what a lazy copy had to catch up, or the whole of a synchronous one. */
+    /** Time for which the stage could not compute, in seconds: the rest of a lazy copy, or a whole synchronous save. */
     stalledSeconds: z.number().nonnegative(),
   }),
   z.strictObject({}),

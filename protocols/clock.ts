@@ -1,14 +1,14 @@
-/** The seam to time. The only file that touches the system's clock and timers. */
+/** The interface to time. Only this file uses the system's clock and timers. */
 import { onAbort } from './abort.ts'
 import { ProtocolError } from './errors.ts'
 
-/** An hour, as clocks count. */
+/** Milliseconds of an hour. */
 export const HOUR_MS = 3_600_000
 
 export interface Clock {
-  /** Milliseconds; the origin is the Unix epoch in the real world and 0 in a simulated one. */
+  /** Milliseconds since the Unix epoch, or since the beginning of a simulation. */
   now(): number
-  /** Resolves after `ms`; rejects with the signal's reason if that aborts first. */
+  /** Resolves after `ms` milliseconds. Rejects with the signal's reason if the signal aborts first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
@@ -36,14 +36,14 @@ export interface Deadline {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Made once: an error of its own a call, with its stack, would cost more than the rest of a deadline. */
-const OVER = new Error('what was waited for is over')
+/** Created once, because an error with its stack for each call would cost more than the rest of a deadline. */
+const OVER = new Error('the work under this deadline is over')
 
 /**
- * Runs `work` under a deadline. The signal that it gets aborts at the deadline, when the outer signal does, and when
- * the work is over, so that whatever hangs on it is freed.
- * @param waitingFor who or what is waited for: "peer 12D3…x4 to accept microbatch 3"
- * @throws ProtocolError TIMEOUT that names `waitingFor`
+ * Runs `work` under a deadline. The signal passed to `work` aborts at the deadline, with the outer signal, and when the work
+ * is over, which frees all listeners of that signal.
+ * @param waitingFor for the error message, such as "peer 12D3…x4 to accept microbatch 3"
+ * @throws ProtocolError TIMEOUT that names `waitingFor`; the reason of the outer signal
  */
 export async function withDeadline<T>(
   { clock, timeoutMs, signal }: Deadline,

@@ -1,7 +1,7 @@
 /**
- * How a tensor's float32 elements travel. A row is a form; the receiver knows the length of a body from the number of
- * elements before any byte of it has come. What a form cannot hold (NaN, infinities, overflow) arrives as something
- * that is not finite, so that the border refuses it.
+ * Encodings of float32 tensors, one row each. The number of elements determines the length of a body, so that the receiver
+ * knows the length before the first byte. A value that an encoding cannot hold (NaN, infinity, overflow) decodes to a value
+ * that is not finite. The receiver refuses such a tensor.
  */
 import { FLOAT_OF_HALF, halfOf } from '../stages/float16.ts'
 import { bytesOf } from './weights.ts'
@@ -9,24 +9,24 @@ import { bytesOf } from './weights.ts'
 export const WIRE_DTYPES = ['float32', 'float16', 'int8'] as const
 export type WireDtype = (typeof WIRE_DTYPES)[number]
 
-/** Those, and what is only kept: bfloat16 has float32's range, which an optimizer's second moments need. */
+/** All encodings. bfloat16 is for copies alone: it has float32's range, which an optimizer's second moments need. */
 export const DTYPES = [...WIRE_DTYPES, 'bfloat16'] as const
 export type Dtype = (typeof DTYPES)[number]
 
 interface Codec {
-  /** Of a body with so many elements. */
+  /** Number of bytes of a body with this number of elements. */
   bytes(elements: number): number
-  /** May share memory with `tensor`. */
+  /** The result may share memory with `tensor`. */
   encode(tensor: Float32Array): Uint8Array
-  /** May share memory with `body`. */
+  /** The result may share memory with `body`. */
   decode(body: Uint8Array, elements: number): Float32Array
 }
 
-/** Elements that share a scale: one outlier coarsens no more than these. */
+/** Elements that share a scale. An outlier reduces the precision of its own block alone. */
 const BLOCK = 64
 const SCALE_BYTES = Float32Array.BYTES_PER_ELEMENT
 const LEVELS = 127
-/** A little under the largest float32 over 127: rounded up, that times 127 would be infinite. */
+/** Slightly below the largest float32 divided by 127. That quotient, rounded up and multiplied by 127, would be infinite. */
 const SCALE_MAX = 2.6793e36
 
 const codecs: Readonly<Record<Dtype, Codec>> = {
@@ -62,7 +62,7 @@ const codecs: Readonly<Record<Dtype, Codec>> = {
       const bits = new Uint32Array(tensor.buffer, tensor.byteOffset, tensor.length)
       for (let i = 0; i < bits.length; i++) {
         const value = bits[i]!
-        // A NaN whose low bits would round it to infinity stays one.
+        // Keeps a NaN whose low bits would round the value to infinity.
         const nan = (value & 0x7fffffff) > 0x7f800000
         halves[i] = nan ? (value >>> 16) | 0x40 : (value + 0x7fff + ((value >>> 16) & 1)) >>> 16
       }
@@ -77,7 +77,7 @@ const codecs: Readonly<Record<Dtype, Codec>> = {
     },
   },
 
-  /** Blocks of 64 with a float32 scale each, then the levels: an error of at most 1/254 of the block's largest. */
+  /** A float32 scale for each block of 64, then the levels. The error is at most 1/254 of the block's largest magnitude. */
   int8: {
     bytes: (elements) => elements + SCALE_BYTES * Math.ceil(elements / BLOCK),
     encode(tensor) {
@@ -88,7 +88,7 @@ const codecs: Readonly<Record<Dtype, Codec>> = {
       for (let block = 0; block < blocks; block++) {
         const [from, to] = [block * BLOCK, Math.min(tensor.length, (block + 1) * BLOCK)]
         let largest = 0
-        // Once NaN it stays NaN: nothing is larger.
+        // A NaN stays, since no comparison with it is true.
         for (let i = from; i < to; i++) {
           const size = Math.abs(tensor[i]!)
           if (size > largest || Number.isNaN(size)) largest = size
@@ -118,7 +118,7 @@ export function encodeTensor(dtype: Dtype, tensor: Float32Array): Uint8Array {
   return codecs[dtype].encode(tensor)
 }
 
-/** Where a body may be received into: aligned for `decodeTensor` to look at it as it is. */
+/** Memory for a body, aligned so that `decodeTensor` can use it without a copy. */
 export function wireBuffer(dtype: Dtype, elements: number): Uint8Array {
   const bytes = wireBytes(dtype, elements)
   return dtype === 'float32' ? bytesOf(new Float32Array(elements)) : new Uint8Array(bytes)

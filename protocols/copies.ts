@@ -1,6 +1,6 @@
 /**
- * Copies of a stage's state that other members keep, for when its holders are lost: pushed to them in chunks, told of,
- * and fetched again. A copy is named by the strategy that it is kept for, its stage, the step that it is of, and its shard.
+ * Procedures for copies of a stage's state. Other members keep the copies for the loss of the stage's holders. A holder
+ * pushes a copy in chunks; another member lists and fetches copies. A copy is named by its strategy, stage, step and shard.
  */
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
@@ -14,9 +14,9 @@ const count = z.int().nonnegative()
 const name = {
   strategy: z.string().max(32),
   stage: count,
-  /** The committed step after which the state was so. */
+  /** Committed step of the copied state. */
   step: count,
-  /** 0 for a copy that is whole. */
+  /** Index of the shard; 0 for a whole copy. */
   shard: count.max(255),
 }
 export const copyNameSchema = z.strictObject(name)
@@ -24,47 +24,48 @@ export type CopyName = z.infer<typeof copyNameSchema>
 
 const hash = z.string().length(64)
 
-/** Keep this piece of a copy. Pieces come in order; a copy is there once all of it is, and replaces the one before. */
+/** Pushes a piece of a copy. Pieces come in order. A complete copy replaces the copy before. */
 export const keep = procedure(
   '/gensyn-node/keep/1.0.0',
   z.strictObject({
     run,
     ...name,
     ...stateFacts,
-    /** Of the whole copy. */
+    /** Length of the whole copy, in bytes. */
     bytes: count.min(1),
-    /** Of this piece, which is the body. */
+    /** First byte of this piece in the copy. The body has the piece. */
     offset: count,
+    /** SHA-256 of the body, in hex. */
     sha256: hash,
   }),
   z.strictObject({}),
 )
 export type KeepQuestion = z.infer<typeof keep.question>
 
-/** Which complete copies are kept here. */
+/** Lists the complete copies that a member keeps. */
 export const kept = procedure(
   '/gensyn-node/kept/1.0.0',
   z.strictObject({ run }),
   z.strictObject({ copies: z.array(copyNameSchema).max(4096) }),
 )
 
-/** A piece of a copy, as the body. */
+/** Fetches a piece of a copy, in the body. `offset` and `length` are in bytes. */
 export const copy = procedure(
   '/gensyn-node/copy/1.0.0',
   z.strictObject({ run, ...name, offset: count, length: count.min(1) }),
   z.strictObject({ ...stateFacts, sha256: hash }),
 )
 
-/** Small enough that a slow uplink shows progress, large enough to hide the round trip. */
+/** Bytes of a chunk: small enough to show progress on a slow uplink, large enough to hide the round trip. */
 export const CHUNK_BYTES = 1 << 20
 
 interface CallOptions {
-  /** For each chunk. */
+  /** Deadline of each chunk, in milliseconds. */
   readonly chunkTimeoutMs: number
   readonly signal: AbortSignal
 }
 
-/** Gives a keeper a whole copy, a chunk at a time: a microbatch waits for no more than one of them. */
+/** Pushes a whole copy to a keeper in chunks, so that a microbatch waits for at most one chunk. */
 export async function pushCopy(
   network: Network,
   keeper: PeerId,
@@ -79,7 +80,7 @@ export async function pushCopy(
   }
 }
 
-/** Fetches a whole copy into `into`. @throws ProtocolError CORRUPT, or as the keeper fails */
+/** Fetches a whole copy into `into`. @throws ProtocolError CORRUPT if a hash differs, or the failure of the keeper */
 export async function fetchCopy(
   network: Network,
   keeper: PeerId,

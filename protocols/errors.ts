@@ -1,33 +1,35 @@
-/** Everything that can go wrong between peers, as data. */
+/** Errors between peers, with codes that cross the wire. */
 
 export type ProtocolErrorCode =
-  /** No answer within the deadline. Indefinite: the other side may have acted. */
+  /** No answer within the deadline. Indefinite: the other peer may have acted. */
   | 'TIMEOUT'
-  /** The connection went away while waiting. Indefinite. */
+  /** The connection ended before the answer. Indefinite. */
   | 'PEER_LOST'
   /** No connection could be made. Definite: nothing was sent. */
   | 'UNREACHABLE'
-  /** The other side does not speak this protocol. */
+  /** The other peer does not serve this protocol. */
   | 'UNKNOWN_PROTOCOL'
   /** The header does not fit its schema. */
   | 'BAD_MESSAGE'
-  /** Longer than a limit. */
+  /** A header, body or file is over a limit. */
   | 'TOO_LARGE'
-  /** The checksum does not match, or the stream broke off in the middle of a frame. */
+  /** A checksum differs, or the stream ended within a frame. Indefinite. */
   | 'CORRUPT'
+  /** A tensor or a body has another size than expected. */
   | 'WRONG_SHAPE'
+  /** A tensor contains NaN or infinity. */
   | 'NON_FINITE'
-  /** A peer of another run. */
+  /** The other peer is in another run. */
   | 'WRONG_RUN'
-  /** Of two peers, one is not in the roster that the other knows. */
+  /** One of the two peers is not in the roster of the other. */
   | 'NOT_MEMBER'
-  /** Of an epoch or step that has passed. */
+  /** The message belongs to an epoch or step that has passed. */
   | 'STALE'
   /** A bounded queue is full. */
   | 'BUSY'
-  /** Well-formed, but not possible now; the message says why. */
+  /** The request is well-formed, but not possible now. The message has the reason. */
   | 'REFUSED'
-  /** The handler threw something else. */
+  /** The handler threw another error. Indefinite. */
   | 'INTERNAL'
 
 const INDEFINITE: ReadonlySet<ProtocolErrorCode> = new Set([
@@ -47,7 +49,7 @@ export class ProtocolError extends Error {
     this.code = code
   }
 
-  /** True if it is certain that the other side did not act on the message. */
+  /** True if the other peer has certainly not acted on the message. */
   get definite(): boolean {
     return !INDEFINITE.has(this.code)
   }

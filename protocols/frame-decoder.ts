@@ -1,4 +1,4 @@
-/** Reads frames as their bytes arrive, in pieces of any size, without ever holding a body that nobody asked for. */
+/** Reads frames from pieces of any size, and stores a body only where the receiver accepts it. */
 import { crc32 } from 'node:zlib'
 import { ProtocolError } from './errors.ts'
 import {
@@ -11,20 +11,20 @@ import {
 } from './frame.ts'
 import { LIMITS, type Received } from './network.ts'
 
-/** Whom a decoder tells. All calls are made while bytes arrive: they must be synchronous and fast. */
+/** Receives what a decoder has read. The calls happen while bytes arrive, so they must be synchronous and fast. */
 export interface FrameReceiver {
-  /** The header is in, the body is not: says where the body goes. Whatever it throws refuses the body. */
+  /** The header is complete and the body is not. Returns memory for the body. An exception refuses the body. */
   accept(head: FrameHead, header: unknown, length: number): Uint8Array
-  /** A frame is whole and its checksums hold. */
+  /** A frame is complete, and its checksums match. */
   received(head: FrameHead, message: Received): void
-  /** The frame has passed, and this is why there is nothing to show for it. */
+  /** The frame has ended without a usable message. @param why the reason */
   refused(head: FrameHead, why: unknown): void
 }
 
-/** What becomes of a body: it is copied to where it belongs, or it runs past. */
+/** What happens to a body: the decoder copies it into memory, or skips it. */
 type Destination = { readonly into: Uint8Array } | { readonly refusal: unknown }
 
-/** Unlike uint8arrays' own, it refuses what is not UTF-8. */
+/** Refuses bytes that are not UTF-8; the decoder of uint8arrays replaces them. */
 const text = new TextDecoder('utf-8', { fatal: true })
 
 export class FrameDecoder {
@@ -35,7 +35,7 @@ export class FrameDecoder {
   #header: unknown
   /** Set while a body is being read. */
   #destination: Destination | undefined
-  /** Bytes of the present part (prefix, header or body) that are in. */
+  /** Bytes received of the current part: prefix, header or body. */
   #filled = 0
   #checksum = 0
 
@@ -45,7 +45,7 @@ export class FrameDecoder {
 
   /**
    * Takes the next bytes of the stream.
-   * @throws ProtocolError CORRUPT if they are not frames; the decoder is of no use after that
+   * @throws ProtocolError CORRUPT if the bytes are not frames; the decoder must not be used after that
    */
   push(bytes: Uint8Array): void {
     let rest = bytes
@@ -56,14 +56,14 @@ export class FrameDecoder {
     }
   }
 
-  /** Lets the rest of a body run past, because whoever accepted it has gone and may use its memory again. */
+  /** Skips the rest of a body. The call that accepted the body is over, and may reuse the memory. */
   drop(id: number, why: unknown): void {
     if (this.#destination !== undefined && this.#prefix?.id === id) {
       this.#destination = { refusal: why }
     }
   }
 
-  /** The stream has ended. Tells the receiver of the frame that it broke off in. */
+  /** Must be called at the end of the stream. Refuses a frame that is incomplete. */
   end(): void {
     if (this.#prefix === undefined) return
     this.#finish(new ProtocolError('CORRUPT', 'the stream broke off in the middle of a frame'))
@@ -131,7 +131,7 @@ export class FrameDecoder {
     }
   }
 
-  /** Makes room for the next frame, then tells of this one: the receiver may end the stream by what it does. */
+  /** Resets the decoder for the next frame before the receiver is called, because the receiver may end the stream. */
   #finish(refusal: unknown, body?: Uint8Array): void {
     const prefix = this.#prefix!
     const header = this.#header
@@ -147,7 +147,7 @@ export class FrameDecoder {
     }
   }
 
-  /** Copies what fits into `part` and returns what does not. */
+  /** Copies bytes into `part` until it is full, and returns the other bytes. */
   #fill(part: Uint8Array, bytes: Uint8Array): Uint8Array {
     const piece = bytes.subarray(0, part.length - this.#filled)
     part.set(piece, this.#filled)

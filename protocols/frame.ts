@@ -1,5 +1,5 @@
 /**
- * How a message lies on a stream: a fixed prefix, the header as JSON, then the body's raw bytes.
+ * Layout of a message on a stream: a fixed prefix, the header as JSON, then the raw bytes of the body.
  *
  * | offset | bytes | field                                                        |
  * |-------:|------:|--------------------------------------------------------------|
@@ -14,8 +14,8 @@
  * |     24 |     4 | CRC-32 of the body                                           |
  * |     28 |     4 | CRC-32 of the 28 bytes before                                |
  *
- * Numbers are little-endian. The body's checksum stands before the body on purpose: a body that its owner overwrites
- * while it is being sent arrives as CORRUPT instead of as a mixture of old and new values.
+ * Numbers are little-endian. The checksum of the body precedes the body. A body that its owner overwrites during sending
+ * therefore arrives as CORRUPT, and not as a mixture of old and new values.
  */
 import { crc32 } from 'node:zlib'
 import { fromString } from 'uint8arrays'
@@ -25,9 +25,9 @@ import { LIMITS, type Message } from './network.ts'
 export const PREFIX_BYTES = 32
 
 /**
- * Four Noise packets of 65519 bytes of plaintext, less the 12 bytes that Yamux puts in front: one byte more would make
- * a fifth packet of a few bytes out of every chunk. It just fits Yamux's initial window of 256 KiB, and costs a tenth
- * less processor time than half of it; others wait behind it for 0.3 s on an uplink of 1 MB/s.
+ * Bytes of a chunk: four Noise packets of 65,519 bytes of plaintext, minus the 12 bytes of a Yamux header. One byte more would
+ * make a fifth packet of every chunk. A chunk fits Yamux's initial window of 256 KiB. Half of it costs a tenth more processor
+ * time. On an uplink of 1 MB/s other messages wait 0.3 s for a chunk.
  */
 export const CHUNK_BYTES = 4 * 65_519 - 12
 
@@ -50,13 +50,13 @@ const CODE_OF_KIND = { request: 1, answer: 2, error: 3 } as const satisfies Reco
 >
 const KINDS: readonly (FrameKind | undefined)[] = [undefined, 'request', 'answer', 'error']
 
-/** Which message of which call a frame carries. */
+/** Kind of the message in a frame, and the id of its call. */
 export interface FrameHead {
   readonly kind: FrameKind
   readonly id: number
 }
 
-/** What the prefix says about the bytes that follow it. */
+/** Fields of the prefix. Lengths are in bytes. */
 export interface FramePrefix extends FrameHead {
   readonly hasBody: boolean
   readonly headerLength: number
@@ -66,8 +66,8 @@ export interface FramePrefix extends FrameHead {
 }
 
 /**
- * The message's header as bytes, if the message is within the limits of the wire.
- * @throws ProtocolError TOO_LARGE, before anything is sent
+ * Encodes the header of a message.
+ * @throws ProtocolError TOO_LARGE if header or body is over the limits of the wire
  */
 export function encodeHeader({ header, body }: Message): Uint8Array {
   const bytes = fromString(JSON.stringify(header))
@@ -75,7 +75,7 @@ export function encodeHeader({ header, body }: Message): Uint8Array {
   return bytes
 }
 
-/** @throws ProtocolError TOO_LARGE if a message with so many bytes of header and body is over the limits of the wire */
+/** @throws ProtocolError TOO_LARGE if a header or a body of this length is over the limits of the wire */
 export function checkLimits(headerBytes: number, bodyBytes = 0): void {
   if (headerBytes > LIMITS.header) {
     throw new ProtocolError('TOO_LARGE', tooLong('header', headerBytes, LIMITS.header))
@@ -90,8 +90,8 @@ export function tooLong(part: 'header' | 'body', length: number, limit: number):
 }
 
 /**
- * The frame in chunks of CHUNK_BYTES, the first with prefix and header, the last up to TAIL_BYTES longer. Those of the
- * body are views of it, unless the body is small.
+ * Yields a frame: prefix and header, then the body in chunks of CHUNK_BYTES. The last chunk is up to TAIL_BYTES longer. The
+ * chunks are views of the body. A small body is copied behind the header.
  */
 export function* encodeFrame(
   head: FrameHead,
@@ -150,7 +150,7 @@ export function decodePrefix(bytes: Uint8Array): FramePrefix {
   }
 }
 
-/** No encoder of ours makes such bytes, and after them nobody knows where the next frame begins. */
+/** Error for bytes that no encoder of this program makes. After such bytes the start of the next frame is unknown. */
 export function notAFrame(why: string): ProtocolError {
   return new ProtocolError('CORRUPT', `not a frame: ${why}`)
 }

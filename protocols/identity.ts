@@ -1,4 +1,4 @@
-/** Who a node is: an Ed25519 private key in a file that only its owner can read. */
+/** Identity of a node: an Ed25519 private key in a file that only its owner can read. */
 import { randomUUID } from 'node:crypto'
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -17,8 +17,8 @@ export class IdentityError extends Error {
 }
 
 /**
- * The private key in a file, which is created with a new one if it does not exist.
- * @throws IdentityError if the file holds something else: a node must not change its name by accident
+ * Reads the private key from a file. A missing file is created with a new key.
+ * @throws IdentityError if the file holds something else, so that a node never changes its identity by accident
  */
 export async function loadOrCreateIdentity(path: string): Promise<Uint8Array> {
   const known = await read(path)
@@ -36,7 +36,7 @@ async function read(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
-/** A key whose public half does not belong to its private half decodes without complaint, so that it is tried out. */
+/** Signs and verifies once. A key whose public half does not match its private half decodes without an error. */
 async function check(path: string, bytes: Uint8Array): Promise<void> {
   const probe = new Uint8Array(32)
   let works: boolean
@@ -49,7 +49,7 @@ async function check(path: string, bytes: Uint8Array): Promise<void> {
   if (!works) throw new IdentityError(path, 'is not a whole Ed25519 key')
 }
 
-/** Written beside it and moved into place, so that a crash leaves either a whole key or none. */
+/** Writes a new key to a temporary file and renames the file, so that a crash leaves either a whole key or none. */
 async function create(path: string): Promise<Uint8Array> {
   const bytes = privateKeyToProtobuf(await generateKeyPair('Ed25519'))
   const draft = `${path}.${randomUUID()}`
@@ -70,7 +70,7 @@ async function create(path: string): Promise<Uint8Array> {
   return bytes
 }
 
-/** Without it the new name may not survive a power cut. */
+/** Flushes a directory. A rename may be lost in a power failure otherwise. */
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path)
   try {

@@ -1,4 +1,4 @@
-/** The calling side: one long-lived stream to each peer for each protocol; calls share it, told apart by their id. */
+/** The calling side. All calls to one peer on one protocol share a long-lived stream; an id identifies each call. */
 import type { Stream } from '@libp2p/interface'
 import { type Clock, withDeadline } from './clock.ts'
 import { ProtocolError } from './errors.ts'
@@ -9,15 +9,15 @@ import { Tally } from './tally.ts'
 import { unreachable } from './unreachable.ts'
 import { decodeError } from './wire-error.ts'
 
-/** Calls to one peer that have not ended. Beyond it a caller is told BUSY. */
+/** Unfinished calls to one peer. A further call fails with BUSY. */
 export const CALLS_PER_PEER_MAX = 64
 
-/** Connecting, and agreeing on the protocol. A call's own deadline may be shorter. */
+/** Deadline for connecting and agreeing on the protocol. A call's own deadline may be shorter. */
 const OPEN_MS = 10_000
 
 interface CallsInit {
   readonly clock: Clock
-  /** Connects if need be. @throws whatever libp2p does */
+  /** Opens a stream, and connects first if necessary. @throws errors of libp2p */
   open(peer: PeerId, protocol: string, signal: AbortSignal): Promise<Stream>
   garbage(from: PeerId, why: unknown): void
 }
@@ -62,7 +62,7 @@ export class Calls {
     await Promise.allSettled(streams.map(async (stream) => (await stream).abort(lost())))
   }
 
-  /** Whoever comes while a stream is being opened waits for the same one. */
+  /** Calls that arrive while a stream is being opened wait for the same stream. */
   #stream(peer: PeerId, protocol: string): Promise<CallStream> {
     const key = `${peer} ${protocol}`
     const known = this.#streams.get(key)
@@ -129,13 +129,13 @@ class CallStream implements FrameStreamOwner {
     this.#lastId = (this.#lastId + 1) >>> 0
     const id = this.#lastId
     const answer = Promise.withResolvers<Received>()
-    // It is not awaited if sending fails.
+    // Nothing awaits the answer if sending fails.
     answer.promise.catch(() => {})
     this.#pending.set(id, { accept, answer })
     signal.addEventListener('abort', () => answer.reject(signal.reason), { once: true })
     try {
       await this.#frames.send(encodeFrame({ kind: 'request', id }, header, body), signal)
-      // Only now: a refusal may come while the body is still being sent from memory that the caller could reuse.
+      // Not earlier: a refusal may arrive while the body is still sent from memory that the caller could reuse.
       return await answer.promise
     } finally {
       this.#pending.delete(id)
@@ -176,7 +176,7 @@ class CallStream implements FrameStreamOwner {
     this.#pending.clear()
   }
 
-  /** A second answer finds nobody, and nowhere to put its body. */
+  /** Removes the call, so that a second answer has no receiver and its body is refused. */
   #settle(id: number): PromiseWithResolvers<Received> | undefined {
     const answer = this.#pending.get(id)?.answer
     this.#pending.delete(id)

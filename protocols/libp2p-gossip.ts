@@ -1,4 +1,4 @@
-/** Announcements over gossipsub: small, signed by who made them, delivered to whoever listens, best effort. */
+/** Announcements over gossipsub: small, signed by their author, delivered to all subscribers, without a guarantee. */
 import { type GossipSub, type Message, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub'
 import { fromString } from 'uint8arrays'
 import { ProtocolError } from './errors.ts'
@@ -6,7 +6,7 @@ import { type Json, LIMITS, type PeerId } from './network.ts'
 
 type Listener = (from: PeerId, header: unknown) => void
 
-/** Unlike uint8arrays' own, it refuses what is not UTF-8. */
+/** Refuses bytes that are not UTF-8; the decoder of uint8arrays replaces them. */
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 export class Gossip {
@@ -15,7 +15,7 @@ export class Gossip {
   readonly #failed: (why: unknown) => void
   #stopped = false
 
-  /** @param failed hears of announcements that could not be sent; nobody waits for them */
+  /** @param failed called for each announcement that could not be sent, because `publish` does not wait */
   constructor(pubsub: GossipSub, failed: (why: unknown) => void) {
     this.#pubsub = pubsub
     this.#failed = failed
@@ -24,7 +24,7 @@ export class Gossip {
 
   publish(topic: string, header: Json): void {
     const bytes = fromString(JSON.stringify(header))
-    // Gossipsub loses what is too long without a word.
+    // Gossipsub drops a message that is too long without an error.
     if (bytes.length > LIMITS.announcement) {
       throw new ProtocolError(
         'TOO_LARGE',
@@ -34,7 +34,7 @@ export class Gossip {
     this.#pubsub.publish(topic, bytes).catch(this.#failed)
   }
 
-  /** To be called before gossipsub stops. */
+  /** Must be called before gossipsub stops. */
   stop(): void {
     this.#stopped = true
   }
@@ -46,13 +46,13 @@ export class Gossip {
       this.#pubsub.topicValidators.set(topic, (_, message) => validate(message))
       this.#pubsub.subscribe(topic)
     }
-    // A listener of one's own, so that the same function may be given twice.
+    // A function of its own, so that the same listener can be added twice.
     const own: Listener = (from, header) => listener(from, header)
     listeners.add(own)
     return () => {
       if (!listeners.delete(own) || listeners.size > 0) return
       this.#listeners.delete(topic)
-      // Once stopped it listens to nothing, and takes being told so for a mistake.
+      // Gossipsub throws if a topic is left after the stop.
       if (!this.#stopped) this.#pubsub.unsubscribe(topic)
       this.#pubsub.topicValidators.delete(topic)
     }
@@ -67,7 +67,7 @@ export class Gossip {
   }
 }
 
-/** What is refused here is not forwarded either. */
+/** Gossipsub does not forward a message that is rejected here. */
 function validate({ data }: Message): TopicValidatorResult {
   if (data.length > LIMITS.announcement) return TopicValidatorResult.Reject
   try {

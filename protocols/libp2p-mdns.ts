@@ -1,10 +1,10 @@
-/** Finds peers on the local network by multicast DNS; on loopback alone if that is all that the node listens on. */
+/** Finds peers on the local network by multicast DNS. A node that listens on loopback alone searches loopback alone. */
 import type { Socket } from 'node:dgram'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { PeerDiscovery, PeerInfo, Startable } from '@libp2p/interface'
 import { type MulticastDNSComponents, mdns } from '@libp2p/mdns'
 
-/** Characters of a group's name that are used: a label of the domain name system has at most 63 in all. */
+/** Characters of a group's name that are used. A label of the domain name system has at most 63 characters. */
 const NAME_LENGTH = 40
 
 const GROUP = '224.0.0.251'
@@ -15,7 +15,7 @@ type Discovery = PeerDiscovery & Startable
 
 interface LocalDiscoveryInit {
   readonly listen: readonly string[]
-  /** Whoever asks for the same name is found: letters, digits and hyphens. */
+  /** Name of the group of peers that find each other: letters, digits and hyphens. */
   readonly group: string
   found(peer: PeerInfo): void
 }
@@ -35,8 +35,8 @@ export function localDiscovery({
 }
 
 /**
- * @libp2p/mdns joins the group on every interface, has no option against it, and does not show its socket. Node
- * announces each new UDP socket, though, and this one is made synchronously while `start` runs.
+ * @libp2p/mdns joins the multicast group on every interface. The library has no option against this, and does not expose its
+ * socket. Node announces each new UDP socket on a diagnostics channel, and `start` creates this one synchronously.
  */
 function keepOnLoopback(discovery: Discovery): void {
   const start = discovery.start.bind(discovery)
@@ -56,7 +56,7 @@ function restrict(announced: unknown): void {
   const addMembership = socket.addMembership.bind(socket)
   const setMulticastInterface = socket.setMulticastInterface.bind(socket)
   Object.assign(socket, {
-    // Bound to the group, it hears nothing that is sent to this machine's own addresses.
+    // A socket that is bound to the group receives nothing that is sent to this machine's own addresses.
     bind: (port: number, _: unknown, done: () => void) => bind(port, GROUP, done),
     addMembership: (group: string, address: string) => {
       if (address === LOOPBACK) addMembership(group, LOOPBACK)

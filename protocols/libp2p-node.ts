@@ -1,4 +1,4 @@
-/** The libp2p node: which parts it is made of, and how they are set. Every number here was measured or has its reason. */
+/** The libp2p node: its parts and their settings. */
 
 import { type GossipSub, gossipsub } from '@chainsafe/libp2p-gossipsub'
 import { bootstrap } from '@libp2p/bootstrap'
@@ -15,40 +15,40 @@ import { ListenError } from './listen-error.ts'
 import { noiseCrypto } from './noise-crypto.ts'
 import { unreachable } from './unreachable.ts'
 
-/** Yamux's own; a sender assumes that the receiver has the same, so that it is not a setting. */
+/** Yamux's default. A sender assumes the same value at the receiver, so this is no setting. */
 const INITIAL_WINDOW_BYTES = 256 * 1024
 
 /**
- * Bytes of one stream that may be under way. On a slow uplink they stand in front of everything else on the
- * connection, the monitor's ping included; on a long fat one they limit throughput to a window a round trip.
+ * Bytes of one stream that may be under way. On a slow uplink these bytes delay everything else on the connection, the
+ * monitor's ping included. On a fast link with a long round trip they limit throughput to one window a round trip.
  */
 export const DEFAULT_WINDOW_BYTES = 1024 * 1024
 
-/** Many peers of one host (a test, a demo, a NAT) connect within one second; libp2p's own limit is 5. */
+/** Many peers of one host (a test, a demo, a NAT) connect within one second. libp2p's default is 5. */
 const CONNECTIONS_PER_HOST_AND_SECOND = 256
 
-/** The slow backstop behind our own leases: a peer that works hard or sits behind a slow uplink must survive it. */
+/** Slower than the heartbeats of the swarm, so that a busy peer, or one behind a slow uplink, keeps its connection. */
 const MONITOR = { pingInterval: 10_000, pingTimeout: { minTimeout: 20_000, maxTimeout: 60_000 } }
 
 /**
- * The monitor starts a ping every 10 s and lets one take 60 s. libp2p's limit of one at a time would make the second
- * fail, and the monitor would take that for a dead connection.
+ * The monitor starts a ping every 10 s, and a ping may take 60 s. With libp2p's limit of one ping at a time the second ping
+ * would fail, and the monitor would close the connection.
  */
 const PINGS_AT_ONCE = 8
 
-/** Gossip has no backpressure; a peer that does not read loses announcements beyond this. */
+/** Gossip has no backpressure. A peer that does not read loses announcements beyond this many bytes. */
 const GOSSIP_BUFFER_BYTES = 8 * 1024 * 1024
 
 const PEER_ADDRESS = /^\/.+\/p2p\/[1Q][1-9A-HJ-NP-Za-km-z]{40,}$/
 
 export interface NodeInit {
-  /** Private key as `loadOrCreateIdentity` gives it; without it the node is someone new. */
+  /** Private key from `loadOrCreateIdentity`. Without a key the node creates a new identity. */
   readonly identity?: Uint8Array | undefined
-  /** Multiaddrs to listen on: "/ip4/127.0.0.1/tcp/4001", port 0 for any. */
+  /** Multiaddrs to listen on, such as "/ip4/127.0.0.1/tcp/4001"; port 0 takes any free port. */
   readonly listen: readonly string[]
-  /** Multiaddrs with peer ids to connect to at start. */
+  /** Multiaddrs with peer ids, to which the node connects at its start. */
   readonly bootstrap: readonly string[]
-  /** Finds peers of the local network that were given the same name: letters, digits, hyphens. Null: looks for none. */
+  /** Name of a group of peers that find each other on the local network: letters, digits, hyphens. Null searches no peers. */
   readonly mdns: string | null
   readonly found: (peer: PeerInfo) => void
   /** @default DEFAULT_WINDOW_BYTES */
@@ -58,8 +58,8 @@ export interface NodeInit {
 export type Node = Libp2p<{ pubsub: GossipSub; identify: Identify; ping: Ping }>
 
 /**
- * Not started yet, so that nothing can happen before somebody listens.
- * @throws ListenError for what is no address, ProtocolError UNREACHABLE for what is no peer to start from
+ * Creates a node without starting it, so that listeners can be added before the first event.
+ * @throws ListenError for a bad address to listen on, ProtocolError UNREACHABLE for a bootstrap address without a peer id
  */
 export async function createNode(init: NodeInit): Promise<Node> {
   const { listen, mdns, found, windowBytes = DEFAULT_WINDOW_BYTES } = init
@@ -93,7 +93,7 @@ export async function createNode(init: NodeInit): Promise<Node> {
       identify: identify(),
       ping: ping({ maxInboundStreams: PINGS_AT_ONCE, maxOutboundStreams: PINGS_AT_ONCE }),
       // No maxInboundDataLength: one longer message would end the receiver's stream for good, without an error on
-      // either side. The limit is kept at publish and by the topic's validator.
+      // either side. `publish` and the validator of the topic check the length.
       pubsub: gossipsub({
         globalSignaturePolicy: 'StrictSign',
         allowPublishToZeroTopicPeers: true,
@@ -115,7 +115,7 @@ export async function startNode(node: Node, listen: readonly string[]): Promise<
   }
 }
 
-/** @libp2p/bootstrap passes over an address without a peer id in silence. */
+/** @libp2p/bootstrap ignores an address without a peer id without an error. */
 function checkBootstrap(address: string): void {
   if (!PEER_ADDRESS.test(address)) {
     throw unreachable(

@@ -1,4 +1,4 @@
-/** The answering side: runs handlers for the requests that arrive on streams which peers opened to us. */
+/** The answering side: runs handlers for requests on streams that other peers have opened. */
 import type { Stream } from '@libp2p/interface'
 import type { Clock } from './clock.ts'
 import { ProtocolError } from './errors.ts'
@@ -8,12 +8,12 @@ import type { Handler, Message, PeerId, Received } from './network.ts'
 import { Tally } from './tally.ts'
 import { asProtocolError, encodeError } from './wire-error.ts'
 
-/** Requests of one peer that are being handled. Beyond it the peer is told BUSY. */
+/** Requests of one peer that are handled at the same time. A further request is answered with BUSY. */
 export const REQUESTS_PER_PEER_MAX = 64
 
 export interface ServerInit {
   readonly clock: Clock
-  /** A request was turned away before its handler ran. */
+  /** Called for a request that is refused before its handler runs. */
   refused(from: PeerId, why: ProtocolError): void
   garbage(from: PeerId, why: unknown): void
 }
@@ -34,7 +34,7 @@ export class Server {
     return () => this.#handlers.delete(protocol)
   }
 
-  /** Must be called before anything is awaited, while the stream's first bytes cannot have come. */
+  /** Must be called in the turn of the event loop that delivers the stream, before its first bytes arrive. */
   serve(stream: Stream, from: PeerId, protocol: string): void {
     const served = new ServedStream(stream, from, {
       ...this.#init,
@@ -91,7 +91,7 @@ class ServedStream implements FrameStreamOwner {
   received(head: FrameHead, message: Received): void {
     try {
       const handler = this.#handlerOf(head)
-      // Whoever accepted a body made room for the request then, and waits for it.
+      // `accept` has checked the limit for a request with a body.
       if (message.body === undefined) this.#assertRoom()
       void this.#init.running.during(this.#from, () => this.#answer(head, handler, message))
     } catch (refusal) {
@@ -138,7 +138,7 @@ class ServedStream implements FrameStreamOwner {
     try {
       return encodeFrame({ kind: 'answer', id }, encodeHeader(answer), answer.body)
     } catch (error) {
-      // The handler ran, so that an answer over the limits must not look like a definite TOO_LARGE.
+      // The handler ran. TOO_LARGE would tell the caller that it did not.
       return encodeFrame({ kind: 'error', id }, encodeError(asProtocolError(error, 'INTERNAL')))
     }
   }
@@ -147,7 +147,7 @@ class ServedStream implements FrameStreamOwner {
     try {
       await this.#frames.send(frame)
     } catch (error) {
-      // Whoever asks without reading the answers, or has gone, hears no more; its calls end with the stream.
+      // The peer does not read its answers, or has left. Its calls end with the stream.
       this.#frames.abort(asProtocolError(error))
     }
   }

@@ -1,7 +1,7 @@
 /**
- * Frames over one libp2p stream, both ways, with the backpressure that libp2p's own streams lack (facts measured with
- * libp2p 3.3: `onDrain()` works once, `lpStream` and async iteration queue without end). Sending watches the write
- * buffer's level; receiving is synchronous, so that nothing queues between the socket and the body's destination.
+ * Frames over one libp2p stream in both directions, with backpressure. The streams of libp2p 3.3 lack backpressure: `onDrain()`
+ * works once, and `lpStream` and async iteration queue without a limit. The sender watches the level of the write buffer. The
+ * receiver is synchronous, so that nothing queues between the socket and the memory of a body.
  */
 import type { Stream, StreamMessageEvent } from '@libp2p/interface'
 import { pipe } from 'it-pipe'
@@ -11,16 +11,16 @@ import { ProtocolError } from './errors.ts'
 import { CHUNK_BYTES } from './frame.ts'
 import { FrameDecoder, type FrameReceiver } from './frame-decoder.ts'
 
-/** Frames that wait for one stream. Beyond it a sender is told BUSY. */
+/** Frames that wait for one stream. A further frame fails with BUSY. */
 const FRAMES_QUEUED_MAX = 64
 
-/** With more than this unsent the sender waits: enough to keep the window full, little to throw away. */
+/** Unsent bytes beyond which the sender waits: enough to keep the window full, and few to discard with a stream. */
 const HIGH_WATER_BYTES = 4 * CHUNK_BYTES
 
-/** Down to this little: waiting for every single chunk costs more than the wait. */
+/** Unsent bytes at which the sender goes on. A lower level would cost a wait for every chunk. */
 const LOW_WATER_BYTES = CHUNK_BYTES
 
-/** A peer that takes less than what lies between the two in this time is not reading; the stream is given up. */
+/** Milliseconds within which a peer must take the bytes between the two levels. The stream is aborted otherwise. */
 const STALL_MS = 30_000
 
 interface Outgoing {
@@ -29,11 +29,11 @@ interface Outgoing {
   readonly sent: PromiseWithResolvers<void>
 }
 
-/** What a stream tells its owner besides frames. */
+/** Receives the frames and the events of a stream. */
 export interface FrameStreamOwner extends FrameReceiver {
-  /** Once, after which nothing more comes. */
+  /** Called once, after the last event. */
   closed(): void
-  /** The other side sent what is not a frame. */
+  /** Called when the peer has sent bytes that are not a frame. */
   garbage(why: unknown): void
 }
 
@@ -44,10 +44,10 @@ export class FrameStream {
   readonly #decoder: FrameDecoder
   readonly #queue: Outgoing[] = []
   #sending = false
-  /** Resolved by whatever may have lowered the write buffer's level. Only one sender waits at a time. */
+  /** Resolved by each event that may have lowered the level of the write buffer. One sender waits at a time. */
   #level: PromiseWithResolvers<void> | undefined
 
-  /** Listens at once: a stream that nobody listens to collects what arrives until it breaks. */
+  /** Adds its listeners at once, because a stream without a listener buffers data until it fails. */
   constructor(stream: Stream, clock: Clock, owner: FrameStreamOwner) {
     this.#stream = stream
     this.#clock = clock
@@ -58,7 +58,7 @@ export class FrameStream {
     stream.addEventListener('remoteCloseWrite', this.#remoteCloseWrite, { once: true })
     stream.addEventListener('drain', this.#wake)
     stream.addEventListener('idle', this.#wake)
-    // Either may have happened while the opening was still awaited; then the event has passed.
+    // Either event may have passed while the caller awaited the opening.
     if (!this.open) queueMicrotask(this.#close)
     else if (stream.remoteWriteStatus === 'closed') queueMicrotask(this.#remoteCloseWrite)
   }
@@ -68,9 +68,9 @@ export class FrameStream {
   }
 
   /**
-   * Queues a frame; resolves when libp2p has taken its last byte. If the signal aborts before the first byte went out,
-   * the frame is withdrawn. If it aborts half-way, the stream is: the rest of a frame cannot be unsaid, and finishing
-   * it would hold up everyone behind it for the sake of nobody.
+   * Queues a frame; resolves when libp2p has taken its last byte. If the signal aborts before the first byte, the frame is
+   * removed. If the signal aborts later, the stream is aborted: half a frame cannot be taken back, and sending the rest would
+   * delay the frames behind it for a call that is over.
    * @throws ProtocolError BUSY (nothing was sent), PEER_LOST, or the signal's reason
    */
   async send(frame: Iterable<Uint8Array>, signal?: AbortSignal): Promise<void> {
@@ -83,7 +83,7 @@ export class FrameStream {
     return outgoing.sent.promise
   }
 
-  /** Stops writing into the memory that was accepted for the body of a call that is over. */
+  /** Stops writing into the memory for the body of a call that is over. */
   drop(id: number, why: unknown): void {
     this.#decoder.drop(id, why)
   }
@@ -126,7 +126,7 @@ export class FrameStream {
       { clock: this.#clock, timeoutMs: STALL_MS, signal },
       'the peer to take more bytes',
       async () => {
-        // A stream that the transport closed keeps its buffer: only an open one can still empty it.
+        // A stream that the transport has closed never empties its buffer.
         while (this.open && this.#stream.writeBufferLength > LOW_WATER_BYTES) {
           this.#level = Promise.withResolvers()
           await this.#level.promise
@@ -150,7 +150,7 @@ export class FrameStream {
   }
 
   readonly #remoteCloseWrite = (): void => {
-    // Neither side ever closes only one direction, so the other side is leaving, and answers would not be read.
+    // No peer closes only one direction. The peer is therefore leaving, and would not read an answer.
     this.#stream.abort(lost())
   }
 
@@ -162,7 +162,7 @@ export class FrameStream {
   }
 }
 
-/** The first chunk, which is short, leaves with the second: each send is a frame of Yamux, and answered by one. */
+/** Joins the first chunk, which is short, to the second, because each send makes a frame of Yamux and a reply to it. */
 function* withHead(chunks: Iterable<Uint8Array>): Generator<Uint8Array | Uint8ArrayList> {
   const rest = chunks[Symbol.iterator]()
   const head = rest.next()
@@ -172,7 +172,7 @@ function* withHead(chunks: Iterable<Uint8Array>): Generator<Uint8Array | Uint8Ar
   for (let next = rest.next(); !next.done; next = rest.next()) yield next.value
 }
 
-/** A killed process looks like a clean end of the stream, so every end is a loss to whoever still waits. */
+/** Error for calls that still wait at the end of a stream. A killed process ends its streams like one that stops. */
 export function lost(cause?: unknown): ProtocolError {
   return new ProtocolError('PEER_LOST', 'the stream to the peer ended', { cause })
 }

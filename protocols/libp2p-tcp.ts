@@ -1,23 +1,23 @@
 /**
- * libp2p's TCP with fewer system calls. @libp2p/tcp writes each piece on its own: a Noise packet is its length, its
- * parts and its tag, so that a chunk of a tensor went out in fifteen calls, and waited for `drain` after each large one.
- * Here all pieces of a send go out in one call, and small sends of one turn of the event loop together: Yamux's window
- * update for what has just come, with the answer to it. The bytes are the same.
+ * libp2p's TCP with fewer system calls. @libp2p/tcp writes each piece by itself. A Noise packet consists of a length, parts
+ * and a tag, so a chunk of a tensor takes fifteen calls, and waits for `drain` after each large piece. Here all pieces of a
+ * send leave in one call. Small sends of one turn of the event loop leave together, such as a window update of Yamux and the
+ * answer to the same message. The bytes stay the same.
  */
 import { Socket } from 'node:net'
 import type { MultiaddrConnection, Transport, Upgrader } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 
-/** With so much in hand a connection is flushed at once: a tensor's chunk waits for nothing. */
+/** Unsent bytes at which a connection is flushed at once, so that a chunk of a tensor does not wait. */
 const FLUSH_BYTES = 16 * 1024
 
 /**
- * Bytes that the kernel has not taken yet beyond which a connection's streams wait: more would stand in front of pings
- * and heartbeats. Not under Node's own limit for a socket (64 KiB), whose `drain` is what ends the wait.
+ * Bytes that the kernel has not taken yet, beyond which the streams of a connection wait. More bytes would delay pings and
+ * heartbeats. The limit must not be below Node's own for a socket (64 KiB), because the `drain` of that limit ends the wait.
  */
 const UNSENT_MAX_BYTES = 128 * 1024
 
-/** What @libp2p/tcp's connections are made of, by the names that version 11 gives it. */
+/** Members of a connection of @libp2p/tcp, by their names in version 11. */
 interface TcpConnection {
   socket: Socket
   sendData(data: Iterable<Uint8Array>): { sentBytes: number; canSendMore: boolean }
@@ -39,7 +39,7 @@ export function corkedTcp(): (components: Components) => Transport {
   }
 }
 
-/** The upgrader, which is given every new connection before anything is sent on it. */
+/** Wraps the upgrader, which receives every new connection before any byte is sent on the connection. */
 function corking(upgrader: Upgrader): Upgrader {
   return new Proxy(upgrader, {
     get(target, name) {
@@ -58,7 +58,7 @@ function corking(upgrader: Upgrader): Upgrader {
 function cork(connection: MultiaddrConnection): void {
   const own = connection as unknown as TcpConnection
   const { socket } = own
-  // Another version may call it otherwise; then it writes as it always did.
+  // Another version may use other names. The connection then writes as @libp2p/tcp does.
   if (!(socket instanceof Socket) || typeof own.sendData !== 'function') return
   let corked = false
   let due = false

@@ -1,9 +1,9 @@
 /**
  * `Network` over libp2p: TCP, Noise, Yamux, identify, ping and gossipsub.
  *
- * One stream for each peer, protocol and caller stays open; requests go out on it and their answers come back, told
- * apart by ids. Frames (frame.ts) are sent whole, one after another, so that a large body holds up other calls of its
- * own protocol for as long as it takes to send, and those of other protocols not at all.
+ * One stream for each peer, protocol and caller stays open. The stream carries requests and their answers, with an id for each
+ * call. Frames (frame.ts) are sent whole, one after another. A large body therefore delays other calls of its own protocol
+ * while it is sent, and does not delay calls of other protocols.
  */
 import type { PeerInfo } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
@@ -16,13 +16,13 @@ import { Server } from './libp2p-serve.ts'
 import type { CallOptions, Handler, Json, Message, Network, PeerId, Received } from './network.ts'
 import { unreachable } from './unreachable.ts'
 
-/** Streams that one peer may have open to us for one protocol: one is used, others may still be closing. */
+/** Streams that one peer may have open to this node for one protocol. One is in use, and others may still be closing. */
 const STREAMS_PER_PROTOCOL = { maxInboundStreams: 8, maxOutboundStreams: 8 }
 
-/** Addresses remembered from one `learn`; they come from other peers. */
+/** Addresses remembered from one `learn`. The limit exists because the addresses come from other peers. */
 const ADDRESSES_MAX = 16
 
-/** Peers seen by mDNS that are kept for whoever starts to listen later. */
+/** Peers found by mDNS that are kept for listeners added later. */
 const FOUND_MAX = 256
 
 export type Libp2pInit = Omit<NodeInit, 'found'>
@@ -31,13 +31,13 @@ export interface Libp2pComponents {
   readonly clock: Clock
 }
 
-/** What went wrong on the wire since the start, for the journal. */
+/** Counts of failures on the wire since the start, for the journal. */
 export interface NetworkCounts {
-  /** Streams aborted because what came was not a frame. */
+  /** Streams aborted because of bytes that are not a frame. */
   garbage: number
-  /** Requests turned away before their handler ran. */
+  /** Requests refused before their handler ran. */
   refused: number
-  /** Announcements that could not be sent, addresses that could not be remembered. */
+  /** Announcements that could not be sent, and addresses that could not be stored. */
   dropped: number
 }
 
@@ -109,7 +109,7 @@ export class Libp2pNetwork implements Network {
 
   handle(protocol: string, handler: Handler): () => void {
     const remove = this.#server.handle(protocol, handler)
-    // libp2p speaks the protocol when this returns; its promise is only that its peer store has heard of it.
+    // libp2p serves the protocol when this call returns. The promise waits for the peer store alone.
     this.#node
       .handle(
         protocol,
@@ -146,7 +146,7 @@ export class Libp2pNetwork implements Network {
       .slice(0, ADDRESSES_MAX)
       .flatMap((address) => parsed(multiaddr, address))
     for (const id of parsed(peerIdFromString, peer)) {
-      // The store locks a peer while it writes: a call made right after this finds the addresses.
+      // The store locks a peer during a write, so that a call made right after this one finds the addresses.
       this.#node.peerStore.merge(id, { multiaddrs }).catch(this.#dropped)
     }
   }
@@ -163,7 +163,7 @@ export class Libp2pNetwork implements Network {
     return listen(this.#onLost, listener)
   }
 
-  /** Also tells of those that were seen before: mDNS asks only every ten seconds. */
+  /** Also calls the listener for peers found before, because mDNS asks only every ten seconds. */
   onFound(listener: PeerListener): () => void {
     const seen = [...this.#found]
     queueMicrotask(() => {
@@ -172,7 +172,7 @@ export class Libp2pNetwork implements Network {
     return listen(this.#onFound, listener)
   }
 
-  /** For mDNS, which says so again every ten seconds. A peer that has connected to us is news to whoever looks around. */
+  /** Called by mDNS every ten seconds for each peer, connected or not. */
   found({ id, multiaddrs }: PeerInfo): void {
     this.#node.peerStore
       .merge(id, { multiaddrs })
@@ -189,13 +189,13 @@ export class Libp2pNetwork implements Network {
     this.#server.stop()
     this.#gossip.stop()
     await this.#calls.stop()
-    // libp2p would spend up to half a second on each in leaving politely; nothing is under way that matters.
+    // libp2p would take up to half a second to close each connection. All calls have ended already.
     for (const connection of this.#node.getConnections()) connection.abort(new Error('stopping'))
     await this.#node.stop()
   }
 }
 
-/** Names and addresses come from other peers: what is not one is passed over. */
+/** Parses a name or an address from another peer. An invalid one gives an empty list. */
 function parsed<T>(parse: (text: string) => T, text: string): T[] {
   try {
     return [parse(text)]

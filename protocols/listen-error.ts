@@ -1,9 +1,9 @@
-/** The one thing about a node's start that its user can mend: an address that cannot be listened on. */
+/** Error for an address that a node cannot listen on, with a remedy for its user. */
 import { multiaddr } from '@multiformats/multiaddr'
 
 const EXAMPLE = '/ip4/127.0.0.1/tcp/4001'
 
-/** By a text that tells the cause in what libp2p and the operating system say. */
+/** Remedies by a text that occurs in the message of libp2p or of the operating system. */
 const REMEDIES: Readonly<Record<string, string>> = {
   EADDRINUSE: 'another process listens there: choose another --listen or stop the other process',
   EACCES: 'this user may not listen there: choose another --listen with a port above 1023',
@@ -20,7 +20,7 @@ export class ListenError extends Error {
     this.address = address
   }
 
-  /** @throws ListenError if that is no address at all */
+  /** @throws ListenError if the text is no multiaddr */
   static check(address: string): void {
     try {
       multiaddr(address)
@@ -29,7 +29,7 @@ export class ListenError extends Error {
     }
   }
 
-  /** libp2p gives one error for all addresses, in whose text each is followed by what went wrong with it. */
+  /** Finds the cause in an error of libp2p, whose message lists each address with its own error. Undefined for other errors. */
   static from(error: unknown, addresses: readonly string[]): ListenError | undefined {
     if (!(error instanceof Error) || !error.name.startsWith('UnsupportedListenAddress')) return
     for (const address of addresses) {

@@ -1,4 +1,4 @@
-/** Lets a peer call itself: the coordinator is a member like the others, and asks itself in the same words. */
+/** Lets a peer call itself. The coordinator is a member, too, and sends itself the same questions. */
 import { type Clock, withDeadline } from './clock.ts'
 import { ProtocolError } from './errors.ts'
 import type { CallOptions, Handler, Message, Network, PeerId, Received } from './network.ts'

@@ -1,4 +1,4 @@
-/** Who is in the swarm, and who holds which stage. */
+/** Members of the swarm, and the stage of each. */
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
@@ -12,69 +12,70 @@ const peerId = z.string().min(1).max(128)
 const addresses = z.array(z.string().max(512)).max(16)
 const run = z.string().max(64)
 const count = z.int().nonnegative()
-/** Tells the processes apart that bear one peer's name one after another: when it started, in ms. */
+/** Start of a member's process, in milliseconds. Distinguishes successive processes with the same peer id. */
 const session = z.int()
-/** What fails together: a host, a subnet, a provider's zone. '' if nothing is known. */
+/** Length of a failure domain's name, in characters. A domain fails as a whole: a host, a subnet, a zone. '' is unknown. */
 export const DOMAIN_LENGTH = 64
 const domain = z.string().max(DOMAIN_LENGTH)
 
 export const memberSchema = z.strictObject({
-  /** Given when it is let in, never again to anyone: a process that comes back gets another. */
+  /** Assigned when the member joins, and never reused. A restarted process gets another id. */
   id: count,
   peer: peerId,
   session,
   addresses,
   domain,
-  /** 0 is the ends, 1..S the body, null a spare. */
+  /** Stage that the member holds: 0 is the ends, 1..S the body, null a spare. */
   stage: count.nullable(),
-  /** False for one that still learns its stage's state from those that hold it: it has no part in any step yet. */
+  /** False while a new replica fetches the state of its stage. The replica takes no part in steps until then. */
   ready: z.boolean(),
 })
 export type Member = z.infer<typeof memberSchema>
 
-/** Orders proposals: by round, then by the id of whoever proposes. */
+/** Orders proposals: by round, then by the id of the proposer. */
 export const ballotSchema = z.strictObject({ round: count, id: count })
 export type Ballot = z.infer<typeof ballotSchema>
 
-/** A checkpoint that a swarm was started from: its step, and the SHA-256 of its manifest. */
+/** Checkpoint from which a swarm was started: its step, and the SHA-256 of its manifest. */
 export const originSchema = z.strictObject({ step: count, sha256: z.string().length(64) })
 export type Origin = z.infer<typeof originSchema>
 
-/** What becomes of a run that is cut anew: the same run with so many body stages, from this checkpoint on. */
+/** Run that continues a resharded run: the same run with another number of body stages, from this checkpoint on. */
 const successorSchema = z.strictObject({ stages: count.min(1), origin: originSchema })
 export type Successor = z.infer<typeof successorSchema>
 
-/** How often a run can be cut anew: each time it has fewer stages. */
+/** Number of times that a run can be resharded. Each time has fewer stages. */
 const SUCCESSORS_MAX = 64
 
-/** What the swarm has agreed on, as of one epoch. Members stand in the order of their joining. */
+/** State that the swarm has agreed on in one epoch. Members are in the order of joining. */
 const rosterSchema = z.strictObject({
   epoch: count,
-  /** The epoch that last emptied the gradient sums: with the step it fences all work. */
+  /** Epoch that last reset the gradient sums. Together with the step it fences all work. */
   fenceEpoch: count,
-  /** What it was started from; null for the run's beginning. */
+  /** Checkpoint from which the swarm was started; null for a new run. */
   origin: originSchema.nullable(),
-  /** From this epoch on the run goes on with so many body stages, as a run of its own; null if it goes on as it is. */
+  /** Number of body stages of the run that continues this one after resharding; null without resharding. */
   resharded: count.nullable(),
-  /** The last step that is decided and not given up since; before the first, the origin's, or 0. */
+  /** Last committed step. Before the first commit the step of the origin, or 0. A rollback lowers it. */
   committed: count,
-  /** Of that step. */
+  /** Learning rate of the committed step. */
   learningRate: z.number().nonnegative(),
-  /** L2 norm of the whole model's mean gradient in that step, before clipping. */
+  /** L2 norm of the whole model's mean gradient in the committed step, before clipping. */
   norm: z.number().nonnegative(),
-  /** Training loss of that step, nats a token; null before the first, or if the swarm went back to it and has made none since. */
+  /** Training loss of the committed step, in nats a token. Null before the first step and after a rollback. */
   loss: z.number().nullable(),
-  /** Of the plan that it was made by. */
+  /** Version of the plan of the committed step. */
   version: count,
-  /** The member that may propose the next epoch without asking first, and its ballot. */
+  /** Id of the member that may propose the next epoch without a promise, under `ballot`. */
   coordinator: count,
   ballot: ballotSchema,
+  /** Id of the next member. */
   nextId: count,
   members: z.array(memberSchema).min(1).max(MEMBERS_MAX),
 })
 export type Roster = z.infer<typeof rosterSchema>
 
-/** A newcomer's request to be let in. Any member answers; one that does not coordinate names who does. */
+/** A peer's request to join. Any member answers. A member that is not the coordinator names the coordinator. */
 export const hello = procedure(
   '/gensyn-node/hello/4.0.0',
   z.strictObject({
@@ -82,17 +83,17 @@ export const hello = procedure(
     addresses,
     session,
     domain,
-    /** The stage that it insists on, or null for whichever needs a holder most. */
+    /** Required stage; null for the stage that needs a holder most. */
     stage: count.nullable(),
-    /** It was told to go on from a checkpoint: a run that begins anew is not the one that it means. */
+    /** True if the peer was told to resume from a checkpoint, so that a swarm without one must refuse the peer. */
     resumes: z.boolean(),
   }),
   z.discriminatedUnion('result', [
     z.strictObject({ result: z.literal('welcome') }),
-    /** The one asked is not in the run itself yet. */
+    /** The asked peer has not joined the run itself yet. */
     z.strictObject({ result: z.literal('later') }),
     z.strictObject({ result: z.literal('ask'), coordinator: peerId, addresses }),
-    /** The run that was asked for goes on with fewer stages: what became of it, one after another. */
+    /** The run was resharded: the runs that continue it, in order. */
     z.strictObject({
       result: z.literal('resharded'),
       successors: z.array(successorSchema).min(1).max(SUCCESSORS_MAX),
@@ -100,50 +101,53 @@ export const hello = procedure(
   ]),
 )
 
-/** The roster as the one asked knows it, deflated JSON in the body: headers are too small for thousands of members. */
+/** Roster of the asked member, as deflated JSON in the body. A header is too small for thousands of members. */
 export const roster = procedure(
   '/gensyn-node/roster/5.0.0',
   z.strictObject({ run }),
   z.strictObject({ epoch: count }),
 )
 
-/** A sign of life, and of what there is to do. */
+/** Checks that a member is alive, and asks for its queue. */
 export const heartbeat = procedure(
   '/gensyn-node/heartbeat/3.0.0',
   z.strictObject({ run, epoch: count }),
   z.strictObject({
     epoch: count,
     session,
-    /** Microbatches that it could work on now: who has none waits for others. */
+    /** Number of microbatches that the member could work on now. A member with none waits for others. */
     queuedWork: count,
   }),
 )
 
-/** A member is about to go. The answer comes when its stage is in other hands and it is out of the roster. */
+/** Announces that a member leaves. The answer comes when another member holds its stage and the roster omits the member. */
 export const leave = procedure(
   '/gensyn-node/leave/2.0.0',
   z.strictObject({
     run,
     reason: z.string().max(256),
-    /** It has time: if nobody can take its stage now, it waits for a joiner. */
+    /** True if the member waits for a joiner when no spare can take its stage. */
     patient: z.boolean(),
   }),
   z.strictObject({}),
 )
 
-/** The coordinator ends the run: every step is made, or it cannot go on. */
+/** From the coordinator: the run ends, because every step is committed or because training cannot continue. */
 export const finish = procedure(
   '/gensyn-node/finish/1.0.0',
   z.strictObject({ run, committed: count, failure: z.string().nullable() }),
   z.strictObject({}),
 )
 
-/** The most that a roster's JSON may take: 10,000 members with two addresses each. */
+/** Largest JSON of a roster, in bytes: enough for 10,000 members with two addresses each. */
 export const ROSTER_BYTES = 8 * 1024 * 1024
 
 const encoded = new WeakMap<Roster, Uint8Array>()
 
-/** JSON, deflated to a fifth: newcomers come by dozens, and each gets the whole. Once a roster. */
+/**
+ * Encodes a roster as JSON, deflated to about a fifth. The bytes are cached, since dozens of new members need the same
+ * roster.
+ */
 export function encodeRoster(value: Roster): Uint8Array {
   const known = encoded.get(value)
   if (known !== undefined) return known
@@ -158,11 +162,11 @@ export function decodeRoster(from: PeerId, body: Uint8Array = new Uint8Array()):
     const text = inflateRawSync(body, { maxOutputLength: ROSTER_BYTES })
     return rosterSchema.parse(JSON.parse(new TextDecoder().decode(text)))
   } catch (cause) {
-    throw new ProtocolError('BAD_MESSAGE', `the roster that ${from} sent is none`, { cause })
+    throw new ProtocolError('BAD_MESSAGE', `the roster of ${from} is invalid`, { cause })
   }
 }
 
-/** @throws ProtocolError WRONG_RUN, in words for the one who asked */
+/** @throws ProtocolError WRONG_RUN if the runs differ; the message addresses the user of the asking peer */
 export function checkRun(mine: string, asked: string): void {
   if (asked === mine) return
   throw new ProtocolError(

@@ -1,6 +1,6 @@
 /**
- * A microbatch on its way: an activation forward, or a gradient back. The answer says that it is in the receiver's
- * inbox, checked, not that it has been worked on.
+ * Sends a microbatch to the next hop: an activation forward, or a gradient backward. The answer means that the receiver has
+ * checked and queued the microbatch, not that it has computed anything.
  */
 import { z } from 'zod'
 import { WIRE_DTYPES } from './codec.ts'
@@ -16,11 +16,11 @@ const microbatchSchema = z.strictObject({
   ...journeySchema.shape,
   purpose: z.enum(['train', 'evaluate']),
   direction: z.enum(['forward', 'backward']),
-  /** Whose turn it is: an index into the route, or its length (forward) or -1 (backward) for the driver. */
+  /** Hop that works on the microbatch: an index into the route. The driver is at the route's length forward, at -1 backward. */
   position: z.int().min(-1),
-  /** How the elements travel. */
+  /** Encoding of the elements in the body. */
   dtype: z.enum(WIRE_DTYPES),
-  /** [batch, context, hidden] of the body. */
+  /** Shape of the tensor in the body: [batch, context, hidden]. */
   shape: z.array(count).length(3),
 })
 export type MicrobatchHeader = z.infer<typeof microbatchSchema>
@@ -31,7 +31,7 @@ export const microbatch = procedure(
   z.strictObject({}),
 )
 
-/** The id of the member that is to work on a microbatch at its position. */
+/** Id of the member that works on a microbatch at its position. */
 export function workerAt({ route, position, driver }: MicrobatchHeader): number {
   return route[position]?.id ?? driver
 }
@@ -41,7 +41,7 @@ export function stageAt({ route, position }: MicrobatchHeader): number {
   return route[position]?.stage ?? 0
 }
 
-/** The id of the member that hands on a microbatch which is at its position: the hop before it, in its direction. */
+/** Id of the member that sends a microbatch to its position: the hop before, in the direction of the microbatch. */
 export function senderOf({ route, position, direction, driver }: MicrobatchHeader): number {
   return route[direction === 'forward' ? position - 1 : position + 1]?.id ?? driver
 }

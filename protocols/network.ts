@@ -1,15 +1,15 @@
 /**
- * The seam to other peers. One verb carries everything: `call` sends a message and gets its answer. A message is a
- * small JSON header, checked against a schema by whoever receives it, and optionally a body of raw little-endian bytes.
+ * The interface to other peers. `call` sends a message and returns its answer. A message has a small JSON header, which the
+ * receiver checks against a schema, and optionally a body of raw little-endian bytes.
  *
- * What an implementation promises (test/conformance/network.ts holds each to it):
- * - An answer means that the handler ran exactly once. A call that fails with a definite error never ran it;
- *   one that fails with TIMEOUT, PEER_LOST, CORRUPT or INTERNAL may have.
- * - Calls do not wait for each other: order between two calls to one peer is not promised, and a call with a large
- *   body does not hold up one on another protocol.
+ * Every implementation has these properties (checked by test/conformance/network.ts):
+ * - An answer means that the handler ran exactly once. A call with a definite error never ran the handler. A call with
+ *   TIMEOUT, PEER_LOST, CORRUPT or INTERNAL may have run the handler.
+ * - Calls do not wait for each other. Two calls to one peer may arrive in any order. A call with a large body does not delay
+ *   a call on another protocol.
  * - Every call ends: by its answer, its deadline, its signal, or the loss of the peer.
- * - What is refused by `accept` costs the receiver no memory for the body.
- * - The body passed to `call` may be reused once the call has settled with an answer.
+ * - A body that `accept` refuses takes no memory of the receiver.
+ * - The body passed to `call` may be reused after the answer.
  */
 
 /** A peer's identity as text (libp2p peer id, or a name in the simulated world). */
@@ -22,26 +22,26 @@ export interface Message {
   readonly body?: Uint8Array | undefined
 }
 
-/** A message as it arrives: nothing is known about the header yet. */
+/** A received message. Its header is not checked yet. */
 export interface Received {
   readonly header: unknown
   readonly body?: Uint8Array | undefined
 }
 
-/** Chooses where a body of `length` bytes goes, before any of it is stored; throws a ProtocolError to refuse it. */
+/** Returns memory for a body of `length` bytes, before its first byte is stored. @throws ProtocolError to refuse the body */
 export type AcceptBody = (header: unknown, length: number) => Uint8Array
 
 export interface Handler {
-  /** Without it a message with a body is refused. Must be synchronous and fast: it runs while bytes arrive. */
+  /** Returns memory for the body. A protocol without `accept` takes no body. Must be fast, since it runs while bytes arrive. */
   accept?(from: PeerId, header: unknown, length: number): Uint8Array
-  /** Header and body are whole, the checksum holds. A ProtocolError thrown here reaches the caller with its code. */
+  /** Called with a complete message whose checksums match. A ProtocolError thrown here reaches the caller with its code. */
   handle(from: PeerId, message: Received): Promise<Message>
 }
 
 export interface CallOptions {
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
-  /** Where the body of the answer goes; without it an answer with a body is refused. */
+  /** Returns memory for the body of the answer. Without it an answer with a body is refused. */
   readonly accept?: AcceptBody | undefined
 }
 
@@ -49,19 +49,19 @@ export interface Network {
   readonly self: PeerId
   /** Addresses at which others can reach this peer. */
   readonly addresses: readonly string[]
-  /** Serves a protocol until the returned function is called. One handler a protocol. */
+  /** Serves a protocol until the returned function is called. A protocol has one handler. */
   handle(protocol: string, handler: Handler): () => void
   call(peer: PeerId, protocol: string, message: Message, options: CallOptions): Promise<Received>
-  /** Connects to whoever answers at an address. @throws ProtocolError UNREACHABLE that names the address */
+  /** Connects to the peer at an address, and returns its id. @throws ProtocolError UNREACHABLE that names the address */
   connect(address: string, options: CallOptions): Promise<PeerId>
-  /** Remembers where a peer can be reached, for calls to it. */
+  /** Remembers addresses of a peer for later calls. */
   learn(peer: PeerId, addresses: readonly string[]): void
-  /** Small announcements to everyone who listens, best effort, at most 16 KiB. Never waits. */
+  /** Sends an announcement of at most 16 KiB to all subscribers, without a guarantee. Does not wait. */
   publish(topic: string, header: Json): void
   subscribe(topic: string, listener: (from: PeerId, header: unknown) => void): () => void
-  /** The last connection to a peer went away: it may be dead, or only the link. */
+  /** Calls `listener` when the last connection to a peer has ended. The peer may still be alive. */
   onLost(listener: (peer: PeerId) => void): () => void
-  /** A peer was seen on the local network (mDNS). */
+  /** Calls `listener` for each peer found on the local network (mDNS). */
   onFound(listener: (peer: PeerId) => void): () => void
   stop(): Promise<void>
 }

@@ -1,6 +1,6 @@
 /**
- * Noise's primitives by node:crypto. @libp2p/noise brings its own, which spend a sixth of the time of a large transfer
- * on unwrapping the same key again for every packet, and on packets that come in pieces.
+ * Noise's primitives by node:crypto. The primitives of @libp2p/noise unwrap the same key for every packet and copy packets that
+ * arrive in pieces, which takes a sixth of the time of a large transfer.
  */
 import {
   createCipheriv,
@@ -15,16 +15,16 @@ import {
 } from 'node:crypto'
 import { type ICryptoInterface, type KeyPair, pureJsCrypto } from '@libp2p/noise'
 
-/** Bytes in one piece or in several; of the latter libp2p has a class, which is not ours to import. */
+/** Bytes in one piece, or a list of pieces: a class of libp2p that this package does not depend on. */
 type Bytes = Parameters<ICryptoInterface['hashSHA256']>[0]
 
 const CIPHER = 'chacha20-poly1305'
 const TAG_BYTES = 16
 const KEY_BYTES = 32
-/** Noise counts a packet's length in two bytes. */
+/** Largest packet of Noise, whose length field has two bytes. */
 const PACKET_BYTES = 65_535
 
-/** Up to here a copy costs less than the system call that each piece is written with. */
+/** Bytes up to which a copy costs less than a system call for each piece. */
 const SMALL_BYTES = 16 * 1024
 
 /** A new key pair as DER, in which the last 32 bytes are the key itself. */
@@ -36,13 +36,13 @@ function newKeyPair(): KeyPair {
   }
 }
 
-/** What stands before those in every key of the kind. */
+/** Bytes before the key itself in DER. They are the same for all keys of a kind. */
 const derPrefix = (({ publicKey, privateKey }) => ({
   publicKey: publicKey.subarray(0, -KEY_BYTES),
   privateKey: privateKey.subarray(0, -KEY_BYTES),
 }))(newKeyPair())
 
-/** A session keeps its two keys for as long as it lives, so that each is unwrapped once. */
+/** Key objects by raw key. A session keeps its two keys, so each key is unwrapped once. */
 const keyObjects = new WeakMap<Uint8Array, KeyObject>()
 
 function keyObject(key: Uint8Array): KeyObject {
@@ -53,7 +53,7 @@ function keyObject(key: Uint8Array): KeyObject {
   return made
 }
 
-/** Packets are decrypted one at a time, each copied out of here before the next. */
+/** Scratch memory for one packet. Decryption copies a packet out of it before the next packet. */
 const packet = new Uint8Array(PACKET_BYTES)
 
 function inOnePiece(bytes: Bytes): Uint8Array {
@@ -112,7 +112,7 @@ export const noiseCrypto: ICryptoInterface = {
       const encrypted = cipher.update(plaintext.subarray())
       return Buffer.concat([encrypted, cipher.final(), cipher.getAuthTag()])
     }
-    // An empty list to collect in. A stream cipher gives as many bytes as it gets, and none at the end.
+    // An empty list for the output. A stream cipher returns as many bytes as it gets, and none at the end.
     const output = plaintext.sublist(0, 0)
     for (const piece of plaintext) output.append(cipher.update(piece))
     cipher.final()
@@ -120,7 +120,7 @@ export const noiseCrypto: ICryptoInterface = {
     return output
   },
 
-  /** @throws Error if the packet is not what the other side sent; nothing of it is given out then */
+  /** @throws Error if the packet was changed on its way; no plaintext is returned then */
   chaCha20Poly1305Decrypt(ciphertext, nonce, ad, key) {
     const bytes = inOnePiece(ciphertext)
     const encrypted = bytes.subarray(0, -TAG_BYTES)

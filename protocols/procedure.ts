@@ -1,4 +1,4 @@
-/** A procedure: one question and its answer over `Network.call`, both held to a schema at the border. */
+/** A procedure: one question and its answer over `Network.call`, each checked against a schema on arrival. */
 import type { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import type { AcceptBody, CallOptions, Json, Network, PeerId } from './network.ts'
@@ -10,13 +10,13 @@ export interface Procedure<Question, Answer> {
   readonly answer: z.ZodType<Answer>
 }
 
-/** What a body is called on both sides: absent for most procedures. */
+/** Body of a question or an answer. Most procedures have none. */
 export interface WithBody {
   readonly body?: Uint8Array | undefined
 }
 
 export interface Service<Question, Answer> {
-  /** Where the question's body goes; throws a ProtocolError to refuse it. */
+  /** Memory for the question's body. @throws ProtocolError to refuse the body */
   accept?(from: PeerId, question: Question, length: number): Uint8Array
   serve(
     from: PeerId,
@@ -43,7 +43,10 @@ function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   )
 }
 
-/** Asks one peer, and waits for its answer at most `timeoutMs`. */
+/**
+ * Asks one peer, and waits at most `timeoutMs` for the answer.
+ * @throws ProtocolError as `Network.call`; BAD_MESSAGE if the answer does not fit its schema
+ */
 export async function ask<Question, Answer>(
   network: Network,
   peer: PeerId,
@@ -55,7 +58,11 @@ export async function ask<Question, Answer>(
   return parse(answer, received.header, `answer of ${peer} on ${protocol}`)
 }
 
-/** Serves a procedure. `refused` hears of every question that was turned away; what was begun and failed is no refusal. */
+/**
+ * Serves a procedure.
+ * @param refused called for every question that was not worked on; not for work that began and failed
+ * @returns ends the service
+ */
 export function serve<Question, Answer>(
   network: Network,
   { protocol, question }: Procedure<Question, Answer>,
@@ -66,7 +73,7 @@ export function serve<Question, Answer>(
     if (error instanceof ProtocolError && error.definite) refused(from, protocol, error)
     throw error
   }
-  // What a body was accepted with is checked already when the body is in: a long route takes longer to check than to send.
+  // Headers that `accept` has checked are not checked again by `handle`: a long route takes longer to check than to send.
   const accepted = new WeakMap<object, Question>()
   return network.handle(protocol, {
     ...(service.accept && {

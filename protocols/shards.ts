@@ -1,4 +1,4 @@
-/** Files of a prepared dataset, named by their digest: fetched in checked chunks from whoever has them. */
+/** Procedure that fetches files of a prepared dataset by their digest, in chunks with a hash each. */
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import type { Network, PeerId } from './network.ts'
@@ -7,23 +7,24 @@ import { sha256 } from './weights.ts'
 
 const count = z.int().nonnegative()
 
-/** 1 MiB, as for weights: a slow uplink shows progress, and the round trip is hidden. */
+/** Bytes of a chunk (1 MiB), as for weights: shows progress on a slow uplink, and hides the round trip. */
 export const CHUNK_BYTES = 1 << 20
 
 export const shards = procedure(
   '/gensyn-node/shards/1.0.0',
   z.strictObject({
     run: z.string().max(64),
-    /** Of the whole file, in hex. */
+    /** SHA-256 of the whole file, in hex. */
     sha256: z.string().length(64),
+    /** First byte of the chunk. */
     offset: count,
-    /** At most; the last chunk is shorter. */
+    /** Most bytes of the chunk. The last chunk of a file is shorter. */
     length: count.min(1).max(CHUNK_BYTES),
   }),
   z.strictObject({
-    /** Of the chunk in the body. */
+    /** SHA-256 of the body, in hex. */
     sha256: z.string().length(64),
-    /** Bytes of the whole file. */
+    /** Length of the whole file, in bytes. */
     total: count,
   }),
 )
@@ -34,21 +35,21 @@ export interface ShardQuestion {
 }
 
 export interface FetchShardOptions {
-  /** For each chunk. */
+  /** Deadline of each chunk, in milliseconds. */
   readonly chunkTimeoutMs: number
-  /** A longer file is refused before any of it is stored. */
+  /** Longest accepted file, in bytes. A longer file is refused before its bytes are stored. */
   readonly maxBytes: number
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Fetches a whole file. Where one donor fails the next goes on from the chunk that is missing; if the whole is not what
- * its digest says, each donor is asked for all of it by itself, so that one that lies spoils nothing.
+ * Fetches a whole file. If a donor fails, the next donor continues at the missing chunk. If the digest of the file differs, each
+ * donor is asked for the whole file by itself, so that one wrong donor does no harm.
  * @example
  * ```ts
  * const bytes = await fetchShard(network, ['a', 'b'], { run, sha256 }, { chunkTimeoutMs: 30_000, maxBytes: 1 << 24 })
  * ```
- * @throws ProtocolError UNREACHABLE if no donor could give it, with what each one said
+ * @throws ProtocolError UNREACHABLE if no donor has sent the file; the message has the reason of each donor
  */
 export async function fetchShard(
   network: Network,
@@ -70,7 +71,7 @@ export async function fetchShard(
   )
 }
 
-/** Null if the last of the donors failed before the file was whole. */
+/** Fetches the file from the donors in order. Null if the last donor failed before the file was complete. */
 async function fetchFrom(
   network: Network,
   donors: readonly PeerId[],

@@ -1,13 +1,13 @@
-/** A copy of a stage's weights after one step, for somebody who is no member: training goes on while it is fetched. */
+/** Procedure that copies a stage's weights after one step for a peer that is no member. Training continues meanwhile. */
 import { z } from 'zod'
 import { procedure } from './procedure.ts'
 
 const count = z.int().nonnegative()
 
 /**
- * Keep a copy of the weights as they are after `step`, which may be the last committed one or one that is yet to come.
- * The answer comes when it is kept; chunks are then asked for as of any donor (`weights.ts`). One peer at a time has a
- * copy, until it asks for another step or its connection ends.
+ * Asks a holder to copy its weights after `step`: the last committed step, or a later one. The answer comes when the copy
+ * exists. The peer then fetches chunks as from any donor (`weights.ts`). A holder keeps one copy for one peer. The copy is
+ * released when the peer asks for another step, or when its connection ends.
  */
 export const snapshot = procedure(
   '/gensyn-node/snapshot/1.0.0',

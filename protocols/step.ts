@@ -1,23 +1,23 @@
-/** The coordinator's side of a step: hold a stage, make the gradients, bring replicas' sums together, measure. */
+/** Procedures of a step: hold a stage, compute gradients, add the sums of replicas, evaluate. */
 import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
 import { procedure } from './procedure.ts'
 
 const count = z.int().nonnegative()
-/** A step, and the epoch since which its sums have been growing. */
+/** Fence of all work of a step: the run, the epoch that last reset the gradient sums, and the step. */
 const fence = { run: z.string().max(64), epoch: count, step: count }
 
 interface Hop {
   readonly stage: number
-  /** Id of the member that works there. */
+  /** Id of the member that works on this stage. */
   readonly id: number
 }
 
 const HOPS_MAX = 1024
 
 /**
- * The body stages that a microbatch visits, in order. The route comes with every message of a microbatch and has a hop
- * for each stage: one function checks it in a tenth of the time that a schema of schemas takes.
+ * Body stages that a microbatch visits, in order, with a member for each. Every message of a microbatch carries the route.
+ * One function checks a route in a tenth of the time that nested schemas take.
  */
 const routeSchema = z.custom<Hop[]>(isRoute)
 
@@ -35,11 +35,12 @@ function isCount(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0
 }
 
-/** A microbatch's journey. Driven again, after a holder on its way was lost, it goes under a higher attempt. */
+/** Path of a microbatch. After the loss of a holder on the path the driver sends the microbatch again with a higher attempt. */
 export const journeySchema = z.strictObject({
+  /** Index of the microbatch within the step. */
   index: count,
   attempt: count,
-  /** Id of the member that makes its tokens and its loss. */
+  /** Id of the member that reads the tokens and computes the loss. */
   driver: count,
   route: routeSchema,
 })
@@ -48,18 +49,21 @@ export type Journey = z.infer<typeof journeySchema>
 const donorSchema = z.strictObject({
   stage: count,
   peer: z.string().min(1).max(128),
-  /** A copy that it keeps; null for the state of the stage that it holds. */
+  /** Name of a copy that the donor keeps; null for the state of its own stage. */
   copy: copyNameSchema.nullable(),
 })
 export type Donor = z.infer<typeof donorSchema>
 
-/** Take a stage, with weights from a strategy. `seed` makes the initial weights; any other needs its donors. */
+/**
+ * Makes a member hold a stage, with weights from a recovery strategy. The strategy `seed` draws the initial weights. All others
+ * use donors.
+ */
 export const hold = procedure(
   '/gensyn-node/hold/3.0.0',
   z.strictObject({
     run: z.string().max(64),
     epoch: count,
-    /** The last committed step. */
+    /** Last committed step. */
     step: count,
     stage: count,
     strategy: z.string().max(32),
@@ -68,48 +72,51 @@ export const hold = procedure(
   z.strictObject({
     /** Bytes fetched from the donors. */
     bytes: count,
+    /** Duration, in seconds. */
     seconds: z.number().nonnegative(),
-    /** What this stage's learning rate is multiplied with from now on. */
+    /** Factor of the stage's learning rate from now on. */
     learningRateScale: z.number().positive(),
-    /** The committed step that the weights are of. */
+    /** Committed step of the fetched weights. */
     ofStep: count,
-    /** Gradient norm of each donor, as it weighed in. */
+    /** Gradient norm of each donor, used as the weight of its state. */
     norms: z.array(z.number().nonnegative()),
   }),
 )
 
 /**
- * Make this holder's part of the gradients of a step: the answer comes when it has counted each of the microbatches
- * that are `expected` of it once, and handed each on. A later version of the plan takes the place of an earlier one.
- * Where nobody else has a part in the stage, its sum is the total, and the answer says so: a round less than `reduce`.
+ * Asks a holder for its part of the gradients of a step. The answer comes when the holder has counted each `expected`
+ * microbatch once, and sent each on. A later version of the plan replaces an earlier one. For a stage with one holder and no
+ * new replica the sum is the total. The answer then has the norm, which saves the round of `reduce`.
  */
 export const prepare = procedure(
   '/gensyn-node/prepare/3.0.0',
   z.strictObject({
     ...fence,
+    /** Version of the plan. */
     version: count,
-    /** Nobody else needs the total: no replica, and none that learns the stage. */
+    /** True if no other member needs the total: the stage has no replica and no new replica. */
     alone: z.boolean(),
     /** Indices of microbatches. */
     expected: z.array(count).max(4096),
-    /** The microbatches that it is to drive: those of a higher attempt than before start anew. */
+    /** Microbatches that the holder drives. One with a higher attempt than before starts again. */
     drives: z.array(journeySchema).max(4096),
   }),
   z.strictObject({
-    /** Indices of the microbatches in its gradient sum. */
+    /** Indices of the microbatches in the holder's gradient sum. */
     counted: z.array(count).max(4096),
-    /** Mean cross-entropy in nats a token of each that it drove. */
+    /** Mean cross-entropy of each driven microbatch, in nats a token. */
     losses: z.array(z.strictObject({ index: count, loss: z.number() })).max(4096),
-    /** L2 norm of the stage's mean gradient, before clipping, of one that is alone; null otherwise. */
+    /** L2 norm of the stage's mean gradient, before clipping, if `alone`; null otherwise. */
     norm: z.number().nonnegative().nullable(),
-    /** Seconds spent computing, since the step began. */
+    /** Time spent computing since the step began, in seconds. */
     busySeconds: z.number().nonnegative(),
   }),
 )
 
 /**
- * All holders have counted: bring the sums of a stage's replicas together, for them and for those that learn the stage.
- * `holders` are all of the stage, in the order in which their sums are added; the answer comes when this one has the total.
+ * Adds the gradient sums of a stage's replicas, once all holders have counted. All holders and new replicas of the stage get
+ * the total. `holders` has all holders of the stage, in the order of addition. The answer comes when the asked holder has the
+ * total.
  */
 export const reduce = procedure(
   '/gensyn-node/reduce/2.0.0',
@@ -128,8 +135,9 @@ export const reduce = procedure(
 )
 
 /**
- * Get ready to learn a stage that others hold: build it. The roster then names this member as one that is not ready, and
- * from then on it gets the total of every step, with which it catches up once it has fetched the state.
+ * Asks a spare to become a replica of a stage that others hold. The spare builds the stage. The roster then has the member
+ * with `ready` false. From then on the member gets the total of every step, and applies the totals after it has fetched the
+ * state.
  */
 export const learn = procedure(
   '/gensyn-node/learn/1.0.0',
@@ -137,15 +145,17 @@ export const learn = procedure(
   z.strictObject({}),
 )
 
-/** To the coordinator: this member has caught up, or cannot. */
+/** To the coordinator: the new replica has the current state, or has failed. */
 export const learnt = procedure(
   '/gensyn-node/learnt/1.0.0',
   z.strictObject({
     run: z.string().max(64),
     stage: count,
+    /** Reason of a failure; null for success. */
     failure: z.string().max(2000).nullable(),
     /** Bytes fetched from the donors. */
     bytes: count,
+    /** Duration, in seconds. */
     seconds: z.number().nonnegative(),
     learningRateScale: z.number().positive(),
   }),
@@ -153,33 +163,33 @@ export const learnt = procedure(
 )
 
 /**
- * To the holder of a stage, from its understudy, which has the total of every step from now on: freeze the state as it
- * is, until `studied`.
+ * From an understudy to the holder of a stage: keep the current state unchanged until `studied`. The understudy gets the total
+ * of every step from now on.
  */
 export const study = procedure(
   '/gensyn-node/study/1.0.0',
   z.strictObject({
     run: z.string().max(64),
     stage: count,
-    /** It has a state already: does the holder have its own from there? Then nothing is frozen. */
+    /** True if the understudy received its state from this holder before. If `same`, the holder keeps nothing. */
     has: z.boolean(),
   }),
   z.strictObject({
-    /** The committed step that the state is of. */
+    /** Committed step of the state. */
     step: count,
-    /** The holder's state is what the understudy has. */
+    /** True if the holder has the same state as the understudy. */
     same: z.boolean(),
   }),
 )
 
-/** The understudy has the whole state, and needs it frozen no more. */
+/** From an understudy: it has the whole state, and the holder may release the kept state. */
 export const studied = procedure(
   '/gensyn-node/studied/1.0.0',
   z.strictObject({ run: z.string().max(64), stage: count }),
   z.strictObject({}),
 )
 
-/** A piece of a replica's own sum, or of the total of all, as float32 in the body. */
+/** A piece of a replica's gradient sum, or of the total of all replicas, as float32 in the body. */
 export const gradients = procedure(
   '/gensyn-node/gradients/1.0.0',
   z.strictObject({
@@ -187,21 +197,21 @@ export const gradients = procedure(
     version: count,
     stage: count,
     kind: z.enum(['sum', 'total']),
-    /** In elements of the flat buffer. */
+    /** First element of the piece in the flat buffer. `length` counts elements, too. */
     offset: count,
     length: count.min(1),
   }),
   z.strictObject({ sha256: z.string().length(64) }),
 )
 
-/** A holder could not hand a microbatch on, or not work on it. */
+/** From a holder to the coordinator: a microbatch could not be sent on, or could not be computed. */
 export const report = procedure(
   '/gensyn-node/report/1.0.0',
   z.strictObject({
     ...fence,
     index: count,
     attempt: count,
-    /** Id of the member that it could not be handed to; null if the work itself failed. */
+    /** Id of the unreachable next member; null if the computation failed. */
     to: count.nullable(),
     code: z.string().max(32),
     reason: z.string().max(2000),
@@ -209,7 +219,7 @@ export const report = procedure(
   z.strictObject({}),
 )
 
-/** Pass the held-out microbatches on along their routes: the answer comes when this holder has done so with each. */
+/** Computes the held-out microbatches along their routes. The answer comes when the holder has sent each one on. */
 export const evaluate = procedure(
   '/gensyn-node/evaluate/2.0.0',
   z.strictObject({
@@ -218,7 +228,7 @@ export const evaluate = procedure(
     drives: z.array(journeySchema).max(4096),
   }),
   z.strictObject({
-    /** Of those that it drove, nats a token. */
+    /** Loss of each driven microbatch, in nats a token. */
     losses: z.array(z.strictObject({ index: count, loss: z.number() })).max(4096),
   }),
 )

@@ -1,4 +1,4 @@
-/** How much each peer has going on at once. */
+/** Counts the work in progress of each peer. */
 import type { PeerId } from './network.ts'
 
 export class Tally {
@@ -8,7 +8,7 @@ export class Tally {
     return this.#counts.get(peer) ?? 0
   }
 
-  /** Counts one more until `work` is over. */
+  /** Counts one more for the peer until `work` settles. */
   async during<T>(peer: PeerId, work: () => Promise<T>): Promise<T> {
     this.#counts.set(peer, this.of(peer) + 1)
     try {

@@ -1,4 +1,4 @@
-/** Why no connection could be made, in one line. */
+/** Error for a failed connection, with its reasons in one line. */
 import { ProtocolError } from './errors.ts'
 
 /** @param whom a peer or an address */
@@ -6,7 +6,7 @@ export function unreachable(whom: string, cause: unknown): ProtocolError {
   return new ProtocolError('UNREACHABLE', `cannot reach ${whom}: ${reason(cause)}`, { cause })
 }
 
-/** libp2p tries several addresses and wraps what each of them failed with. */
+/** Joins the distinct messages of an error. libp2p wraps one error for each address that it tried. */
 function reason(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) {
     return [...new Set(error.errors.map(reason))].join('; ')

@@ -1,4 +1,4 @@
-/** A stage's state, fetched in checked chunks from one or several donors. */
+/** Procedure that fetches a stage's state in chunks, with a hash each, from one or several donors. */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
@@ -7,17 +7,17 @@ import { ask, procedure } from './procedure.ts'
 
 const count = z.int().nonnegative()
 
-/** The flat buffers of a stage that another may ask for. */
+/** The flat buffers of a stage that another member can fetch. */
 const PARTS = ['weights', 'firstMoment', 'secondMoment'] as const
 export type StatePart = (typeof PARTS)[number]
 
-/** What belongs to a stage's state beside its numbers. */
+/** Fields of a stage's state besides its tensors. */
 export const stateFacts = {
-  /** The stage's last gradient norm before clipping; null before its first update. */
+  /** L2 norm of the stage's last mean gradient, before clipping; null before the first update. */
   norm: z.number().nonnegative().nullable(),
-  /** Updates that its optimizer has made. */
+  /** Number of optimizer updates applied. */
   updates: count,
-  /** What its learning rate is multiplied with. */
+  /** Factor of the stage's learning rate. */
   learningRateScale: z.number().positive(),
 }
 const stateFactsSchema = z.strictObject(stateFacts)
@@ -27,18 +27,18 @@ export const weights = procedure(
   '/gensyn-node/weights/2.0.0',
   z.strictObject({
     run: z.string().max(64),
-    /** The step after which the state is wanted: what the roster says is committed. */
+    /** The state after this step is wanted; the last committed step of the roster. */
     step: count,
     stage: count,
     part: z.enum(PARTS),
-    /** In elements of the flat buffer. */
+    /** First element of the chunk in the flat buffer. `length` counts elements, too. */
     offset: count,
     length: count.min(1),
   }),
   z.strictObject({
-    /** Of the chunk in the body. */
+    /** SHA-256 of the body, in hex. */
     sha256: z.string().length(64),
-    /** Elements of the whole stage. */
+    /** Number of elements of the whole flat buffer. */
     total: count,
     ...stateFacts,
   }),
@@ -46,7 +46,7 @@ export const weights = procedure(
 export type WeightsQuestion = z.infer<typeof weights.question>
 export type WeightsAnswer = z.infer<typeof weights.answer>
 
-/** Elements a chunk: 1 MiB, small enough that a slow uplink shows progress, large enough to hide the round trip. */
+/** Elements of a chunk (1 MiB): small enough to show progress on a slow uplink, large enough to hide the round trip. */
 export const CHUNK_ELEMENTS = 256 * 1024
 
 export function sha256(bytes: Uint8Array): string {
@@ -74,7 +74,7 @@ export function checkHash(what: string, chunk: Uint8Array, expected: string): vo
   throw new ProtocolError('CORRUPT', `${what}: the hash differs`)
 }
 
-/** The chunks of a flat buffer, in order. */
+/** Views of a flat buffer from element `from` to `to`, at most 1 MiB each, in order. */
 export function chunksOf(buffer: Float32Array, from = 0, to = buffer.length) {
   const chunks: { offset: number; chunk: Float32Array }[] = []
   for (let offset = from; offset < to; offset += CHUNK_ELEMENTS) {
@@ -91,15 +91,16 @@ export interface StateQuestion {
 }
 
 export interface FetchOptions {
-  /** For each chunk. */
+  /** Deadline of each chunk, in milliseconds. */
   readonly chunkTimeoutMs: number
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Fetches one flat buffer of a stage. Every donor sends chunks at once; what one of them fails at, the next one is asked
- * for, and the one that failed is asked no more.
- * @throws the last donor's failure; ProtocolError WRONG_SHAPE if its stage has another size, CORRUPT if a hash differs
+ * Fetches one flat buffer of a stage. All donors send chunks at the same time. If a donor fails, another donor sends the
+ * chunk, and the failed donor is not asked again.
+ * @param into filled with the buffer
+ * @throws the last donor's failure; ProtocolError WRONG_SHAPE if the stage has another size, CORRUPT if a hash differs
  */
 export async function fetchState(
   network: Network,
@@ -134,7 +135,7 @@ export async function fetchState(
     }
   }
   await Promise.all(donors.map(fetchFrom))
-  // One that had nothing left to do may have ended before another gave its last chunk back.
+  // A donor may have finished before another donor failed and gave its chunk back.
   for (const donor of donors) if (chunks.length > 0) await fetchFrom(donor)
   signal?.throwIfAborted()
   if (chunks.length > 0 || facts === undefined) throw failure

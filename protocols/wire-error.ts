@@ -1,8 +1,8 @@
-/** How an error crosses the wire: as the header of a frame of its own kind. */
+/** Errors on the wire: the header of a frame of kind `error`. */
 import { fromString } from 'uint8arrays'
 import { ProtocolError, type ProtocolErrorCode } from './errors.ts'
 
-/** Enough to say what was wrong; an error must always fit a header. */
+/** Longest message of an error. An error must always fit a header. */
 const MESSAGE_CHARACTERS = 2_000
 
 const CODES: Readonly<Record<ProtocolErrorCode, true>> = {
@@ -27,7 +27,7 @@ export function encodeError({ code, message }: ProtocolError): Uint8Array {
   return fromString(JSON.stringify({ code, message: message.slice(0, MESSAGE_CHARACTERS) }))
 }
 
-/** What another peer calls an error is checked like everything else that it says. */
+/** Checks the header of an error frame. An unknown form becomes INTERNAL. */
 export function decodeError(header: unknown): ProtocolError {
   const { code, message } = Object(header) as { code?: unknown; message?: unknown }
   if (typeof code !== 'string' || !Object.hasOwn(CODES, code) || typeof message !== 'string') {
@@ -36,7 +36,7 @@ export function decodeError(header: unknown): ProtocolError {
   return new ProtocolError(code as ProtocolErrorCode, message)
 }
 
-/** Whatever was thrown, as something to tell a peer. With a code given, under that one. */
+/** Any thrown value as a ProtocolError. @param code replaces the code of the error */
 export function asProtocolError(error: unknown, code?: ProtocolErrorCode): ProtocolError {
   if (error instanceof ProtocolError && code === undefined) return error
   const message = error instanceof Error ? error.message : String(error)

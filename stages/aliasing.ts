@@ -1,15 +1,15 @@
 /**
- * When an output may be written to the memory of an input. ONNX Runtime knows nothing of it and runs independent nodes
- * in an order of its own, so a graph is refused unless
- * - every node that reads the input leads to the node that writes the output, or is it;
- * - the writer, if it reads the input, reads each element before it writes it (`mayOverwrite` in the table).
+ * Checks that an output may be written to the memory of an input. ONNX Runtime does not know that the two share memory, and
+ * runs independent nodes in its own order. A graph is therefore refused unless
+ * - the writer of the output depends on every other node that reads the input;
+ * - a writer that reads the input reads each element before it writes that element (`mayOverwrite` in the table).
  */
 import { type Graph, liveNodes, type Node, type Output, type Value } from './graph.ts'
 import type { Operator } from './ops/operator.ts'
 import { operators } from './ops.ts'
 import { sizeOf } from './shape.ts'
 
-/** An output that would destroy what another node has yet to read. */
+/** Error for an output that would overwrite elements before another node has read them. */
 export class AliasError extends Error {
   override readonly name = 'AliasError'
 }
@@ -54,7 +54,7 @@ function assertReadBeforeWritten(nodes: readonly Node[], input: Value, output: O
   }
 }
 
-/** The value and its reshaped selves: Reshape does not copy. */
+/** The value and all values reshaped from it, which share its memory. */
 function views(nodes: readonly Node[], value: Value): Set<Value> {
   const same = new Set([value])
   for (const node of nodes) {

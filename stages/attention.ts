@@ -1,4 +1,4 @@
-/** Causal attention, over all queries at once or over some at a time. */
+/** Causal attention (Vaswani et al. 2017, section 3.2), over all queries at once or in chunks of queries. */
 import { type Context, project } from './context.ts'
 import type { Graph, Value } from './graph.ts'
 import { headSizeOf, type ModelConfig } from './model.ts'
@@ -7,7 +7,7 @@ import { frequencies } from './rope.ts'
 
 /** Constants that all layers of a graph share. */
 export interface Positions {
-  /** Of the angles by which rotary embedding turns feature pairs, [context, head size / 2]. */
+  /** Cosines and sines of the angles of rotary embedding, [context, head size / 2]. */
   readonly cosine: Value
   readonly sine: Value
 }
@@ -20,7 +20,7 @@ export function positions(graph: Graph, model: ModelConfig, context: number): Po
   }
 }
 
-/** Cosines and sines [count, half] of the positions from `first` on, half being half a head's size. */
+/** Cosines and sines of the positions from `first` on: [count, head size / 2] each. */
 export function rotaryTables(model: ModelConfig, first: number, count: number) {
   const each = frequencies(model)
   const half = each.length
@@ -35,7 +35,7 @@ export function rotaryTables(model: ModelConfig, first: number, count: number) {
   return { cosine, sine, half }
 }
 
-/** Of the tokens in [batch, heads, tokens, head size], and of the keys in scores. */
+/** Axis of the tokens in [batch, heads, tokens, head size]. */
 const TOKENS = 2
 const LAST = -1
 
@@ -56,7 +56,7 @@ export function attention(
   return merge(context, attend(context, headsOf(context, positions, x)), residual)
 }
 
-/** Queries and keys are turned by their positions. */
+/** Projects x [N, hidden] to heads. Rotary embedding turns queries and keys by their positions. */
 export function headsOf(context: Context, positions: Positions, x: Value): Heads {
   const { graph, model, microbatch } = context
   const { heads, keyValueHeads } = model
@@ -74,7 +74,7 @@ export function headsOf(context: Context, positions: Positions, x: Value): Heads
   }
 }
 
-/** What the heads have mixed, [B, heads, T, d], projected: [N, hidden], plus `residual`. */
+/** Output projection of attention: mixed [B, heads, T, d] -> [N, hidden], plus `residual`. */
 export function merge(context: Context, mixed: Value, residual: Value): Value {
   const { graph, model, microbatch } = context
   const flat = reshape(graph, swap(graph, mixed), [
@@ -94,7 +94,7 @@ function swap(graph: Graph, value: Value): Value {
   return graph.add('Transpose', [value], { perm: [0, 2, 1, 3] })
 }
 
-/** Causally, by the chunks of the context: [B, heads, T, d]. */
+/** Causal attention in chunks of queries: [B, heads, T, d]. */
 function attend(context: Context, heads: Heads): Value {
   const { graph, queries: sizes, keys: pieces } = context
   const { queries, keys, values } = heads
@@ -111,17 +111,17 @@ function attend(context: Context, heads: Heads): Value {
     const end = queryEnds[i]!
     const position = end - sizes[i]!
     const seen = keyEnds.findIndex((keyEnd) => keyEnd >= end) + 1
-    // At no time do the scores of more than one chunk exist: they are computed again for the gradient...
+    // The scores of one chunk exist at a time: the gradient computes the scores of a chunk again.
     const attended = graph.recomputed(
       [chunk, keyPieces[0]!, valuePieces[0]!],
       ([own, firstKeys, firstValues], again) => {
-        // Pieces that come after the chunk are masked for all of its queries: they are left out.
+        // All queries of a chunk mask later pieces of keys, so those pieces are left out.
         const visible = {
           keys: join([firstKeys!, ...keyPieces.slice(1, seen)]),
           values: join([firstValues!, ...valuePieces.slice(1, seen)]),
         }
         if (again) return attendTo(context, { queries: own!, ...visible }, position, [1])
-        // ...and going forward, a chunk waits for the one before it.
+        // In forward a chunk waits for the chunk before it.
         const waiting = graph.add('Add', [own!, zeroAfter(graph, [before])])
         return attendTo(context, { queries: waiting, ...visible }, position, [])
       },
@@ -131,7 +131,7 @@ function attend(context: Context, heads: Heads): Value {
   return join(mixed)
 }
 
-/** Where each piece ends. */
+/** Cumulative ends of the pieces. */
 function endsOf(pieces: readonly number[]): number[] {
   let end = 0
   return pieces.map((piece) => {
@@ -140,7 +140,11 @@ function endsOf(pieces: readonly number[]): number[] {
   })
 }
 
-/** Causally. @param position of the first query among the keys @param leading as in {@link mix} */
+/**
+ * Causal attention of some queries to keys.
+ * @param position index of the first query among the keys
+ * @param leading as in {@link mix}
+ */
 function attendTo(
   context: Context,
   heads: Heads,
@@ -154,10 +158,11 @@ function attendTo(
 }
 
 /**
- * [B, heads, queries, d]. Several query heads share a key head (grouped queries) by standing below each other as rows of
- * one matrix, so that keys are never repeated: [B, kv, group T, d] times [B, kv, T, d] transposed.
+ * Softmax of the scores times the values: [B, heads, queries, d]. With grouped queries (Ainslie et al. 2023) several query
+ * heads share a key head. Their queries are rows of one matrix, so that keys are not repeated: [B, kv, group T, d] times [B,
+ * kv, T, d] transposed.
  * @param mask added to the scores, [.., queries, keys]
- * @param leading dimensions of 1 that scores have besides
+ * @param leading number of additional leading dimensions of 1 in the scores
  */
 export function mix(
   { graph, model }: Context,
@@ -187,10 +192,11 @@ export function mix(
 }
 
 /**
- * Minus infinity where a key comes after the query, zero elsewhere: [.., queries, keys].
- * Written as a rule, so that the model stays small: ONNX Runtime works it out once, as it loads, and keeps it.
- * @param position of the first query among the keys
- * @param on makes it wait for that value and be made anew each time: the masks of all chunks are half a square of the context
+ * Mask: minus infinity where a key comes after the query, zero elsewhere: [.., queries, keys]. Nodes compute the mask, so that
+ * the model stays small. ONNX Runtime folds the mask to a constant during loading.
+ * @param position index of the first query among the keys
+ * @param on a value that the mask waits for. The mask is then computed in each run, because constant masks of all chunks would
+ *   take half a square of the context
  */
 function causalMask(graph: Graph, shape: readonly number[], position: number, on?: Value): Value {
   const infinity = graph.scalar(Number.NEGATIVE_INFINITY)

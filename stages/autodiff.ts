@@ -1,4 +1,4 @@
-/** Reverse-mode differentiation: builds the gradient of a graph in that same graph. */
+/** Reverse-mode differentiation: adds the gradient of a graph to the same graph. */
 import { type Graph, type Node, type Value, varyingWith } from './graph.ts'
 import type { Operands, Operator } from './ops/operator.ts'
 import { operators } from './ops.ts'
@@ -12,9 +12,9 @@ export interface Incoming {
 }
 
 /**
- * Gradients of the loss with respect to `targets`, in their order.
- * @param sums for a target that nothing computes, a value of its shape to which its gradient is added: the addition then
- *   becomes part of the last product where the operator has room for it.
+ * Gradients of the loss with respect to `targets`, in the order of the targets.
+ * @param sums by target: a value of the target's shape to which the gradient is added. The target must be an input. The
+ *   addition becomes part of the last product if the operator can add.
  */
 export function gradients(
   graph: Graph,
@@ -48,7 +48,7 @@ export function gradients(
   })
 }
 
-/** Takes the gradients of the nodes' outputs back to their inputs, last node first. */
+/** Propagates gradients from the outputs of the nodes to their inputs, last node first. */
 function walk(
   graph: Graph,
   nodes: readonly Node[],
@@ -89,8 +89,8 @@ function applyRule(
 }
 
 /**
- * Sums the uses of a value. A gradient that nobody else reads yet (`fresh`) may be rebuilt with the sum so far inside
- * it (Gemm's C); doing that to one that is shared would compute it twice.
+ * Adds the gradients of all uses of a value. A gradient with no other reader (`fresh`) may be rebuilt with the sum so far as
+ * Gemm's C. Rebuilding a shared gradient would compute the gradient twice.
  */
 function accumulate(
   graph: Graph,
@@ -110,7 +110,7 @@ function accumulate(
   known.set(value, fused ?? graph.add('Add', [sum, gradient]))
 }
 
-/** Undoes broadcasting: sums a gradient down to the shape of the operand it belongs to. */
+/** Reverses broadcasting: sums a gradient to the shape of its operand. */
 function sumTo(graph: Graph, gradient: Value, shape: readonly number[]): Value {
   if (sameShape(gradient.shape, shape)) return gradient
   const extra = gradient.shape.length - shape.length

@@ -1,11 +1,11 @@
 /**
- * Boxes in the coordinates of a whole tensor: how a checkpoint says which part of it lies where, and how replicas of a
- * stage divide among them what they save. All tensors are row-major.
+ * Boxes in the coordinates of a whole tensor. A checkpoint names parts of tensors by boxes, and the replicas of a stage
+ * divide a save into boxes. All tensors are row-major.
  */
 import { sizeOf } from './shape.ts'
 
 export interface Box {
-  /** Of its first element, one a dimension. */
+  /** Coordinates of the first element, one for each dimension. */
   readonly offset: readonly number[]
   readonly size: readonly number[]
 }
@@ -21,14 +21,14 @@ export function rowSize(shape: readonly number[]): number {
   return sizeOf(shape.slice(1))
 }
 
-/** Where a box begins in the flat tensor if its elements lie there one after the other; null if they do not. */
+/** First element of a box in the flat tensor, if the elements of the box are contiguous there; null otherwise. */
 export function contiguousStart(shape: readonly number[], { offset, size }: Box): number | null {
   const partial = shape.findLastIndex((length, axis) => size[axis] !== length)
   if (size.some((length, axis) => axis < partial && length !== 1)) return null
   return offset.reduce((start, at, axis) => start * shape[axis]! + at, 0)
 }
 
-/** Copies a box out of a flat tensor, or, with `flat` and `box` exchanged, into it. */
+/** Copies a box from a flat tensor, or into one with `flat` and `box` exchanged. */
 export function copyBox(
   from: { readonly flat: Float32Array; readonly shape: readonly number[]; readonly box: Box },
   to: { readonly flat: Float32Array; readonly shape: readonly number[]; readonly box: Box },
@@ -42,7 +42,7 @@ export function copyBox(
   }
 }
 
-/** Where line `line` of a box, a run along the last dimension, begins in the flat tensor. */
+/** First element of a line of a box in the flat tensor. A line is a run along the last dimension. */
 function lineStart(shape: readonly number[], { offset, size }: Box, line: number): number {
   let rest = line
   let start = offset.at(-1)!
@@ -55,7 +55,7 @@ function lineStart(shape: readonly number[], { offset, size }: Box, line: number
   return start
 }
 
-/** What is wrong with boxes that are to cover a tensor, each element once; null if nothing is. */
+/** Checks that boxes cover a tensor, each element once. Returns what is wrong, or null. */
 export function coverFault(shape: readonly number[], boxes: readonly Box[]): string | null {
   for (const box of boxes) {
     const { offset, size } = box
@@ -69,7 +69,7 @@ export function coverFault(shape: readonly number[], boxes: readonly Box[]): str
   for (const [i, box] of sorted.entries()) {
     for (let j = i + 1; j < sorted.length; j++) {
       const other = sorted[j]!
-      // Boxes after this one begin further on still.
+      // All later boxes begin even further on.
       if (other.offset[0]! >= box.offset[0]! + box.size[0]!) break
       if (overlap(box, other)) return `boxes ${shown(box)} and ${shown(other)} overlap`
     }
@@ -89,7 +89,7 @@ function shown({ offset, size }: Box): string {
   return `[${offset}]+[${size}]`
 }
 
-/** Rows of one of several tensors. */
+/** Part of one of several tensors, in rows. */
 export interface Share {
   /** Index of the tensor. */
   readonly tensor: number
@@ -98,8 +98,8 @@ export interface Share {
 }
 
 /**
- * What replica `replica` of `replicas` saves of tensors that all of them hold: the elements of all tensors in one line are
- * cut into equal pieces, at the nearest row. Every replica comes to the same cuts, without a word between them.
+ * Part of the tensors that replica `replica` of `replicas` saves. The elements of all tensors in one line are divided into
+ * equal pieces, at the nearest row. Every replica computes the same division without a message.
  */
 export function shareOf(
   shapes: readonly (readonly number[])[],

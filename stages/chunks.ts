@@ -1,15 +1,15 @@
-/** How the work on a microbatch is cut: into runs of whole sequences, and within them where a tensor would get too large. */
+/** Division of the work on a microbatch: into runs of whole sequences, and within a run where a tensor would be too large. */
 import type { StageConfig } from './model.ts'
 
-/** The largest that one tensor of a kind may get, in bytes. About four of its size are alive at a time. */
+/** Largest tensors of each kind, in bytes. About four tensors of that size are alive at a time. */
 export interface Limits {
-  /** Tokens of a run x vocabulary. Smaller ones would have the head's gradient sum go through memory too often. */
+  /** Logits of a run: tokens x vocabulary. Smaller runs would read and write the head's gradient sum too often. */
   readonly logits: number
-  /** Heads of a run x queries x keys. */
+  /** Scores of a run: heads x queries x keys. */
   readonly scores: number
-  /** Fewer queries than this at a time make thin products, and more nodes than they save memory. */
+  /** Least queries of a chunk. Fewer queries make thin products, and many nodes for little memory. */
   readonly leastQueries: number
-  /** Pieces of the keys. A chunk of queries takes as many as hold all that it may see, so nodes grow with chunks x pieces. */
+  /** Most pieces of the keys. A chunk of queries reads all pieces with visible keys, so nodes grow with chunks x pieces. */
   readonly keyPieces: number
 }
 
@@ -24,8 +24,8 @@ export const LIMITS: Limits = {
 const ROWS_PER_THREAD = 512
 
 /**
- * Sequences that one run takes. A microbatch is cut into as many runs as that makes: gradient sums grow in place, so it
- * costs nothing, and on a CPU it is faster and takes less memory. A GPU is better off with all at once.
+ * Sequences of a run. A microbatch is divided into runs of equal size. Gradient sums grow in place, so a division costs
+ * nothing. On a CPU short runs are faster and take less memory. A GPU is faster with one run.
  */
 export function sequencesPerRun(
   { microbatch: { batch, context } }: StageConfig,
@@ -36,8 +36,8 @@ export function sequencesPerRun(
 }
 
 /**
- * Tokens that one run of the head takes: those of `sequences`, or as many fewer as keep the logits within their limit.
- * Tokens know nothing of each other there, so a run may begin and end within a sequence.
+ * Tokens of a run of the head: the tokens of `sequences`, or fewer if the logits would be over their limit. The head treats
+ * each token alone, so a run may begin and end within a sequence.
  */
 export function headRows(
   { model, microbatch: { batch, context } }: StageConfig,
@@ -48,7 +48,7 @@ export function headRows(
   return largestDivisor(batch * context, Math.min(sequences * context, rows))
 }
 
-/** Numbers of queries, in the order of the sequence, whose scores are computed at a time. */
+/** Numbers of queries of the chunks, in the order of the sequence. The scores of a chunk are computed at a time. */
 export function queryChunks(
   context: number,
   heads: number,
@@ -62,8 +62,8 @@ export function queryChunks(
 }
 
 /**
- * Numbers of keys in pieces that each hold the keys of some chunks of queries, the same number but for the last: one
- * while there are few chunks. With more, the last keys of a piece are masked for the first of its chunks.
+ * Numbers of keys of the pieces. A piece has the keys of the same number of chunks of queries, except the last piece. With few
+ * chunks a piece has one chunk. With more, the first chunks of a piece mask its last keys.
  */
 export function keyPieces(queries: readonly number[], { keyPieces }: Limits): number[] {
   const each = Math.ceil(queries.length / keyPieces)
@@ -74,7 +74,7 @@ export function keyPieces(queries: readonly number[], { keyPieces }: Limits): nu
   return pieces
 }
 
-/** At most `most`, at least 1: graphs have static shapes, so all pieces are equal. */
+/** Largest divisor of `whole` up to `most`, at least 1. Graphs have static shapes, so all pieces are equal. */
 function largestDivisor(whole: number, most: number): number {
   let part = Math.max(1, Math.min(whole, Math.floor(most)))
   while (whole % part > 0) part--

@@ -1,17 +1,17 @@
-/** Gradient clipping by norm: of a stage by its own, or of all stages by that of the whole model. */
+/** Gradient clipping by norm (Pascanu et al. 2013): by the norm of a stage, or by the norm of the whole model. */
 
-/** Whose norm is bounded. */
+/** Scopes of clipping: the norm of each stage, or of the whole model. */
 export const CLIPS = ['stage', 'whole'] as const
 
-/** As PyTorch has it, so that a norm of zero divides nothing. */
+/** PyTorch's epsilon, which prevents a division by zero. */
 const EPSILON = 1e-6
 
-/** What gradients are multiplied with so that a norm becomes at most `limit`. */
+/** Factor for gradients that brings their norm down to `limit`; 1 for a smaller norm. */
 export function clipFactor(norm: number, limit: number): number {
   return Math.min(1, limit / (norm + EPSILON))
 }
 
-/** The norm of a gradient from those of its parts, one a stage. */
+/** L2 norm of a gradient from the norms of its parts, one for each stage. */
 export function wholeNorm(norms: readonly number[]): number {
   return Math.hypot(...norms)
 }

@@ -1,17 +1,17 @@
-/** What the functions share that add a Llama's nodes to a graph. */
+/** Shared parameters of the functions that add a Llama's nodes to a graph. */
 import type { Graph, Value } from './graph.ts'
 import type { MicrobatchShape, ModelConfig } from './model.ts'
 
-/** What a function needs beside its operands. */
+/** Parameters of such a function besides its operands. */
 export interface Context {
   readonly graph: Graph
   readonly model: ModelConfig
   readonly microbatch: MicrobatchShape
-  /** Queries whose scores are computed at a time: queryChunks. */
+  /** Sizes of the chunks of queries, from `queryChunks`. */
   readonly queries: readonly number[]
-  /** Keys that are taken together: keyPieces. */
+  /** Sizes of the pieces of keys, from `keyPieces`. */
   readonly keys: readonly number[]
-  /** Takes note of the attention's output in each layer. */
+  /** Filled with the output of attention in each layer. */
   readonly attended: Value[]
   /** A weight by its name within the layer or stage: `mlp.up_proj.weight`. */
   readonly weight: (name: string) => Value

@@ -1,4 +1,4 @@
-/** The graphs that read tokens after each other: one layer with its past, the embedding, the head with or without loss. */
+/** Graphs for incremental decoding: one layer with its past, the embedding, the head with or without loss. */
 import { headsOf, merge, mix } from './attention.ts'
 import type { Context } from './context.ts'
 import { Graph, type Value } from './graph.ts'
@@ -7,15 +7,15 @@ import { headSizeOf, type ModelConfig } from './model.ts'
 import { EMBEDDING, headName, modelTensors } from './parameters.ts'
 
 const LAST = -1
-/** Of the tokens in [batch, heads, tokens, head size]. */
+/** Axis of the tokens in [batch, heads, tokens, head size]. */
 const TOKENS = 2
 
-/** What a layer's weights are called in its program: without `model.layers.N.`. */
+/** Prefix of a layer's weights, which the names in its program omit. */
 const OF_LAYER = /^model\.layers\.0\./
 
 /**
  * One layer: input, cosine, sine, mask, pastKeys, pastValues -> output, keys, values of the new tokens.
- * @param past room for tokens before; the mask [tokens, past + tokens] says which of it counts
+ * @param past capacity for earlier tokens. The mask [tokens, past + tokens] hides unused places
  */
 export function layerProgram(model: ModelConfig, tokens: number, past: number): Graph {
   const context = begin(model, tokens, (name) =>
@@ -77,7 +77,10 @@ function ofHead(model: ModelConfig): (name: string) => string | undefined {
   return (name) => (names.includes(name) ? name : undefined)
 }
 
-/** A graph in the making for one sequence. @param rename gives the names that weights go by here; undefined for none */
+/**
+ * A new graph for one sequence.
+ * @param rename maps the name of a weight to its name in the graph; undefined omits the weight
+ */
 function begin(
   model: ModelConfig,
   tokens: number,

@@ -1,6 +1,6 @@
 /**
- * A Llama that reads tokens after each other and keeps their keys and values, so that a new token costs its own work and
- * a look at the past. Graphs are static: the past has room to spare, which is masked, and grows by doubling.
+ * Incremental decoding of a Llama with a cache of keys and values. Graphs are static, so the cache has spare capacity, which is
+ * masked. The capacity doubles when it is full.
  */
 import { rotaryTables } from './attention.ts'
 import { embedProgram, layerProgram, logitsProgram, scoreProgram } from './decode-programs.ts'
@@ -10,38 +10,40 @@ import { encodeModel } from './onnx.ts'
 import { createSession, type Session, type SessionOptions, tensor } from './session.ts'
 import { sizeOf } from './shape.ts'
 
-/** Tokens read at a time where there are many: enough for wide products, few enough for their scores. */
+/** Tokens of a chunk: enough for wide products, and few enough for the memory of their scores. */
 const CHUNK = 128
-/** The least room for a past. */
+/** Least capacity of a cache, in tokens. */
 const PAST_MIN = 128
-/** The largest that logits may get, in bytes. */
+/** Largest logits, in bytes. */
 const LOGITS_MAX = 32 << 20
 
-/** Of one layer: [1, heads, room, head size] each. */
+/** Keys and values of one layer: [1, heads, room, head size] each. */
 interface Layer {
   keys: Float32Array
   values: Float32Array
 }
 
-/** What is known of a sequence so far. */
+/** Cache of keys and values of a sequence. */
 export interface Past {
-  /** Tokens. */
+  /** Number of tokens in the cache. */
   length: number
-  /** For how many there is memory. */
+  /** Capacity, in tokens. */
   room: number
   readonly layers: Layer[]
 }
 
 export type DecoderOptions = Pick<SessionOptions, 'provider' | 'threads'>
 
-/** Calls are made one after the other. */
+/** Decoder of one model. Each call must end before the next call. */
 export class Decoder {
   readonly model: ModelConfig
   readonly #weight: (name: string) => Float32Array
   readonly #options: DecoderOptions
   readonly #programs = new Map<string, Program>()
 
-  /** @param weight of a tensor by its Hugging Face name; kept by whoever gives it, read at every call */
+  /**
+   * @param weight returns a tensor by its Hugging Face name. The decoder calls it in every call and does not keep the tensor
+   */
   constructor(model: ModelConfig, weight: (name: string) => Float32Array, options: DecoderOptions) {
     this.model = model
     this.#weight = weight
@@ -56,14 +58,14 @@ export class Decoder {
     return { length: 0, room: 0, layers }
   }
 
-  /** Reads tokens after those of the past. Gives the last layer's output, [tokens, hidden]. */
+  /** Appends tokens to the past. Returns the last layer's output, [tokens, hidden]. */
   async read(past: Past, tokens: Int32Array): Promise<Float32Array> {
     this.#check(tokens)
     const { hiddenSize } = this.model
     const output = new Float32Array(tokens.length * hiddenSize)
     for (let at = 0; at < tokens.length; ) {
       const rest = tokens.length - at
-      // A few tokens one by one cost less than a chunk that is mostly padding.
+      // A few single tokens cost less than a chunk that is mostly padding.
       const size = rest >= CHUNK / 8 ? CHUNK : 1
       const count = Math.min(size, rest)
       const part = await this.#readChunk(past, tokens.subarray(at, at + count), size)
@@ -73,7 +75,7 @@ export class Decoder {
     return output
   }
 
-  /** Of the token that follows a row of the last layer's output. */
+  /** Logits [vocabulary] of the next token from a row [hidden] of the last layer's output. */
   async logits(row: Float32Array): Promise<Float32Array> {
     const logits = new Float32Array(this.model.vocabSize)
     const program = await this.#program('logits', () => logitsProgram(this.model, 1))
@@ -104,7 +106,7 @@ export class Decoder {
     this.#programs.clear()
   }
 
-  /** @param size of the program that reads them, in tokens: what is beyond is computed and forgotten */
+  /** @param size tokens of the program; results beyond the given tokens are discarded */
   async #readChunk(past: Past, tokens: Int32Array, size: number): Promise<Float32Array> {
     const { model } = this
     const count = tokens.length
@@ -182,7 +184,7 @@ export class Decoder {
 
 type Arrays = Readonly<Record<string, Float32Array | Int32Array>>
 
-/** A compiled graph whose inputs are what is fed and, by any other name, weights. */
+/** A compiled graph. Its inputs are fed values, and weights for all other names. */
 class Program {
   readonly session: Session
   readonly #graph: Graph
@@ -205,7 +207,7 @@ class Program {
   }
 }
 
-/** [size, room + size]: a token sees the past as far as it is filled, and of its own chunk what comes before it. */
+/** Mask [size, room + size]. A token sees the used part of the past, and the tokens of its chunk up to itself. */
 function maskOf(length: number, room: number, size: number): Float32Array {
   const mask = new Float32Array(size * (room + size)).fill(Number.NEGATIVE_INFINITY)
   for (let token = 0; token < size; token++) {

@@ -1,4 +1,4 @@
-/** Buffers and compiled programs of one stage, and how they are brought together for a run. */
+/** Buffers and compiled programs of one stage, and the runs of the programs over the buffers. */
 
 import { LIMITS, type Limits, sequencesPerRun } from './chunks.ts'
 import { KEPT } from './keep.ts'
@@ -18,17 +18,17 @@ import { sizeOf } from './shape.ts'
 import { StageState, type StateProgram, statePrograms } from './stage-state.ts'
 
 export interface StageOptions {
-  /** As chosen by chooseProvider. */
+  /** Result of `chooseProvider`. */
   readonly provider: SessionOptions['provider']
   /** Threads inside one operator. */
   readonly threads: number
-  /** The run's: initial weights depend on it and on their names alone. */
+  /** Generator of the run. Initial weights depend on it and on their names alone. */
   readonly random: Random
   /** Default {@link LIMITS}. */
   readonly limits?: Limits
 }
 
-/** What the caller brings for inputs and outputs of a program: whole microbatches. */
+/** Inputs and outputs of a program for a whole microbatch, by name. */
 type Arrays = Readonly<Record<string, Elements>>
 
 export class Engine<Program extends string> {
@@ -38,7 +38,7 @@ export class Engine<Program extends string> {
   readonly #sessions: Readonly<Record<Program | StateProgram, Session>>
   /** Weights and gradient sums by the names of the graphs' inputs. */
   readonly #own = new Map<string, Tensors[string]>()
-  /** Sums that nobody reads, by the same names: for a gradient that is in the real ones already. */
+  /** Weights and discarded sums by the same names, for a microbatch whose gradient is in the real sums already. */
   #scratch: ReadonlyMap<string, Tensors[string]> | undefined
 
   private constructor(
@@ -52,7 +52,7 @@ export class Engine<Program extends string> {
     this.#config = config
     this.#graphs = graphs
     this.#sessions = sessions
-    // All body stages run the graphs of the first; parameters correspond by position.
+    // All body stages run the graphs of the first body stage. Parameters correspond by position.
     const names = layoutOf(config, Math.min(stage, 1)).parameters
     for (const [i, parameter] of layout.parameters.entries()) {
       const { name, shape } = names[i]!
@@ -61,7 +61,7 @@ export class Engine<Program extends string> {
     }
   }
 
-  /** @param programs builds the graphs, for so many sequences a run */
+  /** @param programs builds the graphs for a number of sequences of a run */
   static async create<Program extends string>(
     config: StageConfig,
     stage: number,
@@ -79,7 +79,7 @@ export class Engine<Program extends string> {
     return engine
   }
 
-  /** Runs that a microbatch takes: what is fed has a row for each token. */
+  /** Number of runs of a microbatch. A fed input has a row for each token. */
   runsOf(program: Program): number {
     const { batch, context } = this.#config.microbatch
     const fed = this.#graphs[program].inputs.find(({ name }) => !this.#own.has(name))!
@@ -114,7 +114,7 @@ export class Engine<Program extends string> {
     }
   }
 
-  /** Weights, and sums to be written over. They take memory only once a microbatch had to be driven again. */
+  /** Weights and discarded sums. The sums take memory from the first microbatch that is driven again. */
   #uncounted(): ReadonlyMap<string, Tensors[string]> {
     this.#scratch ??= new Map(
       [...this.#own].map(([name, own]) => {
@@ -125,7 +125,7 @@ export class Engine<Program extends string> {
     return this.#scratch
   }
 
-  /** Room for what a program gives out over a microbatch to be kept. */
+  /** New memory for the kept outputs of a program over a microbatch. */
   newKept(program: Program): Record<string, Float32Array | Uint16Array> {
     const runs = this.runsOf(program)
     const outputs = this.#graphs[program].outputs.filter(({ name }) => name.startsWith(KEPT))
@@ -142,7 +142,7 @@ export class Engine<Program extends string> {
     return new Float32Array(batch * context * this.#config.model.hiddenSize)
   }
 
-  /** Refuses tokens that are not in the vocabulary: a run that fails may follow others that have added to the sums. */
+  /** @throws RangeError for tokens outside the vocabulary, before an earlier run of the microbatch adds to the sums */
   checkTokens(tokens: Int32Array): void {
     const { vocabSize } = this.#config.model
     const stray = tokens.find((token) => !(token >= 0 && token < vocabSize))

@@ -7,7 +7,7 @@ export type ConstantData = Float32Array | Int32Array | BigInt64Array
 
 export interface Value extends Type {
   readonly name: string
-  /** What computes it; undefined for inputs and constants. */
+  /** Node that computes the value; undefined for inputs and constants. */
   readonly node: Node | undefined
   /** The contents of a constant. */
   readonly data: ConstantData | undefined
@@ -21,18 +21,18 @@ export interface Node {
   readonly inputs: readonly Value[]
   readonly outputs: readonly Value[]
   readonly attributes: Attributes
-  /** What it is computed again with for the gradient; undefined if its outputs are kept. */
+  /** Segment that is computed again for the gradient; undefined if the outputs are kept. */
   readonly segment: Segment | undefined
 }
 
 /**
- * Adds the nodes that compute one value from the anchors, which all of their large values depend on.
- * @param again whether it is the second time, for the gradient. ONNX Runtime has a value take over the memory of a dead
- *   one of the same shape, and keeps that memory until then: large values need another shape the second time.
+ * Adds the nodes that compute one value from the anchors. All large values of these nodes depend on the anchors.
+ * @param again true for the second computation, for the gradient. ONNX Runtime plans that a value reuses the memory of a dead
+ *   value of the same shape, and keeps the memory until then. Large values therefore need another shape the second time.
  */
 export type Build = (anchors: readonly Value[], again: boolean) => Value
 
-/** Nodes that follow each other, whose values are not kept for the gradient but computed again when that arrives. */
+/** Consecutive nodes whose values are not kept for the gradient. Backward computes the values again. */
 export interface Segment {
   readonly anchors: readonly Value[]
   readonly build: Build
@@ -41,11 +41,11 @@ export interface Segment {
 export interface Output {
   readonly name: string
   readonly value: Value
-  /** The input whose memory this output is written to (aliasing.ts says when that is allowed). */
+  /** Input whose memory the output overwrites (see aliasing.ts); undefined for memory of its own. */
   readonly inPlaceOf: Value | undefined
 }
 
-/** Constants of more elements than this are made once anyway, and long to compare. */
+/** Constants with more elements are not compared: each is created once, and a comparison takes long. */
 const TABLE = 1024
 
 export class Graph {
@@ -75,7 +75,7 @@ export class Graph {
     this.outputs.push({ name, value, inPlaceOf })
   }
 
-  /** Equal constants become one, unless they are tables. */
+  /** A constant. Equal constants share a value, unless they have more than TABLE elements. */
   constant(shape: readonly number[], data: ConstantData): Value {
     const dtype = dtypeOf(data)
     const content = data.length > TABLE ? `table ${this.constants.length}` : data.join()
@@ -93,7 +93,7 @@ export class Graph {
     return this.constant([], Float32Array.of(number))
   }
 
-  /** A list of int64: how ONNX takes shapes, sizes and axes. */
+  /** A list of int64, the type of shapes, sizes and axes in ONNX. */
   integers(numbers: readonly number[]): Value {
     return this.constant([numbers.length], BigInt64Array.from(numbers, BigInt))
   }
@@ -128,7 +128,7 @@ export class Graph {
     }
   }
 
-  /** Makes the nodes that `build` adds a segment; there are none within another. */
+  /** Makes the nodes that `build` adds a segment. Segments do not nest. */
   recomputed(anchors: readonly Value[], build: Build): Value {
     this.#segment = { anchors, build }
     try {
@@ -149,7 +149,7 @@ export class Graph {
   }
 }
 
-/** Adds to `values` all that the nodes compute from them, but for what depends on their shapes alone. */
+/** Adds to `values` all values that the nodes compute from them, except values that depend on shapes alone. */
 export function varyingWith(nodes: readonly Node[], values: Set<Value>): Set<Value> {
   for (const node of nodes) {
     const { shapesOnly }: Operator = operators[node.op]
@@ -159,7 +159,7 @@ export function varyingWith(nodes: readonly Node[], values: Set<Value>): Set<Val
   return values
 }
 
-/** The nodes that an output depends on, in order. Gradient rules build more than is asked for; the rest is dead. */
+/** Nodes that an output depends on, in order. Gradient rules also add nodes that no output needs. */
 export function liveNodes(graph: Graph): Node[] {
   const live = new Set(graph.outputs.map((output) => output.value.node))
   for (const node of graph.nodes.toReversed()) {

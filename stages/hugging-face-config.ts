@@ -1,18 +1,18 @@
 /**
- * A model's shape as Hugging Face's config.json, read and written. What a config asks for that is not computed here is
- * refused by its key: a model that is almost right trains, and is wrong.
+ * Reads and writes a model's shape as Hugging Face's config.json. A setting that is not implemented here is refused by its key,
+ * because a model with a wrong setting would train without an error.
  */
 import { headSizeOf, type ModelConfig } from './model.ts'
 import { NO_SCALING, type RopeScaling } from './rope.ts'
 
-/** A config.json that is none, or asks for what is not computed here; names the key. */
+/** Error for a config.json that is invalid or has a setting that is not implemented. The message names the key. */
 export class HuggingFaceConfigError extends Error {
   override readonly name = 'HuggingFaceConfigError'
 }
 
 type Json = Readonly<Record<string, unknown>>
 
-/** Sizes that have no default. */
+/** Sizes without a default. */
 const SIZES = {
   vocab_size: 'vocabSize',
   hidden_size: 'hiddenSize',
@@ -21,7 +21,7 @@ const SIZES = {
   num_attention_heads: 'heads',
 } as const satisfies Readonly<Record<string, keyof ModelConfig>>
 
-/** The one value that is computed here; what Hugging Face takes where the key is missing, but for the first. */
+/** Settings with the one value that is implemented. It is Hugging Face's default, except for the first key. */
 const FIXED: Json = {
   model_type: 'llama',
   hidden_act: 'silu',
@@ -32,7 +32,7 @@ const FIXED: Json = {
   rope_interleaved: false,
 }
 
-/** What else is read below. */
+/** Other keys that this file reads. */
 const READ = [
   'num_key_value_heads',
   'head_dim',
@@ -43,7 +43,7 @@ const READ = [
   'tie_word_embeddings',
 ]
 
-/** What does not change what is computed. */
+/** Keys that do not change the computation. */
 const IGNORED = [
   '_name_or_path',
   'architectures',
@@ -63,7 +63,7 @@ const IGNORED = [
 
 const KNOWN = new Set([...Object.keys(SIZES), ...Object.keys(FIXED), ...READ, ...IGNORED])
 
-/** Hugging Face's defaults of what its older files leave out. */
+/** Hugging Face's default, which older files omit. */
 const ROPE_THETA = 10_000
 const RMS_NORM_EPS = 1e-6
 
@@ -116,7 +116,7 @@ export function modelFromHuggingFace(config: unknown): ModelConfig {
   return model
 }
 
-/** What each kind of scaling reads, and what our names for it are. */
+/** Keys of each kind of scaling, and their names in RopeScaling. */
 const SCALINGS: Readonly<
   Record<string, { type: RopeScaling['type']; keys: Readonly<Record<string, keyof RopeScaling>> }>
 > = {
@@ -152,7 +152,7 @@ function ropeScaling(json: Json): RopeScaling {
   return { ...NO_SCALING, ...Object.fromEntries(numbers), type: row.type }
 }
 
-/** The config.json of a model, as transformers 4 and 5 read it. @param context the longest that it was trained on, in tokens */
+/** The config.json of a model for transformers 4 and 5. @param context longest context of the training, in tokens */
 export function modelToHuggingFace(model: ModelConfig, context: number): Record<string, unknown> {
   const sizes = Object.entries(SIZES).map(([key, name]) => [key, model[name]])
   const scaling = model.ropeScaling ?? NO_SCALING

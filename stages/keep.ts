@@ -1,35 +1,35 @@
 /**
- * What a stage keeps of a microbatch between forward and backward, beside its input. A policy names values of the graph
- * that computes both; backward is that graph cut at them, forward gives them out.
+ * Values that a stage keeps of a microbatch between forward and backward, besides the input. A policy names values of the graph
+ * that computes both directions. Forward outputs the kept values. Backward is the graph with the kept values as inputs.
  */
 import { Graph, liveNodes, type Node, type Value } from './graph.ts'
 import { FLOAT16, FLOAT32 } from './ops/shapes.ts'
 
 /**
- * How kept values are stored. float16 takes half the memory and rounds to 2^-11 of each; what is beyond 65,504 becomes
- * infinite, and so do gradients, which the border refuses. Computing stays float32.
+ * Storage of kept values. float16 takes half the memory, with a relative error of 2^-11. A value beyond 65,504 becomes
+ * infinite, and so do its gradients, which the receiver refuses. All computation is in float32.
  */
 export const KEEP_DTYPES = ['float32', 'float16'] as const
 export type KeepDtype = (typeof KEEP_DTYPES)[number]
 
-/** Prefix of the outputs of forward, and inputs of backward, that are kept. */
+/** Prefix of the kept outputs of forward, and of the same inputs of backward. */
 export const KEPT = 'kept.'
 
-/** A graph that goes forward and back. */
+/** A graph of forward and backward. */
 export interface Whole {
   readonly graph: Graph
-  /** The nodes that go forward are the first; as many. */
+  /** Number of nodes of forward, which come first. */
   readonly forward: number
-  /** Output of the attention in each layer, before its projection. */
+  /** Output of attention in each layer, before the projection. */
   readonly attended: readonly Value[]
 }
 
 const POLICIES = {
-  /** Backward runs all of forward again. */
+  /** Keeps nothing. Backward computes all of forward again. */
   none: (): readonly Value[] => [],
-  /** Backward needs no mix of values again; of attention over some queries at a time it runs only what it differentiates. */
+  /** Keeps the outputs of attention. Backward computes no output of attention again. */
   attention: ({ attended }: Whole): readonly Value[] => attended,
-  /** Nothing runs again but what is streamed. */
+  /** Keeps all that backward reads. Backward computes only streamed segments again. */
   all: readByBackward,
 }
 
@@ -37,12 +37,12 @@ export type Keep = keyof typeof POLICIES
 
 export const KEEPS = Object.keys(POLICIES) as Keep[]
 
-/** The values that a policy keeps, each with its node's place in the graph. */
+/** The values that a policy keeps. */
 export function keptValues(keep: Keep, whole: Whole): readonly Value[] {
   return POLICIES[keep](whole)
 }
 
-/** What backward reads of forward, without what no input decides. */
+/** Values of forward that backward reads, except values that depend on no input. */
 function readByBackward({ graph, forward }: Whole): readonly Value[] {
   const varying = new Set<Value>(graph.inputs)
   for (const node of graph.nodes) {
@@ -57,17 +57,17 @@ function readByBackward({ graph, forward }: Whole): readonly Value[] {
   return [...new Set(read)]
 }
 
-/** Behind reshaped selves, which cost nothing to make again, what they are made of. */
+/** The value before all reshapes, which cost nothing to repeat. */
 function source(value: Value): Value {
   return value.node?.op === 'Reshape' ? source(value.node.inputs[0]!) : value
 }
 
-/** The value as it is stored, in the graph that makes it. */
+/** Adds the conversion of a value to its stored type to the graph. */
 export function stored(graph: Graph, value: Value, dtype: KeepDtype): Value {
   return dtype === 'float16' ? graph.add('Cast', [value], { to: FLOAT16 }) : value
 }
 
-/** The same graph with `values` as inputs, stored as `dtype`; what only they needed is gone. */
+/** A copy of the graph with `values` as inputs of type `dtype`, and without the nodes that only `values` needed. */
 export function cut(graph: Graph, values: readonly Value[], dtype: KeepDtype): Graph {
   const result = new Graph()
   const copies = new Map<Value, Value>()
@@ -94,7 +94,7 @@ export function cut(graph: Graph, values: readonly Value[], dtype: KeepDtype): G
   return result
 }
 
-/** The nodes that the outputs depend on other than through `given`. */
+/** Nodes that the outputs depend on, if the values of `given` are inputs. */
 function needed(graph: Graph, given: ReadonlySet<Value>): Node[] {
   const wanted = new Set<Value>(graph.outputs.map(({ value }) => value))
   const found: Node[] = []

@@ -1,12 +1,12 @@
 /**
- * Memory for what a forward keeps, used again after its backward: in a small stage, to allocate and collect it for every
- * microbatch takes long beside the work itself. What no backward comes for is the garbage collector's.
+ * Pool of memory for the kept values of forward. Backward returns the memory. In a small stage, allocation and collection for
+ * every microbatch would take long beside the work. Memory without a backward goes to the garbage collector.
  */
 import type { Kept } from './stage.ts'
 
 export class KeptRoom {
   readonly #make: () => Kept
-  /** As many as were between their forward and their backward at once, at most. */
+  /** Free memory. At most as many entries as microbatches were between forward and backward at once. */
   readonly #free: Kept[] = []
   readonly #lent = new WeakSet<Kept>()
   readonly #spent = new WeakSet<Kept>()
@@ -15,20 +15,20 @@ export class KeptRoom {
     this.#make = make
   }
 
-  /** With whatever an earlier forward has left in it. */
+  /** Memory with undefined contents. */
   take(): Kept {
-    // An object of its own each time, so that one that was given back is known.
+    // A new object for each microbatch, so that a returned object can be recognized.
     const kept = { ...(this.#free.pop() ?? this.#make()) }
     this.#lent.add(kept)
     return kept
   }
 
-  /** @throws Error if it was given back, and may hold what another forward has kept since */
+  /** @throws Error if the memory was returned, and may hold the values of another microbatch */
   check(kept: Kept): void {
     if (this.#spent.has(kept)) throw new Error('what was kept of this forward is spent')
   }
 
-  /** Nobody reads it any more. One that was not taken here, such as a copy from another thread, is passed over. */
+  /** Returns memory to the pool. Memory from elsewhere, such as a copy from another thread, is ignored. */
   give(kept: Kept): void {
     if (!this.#lent.delete(kept)) return
     this.#spent.add(kept)

@@ -1,6 +1,6 @@
 /**
- * Llama, as functions that add nodes to a graph. Activations are matrices [batch * context, hidden], so that all
- * projections are plain two-dimensional products; weights are [out, in], as Hugging Face has them.
+ * Functions that add the nodes of a Llama (Touvron et al. 2023, section 2.2) to a graph. Activations are matrices
+ * [batch * context, hidden], so that all projections are two-dimensional products. Weights are [out, in], as in Hugging Face.
  */
 import { attention, type Positions } from './attention.ts'
 import { type Context, project } from './context.ts'
@@ -44,16 +44,16 @@ export function head(context: Context, x: Value): Value {
 }
 
 export interface CrossEntropy {
-  /** Sum over the rows in nats, divided by `count`: [1, 1]. */
+  /** Sum of the losses of the rows in nats, divided by `count`: [1, 1]. */
   readonly loss: Value
-  /** Of the loss with respect to the logits, [N, vocabulary]. */
+  /** Gradient of the loss with respect to the logits, [N, vocabulary]. */
   readonly gradient: Value
 }
 
 /**
- * Cross-entropy of logits [N, vocabulary] against targets [N], with its gradient (softmax - one) / N written out: the
- * rules of the table would get there by three passes more over the largest tensor of the model.
- * @param count tokens of the whole microbatch, over which the loss is a mean
+ * Cross-entropy of logits [N, vocabulary] against targets [N], with the gradient (softmax - one) / N as explicit nodes. The
+ * gradient rules of the table would need three more passes over the largest tensor of the model.
+ * @param count tokens of the whole microbatch, over which the loss is the mean
  */
 export function crossEntropy(
   graph: Graph,

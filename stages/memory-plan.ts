@@ -1,4 +1,4 @@
-/** What memory a stage will take, before anything of it is allocated. */
+/** Predicts the memory of a stage before any of it is allocated. */
 import { LIMITS, type Limits, sequencesPerRun } from './chunks.ts'
 import { type Graph, liveNodes, type Node, type Value } from './graph.ts'
 import { KEPT } from './keep.ts'
@@ -10,23 +10,23 @@ import { ENDS, layoutOf } from './parameters.ts'
 import { bodyPrograms, endsPrograms } from './programs.ts'
 import { sizeOf } from './shape.ts'
 
-/** In bytes. */
+/** Memory of a process with one stage, in bytes. */
 export interface MemoryPlan {
   readonly weights: number
   readonly sums: number
   readonly optimizer: number
-  /** Of the microbatches between forward and backward: inputs, what the policy keeps, and the tensors of one call. */
+  /** Microbatches between forward and backward: inputs, kept values, and the tensors of one call. */
   readonly inFlight: number
-  /** What ONNX Runtime takes for values inside of runs; each program has its own, and gives none back. */
+  /** ONNX Runtime's memory for values within runs. Each program has its own memory, and returns none. */
   readonly working: number
-  /** Node and ONNX Runtime with nothing to do. */
+  /** Node and ONNX Runtime without work. */
   readonly process: number
   readonly peak: number
 }
 
 export interface PlanOptions {
   readonly threads: number
-  /** Microbatches that are forward and not yet back. */
+  /** Number of microbatches between forward and backward. */
   readonly microbatches: number
   readonly limits?: Limits
 }
@@ -34,10 +34,10 @@ export interface PlanOptions {
 /** Measured: Node 24 with onnxruntime-node 1.30 and its compiled graphs. */
 const PROCESS_BYTES = 140e6
 
-/** Measured, 1.5 to 1.65: ONNX Runtime's arena cuts up what it has and leaves gaps. The ends' few large values fit. */
+/** Measured (1.5 to 1.65): ONNX Runtime's arena fragments. The few large values of the ends leave no gaps. */
 const ARENA = { body: 1.55, ends: 1 }
 
-/** Measured: what is worked out on loading stays, and so does the room that it took to do so. */
+/** Measured: folded constants stay in memory, and so does the memory for folding them. */
 const FOLDING = 4
 
 const BYTES = Float32Array.BYTES_PER_ELEMENT
@@ -57,7 +57,7 @@ export function planMemory(
   const keptBytes = kept.reduce((sum, { value }) => sum + bytesOf(value), 0) * (batch / sequences)
   const arena = stage === ENDS ? ARENA.ends : ARENA.body
   const working = distinct(graphs).reduce((sum, graph) => sum + workingBytes(graph, arena), 0)
-  // Of the last call: the gradient that came in, and what it gives out.
+  // The last call has an incoming gradient and an output.
   const inFlight =
     stage === ENDS ? 2 * activation : microbatches * (activation + keptBytes) + 2 * activation
   const parts = {
@@ -71,7 +71,7 @@ export function planMemory(
   return { ...parts, peak: Object.values(parts).reduce((sum, part) => sum + part, 0) }
 }
 
-/** Equal graphs share a session: forward, and forward that keeps nothing. */
+/** Graphs without repetitions, since equal graphs share a session. With nothing kept the two forward graphs are equal. */
 function distinct(graphs: readonly Graph[]): Graph[] {
   const key = ({ nodes, outputs }: Graph) => `${nodes.length} ${outputs.map(({ name }) => name)}`
   return [...new Map(graphs.map((graph) => [key(graph), graph])).values()]
@@ -81,7 +81,7 @@ function bytesOf({ dtype, shape }: Value): number {
   return sizeOf(shape) * (dtype === 'float16' ? BYTES / 2 : BYTES)
 }
 
-/** From the most that a graph's own values come to at a time, in the order in which ONNX Runtime runs its nodes. */
+/** Peak of a graph's live values in ONNX Runtime's order of the nodes, times the factor of the arena. */
 function workingBytes(graph: Graph, arena: number): number {
   const given = new Set<Value>([...graph.inputs, ...graph.outputs.map(({ value }) => value)])
   const { folded, order } = split(graph)
@@ -111,12 +111,12 @@ function workingBytes(graph: Graph, arena: number): number {
   return arena * most + FOLDING * constants
 }
 
-/** Reshape does not copy. */
+/** The value whose memory this value uses, since Reshape does not copy. */
 function memoryOf(value: Value): Value {
   return value.node?.op === 'Reshape' ? memoryOf(value.node.inputs[0]!) : value
 }
 
-/** Nodes in depth-first order from the outputs, and the values of those that no input decides: they become constants. */
+/** Nodes in depth-first order from the outputs, and values that depend on no input: ONNX Runtime folds them to constants. */
 function split(graph: Graph): { folded: ReadonlySet<Value>; order: readonly Node[] } {
   const varying = new Set<Value>(graph.inputs)
   const nodes = liveNodes(graph)

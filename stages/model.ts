@@ -1,10 +1,10 @@
-/** The shape of a model and of the microbatches it sees, and how its layers are dealt out to stages. */
+/** Shape of a model and of its microbatches, and the division of the layers into stages. */
 
 import type { Keep, KeepDtype } from './keep.ts'
 import type { OptimizerKind } from './optimizer.ts'
 import type { RopeScaling } from './rope.ts'
 
-/** A Llama, in the words of Hugging Face's config.json. */
+/** Shape of a Llama, with the terms of Hugging Face's config.json. */
 export interface ModelConfig {
   readonly vocabSize: number
   readonly hiddenSize: number
@@ -13,13 +13,13 @@ export interface ModelConfig {
   readonly heads: number
   /** Equal to `heads` for multi-head attention, a divisor of it for grouped-query attention. */
   readonly keyValueHeads: number
-  /** Of one head; left out or 0, the hidden size is split evenly among the heads. */
+  /** Size of a head. Default, also for 0: hidden size divided by heads. */
   readonly headSize?: number
   readonly ropeTheta: number
-  /** Left out, there is none. */
+  /** Default: no scaling. */
   readonly ropeScaling?: RopeScaling
   readonly rmsNormEps: number
-  /** The head reads the embedding's table instead of one of its own; default false. */
+  /** True if the head uses the embedding's table; default false. */
   readonly tiedEmbeddings?: boolean
 }
 
@@ -43,20 +43,20 @@ export interface OptimizerConfig {
   readonly weightDecay: number
 }
 
-/** All that decides the graphs of a stage. */
+/** Everything that determines the graphs of a stage. */
 export interface StageConfig {
   readonly model: ModelConfig
   readonly microbatch: MicrobatchShape
   readonly optimizer: OptimizerConfig
   /** Number of body stages S; stage 0 is the ends, stages 1..S hold layers / S layers each. */
   readonly bodyStages: number
-  /** What body stages keep between forward and backward, beside the input; default 'none'. */
+  /** Values that body stages keep between forward and backward, besides the input; default 'none'. */
   readonly keep?: Keep
-  /** How that is stored; default 'float32'. */
+  /** Storage type of kept values; default 'float32'. */
   readonly keepDtype?: KeepDtype
 }
 
-/** The layers (counted from 0) of body stage `stage` (counted from 1). Equal counts, since averaging needs equal shapes. */
+/** Layers (from 0) of body stage `stage` (from 1). All body stages have as many, since averaging needs equal shapes. */
 export function layersOfStage(
   config: Pick<StageConfig, 'model' | 'bodyStages'>,
   stage: number,

@@ -1,7 +1,7 @@
 /**
- * Imported before onnxruntime-node, and before a thread that loads it: ONNX Runtime 1.29 and later sends usage data to
- * its maker from Linux and macOS too, keeps files for it in the temporary folder and a database in a cache of its own,
- * and looks at this variable once, when its library is loaded. Nothing of ours may leave the machine unasked.
- * In a worker this sets the thread's own copy, which the library does not see: thread-start.ts imports it for that.
+ * Disables the telemetry of ONNX Runtime. From version 1.29 on ONNX Runtime sends usage data from Linux and macOS, too, and
+ * keeps files in the temporary folder and a database in a cache. The library reads this variable once, when it is loaded, so
+ * this file must be imported before onnxruntime-node. A worker sets its own copy of the environment, which the library does
+ * not read. thread-start.ts therefore imports this file before it starts a thread.
  */
 process.env.ORT_DISABLE_TELEMETRY = '1'

@@ -1,4 +1,4 @@
-/** A stage computed by ONNX Runtime in this thread, which a run blocks. */
+/** A stage computed by ONNX Runtime in this thread. A run blocks the thread. */
 import { Engine, type StageOptions } from './engine.ts'
 import { KeptRoom } from './kept-room.ts'
 import type { StageConfig } from './model.ts'
@@ -24,7 +24,7 @@ export async function createLocalStage<N extends number>(
   return (await created) as StageAt<N>
 }
 
-/** What one kind computes beyond the flat buffers. */
+/** Methods of one kind of stage that need more than the flat buffers. */
 type Own<K extends Kind> = Omit<Calls<StageOf<K>>, keyof Calls<AnyStage>>
 
 async function body(config: StageConfig, stage: number, options: StageOptions): Promise<BodyStage> {
@@ -89,7 +89,7 @@ function sum(parts: Float32Array): number {
   return parts.reduce((total, part) => total + part, 0)
 }
 
-/** The stage of an engine: its own calls, and those that concern the flat buffers alone. */
+/** Stage of an engine. @param own methods of its kind; the methods on the flat buffers are the same for all kinds */
 function local<K extends Kind>(
   kind: K,
   config: StageConfig,
@@ -98,7 +98,7 @@ function local<K extends Kind>(
   own: Own<K>,
 ): StageOf<K> {
   const { state } = engine
-  const turns = new SerialQueue()
+  const queue = new SerialQueue()
   const methods = {
     ...own,
     gradientNorm: () => state.gradientNorm(),
@@ -112,7 +112,7 @@ function local<K extends Kind>(
     weights: state.weights,
     sums: state.sums,
     moments: state.moments,
-    call: (method, args) => turns.take(() => methods[method]!(...args)),
-    close: () => turns.take(() => engine.release()),
+    call: (method, args) => queue.take(() => methods[method]!(...args)),
+    close: () => queue.take(() => engine.release()),
   })
 }

@@ -7,7 +7,7 @@ import { bytes, type Field, float, integer, join, message, text } from './protob
 import type { DType, Type } from './shape.ts'
 
 const IR_VERSION = 10
-/** What each operator set offers is fixed by its version; onnxruntime 1.30 knows these. */
+/** Versions of the operator sets, as onnxruntime 1.30 has them. */
 const OPERATOR_SETS = { '': 23, 'com.microsoft': 1 }
 
 /** TensorProto.DataType */
@@ -20,7 +20,7 @@ export const DATA_TYPE: Readonly<Record<DType, number>> = {
 /** AttributeProto.AttributeType */
 const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, ints: 7 }
 
-/** The bytes of a ModelProto. Refuses a graph whose in-place outputs would be read too late. */
+/** Bytes of a ModelProto. @throws AliasError if an output would overwrite elements that another node still reads */
 export function encodeModel(graph: Graph): Uint8Array {
   assertInPlaceOutputs(graph)
   const opsets = Object.entries(OPERATOR_SETS).map(([domain, version]) =>
@@ -32,7 +32,7 @@ export function encodeModel(graph: Graph): Uint8Array {
 function graphFields(graph: Graph): Field[] {
   const nodes = liveNodes(graph)
   const used = new Set(nodes.flatMap((node) => node.inputs))
-  /** The name an output's value goes by inside the graph is the output's own. */
+  // The value of an output has the output's name in the model.
   const names = new Map(graph.outputs.map(({ name, value }) => [value, name]))
   const nameOf = (value: Value) => names.get(value) ?? value.name
   return [

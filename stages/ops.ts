@@ -1,4 +1,4 @@
-/** THE TABLE: every operator our graphs may use, with its shape rule and its gradient rule. */
+/** Table of all operators of graphs, with their shape rules and gradient rules. */
 import { elementwise } from './ops/elementwise.ts'
 import { indexing } from './ops/indexing.ts'
 import { products } from './ops/products.ts'

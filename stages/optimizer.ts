@@ -1,21 +1,21 @@
-/** The graphs that work on a chunk of the flat buffers: an optimizer's update, a row each, and the gradient's norm. */
+/** Graphs over a chunk of the flat buffers: the update of each optimizer, and the gradient's norm. */
 import { Graph, type Value } from './graph.ts'
 import type { OptimizerConfig } from './model.ts'
 import { WRITTEN } from './programs.ts'
 import type { Update } from './stage.ts'
 
-/** What an optimizer remembers of each weight, in the words of OptimizerState. */
+/** State that an optimizer keeps of each weight, with the terms of OptimizerState. */
 export type Moment = 'first' | 'second'
 
-/** Inputs of one element. They change with every update, the graph never. */
+/** Scalar inputs by name. They change with every update, and the graph does not. */
 type Scalars = Readonly<Record<string, number>>
 
-/** Its memory starts at zero, in `moments`. */
+/** An optimizer. Its moments start at zero. */
 interface Optimizer {
   readonly moments: readonly Moment[]
-  /** @param updates counted with this one: 1 for the first */
+  /** @param updates number of updates, this one included: 1 for the first */
   readonly scalars: (config: OptimizerConfig, update: Update, updates: number) => Scalars
-  /** Adds the nodes of an update: the new weight and moments, by the names of the old ones. */
+  /** Adds the nodes of an update. Returns the new weight and moments by the names of the old ones. */
   readonly build: (graph: Graph, values: Operands) => Readonly<Record<string, Value>>
 }
 
@@ -24,7 +24,7 @@ type Operands = Readonly<Record<string, Value>>
 
 const OPTIMIZERS = {
   /**
-   * AdamW as PyTorch defines it, with the constant factors gathered so that each element is touched as rarely as can be:
+   * AdamW (Loshchilov and Hutter 2019, algorithm 2) as in PyTorch. Constant factors are combined to save passes over the chunk:
    *   w *= 1 - lr decay;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
    *   w -= lr / c1 * m / (sqrt(v / c2) + eps)  =  lr sqrt(c2) / c1 * m / (sqrt(v) + eps sqrt(c2)),  c = 1 - b^t
    */

@@ -1,12 +1,12 @@
 /**
- * How a node is made to wait for values that it does not need. ONNX Runtime runs what is ready in an order of its own,
- * however much memory that takes; only data keep it waiting. So an operand gets a zero added that is made from the size
- * of what must come first: a number that ONNX Runtime does not look up before it gets there.
+ * Makes a node wait for values that it does not use. ONNX Runtime runs every ready node in its own order, whatever memory that
+ * takes, and waits for data alone. An operand therefore gets a zero added that depends on the size of the earlier value. ONNX
+ * Runtime does not fold that size to a constant.
  */
 import type { Graph, Value } from './graph.ts'
 import { FLOAT32 } from './ops/shapes.ts'
 
-/** A zero that is known when all of these are: []. */
+/** A zero [] that is computed after all of these values. */
 export function zeroAfter(graph: Graph, values: readonly Value[]): Value {
   const sizes = values.map((value) => graph.add('Size', [value]))
   const [first, ...others] = sizes as [Value, ...Value[]]

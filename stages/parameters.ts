@@ -1,4 +1,4 @@
-/** The weights of a stage: names, shapes, their place in the flat buffer, and the values they start from. */
+/** Parameters of a stage: names, shapes, places in the flat buffer, and initial values. */
 
 import { headSizeOf, layersOfStage, type ModelConfig, type StageConfig } from './model.ts'
 import type { Random } from './random.ts'
@@ -8,29 +8,29 @@ import type { Parameter } from './stage.ts'
 /** Standard deviation of the initial weights, as in GPT-2 and Llama. */
 const INITIAL_DEVIATION = 0.02
 
-/** What fits the second-level cache with its moments and gradient, in elements. */
+/** Largest chunk, in elements. Its weights, moments and gradient fit the second-level cache. */
 const CHUNK_LENGTH = 1 << 18
 
-/** Keeps every chunk on a cache line. */
+/** Chunks have a multiple of this many elements, so that each begins on a cache line. */
 const CHUNK_MULTIPLE = 16
 
-/** Stage 0, the ends. */
+/** Number of the ends, stage 0. */
 export const ENDS = 0
 
 export interface Layout {
   readonly parameters: readonly Parameter[]
-  /** Of the flat buffers in elements: a whole number of chunks; what follows the last parameter stays zero. */
+  /** Length of the flat buffers in elements, a multiple of `chunk`. Elements after the last parameter stay zero. */
   readonly length: number
-  /** What the optimizer takes at once, in elements. */
+  /** Elements that one run of the optimizer updates. */
   readonly chunk: number
 }
 
-/** What the layout depends on. */
+/** Everything that determines a layout. */
 type Partition = Pick<StageConfig, 'model' | 'bodyStages'>
 
 type Shapes = readonly (readonly [name: string, shape: readonly number[]])[]
 
-/** Equal for all body stages but for the layer numbers in the names. */
+/** Layout of a stage. The layouts of body stages differ in the layer numbers of the names alone. */
 export function layoutOf(config: Partition, stage: number): Layout {
   const { model } = config
   const shapes =
@@ -55,7 +55,7 @@ export function layoutOf(config: Partition, stage: number): Layout {
 
 export const EMBEDDING = 'model.embed_tokens.weight'
 
-/** The name of the head's table: tied, it is the embedding's. */
+/** Name of the head's table. A tied model uses the embedding's table. */
 export function headName({ tiedEmbeddings }: ModelConfig): string {
   return tiedEmbeddings ? EMBEDDING : 'lm_head.weight'
 }
@@ -93,7 +93,7 @@ export function modelTensors(model: ModelConfig): Pick<Parameter, 'name' | 'shap
   return all.map(({ name, shape }) => ({ name, shape }))
 }
 
-/** The part of a flat buffer that holds one parameter: a view, not a copy. */
+/** View of one parameter in a flat buffer. */
 export function parameterView<T extends Float32Array>(
   flat: T,
   { offset, length }: Parameter,
@@ -102,8 +102,8 @@ export function parameterView<T extends Float32Array>(
 }
 
 /**
- * Fills flat weights: norms with 1, all else from N(0, 0.02). Each tensor has a stream of its own name, so that any peer
- * draws the same tensor however the layers are dealt out.
+ * Fills flat weights: norms with 1, all other weights from N(0, 0.02), where 0.02 is the standard deviation. Each tensor has a
+ * random stream with its name, so that every peer draws the same tensor for any division of the layers.
  */
 export function initializeWeights(
   flat: Float32Array,

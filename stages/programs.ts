@@ -1,6 +1,6 @@
 /**
- * The graphs of a stage. Each takes some whole sequences of a microbatch, the head some tokens; what they add to
- * gradient sums and loss adds up over the runs.
+ * Graphs of a stage. A run takes some whole sequences of a microbatch, or some tokens for the head. Gradient sums and losses
+ * add up over the runs.
  */
 import { positions } from './attention.ts'
 import { gradients, type Incoming } from './autodiff.ts'
@@ -16,16 +16,16 @@ import { remembering } from './recent.ts'
 /** Prefix of the input that holds a parameter's gradient sum. */
 export const SUM = 'sum.'
 
-/** Mark of an output that is written over the input of the same name. */
+/** Suffix of an output that overwrites the input of the same name. */
 export const WRITTEN = "'"
 
 export type Programs<Name extends string> = Readonly<Record<Name, Graph>>
 
 /**
- * The first body stage's, which serve all: parameters go by the names of its layers.
+ * Graphs of the first body stage, which all body stages use. Parameters have the names of its layers.
  * - forward: input -> output
- * - forwardKeeping: input -> output, and what backward takes in by the same names
- * - backward: input, outputGradient, what was kept -> inputGradient, sums in place. Computes again what it is not given.
+ * - forwardKeeping: input -> output and kept values
+ * - backward: input, outputGradient, kept values -> inputGradient, sums in place. Computes all other values of forward again.
  */
 export const bodyPrograms = remembering(buildBodyPrograms)
 
@@ -52,7 +52,7 @@ function buildBodyPrograms(
   const keeping = begin(config, 1, sequences, limits)
   keeping.graph.output('output', output(keeping).value)
   for (const [i, { node, name }] of kept.entries()) {
-    // The same nodes in the same order, so that a value goes by the same place.
+    // Both graphs have the same nodes in the same order, so a position identifies a value.
     const same = keeping.graph.nodes[graph.nodes.indexOf(node!)]!
     const at = node!.outputs.findIndex((each) => each.name === name)
     keeping.graph.output(`${KEPT}${i}`, stored(keeping.graph, same.outputs[at]!, dtype))
@@ -101,12 +101,12 @@ function buildEndsPrograms(
   }
 }
 
-/** A graph in the making, with its weights as inputs. */
+/** A new graph with its weights as inputs. */
 interface Program extends Context {
   readonly weights: ReadonlyMap<string, Value>
 }
 
-/** @param names of the parameters that it needs; all by default */
+/** @param names of the parameters of the graph; default: all */
 function begin(
   config: StageConfig,
   stage: number,
@@ -151,7 +151,7 @@ function layers(program: Program, input: Value, { model, bodyStages }: StageConf
   return x
 }
 
-/** Of so many rows, so that the logits of a microbatch need not exist whole. */
+/** Head and loss over `rows` tokens, so that the logits of a whole microbatch need not exist at once. */
 function headAndLoss(program: Program, { microbatch }: StageConfig, rows: number) {
   const input = activation(program, 'input', rows)
   const logits = head(program, input)
@@ -160,7 +160,7 @@ function headAndLoss(program: Program, { microbatch }: StageConfig, rows: number
   return { input, logits, ...crossEntropy(program.graph, logits, targets, count) }
 }
 
-/** Adds the gradients of the weights to their sums, in place, and gives the input's. */
+/** Adds the gradients of the weights to their sums in place, and outputs the gradient of the input. */
 function differentiate({ graph, weights }: Program, incoming: Incoming, input?: Value): void {
   const sums = new Map<Value, Value>()
   for (const [name, weight] of weights) sums.set(weight, graph.float(SUM + name, weight.shape))

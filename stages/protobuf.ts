@@ -1,6 +1,6 @@
-/** The little of protocol buffers that writing an ONNX model takes. */
+/** Encoding of protocol buffers, as far as ONNX models need it. */
 
-/** A field of a message, ready to be joined with others. */
+/** Encoded field of a message. Joined fields make a message. */
 export type Field = Uint8Array
 
 const VARINT = 0
@@ -17,7 +17,7 @@ export function join(fields: readonly Field[]): Uint8Array {
   return bytes
 }
 
-/** Seven bits a byte, low ones first; negative numbers as 64-bit two's complement, as int64 is written. */
+/** Varint: seven bits a byte, low bits first. A negative number is a 64-bit two's complement. */
 function varint(number: number | bigint): Uint8Array {
   const bytes: number[] = []
   let rest = BigInt.asUintN(64, BigInt(number))
@@ -42,7 +42,7 @@ export function bytes(field: number, value: Uint8Array): Field {
   return join([lengthPrefix(field, value.length), value])
 }
 
-/** What stands before `length` bytes that make up a field. */
+/** Prefix of a field with `length` bytes. */
 export function lengthPrefix(field: number, length: number): Uint8Array {
   return join([tag(field, LENGTH_DELIMITED), varint(length)])
 }

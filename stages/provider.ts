@@ -1,4 +1,4 @@
-/** Chooses where ONNX Runtime computes, by trying. */
+/** Chooses the execution provider of ONNX Runtime by trying it. */
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -10,26 +10,26 @@ export type Provider = SessionOptions['provider']
 
 export interface ProviderChoice {
   readonly provider: Provider
-  /** Why this one: a sentence for the journal. */
+  /** Reason of the choice, for the journal. */
   readonly reason: string
 }
 
-/** A provider that was asked for and is not there; says what is missing and how to get it. */
+/** Error for a requested provider that does not work. The message says what is missing and how to install it. */
 export class ProviderError extends Error {
   override readonly name = 'ProviderError'
 }
 
-/** onnxruntime-node brings no CUDA libraries; its install script fetches these. */
+/** CUDA libraries that the install script of onnxruntime-node downloads. */
 const LIBRARIES = ['libonnxruntime_providers_shared.so', 'libonnxruntime_providers_cuda.so']
 const INSTALL = 'node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install'
 
 interface Row {
   readonly title: string
-  /** What stands in the way before anything is tried. */
+  /** Missing requirement that can be found without a session; undefined if there is none. */
   readonly missing: () => string | undefined
-  /** What to do when a session cannot be made: the loader says only that it failed. */
+  /** Advice for a session that cannot be created, since the error of the loader has no cause. */
   readonly remedy: () => string
-  /** Taken where nobody says what to take. WebGPU is not: it runs matrix products with a batch on the CPU. */
+  /** True if `auto` may choose the provider. WebGPU computes matrix products with a batch on the CPU, so `auto` omits it. */
   readonly automatic: boolean
 }
 
@@ -55,7 +55,7 @@ export const PROVIDER_NAMES: readonly Provider[] = [
   ...(Object.keys(PROVIDERS) as Exclude<Provider, 'cpu'>[]),
 ]
 
-/** @param wanted 'auto' is CUDA where it works and the CPU elsewhere; a name throws a ProviderError where it does not work. */
+/** @param wanted 'auto' is CUDA if it works, and otherwise the CPU. @throws ProviderError for a name that does not work */
 export async function chooseProvider(wanted: Provider | 'auto'): Promise<ProviderChoice> {
   if (wanted === 'cpu') return { provider: 'cpu', reason: 'as asked' }
   if (wanted !== 'auto') {
@@ -85,7 +85,7 @@ async function obstacleTo(provider: keyof typeof PROVIDERS): Promise<string | un
     return undefined
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    // Without the place in ONNX Runtime's source that it begins with.
+    // The message begins with a place in ONNX Runtime's source, which is left out.
     const reason = message.split('was false. ').at(-1)!.trim()
     return `${reason}; ${remedy()}`
   }

@@ -1,6 +1,6 @@
 /**
- * The only randomness of the project: a seeded generator with named streams. A stream depends on the seed and its
- * name alone, so that drawing from one never shifts another, and any peer can repeat any draw.
+ * Seeded random generator with named streams, the only source of randomness of the project. A stream depends on the seed and
+ * its name alone. A draw from one stream does not change another, and any peer can repeat any draw.
  */
 
 /** 128 bits of state from a text: MurmurHash3-style mixing of each UTF-16 unit (Bryc's public-domain cyrb128). */
@@ -24,21 +24,21 @@ function hash128(text: string): [number, number, number, number] {
 }
 
 export class Random {
-  /** What it was made from: `new Random(path)` draws the same again, in another thread for instance. */
+  /** Seed and names of this stream. `new Random(path)` repeats its draws, for example in another thread. */
   readonly path: string
   #a: number
   #b: number
   #c: number
   #d: number
 
-  /** @param seed any text or number; equal seeds give equal draws on every machine. */
+  /** @param seed any text or number. Equal seeds give equal draws on every machine. */
   constructor(seed: string | number) {
     this.path = String(seed)
     ;[this.#a, this.#b, this.#c, this.#d] = hash128(this.path)
     for (let i = 0; i < 12; i++) this.uint32()
   }
 
-  /** An independent generator: a pure function of this one's seed and `name`, not of what was drawn so far. */
+  /** An independent generator. It depends on this generator's seed and on `name`, and not on earlier draws. */
   stream(name: string | number): Random {
     return new Random(`${this.path}/${name}`)
   }

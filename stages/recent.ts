@@ -1,6 +1,6 @@
-/** Results of the latest calls, for those who will ask again. */
+/** Caches of recent results. */
 
-/** What `make` gave for this key, if it was among the last `most` that were made. */
+/** Result of `make` for a key. The last `most` results are kept. */
 export function recent<Key, Value>(
   made: Map<Key, Value>,
   key: Key,
@@ -16,13 +16,12 @@ export function recent<Key, Value>(
   return value
 }
 
-/** What one function gave: a process hosts a stage or two, a laboratory as many kinds as a run has. */
+/** Kept results of a function. A process has one or two stages; a simulation has as many kinds as a run. */
 const REMEMBERED = 8
 
 /**
- * The same function, which gives the same result again for the same arguments: a stage that is built for whoever comes
- * after a peer that was lost has those of before.
- * @param build depends on nothing but its arguments as JSON has them; nobody changes what it gives
+ * Caches a function. The stage of a successor of a lost peer reuses the graphs of the lost peer's stage.
+ * @param build must depend on its arguments alone, as JSON encodes them. Its results must not be changed
  */
 export function remembering<Args extends readonly unknown[], Result>(
   build: (...args: Args) => Result,

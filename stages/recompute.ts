@@ -1,8 +1,8 @@
-/** Segments of a graph whose values are computed again when their gradient arrives. */
+/** Segments of a graph whose values backward computes again (gradient checkpointing, Chen et al. 2016). */
 import { type Graph, type Node, type Segment, type Value, varyingWith } from './graph.ts'
 import { zeroAfter } from './order.ts'
 
-/** Nodes in a row that belong to one segment, or to none; last ones first. */
+/** Runs of consecutive nodes with the same segment or none, last run first. */
 export function runs(
   nodes: readonly Node[],
 ): { readonly segment: Segment | undefined; readonly nodes: readonly Node[] }[] {
@@ -16,9 +16,9 @@ export function runs(
 }
 
 /**
- * The nodes of a segment once more, to be differentiated in their stead; the gradient of what the segment computes, its
- * last value, goes over to theirs. ONNX Runtime merges equal nodes, so these read the anchors with a zero added that it
- * gets only after that gradient, and after what the segment `before` this one has come to.
+ * Adds the nodes of a segment a second time, for differentiation. The gradient of the segment's last value becomes that of the
+ * new nodes. ONNX Runtime merges equal nodes. The new nodes therefore read the anchors with a zero added. The zero depends on
+ * that gradient, and on the result of the segment `before` this one.
  */
 export function recompute(
   graph: Graph,

@@ -1,16 +1,16 @@
-/** By how much rotary embedding turns each pair of features from one token to the next, and how long contexts change it. */
+/** Frequencies of rotary embedding (Su et al. 2021, section 3.2), and their scaling for long contexts. */
 import { headSizeOf, type ModelConfig } from './model.ts'
 
-/** In the words of Hugging Face's rope_scaling. A type reads the numbers that it needs. */
+/** Scaling, with the terms of Hugging Face's rope_scaling. Each type reads the numbers that it needs. */
 export interface RopeScaling {
   readonly type: RopeType
-  /** By which the context is longer than the one that the frequencies were meant for. */
+  /** Ratio of the context to the original context. */
   readonly factor: number
-  /** Waves that fit into the original context fewer times than this are stretched by `factor`... */
+  /** Waves with fewer periods than this in the original context are stretched by `factor`. */
   readonly lowFrequencyFactor: number
-  /** ...those that fit more often than this stay, and those between take a share of both. */
+  /** Waves with more periods than this stay. Waves between the two factors are interpolated. */
   readonly highFrequencyFactor: number
-  /** In tokens. */
+  /** Original context, in tokens. */
   readonly originalContext: number
 }
 
@@ -18,9 +18,9 @@ type Scale = (frequency: number, scaling: RopeScaling) => number
 
 const SCALES = {
   none: (frequency) => frequency,
-  /** Position interpolation: every wave is stretched. */
+  /** Position interpolation (Chen et al. 2023): stretches every wave. */
   linear: (frequency, { factor }) => frequency / factor,
-  /** Llama 3.1: only the long waves are. */
+  /** Llama 3.1: stretches only long waves. */
   llama3: (frequency, scaling) => {
     const { factor, lowFrequencyFactor: low, highFrequencyFactor: high } = scaling
     const turns = (scaling.originalContext * frequency) / (2 * Math.PI)

@@ -1,6 +1,6 @@
 /** Reads and writes safetensors, the file format of Hugging Face's weights. */
 
-/** How each dtype is held in memory. F16 and BF16 stay raw: their bits, as 16-bit integers. */
+/** Array types of the dtypes in memory. F16 and BF16 are kept as their bits, in 16-bit integers. */
 const ARRAYS = {
   F64: Float64Array,
   I64: BigInt64Array,
@@ -25,18 +25,18 @@ export interface Safetensors {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/** Bytes that are no safetensors file, or not one that we read; names the tensor at fault. */
+/** Error for bytes that are no supported safetensors file. The message names the wrong tensor. */
 export class SafetensorsError extends Error {
   override readonly name = 'SafetensorsError'
 }
 
-/** The file begins with the length of its header, a little-endian 64-bit integer. */
+/** Bytes of the length of the header, a little-endian 64-bit integer at the start of a file. */
 export const LENGTH_BYTES = 8
 
-/** The reference implementation's limit. */
+/** Limit of the reference implementation. */
 const HEADER_BYTES_MAX = 100_000_000
 
-/** Where a tensor lies among the bytes that follow the header. */
+/** Place of a tensor in the bytes after the header. */
 export interface TensorEntry {
   readonly dtype: TensorDtype
   readonly shape: readonly number[]
@@ -49,7 +49,7 @@ export interface SafetensorsHeader {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/** Tensors are views of `bytes` where their alignment allows it, copies elsewhere. */
+/** Reads a file. Aligned tensors are views of `bytes`, others are copies. @throws SafetensorsError */
 export function readSafetensors(bytes: Uint8Array): Safetensors {
   const start = LENGTH_BYTES + headerLength(bytes, bytes.length)
   const body = bytes.subarray(start)
@@ -61,7 +61,7 @@ export function readSafetensors(bytes: Uint8Array): Safetensors {
   return { tensors, metadata }
 }
 
-/** Wide elements first, so that every tensor is aligned. */
+/** Writes a file with wide elements first, so that every tensor is aligned. */
 export function writeSafetensors({ tensors, metadata }: Safetensors): Uint8Array<ArrayBuffer> {
   const ordered = [...tensors].sort(([, a], [, b]) => widthOf(b.dtype) - widthOf(a.dtype))
   const header = encodeHeader(ordered, metadata)
@@ -77,7 +77,7 @@ export function writeSafetensors({ tensors, metadata }: Safetensors): Uint8Array
 }
 
 /**
- * What stands before the tensors, length included: for a file that is written piece by piece.
+ * Bytes before the tensors of a file, for a file that is written in pieces.
  * @param tensors in the order in which their bytes follow, without gaps
  */
 export function encodeHeader(
@@ -100,7 +100,7 @@ export function encodeHeader(
 }
 
 /**
- * Length of the header, which follows these bytes.
+ * Length of the header in bytes. @throws SafetensorsError if the file is too short for it
  * @param bytes the first {@link LENGTH_BYTES} of the file, or more
  */
 export function headerLength(bytes: Uint8Array, fileLength: number): number {
@@ -113,7 +113,7 @@ export function headerLength(bytes: Uint8Array, fileLength: number): number {
   return Number(length)
 }
 
-/** @param bodyLength of what follows the header: its tensors must fill it */
+/** @param bodyLength length of the bytes after the header, which the tensors must fill */
 export function readHeader(bytes: Uint8Array, bodyLength: number): SafetensorsHeader {
   const entries = new Map<string, TensorEntry>()
   let metadata: Record<string, string> = {}
@@ -185,7 +185,7 @@ function view(bytes: Uint8Array, dtype: TensorDtype): NamedTensor['data'] {
   return new ARRAYS[dtype](buffer as ArrayBuffer, byteOffset, byteLength / widthOf(dtype))
 }
 
-/** Every byte belongs to one tensor: what overlaps or is left over hides something. */
+/** @throws SafetensorsError if a byte after the header belongs to no tensor or to two */
 function refuseGaps(entries: ReadonlyMap<string, TensorEntry>, bodyLength: number): void {
   let position = 0
   const ordered = [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)

@@ -1,8 +1,8 @@
-/** Runs tasks one at a time, in the order they come. */
+/** Runs tasks one at a time, in the order of the calls. */
 export class SerialQueue {
   #last: Promise<unknown> = Promise.resolve()
 
-  /** The result of `task`, which starts when all tasks before it have ended, well or badly. */
+  /** Result of `task`, which starts when all tasks before have settled. */
   take<T>(task: () => T | Promise<T>): Promise<T> {
     const result = this.#last.then(task)
     this.#last = result.catch(() => undefined)

@@ -1,5 +1,5 @@
-/** The one file that knows onnxruntime-node: compiles models, runs them into buffers of ours, frees them. */
-// First, so that it comes before the library is loaded.
+/** The only file that uses onnxruntime-node: compiles models, runs them into buffers of the caller, and frees them. */
+// The first import, since it must precede the loading of the library.
 import './no-telemetry.ts'
 import { createHash } from 'node:crypto'
 import { env, InferenceSession, Tensor } from 'onnxruntime-node'
@@ -7,37 +7,37 @@ import { Graph } from './graph.ts'
 import { GUARD, GUARD_MESSAGE, withGuard } from './guard.ts'
 import { encodeModel } from './onnx.ts'
 
-// Failures come as exceptions; a line on standard error besides would go past the journal.
+// Failures throw exceptions. Lines on standard error would bypass the journal.
 env.logLevel = 'fatal'
 
 export interface SessionOptions {
   readonly provider: 'cpu' | 'cuda' | 'webgpu'
-  /** Threads inside one operator; every session has its own. */
+  /** Threads within one operator. Every session has its own threads. */
   readonly threads: number
   /** How much ONNX Runtime may rewrite the graph; default 'all'. */
   readonly optimization?: 'disabled' | 'basic' | 'all'
-  /** Outputs through copies even where the guard works. */
+  /** True copies outputs even where the guard works. */
   readonly copies?: boolean
 }
 
-/** Tensors by the names of a graph's inputs or outputs. Their memory is ours: ONNX Runtime reads and writes it in place. */
+/** Tensors by the names of a graph's inputs or outputs. ONNX Runtime reads and writes the memory of the caller in place. */
 export type Tensors = Readonly<Record<string, Tensor>>
 
-/** Elements as they lie in memory: float32, int32, or float16 by its bits. */
+/** Elements in memory: float32, int32, or the bits of float16. */
 export type Elements = Float32Array | Int32Array | Uint16Array
 
 /** @param shape [] is a scalar */
 export function tensor(data: Elements, shape: readonly number[]): Tensor {
   if (data instanceof Float32Array) return new Tensor('float32', data, shape)
   if (data instanceof Int32Array) return new Tensor('int32', data, shape)
-  // Where Node has a Float16Array (24) the library looks at the bits as one, which its native half does not know.
+  // With a Float16Array (Node 24) the library makes one of the bits, which its native part does not accept.
   return Object.defineProperty(new Tensor('float16', data, shape), 'data', { value: data })
 }
 
 export interface Session {
-  /** Blocks this thread while the graph runs. @param outputs filled with the results; may share memory with feeds. */
+  /** Runs the graph, and blocks this thread meanwhile. @param outputs filled with the results; may share memory with feeds */
   runInto(feeds: Tensors, outputs: Tensors): Promise<void>
-  /** Frees the compiled model with its last holder; the garbage collector never would. */
+  /** Releases this session. The last release frees the compiled model, which the garbage collector never frees. */
   release(): Promise<void>
 }
 
@@ -47,10 +47,10 @@ interface Compiled {
   holders: number
 }
 
-/** Compiled models of this thread: stages of equal shape share theirs. */
+/** Compiled models of this thread. Stages with equal shapes share a model. */
 const compiled = new Map<string, Compiled>()
 
-/** Compiled models that this thread holds; 0 when all stages are closed. */
+/** Number of compiled models of this thread; 0 when all stages are closed. */
 export function openSessions(): number {
   return compiled.size
 }
@@ -74,7 +74,7 @@ export async function createSession(model: Uint8Array, options: SessionOptions):
   }
 }
 
-/** Graphs as bytes, for as long as somebody holds the graph: nothing is added to one that has been run. */
+/** Encoded graphs. No node is added to a graph after its encoding. */
 const encoded = new WeakMap<Graph, Uint8Array>()
 
 function encodedOnce(graph: Graph): Uint8Array {
@@ -83,7 +83,7 @@ function encodedOnce(graph: Graph): Uint8Array {
   return model
 }
 
-/** A session for each graph; all of them or none. */
+/** Creates a session for each graph. If one fails, all are released. */
 export async function createSessions<Name extends string>(
   graphs: Readonly<Record<Name, Graph>>,
   options: SessionOptions,
@@ -121,10 +121,10 @@ function compile(model: Uint8Array, options: SessionOptions): Promise<InferenceS
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: options.optimization ?? 'all',
-    // The arena keeps what the first run took; planning by pattern on top of it would hold as much again.
+    // The arena keeps the memory of the first run. Memory patterns would keep as much a second time.
     enableMemPattern: false,
     logSeverityLevel: 4,
-    // A pool that spins after each run takes the core from the other sessions and from the network.
+    // Threads that spin after a run would take cores from other sessions and from the network.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   })
 }
@@ -136,10 +136,10 @@ async function runGuarded(session: InferenceSession, feeds: Tensors, outputs: Te
     if (error instanceof Error && error.message === GUARD_MESSAGE) return
     throw error
   }
-  throw new Error('ONNX Runtime returned from a guarded run, whose outputs cannot be trusted')
+  throw new Error('ONNX Runtime returned from a guarded run, so its outputs are undefined')
 }
 
-/** Into tensors of its own first, since an output may share memory with an input. */
+/** Runs into new tensors and copies them, since an output may share memory with an input. */
 async function runCopying(session: InferenceSession, feeds: Tensors, outputs: Tensors) {
   const results = await session.run(feeds, Object.keys(outputs))
   for (const [name, output] of Object.entries(outputs)) {
@@ -150,7 +150,7 @@ async function runCopying(session: InferenceSession, feeds: Tensors, outputs: Te
 
 let works: Promise<boolean> | undefined
 
-/** Whether this ONNX Runtime behaves as guard.ts relies on, tried once a thread on a graph of four elements. */
+/** True if this ONNX Runtime behaves as guard.ts needs. Tested once a thread on a graph of four elements. */
 export function guardWorks(): Promise<boolean> {
   works ??= tryGuard()
   return works

@@ -7,7 +7,7 @@ export interface Type {
   readonly shape: readonly number[]
 }
 
-/** A node that cannot be: names the node, its operator and the shapes that do not fit. */
+/** Error for a node with invalid operands. The message names the node, its operator and the shapes. */
 export class ShapeError extends Error {
   override readonly name = 'ShapeError'
 }

@@ -1,16 +1,16 @@
-/** The methods of a stage, described once for whichever thread computes them. */
+/** Methods of a stage, described once for all threads that compute them. */
 import type { StageConfig } from './model.ts'
 import { optimizerOf } from './optimizer.ts'
 import type { AnyStage, BodyStage, EndsStage, Moments, Parameter, SharedFloats } from './stage.ts'
 
-/** What is computed, without who and where. */
+/** Methods of a stage that compute. */
 export type Calls<S extends AnyStage> = Omit<S, 'kind' | keyof Shown | 'close'>
 
 export type Kind = AnyStage['kind']
 
 export type StageOf<K extends Kind> = Extract<AnyStage, { kind: K }>
 
-/** What an argument must look like: lengths are checked before the call is queued. */
+/** Kinds of arguments. Their lengths are checked before a call is queued. */
 type Argument = 'activation' | 'tokens' | 'weights' | 'optimizer' | 'plain'
 
 const COMMON = {
@@ -37,7 +37,7 @@ const METHODS = {
   } satisfies Record<keyof Calls<EndsStage>, readonly Argument[]>,
 }
 
-/** What a stage shows of itself, whoever computes it. */
+/** Fields of a stage that its caller can read, whatever thread computes it. */
 export interface Shown {
   readonly parameters: readonly Parameter[]
   readonly weights: SharedFloats
@@ -45,20 +45,20 @@ export interface Shown {
   readonly moments: Moments
 }
 
-/** Where the methods are computed. */
+/** Computes the methods of a stage, in this thread or another. */
 export interface Host extends Shown {
-  /** Calls are carried out one at a time, in the order they are made. */
+  /** Calls a method. Calls run one at a time, in order. */
   call(method: string, args: readonly unknown[]): Promise<unknown>
-  /** Resolves when all calls made before are done and everything is freed. */
+  /** Resolves when all earlier calls have ended and all resources are free. */
   close(): Promise<void>
 }
 
-/** A call to a stage that is closed, or whose thread has died. */
+/** Error for a call to a closed stage, or to a stage whose thread has ended. */
 export class StageGoneError extends Error {
   override readonly name = 'StageGoneError'
 }
 
-/** The stage that a host computes. */
+/** Stage whose methods a host computes. */
 export function stageOn<K extends Kind>(kind: K, config: StageConfig, host: Host): StageOf<K> {
   let closing: Promise<void> | undefined
   const check = lengthCheck(config, host.weights.length)

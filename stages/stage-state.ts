@@ -1,4 +1,4 @@
-/** The flat buffers of a stage and what is done to them whole: norm, update, load. */
+/** Flat buffers of a stage, and operations on whole buffers: norm, update, load. */
 import type { OptimizerConfig } from './model.ts'
 import { type Moment, optimizerOf, sumOfSquaresProgram, updateProgram } from './optimizer.ts'
 import type { Layout } from './parameters.ts'
@@ -15,7 +15,7 @@ import {
 
 export type StateProgram = 'update' | 'sumOfSquares'
 
-/** Each takes one chunk of the flat buffers. */
+/** Programs over one chunk of the flat buffers. */
 export const statePrograms = remembering(buildStatePrograms)
 
 function buildStatePrograms(chunk: number, optimizer: OptimizerConfig): Programs<StateProgram> {

@@ -1,4 +1,4 @@
-/** The owner's end of a stage's thread: calls by number, and what becomes of them when the thread dies. */
+/** The owner's side of a stage's thread: numbered calls, and their failure when the thread ends. */
 import type { Worker } from 'node:worker_threads'
 import { StageGoneError } from './stage-calls.ts'
 import {
@@ -10,7 +10,7 @@ import {
 } from './worker-messages.ts'
 
 export class StageThread {
-  /** Rejects if the stage could not be made. */
+  /** Rejects if the stage cannot be created. */
   readonly ready: Promise<WorkerReady>
   readonly ended: Promise<void>
   readonly #worker: Worker
@@ -35,7 +35,7 @@ export class StageThread {
     })
   }
 
-  /** Hands the unshared arrays in `args` over. */
+  /** Calls a method of the stage. Transfers the arrays of `args` that are not shared. */
   call(method: string, args: readonly unknown[]): Promise<unknown> {
     if (this.#gone !== undefined) return Promise.reject(this.#gone)
     this.#calls++
@@ -45,7 +45,7 @@ export class StageThread {
     return result
   }
 
-  /** Never Worker.terminate: in the middle of a run it brings the whole process down. */
+  /** Asks the thread to end. Worker.terminate during a run would crash the whole process. */
   async close(): Promise<void> {
     if (this.#gone === undefined) await this.call('close', [])
     await this.ended

@@ -1,42 +1,42 @@
 /**
- * How the tensors that a stage holds become the tensors of a checkpoint, and back. Without a rule a tensor is saved as it
- * is, and its copies are held to be equal.
+ * Rules that map the tensors of a stage to the tensors of a checkpoint, and back. A tensor without a rule is saved unchanged,
+ * and its copies must be equal.
  */
 import type { Parameter } from './stage.ts'
 
 type Rule =
-  /** Every holder has the same; one copy is kept, and one that differs is refused. */
+  /** Every holder has the same tensor. One copy is saved, and a different copy is refused. */
   | { readonly kind: 'replicated' }
-  /** Holders may have drifted apart; every copy is kept, and their mean is loaded. */
+  /** Copies of the holders may differ. Every copy is saved, and their mean is loaded. */
   | { readonly kind: 'averaged' }
-  /** Several tensors in one, along an axis; they are kept apart under names of their own. */
+  /** Several tensors joined along an axis. They are saved separately, each with its own name. */
   | {
       readonly kind: 'fused'
       readonly axis: number
       readonly parts: readonly { readonly name: string; readonly length: number }[]
     }
-  /** Longer along an axis than it means; what is beyond `length` is not kept, and loaded as zero. */
+  /** A tensor with padding along an axis. Elements beyond `length` are not saved, and load as zero. */
   | { readonly kind: 'padded'; readonly axis: number; readonly length: number }
 
 export type TensorRule = Rule & {
-  /** What a tensor's name matches for the rule to hold. */
+  /** Names of the tensors of the rule. */
   readonly tensors: RegExp
 }
 
 export type Copies = 'equal' | 'mean'
 
-/** A tensor of the checkpoint, and where it begins within the stage's tensor. */
+/** A tensor of the checkpoint, and the place of its first element in the stage's tensor. */
 export interface Piece {
   readonly name: string
   readonly shape: readonly number[]
-  /** One a dimension. */
+  /** Coordinates of the first element, one for each dimension. */
   readonly at: readonly number[]
   readonly copies: Copies
 }
 
 type Held = Pick<Parameter, 'name' | 'shape'>
 
-/** One row a kind of rule. */
+/** Implementation of each kind of rule. */
 const PIECES: {
   readonly [K in Rule['kind']]: (held: Held, rule: Extract<Rule, { kind: K }>) => Piece[]
 } = {

@@ -1,9 +1,9 @@
 /**
- * How a stage's thread is started. From dist it is a plain worker. From source, Node would strip the types of each file
- * within the thread, by a WebAssembly module of its own, and two threads that run WebAssembly bring each other down: V8
- * keeps the calls from it to JavaScript in one cache for all threads, and frees there what another still has in hand
- * (`Check failed: jit_page.has_value()`, or a segmentation fault; nodejs/node#64500). So the types are stripped once, in
- * the thread that asks, and a stage's thread gets JavaScript.
+ * Starts a stage's thread. From dist the thread is a plain worker. From source Node would strip the types of each file within
+ * the thread, with a WebAssembly module. Two threads that run WebAssembly can crash the process. V8 has one cache of calls
+ * from WebAssembly to JavaScript for all threads, and frees entries that another thread uses (`Check failed:
+ * jit_page.has_value()`, or a segmentation fault; nodejs/node#64500). The calling thread therefore strips the types once, and
+ * a stage's thread gets JavaScript.
  */
 import './no-telemetry.ts'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -12,10 +12,10 @@ import { Worker } from 'node:worker_threads'
 
 const FROM_SOURCE = import.meta.url.endsWith('.ts')
 
-/** Beside this file. */
+/** Program of the thread, beside this file. */
 const PROGRAM = new URL(FROM_SOURCE ? './worker.ts' : './worker.js', import.meta.url)
 
-/** What the thread runs first: loads the files of this room from `sources` instead of from disk. */
+/** First code of the thread. Loads the files of this folder from `sources` instead of from disk. */
 const LOADER = `
   const { registerHooks } = require('node:module')
   const { workerData } = require('node:worker_threads')
@@ -27,10 +27,10 @@ const LOADER = `
   })
   import(program)`
 
-/** A file of ours that is not among the sources fails to load, rather than bringing WebAssembly in. */
+/** Makes a TypeScript file outside of the sources fail to load, so that the thread never runs WebAssembly. */
 const NO_STRIPPING = '--no-experimental-strip-types'
 
-/** @param init what worker.ts finds in its workerData under that name */
+/** @param init field of the same name in the workerData of worker.ts */
 export function startThread(init: unknown): Worker {
   if (!FROM_SOURCE) return new Worker(PROGRAM, { workerData: { init } })
   const workerData = { init, sources: strippedSources(), program: PROGRAM.href }
@@ -39,7 +39,7 @@ export function startThread(init: unknown): Worker {
 
 let stripped: ReadonlyMap<string, string> | undefined
 
-/** JavaScript of every file of this room, by URL. */
+/** JavaScript of every file of this folder, by URL. */
 function strippedSources(): ReadonlyMap<string, string> {
   stripped ??= withoutWarnings(() => {
     const names = readdirSync(new URL('.', import.meta.url), { recursive: true }).map(String)
@@ -53,7 +53,7 @@ function urlOf(name: string): URL {
   return new URL(name.replaceAll('\\', '/'), import.meta.url)
 }
 
-/** Node calls the function experimental, but not that it strips types itself: no news to anyone who runs from source. */
+/** Suppresses warnings. Node warns that the function is experimental, which its own type stripping is, too. */
 function withoutWarnings<T>(work: () => T): T {
   const { emitWarning } = process
   process.emitWarning = () => {}

@@ -1,35 +1,35 @@
-/** What a stage's thread and its owner say to each other. */
+/** Messages between a stage's thread and its owner. */
 import type { StageOptions } from './engine.ts'
 import type { StageConfig } from './model.ts'
 import type { Shown } from './stage-calls.ts'
 
-/** What the thread is started with. */
+/** Parameters of a new thread. */
 export interface WorkerInit {
   readonly config: StageConfig
   readonly stage: number
   readonly options: Omit<StageOptions, 'random'>
-  /** Path of the Random that initial weights are drawn from. */
+  /** Path of the Random that draws the initial weights. */
   readonly random: string
 }
 
-/** To the thread. `close` is a method like the others, and the last. */
+/** Call to the thread. `close` is the last method of a thread. */
 export interface WorkerCall {
   readonly id: number
   readonly method: string
   readonly args: readonly unknown[]
 }
 
-/** From the thread: first one with id {@link READY}, then one a call. */
+/** Reply of the thread: one with id {@link READY} first, then one for each call. */
 export type WorkerReply =
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly error: unknown }
 
-/** The id of the reply that brings a {@link WorkerReady}, or says why there is no stage. */
+/** Id of the reply with a {@link WorkerReady}, or with the error of a stage that could not be created. */
 export const READY = 0
 
 export type WorkerReady = Shown
 
-/** Unshared buffers of the arrays in a message, to hand over instead of copying. */
+/** Buffers of the arrays in a message that are not shared, to be transferred instead of copied. */
 export function buffersOf(message: readonly unknown[]): ArrayBuffer[] {
   return message.flatMap((item) => {
     if (ArrayBuffer.isView(item)) return item.buffer instanceof ArrayBuffer ? [item.buffer] : []

@@ -1,4 +1,4 @@
-/** A stage computed in a thread of its own, so that the caller's thread stays free. */
+/** A stage computed in its own thread, so that the caller's thread stays free. */
 import type { StageOptions } from './engine.ts'
 import type { StageConfig } from './model.ts'
 import type { StageAt } from './onnx-stage.ts'
@@ -28,8 +28,8 @@ export async function createWorkerStage<N extends number>(
 }
 
 /**
- * The same with arrays that may be handed over: the caller keeps its own. Shared memory crosses as it is; a view of
- * anything else would take a copy of the whole buffer behind it along.
+ * Copies the arrays of an argument, so that the copies can be transferred. Shared memory is not copied. A view without a copy
+ * would bring its whole buffer along.
  */
 function owned(argument: unknown): unknown {
   if (ArrayBuffer.isView(argument)) {

@@ -14,7 +14,7 @@ const port = parentPort as MessagePort
 const { config, stage, options, random } = (workerData as { init: WorkerInit }).init
 const creation = createLocalStage(config, stage, { ...options, random: new Random(random) })
 
-/** Answers `id` with what `work` comes to. */
+/** Sends the result or the error of `work` as the reply to `id`. */
 async function answer(id: number, work: () => Promise<unknown>): Promise<void> {
   try {
     const result = await work()
@@ -29,7 +29,7 @@ async function carryOut({ id, method, args }: WorkerCall): Promise<void> {
     const methods: object = await creation
     return (methods as Record<string, (...args: readonly unknown[]) => unknown>)[method]!(...args)
   })
-  // With the port closed nothing holds the thread: it ends by itself.
+  // The thread ends when the port is closed, since nothing else keeps the thread alive.
   if (method === 'close') port.close()
 }
 

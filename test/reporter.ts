@@ -1,4 +1,4 @@
-/** Closes a test run with one plain line that any program can read: `N passed, N failed`. */
+/** A reporter that ends a test run with the line `N passed, N failed`, which programs can read. */
 import type { Reporter, TestModule } from 'vitest/node'
 
 export default class PlainLine implements Reporter {
@@ -7,7 +7,7 @@ export default class PlainLine implements Reporter {
     for (const module of modules) {
       const tests = [...module.children.allTests()]
       for (const test of tests) count[test.result().state]++
-      // A module that breaks before its first test would otherwise count as nothing at all.
+      // A module that fails before its first test counts as a failure.
       if (module.state() === 'failed' && tests.every((test) => test.result().state !== 'failed')) {
         count.failed++
       }

@@ -2,12 +2,12 @@
 import { expect } from 'vitest'
 
 interface Tolerance {
-  /** Relative to the largest magnitude of the expected values. */
+  /** Bound of the error, relative to the largest magnitude of the expected values. */
   relative: number
 }
 
 expect.extend({
-  /** Largest absolute difference over the largest expected magnitude, as for whole tensors. */
+  /** Checks the largest absolute difference, divided by the largest expected magnitude. */
   toBeAllclose(actual: ArrayLike<number>, expected: ArrayLike<number>, { relative }: Tolerance) {
     if (actual.length !== expected.length) {
       return { pass: false, message: () => `length ${actual.length}, expected ${expected.length}` }

@@ -96,8 +96,8 @@ export const PLANTED: Readonly<
     edits: [
       edit(
         'membership/coordinator-monitor.ts',
-        'if (this.content) {',
-        'if (this.content || !this.content) {',
+        'if (this.hearsCoordinator) {',
+        'if (this.hearsCoordinator || !this.hearsCoordinator) {',
       ),
     ],
   },

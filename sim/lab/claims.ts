@@ -61,7 +61,7 @@ const ROWS: readonly Row[] = [
         ['copy over checkfree', difference(ablation, ABLATION, 'copy', 'checkfree', lateLoss)],
         ['random over copy', random('random, drawn anew')],
       ])
-      const first = `${said(random('random'))} with the weights that the stage itself began with`
+      const first = `${said(random('random'))} with the stage's initial weights`
       return { ours: `${ours} (${first})`, ...rest }
     },
   },
@@ -104,12 +104,12 @@ const ROWS: readonly Row[] = [
         verdict: decided(more) ? (worse ? 'not held' : 'held') : 'not decidable',
         why: decided(more)
           ? 'the interval excludes 0'
-          : 'the interval includes 0: neither is shown to be better',
+          : 'the interval includes 0, so neither is shown to be better',
       }
     },
   },
   {
-    claim: 'The swap makes the twins of the edges alike, so that an edge can be copied',
+    claim: 'The swap makes an edge and its neighbour alike, so that an edge can be copied',
     paper: 'qualitative',
     judge: ({ main }) => {
       const copies = (strategy: string, by: string) =>
@@ -119,7 +119,7 @@ const ROWS: readonly Row[] = [
       const [near, far] = [means(swapped, errorOf), means(plain, errorOf)]
       const less = estimate(far.map((error, i) => error - near[i]!))
       return {
-        ours: `an edge's copy is off by ${said(estimate(near))} of its weights with the swap, ${said(estimate(far))} without, which is ${said(less)} more; the loss rises by ${said(estimate(means(swapped, spikeOf)))} and ${said(estimate(means(plain, spikeOf)))} nats`,
+        ours: `With the swap, an edge's copy is off by ${said(estimate(near))} of its weights. Without the swap, the copy is off by ${said(estimate(far))}, which is ${said(less)} more. The loss rises by ${said(estimate(means(swapped, spikeOf)))} and ${said(estimate(means(plain, spikeOf)))} nats.`,
         ...verdictOf([side(less, 0, false)]),
       }
     },
@@ -155,7 +155,7 @@ const ROWS: readonly Row[] = [
       const against = (redundant: string) =>
         Object.keys(FASTER).map((name) => ({ name, all: ratios(main, name, redundant, hours) }))
       const listing = (rows: ReturnType<typeof against>) =>
-        rows.map(({ name, all }) => `${name} ${listed(all)}`).join('; ')
+        rows.map(({ name, all }) => `${name} ${listed(all)}.`).join(' ')
       const stated = against('redundant (paper)')
       const expected = stated.flatMap(({ name, all }) =>
         all.flatMap(({ rate, value }) => {
@@ -169,9 +169,9 @@ const ROWS: readonly Row[] = [
         .map(({ name, below }) => `${name} is ${below ? 'slower' : 'faster'}`)
       const { verdict, why } = verdictOf(expected.map((each) => each.side))
       return {
-        ours: `of 1.654, as the paper has it: ${listing(stated)}; of the node's own, played: ${listing(against('redundant'))}`,
+        ours: `Against the paper's 1.654: ${listing(stated)} Against the node's own, played: ${listing(against('redundant'))}`,
         verdict,
-        why: contrary.length > 0 ? `${contrary.join(', ')}, contrary to what is claimed` : why,
+        why: contrary.length > 0 ? `${contrary.join(', ')}, contrary to the claim` : why,
       }
     },
   },
@@ -183,7 +183,7 @@ const ROWS: readonly Row[] = [
       const plus = ratios(main, 'checkpoint every 100', 'checkfree+', hours)
       const asPlotted = ratios(main, 'checkpoint every 100 (paper)', 'checkfree+', hours)
       return {
-        ours: `CheckFree ${listed(plain)}; CheckFree+ ${listed(plus)} (rolled back along the curve without failures; along that of CheckFree+, as the paper's figures seem to be made, CheckFree+ by ${listed(asPlotted)})`,
+        ours: `CheckFree ${listed(plain)}. CheckFree+ ${listed(plus)}. The checkpoint is rolled back along the curve without failures. The paper's figures seem to follow the curve of CheckFree+. With that curve: ${listed(asPlotted)}.`,
         ...verdictOf([...plain, ...plus].map(({ value }) => side(value, 1, false))),
       }
     },
@@ -203,9 +203,9 @@ const ROWS: readonly Row[] = [
     judge: ({ calm }) => {
       const value = ratio(calm, 'none', 'checkfree+', 'none', secondsPerIteration)
       return {
-        ours: `CheckFree+: ${said(value)} times as long; CheckFree does nothing while nothing fails`,
+        ours: `CheckFree+: ${said(value)} times as long. CheckFree does nothing while nothing fails.`,
         verdict: value.count === 0 ? 'not decidable' : value.mean < 1.01 ? 'held' : 'not held',
-        why: 'a hundredth more at most; by the messages of the node, the ends kept by their neighbours every iteration',
+        why: 'The bound is one hundredth more. The time is that of the messages with which neighbours keep the ends every iteration.',
       }
     },
   },
@@ -222,9 +222,9 @@ const ROWS: readonly Row[] = [
       const transfers = recoveryTransfers()
       const mean = estimate(transfers).mean
       return {
-        ours: `of the paper's size over its region table ${significant(Math.min(...transfers))} to ${significant(Math.max(...transfers))} s (mean ${significant(mean)}) for the weights alone; the node here ${said(played)} s, 25 of them stated for a peer to start`,
+        ours: `At the paper's size and over its region table, the weights alone take ${significant(Math.min(...transfers))} to ${significant(Math.max(...transfers))} s (mean ${significant(mean)}). The node here takes ${said(played)} s, of which 25 s are stated for the start of a peer.`,
         verdict: 'not decidable',
-        why: 'the transfers fit into 30 s; how long a peer takes to start is not in the paper',
+        why: 'The transfers fit into 30 s. The paper does not say how long a peer takes to start.',
       }
     },
   },
@@ -237,7 +237,7 @@ const ROWS: readonly Row[] = [
         difference(results, ABLATION, 'checkfree', 'none', lateLoss)
       const [small, large] = [excess(ablation), excess(larger)]
       return {
-        ours: `by its failures CheckFree's last quarter is ${said(small)} nats higher, and ${said(large)} with four times the weights`,
+        ours: `Failures raise CheckFree's last quarter by ${said(small)} nats, and by ${said(large)} with four times the weights.`,
         ...verdictOf([apart(large, small)]),
       }
     },
@@ -254,7 +254,7 @@ const ROWS: readonly Row[] = [
       })
       const value = estimate(correlations)
       return {
-        ours: `within a strategy, correlation of the rise of the loss in the first step with the relative error of the weights: ${said(value)}`,
+        ours: `Within a strategy, the rise of the loss in the first step and the relative error of the weights have a correlation of ${said(value)}.`,
         ...verdictOf([side(value, 0, false)]),
       }
     },
@@ -267,9 +267,9 @@ const ROWS: readonly Row[] = [
       const passed = recoveries.filter(({ skipped }) => skipped.includes('checkfree'))
       const averaged = recoveries.length - passed.length
       return {
-        ours: `of ${recoveries.length} lost stages with a stage on both sides ${averaged} were averaged; ${passed.length}, whose neighbour was lost too, came back by the next row of the policy`,
+        ours: `Of ${recoveries.length} lost stages with a stage on both sides, ${averaged} were averaged. ${passed.length} stages had a lost neighbour, and came back by the policy's next row.`,
         verdict: passed.length > 0 ? 'held' : 'not decidable',
-        why: 'by construction: a stage without a living neighbour on both sides is not averaged; but the run goes on',
+        why: 'By construction, a stage without a living neighbour on both sides is not averaged. The run continues all the same.',
       }
     },
   },
@@ -277,9 +277,9 @@ const ROWS: readonly Row[] = [
     claim: 'Replicating the embeddings costs little',
     paper: 'O(|E|), "minimal"',
     judge: () => ({
-      ours: "by the paper's own sizes the ends have 1.30, 0.49 and 0.24 times the weights of a stage, sent every iteration",
+      ours: "By the paper's own sizes the ends have 1.30, 0.49 and 0.24 times the weights of a stage, and are sent every iteration.",
       verdict: 'not decidable',
-      why: 'little is no number: for the smallest of those that is more than a stage; in our model an iteration takes no longer for it (claim 11)',
+      why: 'The claim has no number. In the smallest model the ends are larger than a stage. In our model an iteration takes no longer (claim 11).',
     }),
   },
 ]
@@ -346,6 +346,8 @@ function apart(below: Estimate, above: Estimate): boolean | null {
 
 interface Ratio {
   readonly rate: string
+  readonly one: string
+  readonly other: string
   readonly value: Comparison
 }
 
@@ -353,7 +355,12 @@ interface Ratio {
 function ratios(results: Results, one: string, other: string, measure: Measure): Ratio[] {
   return results.failures
     .filter(({ name }) => name !== '33 %')
-    .map(({ name: rate }) => ({ rate, value: ratio(results, rate, one, other, measure) }))
+    .map(({ name: rate }) => ({
+      rate,
+      one,
+      other,
+      value: ratio(results, rate, one, other, measure),
+    }))
 }
 
 /** Each difference is claimed to be above 0. */
@@ -382,17 +389,17 @@ function said(estimate: Estimate): string {
   return estimate.count === 0 ? 'not known' : withMargin(estimate)
 }
 
-/** With the seeds in which one alone reached the target, if there are any. */
-function saidOf(value: Comparison): string {
+/** The value, and the number of seeds in which only one strategy reached the target. */
+function saidOf({ value, one, other }: Ratio): string {
   const { count, missedByOne, missedByOther } = value
   const alone = [
-    missedByOne === 0 ? [] : [`the second alone in ${missedByOne}`],
-    missedByOther === 0 ? [] : [`the first alone in ${missedByOther}`],
+    missedByOne === 0 ? [] : [`${other} alone in ${missedByOne}`],
+    missedByOther === 0 ? [] : [`${one} alone in ${missedByOther}`],
   ].flat()
   if (count === 0) return alone.length === 0 ? 'neither there' : alone.join(', ')
   return alone.length === 0 ? said(value) : `${said(value)} (${count} seeds; ${alone.join(', ')})`
 }
 
 function listed(all: readonly Ratio[]): string {
-  return all.map(({ rate, value }) => `${saidOf(value)} at ${rate}`).join(', ')
+  return all.map((each) => `${saidOf(each)} at ${each.rate}`).join(', ')
 }

@@ -77,16 +77,16 @@ export function side(value: Estimate | Comparison, border: number, below: boolea
 }
 
 export function verdictOf(sides: readonly (boolean | null)[]): Pick<Claim, 'verdict' | 'why'> {
-  if (sides.length === 0) return { verdict: 'not decidable', why: 'nothing was played to compare' }
+  if (sides.length === 0) return { verdict: 'not decidable', why: 'nothing was played' }
   const wrong = sides.filter((each) => each === false).length
   const open = sides.filter((each) => each === null).length
   if (wrong > 0) {
-    return { verdict: 'not held', why: `${wrong} of ${sides.length} comparisons say the contrary` }
+    return { verdict: 'not held', why: `${wrong} of ${sides.length} comparisons show the contrary` }
   }
   if (open > 0) {
     return {
       verdict: 'not decidable',
-      why: `${open} of ${sides.length} comparisons do not tell`,
+      why: `${open} of ${sides.length} comparisons are undecided`,
     }
   }
   return { verdict: 'held', why: `all of ${sides.length} comparisons, at 95 %` }

@@ -71,7 +71,7 @@ export interface PlayOutcome {
   readonly details?: Details
 }
 
-export interface Details {
+interface Details {
   /** Training loss of each step, in the order in which the steps were made. */
   readonly training: readonly Point[]
   /** Held-out loss by steps. */

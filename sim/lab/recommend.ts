@@ -22,9 +22,11 @@ interface Words {
   readonly amount: (value: Pick<Estimate, 'mean' | 'margin'>) => string
   readonly less: string
   readonly more: string
+  /** Verb of a comparison: "a is 3 h sooner than b". */
+  readonly verb: string
 }
 
-const CALM = 'Nothing was lost, which leaves what it costs to be ready.'
+const CALM = 'Nothing was lost, so the strategies differ by the cost of their upkeep only.'
 
 /** One for each failure process, in the order of the results. */
 export function recommend({
@@ -69,21 +71,22 @@ function choice(
       amount: timeText,
       less: 'sooner',
       more: 'later',
+      verb: 'is',
     }
     return {
       strategy: best!.strategy,
-      sentence: raised(sentenceOf(candidates, soonest, hours, words, `reaches ${target} after`)),
+      sentence: raised(adviceOf(candidates, soonest, hours, words, `reaches ${target} after`)),
     }
   }
   const lowest = ranked(candidates, finalLoss)
   if (lowest.length === 0) return choiceByGoodput(candidates)
-  const words: Words = { amount: withMargin, less: 'lower', more: 'higher' }
+  const words: Words = { amount: withMargin, less: 'lower', more: 'higher', verb: 'is' }
   const why =
     targetLoss === null
-      ? 'By the loss at the end '
-      : `None reached a loss of ${significant(targetLoss)} within the budget, so by the loss at the end `
-  const sentence = sentenceOf(candidates, lowest, finalLoss, words, 'ends at')
-  return { strategy: lowest[0]!.strategy, sentence: why + sentence }
+      ? ''
+      : `No strategy reached a loss of ${significant(targetLoss)} within the budget. `
+  const advice = adviceOf(candidates, lowest, finalLoss, words, 'ends at a loss of')
+  return { strategy: lowest[0]!.strategy, sentence: `${why}By the final loss, ${advice}` }
 }
 
 /** Where nothing is learnt, the best is the one that loses the least time. */
@@ -96,11 +99,12 @@ function choiceByGoodput(candidates: readonly Candidate[]): Omit<Recommendation,
     amount: (value) => `${withMargin(inUnit(value, percent))} %`,
     less: 'less',
     more: 'more',
+    verb: 'loses',
   }
-  const sentence = sentenceOf(candidates, least, lost, words, 'loses, of the time,')
+  const advice = adviceOf(candidates, least, lost, words, 'loses a share of time of')
   return {
     strategy: least[0]!.strategy,
-    sentence: `No loss was evaluated, so by goodput ${sentence}`,
+    sentence: `No loss was evaluated. By goodput, ${advice}`,
   }
 }
 
@@ -121,7 +125,8 @@ function ranked(candidates: readonly Candidate[], measure: Measure): Candidate[]
     .sort((a, b) => share(b) - share(a) || meanOf(a, measure) - meanOf(b, measure))
 }
 
-function sentenceOf(
+/** Sentences on the best strategy and on its distance from the next one. */
+function adviceOf(
   candidates: readonly Candidate[],
   [best, ...others]: readonly Candidate[],
   measure: Measure,
@@ -129,17 +134,20 @@ function sentenceOf(
   does: string,
 ): string {
   const amount = words.amount(estimate(valuesOf(best!, measure)))
-  const leader = `use ${best!.strategy}: it ${does} ${amount} (${seedsOf(best!, measure)})`
-  if (candidates.length === 1) return `${leader}; no other strategy was tried.`
-  if (others.length === 0) return `${leader}; no other strategy does.`
+  const { strategy } = best!
+  const leader = `use ${strategy}, which ${does} ${amount} (${seedsOf(best!, measure)}).`
+  if (candidates.length === 1) return `${leader} No other strategy was tried.`
+  if (others.length === 0) return `${leader} No other strategy has such a value.`
   const [closest, ...more] = others.filter((other) => tied(best!, other, measure))
   if (closest === undefined) {
     const { name, by, sure } = ahead(best!, others[0]!, measure, words)
-    return by === null ? `${leader}, before ${name}.` : `${leader}, ${by} than ${name} (${sure}).`
+    if (by === null) return `${leader} The next strategy is ${name}.`
+    return `${leader} ${raised(strategy)} ${words.verb} ${by} than ${name} (${sure}).`
   }
   const { by, sure } = ahead(best!, closest, measure, words)
-  const nor = more.length === 0 ? '' : `, nor from ${listed(more.map(({ strategy }) => strategy))}`
-  return `${leader}, but it cannot be told apart from ${closest.strategy} (${by}, ${sure})${nor}.`
+  const apart = `The results do not tell ${strategy} from ${closest.strategy} (${by}, ${sure}).`
+  if (more.length === 0) return `${leader} ${apart}`
+  return `${leader} ${apart} The same holds for ${listed(more.map((each) => each.strategy))}.`
 }
 
 /** Whether the difference may be none. One that has the measure under fewer seeds is behind, whatever the means say. */
@@ -155,7 +163,7 @@ function ahead(best: Candidate, other: Candidate, measure: Measure, words: Words
   const few = valuesOf(other, measure).length < valuesOf(best, measure).length
   const name = few ? `${other.strategy} (${seedsOf(other, measure)})` : other.strategy
   const sure =
-    count === 1 ? 'one seed: its uncertainty is not known' : `95 % interval over ${count} seeds`
+    count === 1 ? 'one seed, so the uncertainty is not known' : `95 % interval over ${count} seeds`
   const amount = words.amount({ mean: Math.abs(mean), margin })
   const by = count === 0 ? null : `${amount} ${mean < 0 ? words.more : words.less}`
   return { name, by, sure }

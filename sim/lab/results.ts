@@ -6,8 +6,8 @@
 import { z } from 'zod'
 
 const count = z.int().min(0)
-const hours = z.number().min(0).describe('Hours of the scenario, virtual ones.')
-const loss = z.number().describe('Nats a token, on held-out text unless said otherwise.')
+const hours = z.number().min(0).describe('Virtual hours of the scenario.')
+const loss = z.number().describe('Loss in nats a token, on held-out text unless stated otherwise.')
 
 /** Half the width of the 95 % confidence interval over seeds; null where there is one seed alone. */
 const estimate = z.strictObject({
@@ -17,34 +17,34 @@ const estimate = z.strictObject({
 })
 
 const recovery = z.strictObject({
-  iteration: count.describe('The last one that was made before the stage was held again.'),
-  hours: hours.describe('When the stage was held again.'),
+  iteration: count.describe('Last iteration before the stage was held again.'),
+  hours: hours.describe('Time at which the stage was held again.'),
   stage: count,
   strategy: z.string(),
-  skipped: z
-    .array(z.string())
-    .describe('Strategies before it in the policy that could not be used.'),
+  skipped: z.array(z.string()).describe('Earlier strategies of the policy that could not work.'),
   seconds: z
     .number()
     .nullable()
-    .describe('From noticing the loss until the stage was held again; virtual.'),
+    .describe('Virtual time from the detection of the loss until the stage was held again.'),
   bytes: count,
   stepsLost: count.describe(
-    'By how many steps the weights are older than the last committed ones.',
+    'Age of the weights: number of steps since their step until the last committed one.',
   ),
   weightError: z
     .number()
     .nullable()
     .describe(
-      'Of the new weights against the lost ones: L2 norm of the difference over that of the lost ones; null if not played.',
+      'L2 norm of the difference between new and lost weights, divided by the L2 norm of the lost weights; null if not played.',
     ),
-  lossBefore: loss.nullable().describe('Training loss of the last step before.'),
-  lossAfter: loss.nullable().describe('Training loss of the first step after.'),
+  lossBefore: loss
+    .nullable()
+    .describe('Training loss of the last step before the loss of the stage.'),
+  lossAfter: loss.nullable().describe('Training loss of the first step after the recovery.'),
 })
 
 const trial = z.strictObject({
   strategy: z.string(),
-  failures: z.string().describe("The failure process' name in the scenario."),
+  failures: z.string().describe('Name of the failure process in the scenario.'),
   seed: z.int(),
   source: z
     .enum(['played', 'replayed'])
@@ -52,39 +52,43 @@ const trial = z.strictObject({
   /** Stages (or peers, where a process takes peers) that failed. */
   losses: z.array(z.strictObject({ hours, stage: count.nullable() })),
   recoveries: z.array(recovery),
-  iterations: count.describe('Made, those counted again that were made again after a rollback.'),
-  hours: hours.describe('When the last of them was made.'),
-  finalLoss: loss.nullable().describe('At the end; null if nothing was evaluated.'),
+  iterations: count.describe('Number of iterations, including those that a rollback repeated.'),
+  hours: hours.describe('Time of the last iteration.'),
+  finalLoss: loss.nullable().describe('Loss at the end; null if nothing was evaluated.'),
   reached: z
     .strictObject({ iterations: z.number(), hours })
     .nullable()
-    .describe('The target loss, between two evaluations by interpolation; null if it was not.'),
+    .describe(
+      'Point at which the target loss was reached, interpolated between two evaluations; null if it was not reached.',
+    ),
   goodput: z
     .number()
     .describe(
-      'Iterations that are not lost again, in the time of an undisturbed one, as a share of all hours.',
+      'Share of all hours: the time that the surviving iterations would take without disturbance.',
     ),
   /** Of an average iteration, by what they were for: activations, weights, upkeep, agreement, store. */
   bytesPerIteration: z.record(z.string(), count),
   curve: z
     .array(z.tuple([count, hours, loss]))
-    .describe('After so many iterations, at that hour, that held-out loss.'),
+    .describe('Number of iterations, hour, held-out loss.'),
   failure: z
     .string()
     .nullable()
-    .describe('Why the run came to an end before its budget; null if it did not.'),
+    .describe('Reason why the run ended before its budget; null if it did not.'),
 })
 
 const summary = z.strictObject({
   strategy: z.string(),
   failures: z.string(),
   seeds: count,
-  reached: count.describe('Seeds that reached the target within the budget.'),
-  hoursToTarget: estimate.nullable().describe('Of those that reached it; null if none did.'),
+  reached: count.describe('Number of seeds that reached the target within the budget.'),
+  hoursToTarget: estimate
+    .nullable()
+    .describe('Hours of the seeds that reached the target; null if none did.'),
   iterationsToTarget: estimate.nullable(),
   finalLoss: estimate.nullable(),
   goodput: estimate,
-  losses: z.number().describe('Stages lost, on average.'),
+  losses: z.number().describe('Mean number of lost stages.'),
   megabytesPerIteration: z.number(),
 })
 
@@ -99,8 +103,8 @@ const CLAIM_VERDICTS = ['held', 'not held', 'not decidable'] as const
 const claim = z.strictObject({
   number: z.int(),
   claim: z.string(),
-  paper: z.string().describe("The paper's number."),
-  ours: z.string().describe('Ours, with its confidence interval.'),
+  paper: z.string().describe('Number in the paper.'),
+  ours: z.string().describe('Our number, with its confidence interval.'),
   verdict: z.enum(CLAIM_VERDICTS),
   why: z.string(),
 })
@@ -116,7 +120,7 @@ export const resultsSchema = z.strictObject({
   }),
   assumptions: z
     .array(z.string())
-    .describe('What whoever reads the numbers must know, a sentence each.'),
+    .describe('Assumptions behind the numbers, for readers of the results.'),
   targetLoss: loss.nullable(),
   strategies: z.array(z.strictObject({ name: z.string(), says: z.string() })),
   failures: z.array(z.strictObject({ name: z.string(), says: z.string() })),

@@ -1,6 +1,6 @@
 /**
- * A scenario: the model, the network, the failures and the strategies that are to be compared. This table is the only place
- * that knows its settings; `sim --list` is made from it, and docs/SIMULATOR.md is held to it.
+ * Schema of a scenario: the model, the network, the failures and the compared strategies. `sim --list` is made from this
+ * table, and a test compares docs/SIMULATOR.md with it.
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -15,8 +15,10 @@ const positive = z.number().positive()
 const count = z.int().min(1)
 
 const place = z.strictObject({
-  latencyMs: z.number().min(0).describe('One way.'),
-  mbitPerSecond: positive.describe("Of a peer's uplink to there, which its transfers share."),
+  latencyMs: z.number().min(0).describe('Latency one way.'),
+  mbitPerSecond: positive.describe(
+    "Rate of a peer's uplink to this destination. The peer's transfers share the rate.",
+  ),
 })
 
 const network = z.strictObject({
@@ -24,10 +26,10 @@ const network = z.strictObject({
     .array(z.string().min(1).max(DOMAIN_LENGTH))
     .min(1)
     .default(['home'])
-    .describe('Peers are placed in them in turn.'),
+    .describe('Regions of the peers, assigned in turn.'),
   within: place
     .default({ latencyMs: 20, mbitPerSecond: 20 })
-    .describe('Between two peers of one region.'),
+    .describe('Link between two peers of one region.'),
   between: z
     .array(
       place.extend({
@@ -35,11 +37,13 @@ const network = z.strictObject({
         shared: z
           .boolean()
           .default(false)
-          .describe('All transfers between the two regions take their turns on it, both ways.'),
+          .describe(
+            'true: all transfers between the two regions share the rate, in both directions.',
+          ),
       }),
     )
     .default([])
-    .describe('Between two regions, both ways. A pair that is not named is as `within`.'),
+    .describe('Links between two regions, both ways. Any other pair has the link of `within`.'),
 })
 
 const compute = z.strictObject({
@@ -47,90 +51,103 @@ const compute = z.strictObject({
     .string()
     .optional()
     .describe(
-      'A calibration.json of `gensyn-node bench`, beside this file: all peers share that machine, and what follows here but the speeds is not heeded.',
+      'A calibration.json of `gensyn-node bench`, beside this file. All peers share the measured machine. Of the other settings of compute only the speeds count.',
     ),
-  forwardMs: positive.default(20).describe('One microbatch through one body stage.'),
+  forwardMs: positive
+    .default(20)
+    .describe('Time of one microbatch forward through one body stage.'),
   backwardMs: positive
     .default(60)
-    .describe('Its gradient back through it, with the activations computed once more.'),
-  endsMs: positive.default(20).describe('The loss of a microbatch and its gradient.'),
-  updateMs: positive.default(5).describe("A stage's update."),
+    .describe(
+      'Time of one microbatch backward through one body stage, with recomputed activations.',
+    ),
+  endsMs: positive.default(20).describe('Time of the loss of a microbatch and of its gradient.'),
+  updateMs: positive.default(5).describe("Time of a stage's update."),
   startMs: z
     .number()
     .min(0)
     .default(500)
-    .describe('A peer that takes a stage, until it can compute.'),
+    .describe('Time from the assignment of a stage until the peer can compute.'),
   speeds: z
     .array(positive)
     .min(1)
     .default([1])
-    .describe('Of the peers in turn: 2 is twice as fast.'),
+    .describe('Speeds of the peers, assigned in turn: 2 is twice as fast.'),
 })
 
 const budget = z.strictObject({
-  iterations: count.default(1_000).describe('After so many a run ends; scale goes by hours alone.'),
-  hours: positive.nullable().default(null).describe('After so many hours a run ends, too.'),
+  iterations: count
+    .default(1_000)
+    .describe('Number of iterations after which a run ends. The mode scale uses hours only.'),
+  hours: positive.nullable().default(null).describe('Number of hours after which a run ends.'),
 })
 
 export const scenarioSchema = z
   .strictObject({
-    format: z.literal('gensyn-scenario').describe('What this file is.'),
+    format: z.literal('gensyn-scenario').describe('Format of this file.'),
     version: z.literal(1).describe("Version of the file's layout."),
-    name: z.string().min(1).max(64).describe('For people.'),
-    says: z.string().default('').describe('What it is about, in a sentence or two.'),
+    name: z.string().min(1).max(64).describe('Name of the scenario, for people.'),
+    says: z.string().default('').describe('Purpose of the scenario, in a sentence or two.'),
     mode: z
       .enum(['learn', 'replay', 'scale'])
       .default('learn')
       .describe(
-        'learn: the model truly learns, time is virtual. replay: a recorded curve is walked along, for very long runs. ' +
+        'learn: the model is trained, and time is virtual. replay: a trial follows a recorded curve, for very long runs. ' +
           'scale: stages only take time, for thousands of peers.',
       ),
     run: z
       .record(z.string(), z.unknown())
       .default({})
-      .describe(
-        'Settings of the run, as in run.json; seed, steps and recovery are set by the trials.',
-      ),
+      .describe('Settings of the run, as in run.json. The trials set seed, steps and recovery.'),
     data: z
       .string()
       .nullable()
       .default(null)
-      .describe('A text to train on; null: the bundled one.'),
-    peers: count.nullable().default(null).describe('null: one a stage, the ends, and run.spares.'),
+      .describe('A text to train on; null: the bundled text.'),
+    peers: count
+      .nullable()
+      .default(null)
+      .describe('Number of peers; null: one for each stage, one for the ends, and run.spares.'),
     network: network.prefault({}),
     compute: compute.prefault({}),
     iterationSeconds: positive
       .nullable()
       .default(null)
       .describe(
-        'What an undisturbed iteration is said to take: hours are counted so that it does. null: what it takes in virtual time.',
+        'Assumed time of an undisturbed iteration, which scales all hours. null: its virtual time.',
       ),
     failures: z.array(failureSchema).min(1).describe('Failure processes, each with a name.'),
     strategies: z
       .array(z.union([z.enum(STRATEGY_NAMES), strategySchema]))
       .min(1)
-      .describe('By name, or spelled out.'),
-    seeds: z.array(z.int().min(0)).min(1).default([1]).describe('Of weights, data and failures.'),
+      .describe('Strategies, by name or in full.'),
+    seeds: z
+      .array(z.int().min(0))
+      .min(1)
+      .default([1])
+      .describe('Seeds of weights, data and failures.'),
     targetLoss: positive
       .nullable()
       .default(null)
-      .describe('Held-out loss that is to be reached, in nats a token.'),
+      .describe('Held-out loss to reach, in nats a token.'),
     stopAtTarget: z
       .boolean()
       .default(true)
-      .describe('A run that has reached the target goes no further.'),
+      .describe('true: a run ends when it reaches the target.'),
     budget,
     curve: z
       .string()
       .nullable()
       .default(null)
       .describe(
-        'replay, scale: CSV of iteration and held-out loss of a run without failures, beside this file.',
+        'replay, scale: a CSV of iteration and held-out loss of a run without failures, beside this file.',
       ),
     setbacks: z
       .record(z.string(), z.number().min(0))
       .default({})
-      .describe('replay: iterations that a loss sets a strategy back by that has no exact replay.'),
+      .describe(
+        'replay: number of iterations that a loss costs each strategy without an exact replay.',
+      ),
   })
   .superRefine(
     ({ network, failures, strategies, mode, curve, budget, iterationSeconds }, context) => {

@@ -13,39 +13,42 @@ const replay = z.union([z.literal('calm'), z.literal('exact'), z.int().min(1)])
 
 /** Times that are stated and not measured: those of a published system. */
 const stated = z.strictObject({
-  iterationFactor: z.number().min(1).describe('Of the time of an undisturbed iteration.'),
-  recoverySeconds: z.number().min(0).describe('Of a recovery.'),
+  iterationFactor: z
+    .number()
+    .min(1)
+    .describe('Time of an iteration, divided by the time of an undisturbed iteration.'),
+  recoverySeconds: z.number().min(0).describe('Time of a recovery.'),
 })
 
 export const strategySchema = z.strictObject({
   name: z.string().min(1).max(64),
-  says: z.string().default('').describe('What it does, in a line.'),
+  says: z.string().default('').describe('What the strategy does, in a line.'),
   recovery: writtenRecovery
     .default({})
-    .describe('As in run.json: the policy, and the settings of what it names.'),
+    .describe('As in run.json: the policy, and the settings of its strategies.'),
   replay: replay
     .nullable()
     .default(null)
     .describe(
-      'null: played. calm, exact or a number of steps: computed from the undisturbed run; the number is that between two checkpoints.',
+      'null: the strategy is played. calm, exact or the number of steps between two checkpoints: computed from the undisturbed run.',
     ),
   along: z
     .string()
     .nullable()
     .default(null)
     .describe(
-      'Of a replay: a strategy before it whose own curve under the same failures is walked along, instead of the undisturbed run.',
+      'For a replay: an earlier strategy whose curve under the same failures is followed instead of the undisturbed run.',
     ),
   stated: stated
     .nullable()
     .default(null)
-    .describe('Times of a replay that no short run of the node measures.'),
+    .describe('Times of a replay that are stated instead of measured in a short run.'),
 })
 
 export type LabStrategy = z.output<typeof strategySchema>
 
 /** What the table of docs/STRATEGIES.md plays of a strategy. */
-export interface TableSettings {
+interface TableSettings {
   /** Probabilities that a body stage is lost in an iteration. */
   readonly rates: readonly number[]
   /** What the table's settings add to the description. */
@@ -160,14 +163,14 @@ const ROWS: readonly Row[] = [
   ),
   row(
     'redundant',
-    'the holder before a stage applies its updates, too',
+    'the holder before a stage also applies its updates',
     { policy: ['redundant', ...FALLBACKS] },
     { rates: [RATE], storeless: true, replay: 'exact', standby: 1 },
   ),
   ...[1, 5, 10, 50, 100].map((every) =>
     row(
       `checkpoint-${every}`,
-      `all stages go back to the last of the checkpoints, one every ${every} steps`,
+      `all stages go back to the last checkpoint, at most ${every} steps old`,
       {
         policy: ['checkpoint', ...FALLBACKS],
         checkpoint: { everySteps: every, mode: 'lazy' },

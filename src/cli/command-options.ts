@@ -1,4 +1,4 @@
-/** What the commands of the command line have in common: `--json`, the settings of a run, numbers as they are typed. */
+/** Options that several commands share, and checks of typed numbers. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DOMAIN_LENGTH } from '../../protocols/membership.ts'
 import type { Terminal } from '../base/terminal.ts'
@@ -11,6 +11,7 @@ export interface CommandContext {
   readonly listen: () => AbortSignal
 }
 
+/** Adds a command with `--json` to the program. */
 export function command(all: Command, name: string, description: string): Command {
   return all
     .command(name)
@@ -20,10 +21,11 @@ export function command(all: Command, name: string, description: string): Comman
 
 interface SettingsOptions {
   readonly except?: readonly InitSetting[]
-  /** Of a command that has others than a manifest. */
+  /** Defaults that differ from those of the manifest. */
   readonly defaults?: InitOptions['settings']
 }
 
+/** Adds an option for each setting of the manifest, and `--data`. */
 export function withSettings(
   command: Command,
   { except = [], defaults = {} }: SettingsOptions = {},
@@ -33,32 +35,32 @@ export function withSettings(
   }
   return command.option(
     '--data <path>',
-    'what to train on: a text, JSON Lines, Parquet, a folder, a pattern, or a dataset of `prepare` ' +
+    'training data: a text, JSON Lines, Parquet, a folder, a pattern, or a dataset of `prepare` ' +
       '(default: the bundled corpus)',
   )
 }
 
-/** How text becomes tokens, for the commands that prepare it. */
+/** Adds the options of commands that turn text into tokens. */
 export function withTokenizer(command: Command): Command {
   return withPreparing(
     command.option(
       '--tokenizer <file>',
-      'bytes, or a tokenizer.json of Hugging Face (default: bytes)',
+      "bytes, or Hugging Face's tokenizer.json (default: bytes)",
     ),
   )
 }
 
-/** What else it takes to prepare text, for commands whose tokenizer is known. */
+/** Adds the options of commands that prepare text with a given tokenizer. */
 export function withPreparing(command: Command): Command {
   return command
     .option(
       '--end-of-text <token>',
-      'what ends a document (default: what the tokenizer_config.json beside it says, or a token known for it)',
+      'token that ends a document (default: from tokenizer_config.json beside the tokenizer, or a well-known token)',
     )
-    .option('--field <name>', 'of JSON Lines and Parquet: where the text is (default: text)')
+    .option('--field <name>', 'field with the text, in JSON Lines and Parquet (default: text)')
 }
 
-/** Of all options of a command, those that are settings of the run. */
+/** The options of a command that are settings of the manifest. */
 export function settingsIn(options: Record<string, unknown>): Partial<Record<InitSetting, string>> {
   return Object.fromEntries(
     initOptions().flatMap(({ setting }) =>
@@ -80,7 +82,7 @@ export function positiveNumber(text: string): number {
   return value
 }
 
-/** A wait that a timer can hold. */
+/** Seconds of a wait; timers cannot wait longer. */
 export function seconds(text: string): number {
   const value = positiveNumber(text)
   if (value > 1_000_000) throw new InvalidArgumentError('at most 1000000 seconds are allowed.')
@@ -95,24 +97,23 @@ export function wholeNumber(text: string): number {
   return value
 }
 
-/** Where a command takes a trained model from. */
+/** Adds the options that say where a command finds a trained model. */
 export function withCheckpoint(command: Command): Command {
   return command
-    .option('--model <folder>', "a model in Hugging Face's layout, in place of what a run has left")
+    .option(
+      '--model <folder>',
+      "folder with a model in Hugging Face's layout, in place of a run's saved weights",
+    )
     .addOption(
       new Option(
         '--peer [address...]',
-        'a swarm that trains, by multiaddrs of its peers (default: those on this machine): as it is after one step, ' +
-          'while it goes on',
+        'multiaddrs of peers of a training swarm (default: the peers on this machine), ' +
+          'whose weights after one step are taken while training goes on',
       ),
     )
-    .option(
-      '--run <file>',
-      'the manifest of the run whose peers have left their weights',
-      'run.json',
-    )
+    .option('--run <file>', 'manifest of the run whose peers have saved their weights', 'run.json')
     .option(
       '--data-dir <folder>',
-      'where they have left them (default: .gensyn beside the manifest)',
+      'folder with the saved weights (default: .gensyn beside the manifest)',
     )
 }

@@ -62,26 +62,26 @@ export interface InitOptions {
 /**
  * Makes a new run without writing its manifest. The data must not need preparation.
  * @param folder folder of the manifest, to which a path of the data is relative
- * @param given values of settings without an option, by their path in the manifest
+ * @param fixed values of settings without an option, by their path in the manifest
  * @throws InputError for an invalid setting or unusable data
  */
 export async function newRun(
   typed: InitOptions['settings'],
   data: string | undefined,
   folder: string,
-  given: Readonly<Record<string, unknown>> = {},
+  fixed: Readonly<Record<string, unknown>> = {},
 ): Promise<Run> {
-  return runOn(await chooseData(data, folder, undefined), typed, given)
+  return runOn(await chooseData(data, folder, undefined), typed, fixed)
 }
 
 /**
  * Writes the manifest of a new run. If the data has to be prepared, it also writes the dataset.
- * @param given values of settings without an option, by their path in the manifest
+ * @param fixed values of settings without an option, by their path in the manifest
  * @throws InputError for an invalid setting, unusable data, or a path that cannot be written; then nothing is written
  */
 export async function initRun(
   options: InitOptions,
-  given: Readonly<Record<string, unknown>> = {},
+  fixed: Readonly<Record<string, unknown>> = {},
 ): Promise<Run> {
   const { out, data, force, settings, tokenizer, endOfText, field } = options
   if (!force) checkFree(out)
@@ -96,7 +96,7 @@ export async function initRun(
   }
   const chosen = await chooseData(data, folder, preparing)
   try {
-    const run = runOn(chosen, settings, given)
+    const run = runOn(chosen, settings, fixed)
     chosen.keep()
     writeRun(out, run, { force })
     return run
@@ -110,15 +110,13 @@ function heldOutOf({ heldOut }: InitOptions['settings']): number {
   const info = infoOf(OPTIONS.heldOut)
   const share = heldOut === undefined ? info.default : parsed(heldOut, info)
   if (typeof share === 'number' && share > 0 && share < 1) return share
-  throw new InputError(
-    `--held-out is ${JSON.stringify(share)}: a share above 0 and below 1 is needed.`,
-  )
+  throw new InputError(`--held-out is ${JSON.stringify(share)}: it must be above 0 and below 1.`)
 }
 
 function runOn(
   chosen: ChosenData,
   typed: InitOptions['settings'],
-  given: Readonly<Record<string, unknown>>,
+  fixed: Readonly<Record<string, unknown>>,
 ): Run {
   const { source, sha256, bytes, vocabSize, heldOut } = chosen
   const values: Record<string, unknown> = {
@@ -142,7 +140,7 @@ function runOn(
     values['data.heldOut'] = heldOut
   }
   const byDefault = { ...fitted(values), 'model.vocabSize': Math.max(256, vocabSize) }
-  const run = parseRun(nested({ ...byDefault, ...values, ...given }), 'init', optionOf)
+  const run = parseRun(nested({ ...byDefault, ...values, ...fixed }), 'init', optionOf)
   chosen.check(run)
   return run
 }

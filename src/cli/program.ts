@@ -1,4 +1,4 @@
-/** The command line: what can be asked for, and how it ends. Each command loads its own code when it is called. */
+/** The command line: parses arguments, runs a command, and sets the exit code. Each command loads its own code when it is called. */
 import { Command, CommanderError } from 'commander'
 import { EXIT, exitCodeOf } from '../base/errors.ts'
 import { createTerminal, type Terminal } from '../base/terminal.ts'
@@ -25,7 +25,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** For commands that end in order: the first Ctrl-C, SIGTERM, closed terminal or lost parent asks, a second ends at once. */
+/** Ends a command in order at the first Ctrl-C, SIGTERM, closed terminal or lost parent, and at once at the second. */
 class Interrupt {
   readonly #controller = new AbortController()
   readonly #stop: (what: string) => void
@@ -39,7 +39,7 @@ class Interrupt {
     }
   }
 
-  /** From now on signals are taken here; until then they end the process as they always do. */
+  /** Starts to handle the signals. Before this call a signal ends the process at once. */
   listen(): AbortSignal {
     for (const signal of SIGNALS) process.on(signal, this.#stop)
     process.once('disconnect', this.#orphaned)
@@ -57,7 +57,7 @@ class Interrupt {
 function program(terminal: Terminal, interrupt: Interrupt): Command {
   const all = new Command('gensyn-node')
     .description(
-      'Train a Llama across peers that come and go; a lost stage is rebuilt without a checkpoint.',
+      'Train a Llama across peers that join and leave; a lost stage is rebuilt without a checkpoint.',
     )
     .version('0.1.0')
     .showSuggestionAfterError()

@@ -1,34 +1,36 @@
-/** Tokens that are found in the text itself before anything else looks at it, as `<|endoftext|>` is. */
+/** Added tokens, such as `<|endoftext|>`: they are searched for in the text before it is tokenized otherwise. */
 import { z } from 'zod'
 
+/** An added token, as tokenizer.json describes it. */
 export const addedTokenSchema = z.looseObject({
   id: z.int().nonnegative(),
   content: z.string().min(1),
   single_word: z.boolean().optional(),
-  /** Takes the white space before it, or after it, in. */
+  /** `lstrip` and `rstrip`: the token includes the white space before it, or after it. */
   lstrip: z.boolean().optional(),
   rstrip: z.boolean().optional(),
-  /** Looked for in the normalized text, in its own normalized form. */
+  /** True if the token is searched for after normalization, in its normalized form. */
   normalized: z.boolean().optional(),
   special: z.boolean().optional(),
 })
 
 export type AddedToken = z.infer<typeof addedTokenSchema>
 
-/** A stretch of text between added tokens, or one of them. */
+/** A part of a text: an added token, or the text between two of them. */
 export interface Section {
   readonly token: AddedToken | null
   readonly text: string
-  /** Where it begins. */
+  /** Index of its first UTF-16 unit in the whole text. */
   readonly start: number
 }
 
-/** What to look for, longest first: of several that fit at one place the longest counts. */
+/** A search for added tokens. If several tokens match at one position, the longest one is taken. */
 export interface Search {
   readonly pattern: RegExp
   readonly tokens: ReadonlyMap<string, AddedToken>
 }
 
+/** Makes the searches in the raw text and in the normalized text; null where there is nothing to search for. */
 export function addedTokens(
   tokens: readonly AddedToken[],
   normalize: ((text: string) => string) | null,
@@ -52,7 +54,7 @@ function searchFor(entries: [string, AddedToken][]): Search | null {
   return { pattern: new RegExp(alternatives.join('|'), 'g'), tokens: found }
 }
 
-/** Empty stretches are left out. */
+/** Splits a text at its added tokens. Empty sections are left out. */
 export function split(text: string, search: Search | null): Section[] {
   if (search === null) return text === '' ? [] : [{ token: null, text, start: 0 }]
   const sections: Section[] = []

@@ -1,23 +1,25 @@
 /**
- * Byte-level BPE learnt from counted pieces of text: again and again the pair of tokens that is most frequent becomes a
- * token; of equals the one of the smaller numbers. Hugging Face's trainer decides in the same way, so that the same
- * text gives the same merges.
+ * The training of byte-level BPE on counted pieces of text. In each round the most frequent pair of tokens becomes a new
+ * token. If two pairs are equally frequent, the one with the smaller ids is taken. Hugging Face's trainer has the same
+ * rules, so that the same text gives the same merges.
  */
 
-/** Ids are below this: a pair is one number. */
+/** Upper bound of token ids. Below it, a pair of ids fits into one number. */
 export const MAX_VOCABULARY = 1 << 20
 
+/** A trained vocabulary. */
 export interface Learnt {
-  /** By id, from the first symbol on. */
+  /** Tokens in the order of their ids, from the first symbol on. */
   readonly tokens: readonly string[]
   readonly merges: readonly (readonly [string, string])[]
 }
 
 /**
- * @param pieces how often each piece occurs, in the letters that stand for bytes
+ * Learns merges until the vocabulary has `size` tokens, or no pair is left.
+ * @param pieces pieces of text, written in the letters that stand for bytes, each with its number of occurrences
  * @param symbols the letters, in the order of their ids
- * @param firstId of the symbols
- * @param size of the vocabulary at most, what stands before `firstId` included
+ * @param firstId id of the first symbol
+ * @param size largest size of the vocabulary, with the ids below `firstId`
  */
 export function learnMerges(
   pieces: Iterable<readonly [string, number]>,
@@ -67,7 +69,7 @@ interface Word {
   readonly count: number
 }
 
-/** How often a pair occurs, and in which words; some of them may have lost it since. */
+/** Number of occurrences of a pair, and the words that contain it or once contained it. */
 interface Pair {
   count: number
   readonly words: Set<number>
@@ -99,7 +101,7 @@ function add(
   return key
 }
 
-/** Replaces the pair by `id` wherever it stands; gives the pairs that are more frequent than before. */
+/** Replaces all occurrences of a pair by `id`. Gives the pairs that occur more often than before. */
 function mergeIn(
   words: readonly Word[],
   pairs: Map<number, Pair>,
@@ -147,7 +149,7 @@ function isBefore(a: Candidate, b: Candidate): boolean {
   return a.count > b.count || (a.count === b.count && a.pair < b.pair)
 }
 
-/** The most frequent on top. Counts may have changed since they were pushed. */
+/** Binary heap with the most frequent pair on top. A count may be out of date: it is the one at the time of the push. */
 class Heap {
   readonly #items: Candidate[] = []
 

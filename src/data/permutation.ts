@@ -1,6 +1,6 @@
 /**
- * A seeded order of 0 .. size - 1 without a table: a Feistel network over the next power of four, and again from where
- * it came out as long as that is outside (cycle walking). At most four rounds of walking on average.
+ * A seeded permutation of 0 .. size - 1 without a table. A Feistel network permutes a range whose size is the next power
+ * of four. While the result is outside 0 .. size - 1, it is permuted again (cycle walking), at most four times on average.
  */
 import type { Random } from '../../stages/random.ts'
 
@@ -21,7 +21,7 @@ export class Permutation {
     this.#keys = Array.from({ length: ROUNDS }, () => random.uint32())
   }
 
-  /** What stands at `position`. */
+  /** Number at `position` of the permutation. */
   at(position: number): number {
     let value = position
     do value = this.#encrypt(value)
@@ -34,12 +34,12 @@ export class Permutation {
     let left = Math.floor(value / base)
     let right = value % base
     for (const key of this.#keys) [left, right] = [right, (left ^ mix(right ^ key)) & this.#mask]
-    // The mask leaves at most 26 bits a half, so that nothing is lost in a float64.
+    // The mask keeps at most 26 bits of each half, so that a float64 represents the result exactly.
     return left * base + right
   }
 }
 
-/** MurmurHash3's last mixing of 32 bits. */
+/** The final 32-bit mix of MurmurHash3. */
 function mix(value: number): number {
   let h = value | 0
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)

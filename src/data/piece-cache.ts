@@ -1,8 +1,8 @@
-/** Remembers the tokens of pieces of text, a bounded number of them: what was not asked for lately is forgotten. */
+/** A bounded cache of the tokens of text pieces. Pieces that were not used lately are dropped. */
 
-/** In each of two generations. Natural text has most of its pieces among the first ten thousand. */
+/** Number of pieces in each of two generations. Most pieces of natural text are among ten thousand common ones. */
 const GENERATION = 1 << 16
-/** UTF-16 units. Longer pieces come but once. */
+/** Longest piece that is cached, in UTF-16 units. Longer pieces rarely come twice. */
 const LONGEST = 64
 
 export class PieceCache {
@@ -19,7 +19,7 @@ export class PieceCache {
 
   set(piece: string, ids: readonly number[]): void {
     if (piece.length > LONGEST) return
-    // Copies: a part of a string keeps the whole of it in memory, and an array that grew has room to grow on.
+    // Copies save memory: a substring keeps its whole string alive, and a grown array has spare capacity.
     this.#keep(copyOf(piece), ids.slice())
   }
 
@@ -32,6 +32,7 @@ export class PieceCache {
   }
 }
 
+/** A copy of a string that does not share the memory of a longer string. */
 export function copyOf(text: string): string {
   return Buffer.from(text, 'utf16le').toString('utf16le')
 }

@@ -1,12 +1,10 @@
 /**
- * `gensyn-node prepare`: documents into tokens, once, into a folder that is whole or absent. Memory does not grow with
- * the text: what is held at a time is a part of a document, a row group of Parquet, and a buffer a stream.
+ * `gensyn-node prepare`: turns documents into a dataset of tokens, once. The dataset's folder is either whole or absent.
+ * Memory does not grow with the text: it contains a part of a document, a row group of Parquet and a buffer a stream.
  */
-import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { InputError, systemCode } from '../base/errors.ts'
-import type { Part } from './cut.ts'
 import {
   DATASET_FILE,
   type Dataset,
@@ -15,57 +13,56 @@ import {
   MAX_SOURCES,
   TOKENIZER_FILE,
 } from './dataset.ts'
-import { type ShardFormat, ShardWriter } from './shard-writer.ts'
-import { fileDigest, findSource, readDocuments, type Source } from './sources.ts'
+import { type PreparedSource, prepareSource } from './prepare-source.ts'
+import type { ShardFormat } from './shard-writer.ts'
+import { findSource } from './sources.ts'
 import { digestOf, loadTokenizer, type Tokenizer } from './tokenizer.ts'
 
-/** Of 16 or 8 MiB: large enough that a thousand name a terabyte's tenth, small enough that one is fetched in seconds. */
+/** Tokens of a shard, 8 or 16 MiB. A shard is fetched in seconds, and a thousand shards are a few billion tokens. */
 const SHARD_TOKENS = 1 << 22
 
+/** Options of `gensyn-node prepare`. */
 export interface PrepareOptions {
   /** Files, folders or patterns. */
   readonly sources: readonly string[]
-  /** Shares of the sources in what is trained on, in their order; undefined goes by their tokens. */
+  /** Shares of the sources in the training, in their order; undefined for shares by their tokens. */
   readonly weights?: readonly number[] | undefined
   /** `bytes`, or the path of a tokenizer.json. */
   readonly tokenizer: string
+  /** Token that ends a document; undefined for the token in the tokenizer's configuration. */
   readonly endOfText?: string | undefined
-  /** Of JSON Lines and Parquet. */
+  /** Field of JSON Lines, or column of Parquet, with the text. */
   readonly field: string
+  /** Share of documents that is held out. */
   readonly heldOut: number
-  /** The folder to make. */
+  /** Folder of the new dataset. */
   readonly out: string
-  /** Replace a dataset that is there. */
+  /** True to replace an existing dataset. */
   readonly force: boolean
-  /** For tests. */
+  /** Tokens of a shard, for tests. */
   readonly shardTokens?: number
-  /** Hears of each file as it is done with. */
+  /** Called with each file after it was read. */
   readonly onFile?: (file: { readonly path: string; readonly bytes: number }) => void
 }
 
-/** Prepared, but not in its place yet. */
+/** A dataset in a temporary folder. */
 export interface Prepared {
   readonly dataset: Dataset
+  /** Digest of dataset.json. */
   readonly sha256: string
-  /** Gives the folder its name. @throws InputError if that is taken */
+  /** Renames the folder to its final name. @throws InputError if this name is taken */
   keep(): void
+  /** Removes the temporary folder. */
   discard(): void
 }
 
-/** @throws InputError for sources, a tokenizer or a place that will not do; then nothing is left behind */
+/**
+ * Prepares a dataset in a temporary folder.
+ * @throws InputError for unusable sources, an unusable tokenizer or folder; then no file is left behind
+ */
 export async function prepare(options: PrepareOptions): Promise<Prepared> {
-  const { weights, heldOut, out, force } = options
-  checkPlace(out, force)
-  if (weights !== undefined && weights.length !== options.sources.length) {
-    throw new InputError(
-      `--weights has ${weights.length} numbers for ${options.sources.length} sources: give one for each.`,
-    )
-  }
-  if (options.sources.length > MAX_SOURCES) {
-    throw new InputError(
-      `${options.sources.length} sources are more than ${MAX_SOURCES}: name folders or patterns instead of files.`,
-    )
-  }
+  const { out, force, field, heldOut, onFile } = options
+  checkOptions(options)
   const sources = options.sources.map(findSource)
   const tokenizer = loadTokenizer(options.tokenizer, options.endOfText)
   const folder = `${resolve(out)}.${process.pid}.tmp`
@@ -77,32 +74,20 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
       bytesPerToken: tokenizer.vocabSize <= 1 << 16 ? 2 : 4,
       shardTokens: options.shardTokens ?? SHARD_TOKENS,
     }
-    const done: Omit<Dataset['sources'][number], 'weight'>[] = []
+    const prepared: PreparedSource[] = []
     for (const [index, source] of sources.entries()) {
-      done.push(await prepareSource(source, `s${index}`, tokenizer, format, options))
+      const prefix = `s${index}`
+      prepared.push(
+        await prepareSource(source, { tokenizer, format, prefix, field, heldOut, onFile }),
+      )
     }
-    const shares = sharesOf(done, weights)
-    const { json } = tokenizer
-    if (json !== null) writeFileSync(join(folder, TOKENIZER_FILE), json)
-    const dataset: Dataset = {
-      format: 'gensyn-dataset',
-      version: 1,
-      tokenizer: {
-        kind: json === null ? 'bytes' : 'json',
-        sha256: json === null ? null : digestOf(json),
-        vocabSize: tokenizer.vocabSize,
-        endOfText: tokenizer.endOfText,
-      },
-      bytesPerToken: format.bytesPerToken,
-      shardTokens: format.shardTokens,
-      heldOut,
-      sources: done.map((source, index) => ({ ...source, weight: shares[index]! })),
-    }
+    const dataset = datasetOf(prepared, tokenizer, format, options)
+    if (tokenizer.json !== null) writeFileSync(join(folder, TOKENIZER_FILE), tokenizer.json)
     const encoded = encodeDataset(dataset)
     writeFileSync(join(folder, DATASET_FILE), encoded)
     const keep = () => {
       checkPlace(out, force)
-      // Between the two the old one is away; what is there is always one of them, whole.
+      // For a moment neither dataset has the name. A dataset that has the name is always whole.
       const old = `${folder}.old`
       if (existsSync(out)) renameSync(out, old)
       renameSync(folder, out)
@@ -115,84 +100,54 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
   }
 }
 
-async function prepareSource(
-  { name, files }: Source,
-  prefix: string,
-  tokenizer: Tokenizer,
-  format: ShardFormat,
-  { field, heldOut, onFile }: PrepareOptions,
-) {
-  const streams = new Streams(format, prefix, tokenizer, heldOut)
-  const digests: { name: string; sha256: string; bytes: number }[] = []
-  try {
-    for (const file of files) {
-      const digest = fileDigest()
-      let bytes = 0
-      const onChunk = (chunk: Uint8Array) => {
-        digest.add(chunk)
-        bytes += chunk.length
-      }
-      const reading = { field, bytes: tokenizer.json === null, onChunk }
-      for await (const part of readDocuments(file.path, reading)) streams.add(part)
-      digests.push({ name: file.name, sha256: digest.hex(), bytes })
-      onFile?.({ path: file.path, bytes })
-    }
-    const { train, heldOut: held } = streams.finish()
-    const bytes = digests.reduce((sum, file) => sum + file.bytes, 0)
-    if (train.tokens + held.tokens === 0) throw new InputError(`${name} has no text in it.`)
-    return { name, bytes, files: digests, train, heldOut: held }
-  } catch (error) {
-    streams.abandon()
-    throw error
+function checkOptions({ out, force, weights, sources }: PrepareOptions): void {
+  checkPlace(out, force)
+  if (weights !== undefined && weights.length !== sources.length) {
+    throw new InputError(
+      `--weights has ${weights.length} numbers for ${sources.length} sources: give one for each.`,
+    )
+  }
+  if (sources.length > MAX_SOURCES) {
+    throw new InputError(
+      `${sources.length} sources are more than ${MAX_SOURCES}: name folders or patterns instead of files.`,
+    )
   }
 }
 
-/** Deals the parts of documents out to what is trained on and what is held out. */
-class Streams {
-  readonly #train: ShardWriter
-  readonly #heldOut: ShardWriter
-  readonly #tokenizer: Tokenizer
-  /** Of 2^32. */
-  readonly #threshold: number
-  /** Where the part before went; null between documents. */
-  #last: ShardWriter | null = null
-
-  constructor(format: ShardFormat, prefix: string, tokenizer: Tokenizer, heldOut: number) {
-    this.#train = new ShardWriter(format, `${prefix}-train`)
-    this.#heldOut = new ShardWriter(format, `${prefix}-held-out`)
-    this.#tokenizer = tokenizer
-    this.#threshold = heldOut * 2 ** 32
-  }
-
-  add({ data, continues, last }: Part): void {
-    const { encode, endOfText } = this.#tokenizer
-    // By content: a document that comes twice is not trained on and held out too.
-    const digest = createHash('sha256').update(data).digest().readUInt32LE(0)
-    const writer = digest < this.#threshold ? this.#heldOut : this.#train
-    if (this.#last !== null && this.#last !== writer) this.#last.endDocument(endOfText)
-    writer.add(encode(data, continues))
-    this.#last = last ? null : writer
-    if (last) writer.endDocument(endOfText)
-  }
-
-  finish() {
-    return { train: this.#train.finish(), heldOut: this.#heldOut.finish() }
-  }
-
-  abandon(): void {
-    this.#train.abandon()
-    this.#heldOut.abandon()
+/** Content of dataset.json. @throws InputError for a source without training tokens */
+function datasetOf(
+  sources: readonly PreparedSource[],
+  { json, vocabSize, endOfText }: Tokenizer,
+  { bytesPerToken, shardTokens }: ShardFormat,
+  { weights, heldOut }: PrepareOptions,
+): Dataset {
+  const shares = sharesOf(sources, weights)
+  return {
+    format: 'gensyn-dataset',
+    version: 1,
+    tokenizer: {
+      kind: json === null ? 'bytes' : 'json',
+      sha256: json === null ? null : digestOf(json),
+      vocabSize,
+      endOfText,
+    },
+    bytesPerToken,
+    shardTokens,
+    heldOut,
+    sources: sources.map((source, index) => ({ ...source, weight: shares[index]! })),
   }
 }
 
-/** What part of the training each source has. @throws InputError for a source without anything to train on */
+/** Share of the training for each source; all shares add up to 1. @throws InputError for a source without training tokens */
 function sharesOf(
-  sources: readonly Omit<Dataset['sources'][number], 'weight'>[],
+  sources: readonly PreparedSource[],
   weights: readonly number[] | undefined,
 ): number[] {
   for (const { name, train } of sources) {
     if (train.tokens > 0) continue
-    throw new InputError(`${name}: all of it is held out. Lower --held-out, or bring more text.`)
+    throw new InputError(
+      `${name}: the whole source is held out. Lower --held-out, or use more text.`,
+    )
   }
   const parts = weights ?? sources.map(({ train }) => train.tokens)
   const sum = parts.reduce((total, part) => total + part, 0)
@@ -202,7 +157,7 @@ function sharesOf(
 function checkPlace(out: string, force: boolean): void {
   if (!existsSync(out)) return
   if (!isPrepared(out))
-    throw new InputError(`${out} exists, and is no dataset. Choose another --out.`)
+    throw new InputError(`${out} exists, and is not a dataset. Choose another --out.`)
   if (!force)
     throw new InputError(`${out} exists. Choose another --out, or replace it with --force.`)
 }
@@ -219,7 +174,7 @@ function makeFolder(folder: string, out: string): void {
   }
 }
 
-/** What processes that were killed have left of their work on this dataset, this process's own included. */
+/** Removes the temporary folders of this dataset that killed processes left behind, and those of this process. */
 function removeLeftovers(out: string): void {
   const folder = dirname(resolve(out))
   for (const name of readdirSync(folder)) {

@@ -1,7 +1,7 @@
 /**
- * What each microbatch sees of a prepared dataset. A source's tokens are cut into sequences of the context's length one
- * after the other, across documents, whose ends are tokens themselves: nothing is padded, and only what is left at the
- * very end of a source is left out.
+ * The microbatches of a prepared dataset. A source's tokens are cut into consecutive sequences of the context's length.
+ * A sequence may contain several documents, separated by end-of-text tokens. There is no padding, and only the rest at
+ * the end of a source is not used.
  */
 
 import { dirname, resolve } from 'node:path'
@@ -11,24 +11,28 @@ import type { Run } from '../run/run.ts'
 import { type Dataset, readDataset, type Shard, type Stream } from './dataset.ts'
 import { Sampling } from './sampling.ts'
 
-/** Bytes of shards, by positioned reads. */
+/** Reads bytes of shards. */
 export interface ShardReader {
-  /** @throws InputError if the shard is not there, or not what its digest says */
+  /**
+   * Fills `into` with the bytes from `offset`.
+   * @throws InputError if the shard is missing, or does not match its digest
+   */
   read(shard: Shard, offset: number, into: Uint8Array): void
 }
 
-/** `context` + 1 tokens of a stream. */
+/** A row of a microbatch: `context` + 1 tokens of a stream, from token `from` on. */
 interface Row {
   readonly stream: Stream
   readonly from: number
 }
 
+/** A prepared dataset, cut into the microbatches of a run. */
 export class PreparedCorpus {
   readonly #run: Run
   readonly #dataset: Dataset
   readonly #reader: ShardReader
   readonly #sampling: Sampling
-  /** Of the held-out streams, how many places there are for a row to begin. */
+  /** Number of positions at which a row can start, for each held-out stream. */
   readonly #heldOutStarts: readonly number[]
 
   /** @throws InputError if the dataset does not fit the run */
@@ -48,21 +52,22 @@ export class PreparedCorpus {
     )
   }
 
-  /** What microbatch `index` of `step` trains on. Steps count from 1. */
+  /** Tokens and targets of training microbatch `index` of `step`, each [batch, context]. Steps count from 1. */
   microbatch(step: number, index: number): Tokens {
     return this.#tokens(this.#rows(step, index))
   }
 
-  /** Microbatch `index` of every evaluation: rows spread evenly over the held-out streams. */
+  /** Tokens and targets of microbatch `index` of every evaluation. The rows are spread evenly over the held-out streams. */
   heldOutMicrobatch(index: number): Tokens {
     return this.#tokens(this.#heldOutRows(index))
   }
 
-  /** What `microbatch` will read. */
+  /** Shards that `microbatch` reads. */
   shardsOf(step: number, index: number): Shard[] {
     return this.#shards(this.#rows(step, index))
   }
 
+  /** Shards that `heldOutMicrobatch` reads. */
   heldOutShardsOf(index: number): Shard[] {
     return this.#shards(this.#heldOutRows(index))
   }
@@ -110,7 +115,7 @@ export class PreparedCorpus {
     return [...new Set(rows.flatMap((row) => this.#pieces(row).map(({ shard }) => shard)))]
   }
 
-  /** Where the tokens of a row lie: in one shard, mostly. */
+  /** Ranges of shards with the tokens of a row. Most rows lie in one shard. */
   #pieces({ stream, from }: Row) {
     const { shardTokens } = this.#dataset
     const end = from + this.#run.microbatch.context + 1
@@ -126,23 +131,23 @@ export class PreparedCorpus {
   }
 }
 
-/** Where the dataset of a run lies; null for a run on plain text. */
+/** Folder of the run's dataset; null for a run on plain text. */
 export function preparedFolder({ data }: Run, runPath: string): string | null {
   const [, name] = /^prepared:(.+)$/.exec(data.source) ?? []
   return name === undefined ? null : resolve(dirname(runPath), name)
 }
 
-/** @throws InputError if it is not the dataset that the run was made for */
+/** Reads the dataset of a run. @throws InputError if it is not the dataset that the run was made for */
 export function openDataset({ data }: Run, folder: string): Dataset {
   const { dataset, sha256 } = readDataset(folder)
   if (sha256 === data.sha256) return dataset
   throw new InputError(
     `${folder} is not the dataset that the run was made for: its dataset.json has SHA-256 ${sha256}, the manifest ` +
-      `says ${data.sha256}. Bring the old one back, or make a new run with \`gensyn-node init\`.`,
+      `says ${data.sha256}. Restore the original dataset, or make a new run with \`gensyn-node init\`.`,
   )
 }
 
-/** @throws InputError if the run cannot train on the dataset */
+/** Checks that the run can train on the dataset. @throws InputError if it cannot */
 export function checkFit({ data, model, microbatch }: Run, { tokenizer, sources }: Dataset): void {
   const { context } = microbatch
   if (tokenizer.vocabSize > model.vocabSize) {
@@ -155,7 +160,7 @@ export function checkFit({ data, model, microbatch }: Run, { tokenizer, sources 
   if (short !== undefined) {
     throw new InputError(
       `${data.source}: ${short.name} has ${short.train.tokens} tokens to train on, and one sequence needs ` +
-        `${context + 1}. Bring more text, or a smaller context.`,
+        `${context + 1}. Use more text, or a smaller context.`,
     )
   }
   if (!sources.some(({ heldOut }) => heldOut.tokens > context)) {

@@ -1,6 +1,6 @@
 /**
- * The data of a run on this peer: its text, or a prepared dataset, of which a peer that does not have the folder fetches
- * from others what it reads, and gives to others what it has.
+ * The data of a run on this peer: a text or a prepared dataset. A peer without the dataset's folder fetches the shards
+ * that it needs from other peers. Every peer serves the shards that it has.
  */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { PeerId } from '../../protocols/network.ts'
@@ -16,26 +16,33 @@ import { DATASET_FILE, filesOf, isPrepared, MAX_DATASET_BYTES, parseDataset } fr
 import { openDataset, PreparedCorpus, preparedFolder } from './prepared-corpus.ts'
 import { type DataFile, ShardFiles } from './shard-files.ts'
 
-/** Of what was fetched from peers. */
+/** Default size of the cache for shards from other peers, in bytes. */
 const CACHE_BYTES = 4 * 2 ** 30
 
+/** Options for the data of a run. */
 export interface RunDataOptions extends RunContext {
   readonly run: Run
-  /** The manifest's path. */
+  /** Path of the manifest. */
   readonly runPath: string
-  /** Where fetched shards are kept. */
+  /** Folder for fetched shards. */
   readonly cacheFolder: string
   readonly cacheBytes?: number
   readonly signal?: AbortSignal | undefined
 }
 
+/** The data of a run. */
 export interface RunData {
-  /** @param donors who may have what is not here, in the order in which they are asked */
+  /**
+   * Loads the text, or the description of the dataset.
+   * @param donors gives the peers that may have a missing shard, in the order in which they are asked
+   * @throws InputError if the data is missing or damaged
+   */
   load(donors: () => readonly PeerId[]): Promise<BatchSource>
+  /** Stops serving shards, and closes all files. */
   close(): void
 }
 
-/** Serves what is here of the run's dataset from now on, until `close`. */
+/** Opens the data of a run, and serves this peer's shards until `close`. */
 export function openRunData(options: RunDataOptions): RunData {
   const { run, runPath, cacheFolder, cacheBytes } = options
   const folder = preparedFolder(run, runPath)
@@ -79,8 +86,8 @@ async function preparedData(
     const others = donors().filter((peer) => peer !== network.self)
     if (others.length === 0) {
       throw new InputError(
-        `${file.file} of ${run.data.source} is not on this machine, and no peer is there to fetch it from. ` +
-          'Copy the folder to beside the manifest, or join a run whose peers have it.',
+        `${file.file} of ${run.data.source} is not on this machine, and there is no peer to fetch it from. ` +
+          'Copy the folder beside the manifest, or join a run whose peers have it.',
       )
     }
     const { sha256 } = file
@@ -106,7 +113,7 @@ async function preparedData(
       const tokens = files.use(corpus.shardsOf(step, index), fetch, () =>
         corpus.microbatch(step, index),
       )
-      // While this step is computed. What fails here fails again when it is asked for, and is told then.
+      // Fetches the shards of the next step while this step is computed. An error comes again when they are needed.
       const ahead = corpus.shardsOf(step + 1, index)
       if (ahead.some((file) => !files.has(file))) files.use(ahead, fetch, () => {}).catch(() => {})
       return tokens

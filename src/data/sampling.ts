@@ -1,38 +1,41 @@
 /**
- * Which sequence of which source is the n-th that a run trains on: a pure function, so that a peer needs no cursor.
- * Draws come in blocks; in each block every source has its share of the places, in an order that the seed decides.
- * Each source goes through its own sequences epoch by epoch, in a new order each time, none twice before all were met.
+ * The order of the training sequences: a pure function from the number of a draw to a source and a sequence. No peer
+ * stores a position. Draws come in blocks. In each block every source has its share of places, in a seeded order.
+ * Each source runs through all its sequences once in an epoch, in a new seeded order for each epoch.
  */
 import { Random } from '../../stages/random.ts'
 import { recent } from '../../stages/recent.ts'
 import { Permutation } from './permutation.ts'
 
-/** Places of a block: shares are held to a part in so many. */
+/** Number of places in a block. Shares are exact to one place. */
 const BLOCK = 1 << 12
 
+/** A source to sample from. */
 export interface SampledSource {
   readonly weight: number
-  /** Sequences that it has. */
+  /** Number of sequences in the source. */
   readonly sequences: number
 }
 
+/** One draw: the index of a source, and the index of a sequence in it. */
 export interface Sample {
   readonly source: number
   readonly sequence: number
 }
 
-/** By place: whose it is, and how many places of the same source are before it in the block. */
+/** For each place of a block: its source, and the number of earlier places of the same source. */
 interface Block {
   readonly sources: Uint16Array
   readonly ranks: Uint16Array
 }
 
+/** The order of the training sequences of one run. */
 export class Sampling {
   readonly #random: Random
   readonly #sources: readonly SampledSource[]
-  /** Of a block, for each source. */
+  /** Number of places in a block, for each source. */
   readonly #places: readonly number[]
-  /** The last that were asked for: draws of one step are near each other. */
+  /** Blocks that were used last. The draws of one step lie in few blocks. */
   readonly #blocks = new Map<number, Block>()
   readonly #orders = new Map<string, Permutation>()
 
@@ -42,7 +45,10 @@ export class Sampling {
     this.#places = apportion(sources.map(({ weight }) => weight))
   }
 
-  /** @param draw counts all sequences of all microbatches of all steps, from 0 */
+  /**
+   * The sequence of a draw.
+   * @param draw number of the sequence among all sequences of all steps, from 0
+   */
   at(draw: number): Sample {
     const index = Math.floor(draw / BLOCK)
     const block = recent(this.#blocks, index, 4, () => this.#block(index))
@@ -74,7 +80,10 @@ export class Sampling {
   }
 }
 
-/** Whole places of a block in proportion to the weights, at least one each; what is left goes to the largest remainders. */
+/**
+ * Distributes the places of a block in proportion to the weights, at least one to each source. The rest goes to the
+ * largest remainders.
+ */
 function apportion(weights: readonly number[]): number[] {
   const sum = weights.reduce((a, b) => a + b, 0)
   const exact = weights.map((weight) => (weight / sum) * (BLOCK - weights.length))

@@ -1,7 +1,7 @@
 /**
- * The files of a dataset on this machine: those of its folder, and those that were fetched from peers into a cache of
- * bounded size. Read in place, by positioned reads: what stays in memory is the operating system's own cache. Each
- * file's digest is checked before its first byte is used.
+ * The files of a dataset on this machine: those in the dataset's folder, and those in a bounded cache of files from other
+ * peers. They are read in place, so that the memory for them is the operating system's cache. The digest of a file is
+ * checked before its first byte is used.
  */
 import { createHash } from 'node:crypto'
 import {
@@ -20,35 +20,40 @@ import { replaceFile } from '../base/atomic-file.ts'
 import { InputError } from '../base/errors.ts'
 import { digestOf } from './tokenizer.ts'
 
-/** A file by its digest, with the name that it has in the dataset's folder. */
+/** A file of a dataset: its name in the dataset's folder, and its digest. */
 export interface DataFile {
   readonly file: string
   readonly sha256: string
 }
 
+/** The cache of fetched files. */
 export interface Cache {
   readonly folder: string
-  /** Exceeded only by what is in use at one moment. */
+  /** Largest size in bytes. Only files that are used at the same time can exceed it. */
   readonly maxBytes: number
 }
 
-/** Open at a time. */
+/** Largest number of open files. */
 const MAX_HANDLES = 64
 const CHUNK = 1 << 20
 
+/** Reads the files of one dataset. */
 export class ShardFiles {
   readonly #folder: string | null
   readonly #cache: Cache | null
-  /** Open files by digest, the last used at the end. */
+  /** Open files by digest. The file that was used last stands at the end. */
   readonly #handles = new Map<string, number>()
   readonly #verified = new Set<string>()
-  /** Bytes of what is in the cache, the last used at the end. */
+  /** Sizes of the cached files by digest, in bytes. The file that was used last stands at the end. */
   readonly #cached = new Map<string, number>()
-  /** How many use a file now: it is not dropped from the cache. */
+  /** Number of uses in progress of each file. A file in use is not dropped from the cache. */
   readonly #pins = new Map<string, number>()
   readonly #arriving = new Map<string, Promise<void>>()
 
-  /** @param folder of the dataset; null if it is not on this machine */
+  /**
+   * @param folder folder of the dataset; null if it is not on this machine
+   * @param cache the cache of fetched files; null if no file is fetched
+   */
   constructor(folder: string | null, cache: Cache | null = null) {
     this.#folder = folder
     this.#cache = cache
@@ -61,7 +66,10 @@ export class ShardFiles {
     }
   }
 
-  /** What is damaged in the cache is not there: it is fetched again. What is damaged in the folder is the user's to mend. */
+  /**
+   * Tells whether the file is on this machine. A damaged file in the cache is removed, and fetched again later. A damaged
+   * file in the dataset's folder counts: reading it reports the damage to the user.
+   */
   has(wanted: DataFile): boolean {
     if (!this.#cached.has(wanted.sha256)) return this.#pathOf(wanted) !== null
     try {
@@ -72,7 +80,7 @@ export class ShardFiles {
     return this.#pathOf(wanted) !== null
   }
 
-  /** @throws InputError if the file is not there, or damaged */
+  /** Fills `into` with the bytes from `offset`. @throws InputError if the file is missing or damaged */
   read(wanted: DataFile, offset: number, into: Uint8Array): void {
     const handle = this.#open(wanted)
     for (let done = 0; done < into.length; ) {
@@ -82,11 +90,15 @@ export class ShardFiles {
     }
   }
 
+  /** Size of a file in bytes. @throws InputError if the file is missing or damaged */
   sizeOf(wanted: DataFile): number {
     return fstatSync(this.#open(wanted)).size
   }
 
-  /** Reads with all of `wanted` at hand: what is not there is fetched, once for all who wait for it, and kept. */
+  /**
+   * Fetches the missing files of `wanted` into the cache, and then calls `read`. A file that several callers wait for is
+   * fetched once.
+   */
   async use<T>(
     wanted: readonly DataFile[],
     fetch: (file: DataFile) => Promise<Uint8Array>,
@@ -164,7 +176,7 @@ export class ShardFiles {
     const path = this.#pathOf(wanted)
     if (path === null) {
       throw new InputError(
-        `${this.#folder === null ? file : join(this.#folder, file)} is missing: bring it back, or prepare the data again.`,
+        `${this.#folder === null ? file : join(this.#folder, file)} is missing: restore it, or prepare the data again.`,
       )
     }
     const handle = openSync(path, 'r')
@@ -203,7 +215,7 @@ export class ShardFiles {
     if (found !== sha256) {
       throw new InputError(
         `${path} is damaged: its SHA-256 is ${found}, the dataset says ${sha256}. ` +
-          'Bring the right one back, or prepare the data again.',
+          'Restore the original file, or prepare the data again.',
       )
     }
     this.#verified.add(sha256)

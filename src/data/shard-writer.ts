@@ -1,18 +1,20 @@
-/** Tokens of one stream into files of one size, each flushed before it is named in a manifest. Holds one buffer. */
+/** Writes the tokens of one stream into shards of equal size. Each shard is flushed to disk before its digest is given. */
 import { createHash } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Shard, Stream } from './dataset.ts'
 
-/** Tokens between two writes. */
+/** Number of tokens in the buffer. */
 const BUFFER = 64 * 1024
 
+/** Folder and layout of the shards. */
 export interface ShardFormat {
   readonly folder: string
   readonly bytesPerToken: 2 | 4
   readonly shardTokens: number
 }
 
+/** Writer of one stream. */
 export class ShardWriter {
   readonly #format: ShardFormat
   readonly #prefix: string
@@ -28,7 +30,7 @@ export class ShardWriter {
   } | null = null
   #written = 0
 
-  /** @param prefix of the shards' file names */
+  /** @param prefix first part of the shards' file names */
   constructor(format: ShardFormat, prefix: string) {
     this.#format = format
     this.#prefix = prefix
@@ -48,13 +50,14 @@ export class ShardWriter {
     this.#documents++
   }
 
+  /** Writes the rest, and describes the stream. */
   finish(): Stream {
     this.#flush()
     this.#close()
     return { tokens: this.#tokens, documents: this.#documents, shards: this.#shards }
   }
 
-  /** Gives up: what was written is removed with its folder. */
+  /** Closes the open file. The caller removes the folder. */
   abandon(): void {
     if (this.#open !== null) closeSync(this.#open.file)
     this.#open = null

@@ -1,4 +1,4 @@
-/** Where documents come from: a table of file formats, and the files that a path, a folder or a pattern names. */
+/** The sources of documents: the table of file formats, and the search for files by a path, a folder or a pattern. */
 import { createHash } from 'node:crypto'
 import { globSync, readdirSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -8,16 +8,17 @@ import { type Part, partsOf } from './cut.ts'
 import { readParquet } from './parquet.ts'
 import { textParts, utf8Of } from './text-parts.ts'
 
+/** Options for reading documents. */
 export interface ReadOptions {
-  /** Of JSON Lines and Parquet: where the text is. */
+  /** Field of JSON Lines, or column of Parquet, with the text. */
   readonly field: string
-  /** Text files are handed on as bytes, in whatever encoding they are. */
+  /** True to read text files as bytes, in any encoding; false to decode them as UTF-8. */
   readonly bytes: boolean
-  /** Hears every chunk of the file, to take its digest. */
+  /** Called with every chunk of the file, for its digest. */
   readonly onChunk: (chunk: Uint8Array) => void
 }
 
-/** A document for each row; for a text file the file. */
+/** Reads a file: each row is a document; a text file is one document. */
 type Reader = (path: string, options: ReadOptions) => AsyncIterable<Part>
 
 const FORMATS: Readonly<Record<string, Reader>> = {
@@ -26,28 +27,32 @@ const FORMATS: Readonly<Record<string, Reader>> = {
   '.parquet': readParquet,
 }
 
-/** What a folder is searched for. Any other file is taken as text if it is named itself. */
+/** File name extensions that are searched for in a folder. Any other file that is named itself is read as text. */
 const IN_FOLDERS = new Set([...Object.keys(FORMATS), '.txt', '.text', '.md'])
 
 const CHUNK = 256 * 1024
-/** Of JSON Lines: a line that is longer is no document, but some other file. */
+/** Longest line of JSON Lines, in bytes. A file with a longer line is not JSON Lines. */
 const LONGEST_LINE = 64 << 20
 const NEWLINE = 0x0a
 
 interface SourceFile {
   readonly path: string
-  /** Relative to the source, with slashes: the same wherever the source lies. */
+  /** Path relative to the source, with slashes. It does not depend on the folder of the source. */
   readonly name: string
   readonly bytes: number
 }
 
-/** One source as the user named it, and its files in the order of their names. */
+/** A source that the user named, and its files in the order of their names. */
 export interface Source {
   readonly name: string
   readonly files: readonly SourceFile[]
 }
 
-/** @throws InputError if there is nothing, or nothing but empty files */
+/**
+ * Finds the files of a source. Empty files are left out.
+ * @param pattern a file, a folder, or a glob pattern
+ * @throws InputError if there is no file, or all files are empty
+ */
 export function findSource(pattern: string): Source {
   const found = filesOf(pattern)
   const files = found
@@ -77,7 +82,7 @@ function filesOf(pattern: string): { path: string; name: string }[] {
           (entry) => !entry.isDirectory() && IN_FOLDERS.has(extname(entry.name).toLowerCase()),
         )
         .map((entry) => join(entry.parentPath, entry.name))
-        // Links count as what they lead to: downloads are often kept so.
+        // Links are followed, since downloads are often stored as links.
         .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true)
         .map((path) => named(path, pattern))
     )
@@ -91,17 +96,17 @@ function filesOf(pattern: string): { path: string; name: string }[] {
     }
     const what = code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`
     throw new InputError(
-      `The data file ${pattern} ${what}. Put it there, or name another by --data.`,
+      `The data file ${pattern} ${what}. Put it there, or name another file by --data.`,
     )
   }
 }
 
-/** The documents of a file, in parts, in order; never more of it in memory than a part, a line or a row group. */
+/** Reads the documents of a file, in parts and in order. Memory contains one part, one line or one row group at a time. */
 export function readDocuments(path: string, options: ReadOptions): AsyncIterable<Part> {
   return (FORMATS[extname(path).toLowerCase()] ?? readText)(path, options)
 }
 
-/** True for what needs no preparing: tokens of bytes can be taken from it as it is. */
+/** Tells whether a path is a plain text file, which a run can train on in bytes without preparation. */
 export function isPlainText(path: string): boolean {
   return (
     FORMATS[extname(path).toLowerCase()] === undefined &&
@@ -116,7 +121,7 @@ async function* chunksOf(
   const file = await open(path)
   try {
     for (;;) {
-      // Each its own: what is cut from a chunk may outlive the next one.
+      // A new buffer for each chunk, since parts of a chunk are used after the next one is read.
       const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(CHUNK), 0, CHUNK)
       if (bytesRead === 0) return
       const chunk = buffer.subarray(0, bytesRead)
@@ -144,7 +149,7 @@ async function* readJsonLines(path: string, { field, onChunk }: ReadOptions): As
   for await (const chunk of chunksOf(path, onChunk)) {
     const bytes: Uint8Array = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
     let from = 0
-    // What is left of the chunk before had no end of line in it.
+    // The rest of the chunk before contains no end of line.
     for (
       let end = bytes.indexOf(NEWLINE, rest.length);
       end >= 0;
@@ -156,23 +161,23 @@ async function* readJsonLines(path: string, { field, onChunk }: ReadOptions): As
     rest = bytes.subarray(from)
     if (rest.length > LONGEST_LINE) {
       throw new InputError(
-        `${path}, line ${line + 1} is longer than ${LONGEST_LINE} bytes: no JSON Lines. Cut it, or name the file .txt.`,
+        `${path}, line ${line + 1} is longer than ${LONGEST_LINE} bytes: this is not JSON Lines. Cut the line, or rename the file to .txt.`,
       )
     }
   }
   if (rest.length > 0) yield* document(rest)
 }
 
-/** The text in a row. @throws InputError if the row has none */
+/** Text of a row of JSON Lines. @throws InputError if the row has no text */
 function textIn(line: string, field: string, where: string): string {
   let row: unknown
   try {
     row = JSON.parse(line)
   } catch (error) {
-    throw new InputError(`${where} is no JSON: ${(error as Error).message}`)
+    throw new InputError(`${where} is not JSON: ${(error as Error).message}`)
   }
   const text = typeof row === 'string' ? row : (row as Record<string, unknown> | null)?.[field]
-  // Half a surrogate pair has no UTF-8.
+  // A lone surrogate cannot be encoded as UTF-8.
   if (typeof text === 'string') return text.toWellFormed()
   const names = typeof row === 'object' && row !== null ? Object.keys(row).join(', ') : typeof row
   throw new InputError(
@@ -180,7 +185,7 @@ function textIn(line: string, field: string, where: string): string {
   )
 }
 
-/** Takes the digest of a file while it is read; what a reader skipped counts too. */
+/** Computes the SHA-256 of a file while it is read, with the parts that a reader skips. */
 export function fileDigest() {
   const hash = createHash('sha256')
   return { add: (chunk: Uint8Array) => void hash.update(chunk), hex: () => hash.digest('hex') }

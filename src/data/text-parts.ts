@@ -1,11 +1,12 @@
-/** A text that is read chunk by chunk, in parts that may be tokenized one after another. */
+/** Cuts a text that is read in chunks into parts, which are tokenized one after another. */
 import { InputError } from '../base/errors.ts'
 import { endOfPart, type Part } from './cut.ts'
 
 /**
- * @param name of the text, for messages
- * @param bytes the parts are bytes, in whatever encoding the text is; else it must be UTF-8
- * @throws InputError if it is not
+ * Cuts a text into parts.
+ * @param name name of the text, for messages
+ * @param bytes true for parts of bytes in any encoding; false to decode UTF-8
+ * @throws InputError if the text is not UTF-8
  */
 export async function* textParts(
   chunks: AsyncIterable<Uint8Array>,
@@ -35,7 +36,7 @@ export async function* textParts(
   } while (from < rest.length)
 }
 
-/** Decodes a stream, and says in which text it is not UTF-8. */
+/** Makes a decoder of UTF-8 for a stream. The decoder throws an InputError that names the text if it is not UTF-8. */
 export function utf8Of(name: string): (bytes: Uint8Array, more: boolean) => string {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let done = 0
@@ -46,7 +47,7 @@ export function utf8Of(name: string): (bytes: Uint8Array, more: boolean) => stri
       return text
     } catch {
       throw new InputError(
-        `${name} is not UTF-8, somewhere from byte ${done}: convert it, or take a tokenizer of bytes.`,
+        `${name} is not UTF-8, somewhere after byte ${done}: convert it, or use the tokenizer \`bytes\`.`,
       )
     }
   }

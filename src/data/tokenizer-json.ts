@@ -1,8 +1,7 @@
 /**
- * A Hugging Face tokenizer.json, at the speed that a corpus needs. The library's own `encode` takes seconds a
- * megabyte; here its parts (normalizer, pre-tokenizer, model) are called for each *piece* of text that was not met
- * before, and what came of it is remembered. What the library is known to do in another way than the reference
- * (Hugging Face's Rust library) is mended here, or refused.
+ * Tokenizes with a Hugging Face tokenizer.json, fast enough for a corpus. The library's `encode` takes seconds a megabyte.
+ * Here its normalizer, pre-tokenizer and model run once for each different piece of text, and a cache keeps the tokens.
+ * Known differences between the library and the reference, Hugging Face's Rust library, are corrected or refused.
  */
 import { InputError } from '../base/errors.ts'
 import { addedTokens, split } from './added-tokens.ts'
@@ -20,26 +19,29 @@ import {
   Tokenizer,
 } from './tokenizers-library.ts'
 
+/** A tokenizer of Hugging Face's format. */
 export interface JsonTokenizer {
   readonly config: TokenizerConfig
-  /** Above the largest number of a token. */
+  /** Largest token id plus one. */
   readonly vocabSize: number
-  /** What is put around a text for a model that expects something there. */
+  /** Tokens that the tokenizer adds before or after a text. */
   readonly around: readonly number[]
+  /** Id of a token; undefined if the vocabulary does not have it. */
   idOf(token: string): number | undefined
-  /** @param continues `text` goes on where another part of its document ended, which was cut before a space */
+  /** @param continues true if `text` is a part of a document that was cut before a space */
   encode(text: string | Uint8Array, continues?: boolean): number[]
-  /** Without the tokens that stand for no text. */
+  /** Text of the tokens. Special tokens are left out. */
   decode(tokens: readonly number[]): string
 }
 
-/** GPT-2's: what ByteLevel splits by when it is told to. */
+/** The pattern of GPT-2, by which ByteLevel splits a text. */
 export const GPT2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
 /**
- * @param name for messages
- * @param settings what tokenizer_config.json says, which decides on spaces in what is decoded
- * @throws InputError for a kind that is not supported
+ * Opens a tokenizer.json.
+ * @param name name of the file, for messages
+ * @param settings content of tokenizer_config.json, which decides how spaces are decoded
+ * @throws InputError if the file is malformed, or of a kind that is not supported
  */
 export function openTokenizerJson(
   bytes: Uint8Array,
@@ -95,23 +97,24 @@ export function openTokenizerJson(
       if (typeof text !== 'string') throw new Error('a tokenizer.json encodes text, not bytes')
       return encodeText(continues ? continued(text) : text)
     },
-    // The library refuses to make nothing of nothing.
+    // The library throws on an empty list.
     decode: (tokens) =>
       tokens.length === 0 ? '' : library.decode(tokens, { skip_special_tokens: true }),
   }
 }
 
 /**
- * A part that goes on after a cut begins with a space. Tokenizers that put a space before every text must not see two:
- * which kind this one is, is tried out.
+ * Gives the function that adjusts a part after a cut, which begins with a space. Some tokenizers put a space before every
+ * text, so that the part's own space has to be removed for them. A trial finds out which kind this tokenizer is.
  */
 function howToContinue(encode: (text: string) => number[]): (text: string) => string {
-  const goesOn = (rest: string) =>
+  const isContinuedBy = (rest: string) =>
     encode('one two').join() === [...encode('one'), ...encode(rest)].join()
-  return goesOn(' two') || !goesOn('two') ? (text) => text : (text) => text.slice(1)
+  const keepsSpace = isContinuedBy(' two') || !isContinuedBy('two')
+  return keepsSpace ? (text) => text : (text) => text.slice(1)
 }
 
-/** Text into the pieces that are encoded each by itself, without the mapping of bytes to letters. */
+/** Makes a function that splits a text into pieces, each of which is encoded alone. Bytes are not mapped to letters yet. */
 function splitter(
   config: TokenizerConfig,
   library: LibraryTokenizer,
@@ -138,7 +141,7 @@ function splitter(
   const apart =
     last?.type === 'Metaspace' && (last.split ?? true)
       ? /(?=▁)/
-      : // No token reaches from a letter into the space after it, so no merge crosses here either.
+      : // If no token crosses from a letter into the space after it, then no merge does.
         !library.model.vocab.some((token) => /[^▁]▁/.test(token ?? ''))
         ? /(?<=[^▁])(?=▁)/
         : null
@@ -158,7 +161,7 @@ function preTokenizer(rows: object[]): (text: string) => string[] {
   return (text) => sequence(text)
 }
 
-/** The tokens of one piece, by the library's model. */
+/** Makes a function that gives the tokens of one piece, by the library's model. */
 function pieceEncoder(
   config: TokenizerConfig,
   library: LibraryTokenizer,

@@ -1,8 +1,9 @@
-/** Which kinds of tokenizer.json give the tokens that the reference gives, and what is said of the others. */
+/** The schema of tokenizer.json, and the refusal of kinds whose tokens would differ from the reference's. */
 import { z } from 'zod'
 import { InputError } from '../base/errors.ts'
 import { addedTokenSchema } from './added-tokens.ts'
 
+/** A pre-tokenizer, or a sequence of them, in tokenizer.json. */
 export interface PreTokenizerConfig {
   readonly type: string
   readonly pretokenizers?: readonly PreTokenizerConfig[] | undefined
@@ -60,32 +61,33 @@ const schema = z.looseObject({
     .transform((value) => value ?? []),
 })
 
+/** Content of tokenizer.json. */
 export type TokenizerConfig = z.output<typeof schema>
 
 const NORMALIZERS = ['NFC', 'NFD', 'NFKC', 'NFKD', 'Lowercase', 'Prepend', 'Replace', 'Strip']
 const PRE_TOKENIZERS = ['ByteLevel', 'Metaspace', 'Split', 'Digits', 'WhitespaceSplit']
 
-/** @throws InputError if it is no tokenizer.json, or only the beginning of one */
+/** Parses a tokenizer.json. @throws InputError if it is malformed or incomplete */
 export function parseTokenizerJson(bytes: Uint8Array, name: string): TokenizerConfig {
   let value: unknown
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (error) {
-    throw new InputError(`${name} is no JSON (${(error as Error).message}): copy it again.`)
+    throw new InputError(`${name} is not JSON (${(error as Error).message}): copy it again.`)
   }
   const result = schema.safeParse(value)
   if (result.success) return result.data
   const { path, message } = result.error.issues[0]!
   throw new InputError(
-    `${name} is no tokenizer.json of Hugging Face: ${path.join('.')}: ${message}`,
+    `${name} is not a tokenizer.json of Hugging Face: ${path.join('.')}: ${message}`,
   )
 }
 
-/** @throws InputError that names the part whose tokens would not be the reference's */
+/** Checks the kind of a tokenizer. @throws InputError that names the first part that is not supported */
 export function checkKind(config: TokenizerConfig, name: string): void {
   const refuse = (what: string): never => {
     throw new InputError(
-      `${name} has ${what}, which is not supported: its tokens would not be those of the model it was made for. ` +
+      `${name} has ${what}, which is not supported: its tokens would differ from those of its model. ` +
         'Supported are byte-level BPE and Unigram; `gensyn-node tokenizer train` makes one.',
     )
   }
@@ -101,7 +103,7 @@ export function checkKind(config: TokenizerConfig, name: string): void {
   const before = rows(config.pre_tokenizer, 'pretokenizers')
   before.forEach(({ type, behavior, invert }, index) => {
     if (!PRE_TOKENIZERS.includes(type)) refuse(`a pre-tokenizer of type ${type}`)
-    // They change the text, and what stands behind them would see it changed.
+    // ByteLevel changes the text, so that a pre-tokenizer after it would get other characters.
     const isLast = index === before.length - 1
     if (type === 'ByteLevel' && !isLast) refuse('ByteLevel before another pre-tokenizer')
     if (type !== 'Split') return
@@ -111,7 +113,7 @@ export function checkKind(config: TokenizerConfig, name: string): void {
     }
   })
   const odd = config.added_tokens.find((token) => token.single_word)
-  if (odd !== undefined) refuse(`the added token ${odd.content}, which counts as a word only`)
+  if (odd !== undefined) refuse(`the added token ${odd.content}, which matches whole words only`)
 }
 
 function rows<

@@ -1,4 +1,4 @@
-/** What turns text into tokens: bytes, or a Hugging Face tokenizer.json. One row a kind. */
+/** Tokenizers: bytes, or a tokenizer.json of Hugging Face. */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -6,18 +6,19 @@ import { END_OF_TEXT } from '../../stages/formats/byte-tokenizer.ts'
 import { InputError, systemCode } from '../base/errors.ts'
 import { openTokenizerJson } from './tokenizer-json.ts'
 
+/** Turns text into token ids. */
 export interface Tokenizer {
-  /** Tokens are 0 .. vocabSize - 1. */
+  /** Token ids are 0 .. vocabSize - 1. */
   readonly vocabSize: number
-  /** Ends every document. */
+  /** Id of the token that ends every document. */
   readonly endOfText: number
-  /** The file it was read from, for whoever needs it beside the tokens; null for bytes. */
+  /** Content of the tokenizer.json; null for bytes. */
   readonly json: Uint8Array | null
-  /** The tokens of a document, or of a part of one that `cut.ts` made. Byte tokenizers take bytes too, of any encoding. */
+  /** Token ids of a document or of a part of it. The byte tokenizer also accepts bytes in any encoding. */
   encode(part: string | Uint8Array, continues?: boolean): ArrayLike<number>
 }
 
-/** UTF-8 as it is. */
+/** The byte tokenizer: each byte of UTF-8 is a token. */
 export const BYTES: Tokenizer = {
   vocabSize: 256,
   endOfText: END_OF_TEXT,
@@ -25,16 +26,17 @@ export const BYTES: Tokenizer = {
   encode: (part) => (typeof part === 'string' ? Buffer.from(part) : part),
 }
 
-/** What a tokenizer_config.json beside it would say, for a tokenizer.json that stands alone. */
+/** Common end-of-text tokens, for a tokenizer.json without a tokenizer_config.json. */
 const KNOWN_ENDS = ['<|endoftext|>', '</s>', '<|end_of_text|>', '<eos>', '[EOS]', '<|im_end|>']
 
-/** Longer files are no tokenizers: the largest in use have about 40 MB. */
+/** Largest size of a tokenizer. The largest tokenizers in use have about 40 MB. */
 export const MAX_TOKENIZER_BYTES = 256 << 20
 
 /**
+ * Loads a tokenizer.
  * @param name `bytes`, or the path of a tokenizer.json
- * @param endOfText the token that ends a document; undefined takes the one that its configuration names
- * @throws InputError if there is no such file, or it is of a kind whose tokens would not be the reference's
+ * @param endOfText token that ends a document; undefined for the token in the tokenizer's configuration
+ * @throws InputError if the file does not exist or is not supported, or the end-of-text token is unknown
  */
 export function loadTokenizer(name: string, endOfText?: string): Tokenizer {
   if (name === 'bytes') {
@@ -56,11 +58,12 @@ export function loadTokenizer(name: string, endOfText?: string): Tokenizer {
   return { vocabSize, endOfText: id, json, encode }
 }
 
-/** As a dataset names its tokenizer: null for bytes. @throws InputError if there is no such file */
+/** Digest of a tokenizer.json; null for `bytes`. @throws InputError if the file does not exist */
 export function digestOfTokenizer(name: string): string | null {
   return name === 'bytes' ? null : digestOf(readSmall(name))
 }
 
+/** SHA-256 of some bytes, in hex. */
 export function digestOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
@@ -71,7 +74,7 @@ function configuredEnd(path: string): string | undefined {
     const token = config?.eos_token
     return typeof token === 'string' ? token : token?.content
   } catch {
-    // Optional, and often not there.
+    // The file is optional.
     return undefined
   }
 }
@@ -88,6 +91,6 @@ function readSmall(path: string): Uint8Array {
     throw new InputError(`The tokenizer ${path} ${what}. ${remedy}`)
   }
   throw new InputError(
-    `${path} is longer than ${MAX_TOKENIZER_BYTES} bytes: no tokenizer. ${remedy}`,
+    `${path} is longer than ${MAX_TOKENIZER_BYTES} bytes: it is not a tokenizer. ${remedy}`,
   )
 }

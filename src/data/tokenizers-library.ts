@@ -1,12 +1,12 @@
 /**
- * The parts of `@huggingface/tokenizers` that are used here, with types: those it ships name their files without an
- * extension, which TypeScript does not follow from an ES module.
+ * Types of the used parts of `@huggingface/tokenizers`. The library's own types import files without an extension, which
+ * TypeScript does not resolve in an ES module.
  */
 import * as library from '@huggingface/tokenizers'
 
 interface LibraryModel {
   (words: readonly string[]): string[]
-  /** By id; empty where an id is not used. */
+  /** Tokens by id; undefined for an id without a token. */
   readonly vocab: readonly (string | undefined)[]
   readonly tokens_to_ids: ReadonlyMap<string, number>
   readonly unk_token_id: number | undefined
@@ -14,6 +14,7 @@ interface LibraryModel {
 
 type LibraryPreTokenizer = (text: string, options?: { section_index: number }) => string[]
 
+/** A tokenizer of the library. */
 export interface LibraryTokenizer {
   readonly normalizer: ((text: string) => string) | null
   readonly pre_tokenizer: LibraryPreTokenizer | null

@@ -1,4 +1,4 @@
-/** `gensyn-node tokenizer train`: a byte-level BPE in Hugging Face's format, the same for the same text. */
+/** `gensyn-node tokenizer train`: learns a byte-level BPE in Hugging Face's format. The same text gives the same file. */
 import { existsSync } from 'node:fs'
 import { BYTE_CHARACTERS, byteLevelBpe } from '../../stages/formats/byte-tokenizer.ts'
 import { replaceFile } from '../base/atomic-file.ts'
@@ -11,38 +11,39 @@ import { ByteLevelPreTokenizer } from './tokenizers-library.ts'
 
 const END_OF_TEXT = '<|endoftext|>'
 
-/** Different pieces at a time. When there are more, the rarest are forgotten. */
+/** Largest number of different pieces in memory. Above it, the rarest pieces are dropped. */
 const MAX_PIECES = 1 << 21
-/** UTF-16 units. What is longer is no word: hashes, rules of dashes. */
+/** Longest piece that is counted, in UTF-16 units. Longer ones are not words but, for example, hashes. */
 const LONGEST_PIECE = 256
 
+/** Options of `gensyn-node tokenizer train`. */
 export interface TrainTokenizerOptions {
   /** Files, folders or patterns. */
   readonly sources: readonly string[]
   readonly vocabSize: number
-  /** Of JSON Lines and Parquet. */
+  /** Field of JSON Lines, or column of Parquet, with the text. */
   readonly field: string
-  /** The tokenizer.json to write. */
+  /** Path of the tokenizer.json to write. */
   readonly out: string
   readonly force: boolean
 }
 
 /**
- * Writes the tokenizer.
- * @returns the size of its vocabulary: less than was asked for if the text has no more pairs
- * @throws InputError for a size, sources or a place that will not do; then nothing is written
+ * Learns a tokenizer and writes it.
+ * @returns size of the vocabulary, which is smaller than `vocabSize` if the text has too few different pairs
+ * @throws InputError for an invalid size, unusable sources or an existing file; then nothing is written
  */
 export async function trainTokenizer(options: TrainTokenizerOptions): Promise<number> {
   const { vocabSize, out, force } = options
   if (!force && existsSync(out)) {
     throw new InputError(`${out} exists. Choose another --out, or replace it with --force.`)
   }
-  // In the order of their code points, as the reference numbers them.
+  // The reference numbers the symbols in the order of their code points.
   const symbols = BYTE_CHARACTERS.toSorted()
   const smallest = symbols.length + 1
   if (vocabSize < smallest || vocabSize > MAX_VOCABULARY) {
     throw new InputError(
-      `--vocab-size is ${vocabSize}: the bytes and ${END_OF_TEXT} take ${smallest}, and ${MAX_VOCABULARY} is the most.`,
+      `--vocab-size is ${vocabSize}: it must be from ${smallest}, the bytes and ${END_OF_TEXT}, to ${MAX_VOCABULARY}.`,
     )
   }
   const counts = await countPieces(options)
@@ -54,7 +55,7 @@ export async function trainTokenizer(options: TrainTokenizerOptions): Promise<nu
   return tokens.length + 1
 }
 
-/** How often each piece occurs, in the order in which they were met first. */
+/** Number of occurrences of each piece, in the order of their first occurrence. */
 async function countPieces({
   sources,
   field,
@@ -71,7 +72,7 @@ async function countPieces({
         for (const piece of (data as string).match(pattern) ?? []) {
           const count = counts.get(piece)
           if (count !== undefined) counts.set(piece, count + 1)
-          // A copy: a part of a string keeps the whole of it in memory.
+          // A substring would keep the whole text in memory.
           else if (piece.length <= LONGEST_PIECE) counts.set(copyOf(piece), 1)
         }
         for (let rare = 1; counts.size > MAX_PIECES; rare++) {
@@ -81,7 +82,7 @@ async function countPieces({
     }
   }
   if (counts.size > 0) return counts
-  throw new InputError(`${sources.join(', ')}: there is no text to learn from.`)
+  throw new InputError(`${sources.join(', ')}: the sources contain no text.`)
 }
 
 function tokenizerJson(

@@ -91,7 +91,7 @@ export class Member {
       ...known,
       deposed: () => this.#deposed,
       dropped: (reason) => void follower.drop(reason),
-      standIn: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
+      tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
     void this.#monitor.run()
     this.#slot = new StageSlot(known)

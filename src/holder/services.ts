@@ -184,7 +184,7 @@ function objectionTo(
 ): string | null {
   if (from === coordinatorOf(roster).peer) return null
   if (coordination() !== null) return 'the coordinator is here, and at work'
-  return monitor.content ? 'the coordinator is heard of here' : null
+  return monitor.hearsCoordinator ? 'the coordinator is heard of here' : null
 }
 
 function heardProposal({ network, monitor }: ServiceContext, from: PeerId, roster: Roster): void {

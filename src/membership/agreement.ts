@@ -25,7 +25,7 @@ export class Deposed extends Error {
   }
 }
 
-/** What a proposer needs. */
+/** Options of a proposer. */
 export interface AgreementOptions {
   readonly network: Network
   readonly clock: Clock

@@ -11,7 +11,7 @@ import { ask } from '../../protocols/procedure.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import { coordinatorOf } from './roster.ts'
 
-/** What the monitor reads, and the functions that it calls. */
+/** Options of the monitor: the state that it reads, and the functions that it calls. */
 export interface CoordinatorMonitorOptions {
   readonly network: Network
   readonly clock: Clock
@@ -29,7 +29,7 @@ export interface CoordinatorMonitorOptions {
    * Called when the coordinator is lost and this member is the next to campaign. Resolves after the campaign.
    * @param lostMs time for which this member has known no coordinator, in milliseconds
    */
-  standIn(reason: string, lostMs: number): Promise<void>
+  tryToTakeOver(reason: string, lostMs: number): Promise<void>
 }
 
 /** Watches the coordinator and starts this member's campaigns. */
@@ -61,7 +61,7 @@ export class CoordinatorMonitor {
   }
 
   /** True if the coordinator sent a message within `silenceMs` and is not suspect. */
-  get content(): boolean {
+  get hearsCoordinator(): boolean {
     const known = this.#options.roster()
     const suspected = known !== null && this.#suspect === coordinatorOf(known).peer
     return !suspected && this.#silentMs < TIMEOUTS.silenceMs
@@ -74,7 +74,8 @@ export class CoordinatorMonitor {
   /** Time until the next check, in milliseconds. */
   get #waitMs(): number {
     const { roster, own } = this.#options
-    const listens = roster() !== null && roster()!.coordinator !== own()?.id && this.content
+    const listens =
+      roster() !== null && roster()!.coordinator !== own()?.id && this.hearsCoordinator
     // Rounded up: a fraction of a millisecond can vanish when it is added to a large clock value.
     return listens ? Math.ceil(TIMEOUTS.silenceMs - this.#silentMs) : TIMEOUTS.heartbeatMs
   }
@@ -105,17 +106,20 @@ export class CoordinatorMonitor {
   }
 
   async #check(): Promise<void> {
-    const { clock, signal, roster, own, deposed, standIn } = this.#options
+    const { clock, signal, roster, own, deposed, tryToTakeOver } = this.#options
     const known = roster()
     const self = own()
     if (known === null || self === undefined) return
     if (self.id === known.coordinator) {
       if (deposed()) {
-        await standIn('others have promised not to listen to this peer any more', this.#lostMs())
+        await tryToTakeOver(
+          'others have promised not to listen to this peer any more',
+          this.#lostMs(),
+        )
       }
       return
     }
-    if (this.content) {
+    if (this.hearsCoordinator) {
       this.#lostSince = null
       return
     }
@@ -134,7 +138,7 @@ export class CoordinatorMonitor {
     if (clock.now() < this.#yieldingUntil) return
     if (this.#heardAt > foundLostAt && (await this.#failureOf(known)) === null)
       return this.#answered()
-    await standIn(`the coordinator ${peer} is lost (${failure})`, this.#lostMs())
+    await tryToTakeOver(`the coordinator ${peer} is lost (${failure})`, this.#lostMs())
   }
 
   #answered(): void {

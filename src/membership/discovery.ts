@@ -8,7 +8,7 @@ import { TIMEOUTS } from '../base/limits.ts'
 /** Asks a peer for admission. Gives the coordinator, or null if the peer itself is not in the run yet. */
 export type Enter = (peer: PeerId) => Promise<PeerId | null>
 
-/** Where to search for peers of the run. */
+/** Options of the search for peers of the run. */
 export interface DiscoveryOptions {
   readonly network: Network
   readonly clock: Clock

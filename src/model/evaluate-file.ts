@@ -1,4 +1,4 @@
-/** `gensyn-node eval`: nats, bits a byte and perplexity of a model on a text. */
+/** `gensyn-node eval`: the loss of a model on a text, as nats a token, bits a byte and perplexity. */
 import { createReadStream } from 'node:fs'
 import type { Clock } from '../../protocols/clock.ts'
 import { InputError, systemCode } from '../base/errors.ts'
@@ -7,17 +7,24 @@ import { evaluateText } from './evaluate-text.ts'
 import { loadModel } from './loaded-model.ts'
 import type { OpenModelOptions } from './open-model.ts'
 
+/** Options of `gensyn-node eval`. */
 export interface EvaluateFileOptions extends OpenModelOptions {
-  /** `-` for standard input. */
+  /** Path of the text; `-` for standard input. */
   readonly file: string
+  /** Tokens that the model sees at once; undefined for the model's context. */
   readonly context?: number | undefined
+  /** Tokens from window to window; undefined for `context`. */
   readonly stride?: number | undefined
   readonly threads: number
 }
 
-/** Between two lines of progress. */
+/** Interval between two lines of progress, in milliseconds. */
 const PROGRESS_MS = 5_000
 
+/**
+ * Evaluates a model, and prints the result.
+ * @throws InputError if the model or the text cannot be read, or the stride exceeds the context
+ */
 export async function evaluateFile(
   options: EvaluateFileOptions,
   { terminal, clock }: { terminal: Terminal; clock: Clock },
@@ -30,15 +37,16 @@ export async function evaluateFile(
     const stride = options.stride ?? context
     if (stride > context) {
       throw new InputError(
-        `--stride ${stride} is longer than the context of ${context}: text would be left out.`,
+        `--stride ${stride} is longer than the context of ${context}: parts of the text would be left out.`,
       )
     }
-    const begun = clock.now()
-    let told = begun
+    const startMs = clock.now()
+    let lastLineMs = startMs
     const progress = (tokens: number) => {
-      if (clock.now() - told < PROGRESS_MS) return
-      told = clock.now()
-      terminal.line(`  ${tokens} tokens, ${Math.round((tokens / (told - begun)) * 1000)} a second`)
+      if (clock.now() - lastLineMs < PROGRESS_MS) return
+      lastLineMs = clock.now()
+      const perSecond = Math.round((tokens / (lastLineMs - startMs)) * 1000)
+      terminal.line(`  ${tokens} tokens, ${perSecond} a second`)
     }
     const text = file === '-' ? process.stdin : createReadStream(file)
     const evaluation = await evaluateText(decoder, tokenizer, text, {
@@ -47,7 +55,7 @@ export async function evaluateFile(
       stride,
       progress,
     })
-    const seconds = (clock.now() - begun) / 1000
+    const seconds = (clock.now() - startMs) / 1000
     terminal.event({ type: 'evaluated', file, step, context, stride, ...evaluation, seconds })
     const { tokens, bytes, nats, bitsPerByte, perplexity } = evaluation
     terminal.line(`${tokens} tokens, ${bytes} bytes in ${seconds.toFixed(1)} s`)

@@ -1,35 +1,37 @@
-/** The loss of a model on a text of any length, read as it is needed. */
+/** The loss of a model on a text of any length, which is read part by part. */
 import type { Decoder } from '../../stages/decoder.ts'
 import { InputError } from '../base/errors.ts'
 import { textParts } from '../data/text-parts.ts'
 import type { ModelTokenizer } from './tokenizer-files.ts'
 
+/** The result of an evaluation. */
 export interface Evaluation {
-  /** Tokens that were predicted: all but the first. */
+  /** Number of predicted tokens: all but the first. */
   readonly tokens: number
-  /** Of the text that they make up. */
+  /** Size of the predicted text in bytes. */
   readonly bytes: number
-  /** Mean cross-entropy a token. */
+  /** Mean cross-entropy, in nats a token. */
   readonly nats: number
   readonly bitsPerByte: number
   readonly perplexity: number
 }
 
+/** Options of an evaluation. */
 export interface EvaluateOptions {
-  /** Of the text, for messages. */
+  /** Name of the text, for messages. */
   readonly name: string
-  /** Tokens that the model sees at a time. */
+  /** Tokens that the model sees at once. */
   readonly context: number
   /**
-   * From window to window. As long as the context, windows stand side by side; shorter, each token but the first ones
-   * is predicted from at least `context - stride` before it, which takes longer and gives a lower loss.
+   * Tokens from window to window. With the context as the stride, windows do not overlap. With a shorter stride, each
+   * later token is predicted from at least `context - stride` tokens, which takes longer and gives a lower loss.
    */
   readonly stride: number
-  /** Told the tokens scored so far. */
+  /** Called with the number of tokens predicted so far. */
   readonly progress?: (tokens: number) => void
 }
 
-/** Each token but the first is predicted once. @throws InputError for a text of less than two tokens */
+/** Predicts each token but the first once. @throws InputError for a text of less than two tokens */
 export async function evaluateText(
   decoder: Decoder,
   tokenizer: ModelTokenizer,
@@ -38,7 +40,7 @@ export async function evaluateText(
 ): Promise<Evaluation> {
   const { hiddenSize } = decoder.model
   let pending: number[] = []
-  /** Targets at the front of `pending` that have been scored. */
+  /** Number of targets at the front of `pending` that were already scored. */
   let scored = 0
   let tokens = 0
   let nats = 0
@@ -56,7 +58,7 @@ export async function evaluateText(
     const fresh = tokenizer.encode(data, continues)
     bytes += Buffer.byteLength(data)
     for (let i = 0; i < fresh.length; i++) {
-      // The first token is predicted by nobody.
+      // The first token is not predicted, so that its bytes do not count.
       if (tokens === 0 && pending.length === 0) bytes -= tokenizer.decode([fresh[i]!]).length
       pending.push(fresh[i]!)
     }

@@ -1,4 +1,4 @@
-/** `gensyn-node export`: the weights of a run, or of a folder, as others read them. */
+/** `gensyn-node export`: writes a model in the formats of other programs. */
 import type { ExportDtype } from '../../stages/formats/encodings.ts'
 import type { GgufMetadata } from '../../stages/formats/gguf.ts'
 import { planGgufLlama } from '../../stages/formats/gguf-llama.ts'
@@ -16,15 +16,19 @@ import { type OpenedModel, type OpenModelOptions, openModel } from './open-model
 import type { ModelTokenizer } from './tokenizer-files.ts'
 import { writeFile, writeFolder } from './write-files.ts'
 
+/** Options of `gensyn-node export`. */
 export interface ExportOptions extends OpenModelOptions {
   readonly format: ExportFormat
   readonly dtype: ExportDtype
-  /** A folder that is not there yet; with gguf a file. */
+  /** Path of a new folder; with gguf, of a new file. */
   readonly out: string
+  /** Largest size of a safetensors file, in bytes. */
   readonly shardBytes: number
 }
 
+/** The result of an export. */
 export interface Exported {
+  /** Step of the run; null for a model that is not a run's. */
   readonly step: number | null
   readonly tensors: number
   readonly bytes: number
@@ -68,12 +72,16 @@ export type ExportFormat = keyof typeof WRITERS
 
 export const FORMATS = Object.keys(WRITERS) as ExportFormat[]
 
-/** @throws InputError if there is no whole model, or the place will not do; then nothing is written */
+/**
+ * Exports a model.
+ * @throws InputError if the model is incomplete, the format does not support the dtype, or `out` cannot be written; then
+ *   nothing is written
+ */
 export async function exportModel(options: ExportOptions): Promise<Exported> {
   const { dtypes, write }: Writer = WRITERS[options.format]
   if (!dtypes.includes(options.dtype)) {
     throw new InputError(
-      `--dtype ${options.dtype}: ${options.format} is written as ${dtypes.join(', ')}.`,
+      `--dtype ${options.dtype}: the format ${options.format} supports ${dtypes.join(', ')}.`,
     )
   }
   const checkpoint = await openModel(options)
@@ -99,7 +107,7 @@ function inGguf(tokenizer: ModelTokenizer, vocabSize: number): GgufMetadata {
   }
 }
 
-/** What lies beside the weights. */
+/** Files that are written beside the weights. */
 function companions({ config, generation, tokenizer }: OpenedModel, dtype: ExportDtype) {
   const json = (value: object) => Buffer.from(`${JSON.stringify(value, null, 2)}\n`)
   const file = (name: string, content: Uint8Array): PlannedFile => ({ name, pieces: [content] })

@@ -1,4 +1,4 @@
-/** `gensyn-node generate`: text from a prompt, shown as it comes. */
+/** `gensyn-node generate`: continues a prompt, and prints the text while it is generated. */
 import type { Clock } from '../../protocols/clock.ts'
 import { Random } from '../../stages/random.ts'
 import type { Terminal } from '../base/terminal.ts'
@@ -7,6 +7,7 @@ import { type End, generateTokens, loadModel } from './loaded-model.ts'
 import type { OpenModelOptions } from './open-model.ts'
 import type { Sampling } from './token-sampling.ts'
 
+/** Options of `gensyn-node generate`. */
 export interface GenerateCommandOptions extends OpenModelOptions, Sampling {
   readonly prompt: string
   readonly maxTokens: number
@@ -16,6 +17,7 @@ export interface GenerateCommandOptions extends OpenModelOptions, Sampling {
   readonly threads: number
 }
 
+/** Generates a text. @throws InputError if the model cannot be opened, or the prompt is empty or too long */
 export async function generate(
   options: GenerateCommandOptions,
   { terminal, clock }: { terminal: Terminal; clock: Clock },
@@ -27,7 +29,7 @@ export async function generate(
     const prompt = Int32Array.from([...tokenizer.beginning, ...encoded])
     const text = new GeneratedText(tokenizer, options.stop)
     const tokens: number[] = []
-    const begun = clock.now()
+    const startMs = clock.now()
     terminal.text(options.prompt)
     const stream = generateTokens(decoder, prompt, {
       sampling: options,
@@ -48,7 +50,7 @@ export async function generate(
       terminal.text(text.add(value))
     }
     terminal.line('')
-    const seconds = (clock.now() - begun) / 1000
+    const seconds = (clock.now() - startMs) / 1000
     terminal.event({ type: 'generated', text: text.text, tokens, end, seconds })
   } finally {
     await decoder.close()

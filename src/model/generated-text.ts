@@ -1,8 +1,8 @@
-/** Text from tokens as they come: whole characters only, and nothing of a stop text. */
 import type { ModelTokenizer } from './tokenizer-files.ts'
 
+/** Turns generated tokens into text, in whole characters. It gives out no part of a stop text. */
 export class GeneratedText {
-  /** All that has been given out. */
+  /** Text given out so far. */
   text = ''
   readonly #tokenizer: ModelTokenizer
   readonly #stops: readonly string[]
@@ -14,12 +14,12 @@ export class GeneratedText {
     this.#stops = stops
   }
 
-  /** True once a stop text has come. */
+  /** True after a stop text was generated. */
   get stopped(): boolean {
     return this.#ended
   }
 
-  /** What may be shown now that this token has come. */
+  /** Adds a token, and gives the text that can be shown now. */
   add(token: number): string {
     this.#tokens.push(token)
     const all = this.#decoded()
@@ -31,7 +31,7 @@ export class GeneratedText {
     return this.#giveOut(all.slice(0, all.length - this.#heldBack(all)))
   }
 
-  /** What was held back: no more tokens come. */
+  /** Gives the text that was held back, after the last token. */
   finish(): string {
     return this.#ended ? '' : this.#giveOut(this.#decoded())
   }
@@ -46,7 +46,7 @@ export class GeneratedText {
     return Buffer.from(this.#tokenizer.decode(this.#tokens)).toString()
   }
 
-  /** UTF-16 units at the end that may become another character, or the beginning of a stop text. */
+  /** Number of UTF-16 units at the end that may become another character, or are the beginning of a stop text. */
   #heldBack(all: string): number {
     const incomplete = /\ufffd+$/.exec(all)?.[0].length ?? 0
     const beginnings = this.#stops.map((stop) => {

@@ -1,4 +1,4 @@
-/** A peer that talks to those of a run and does not join it. */
+/** A guest: a peer that connects to peers of a run without joining it. */
 import type { Clock } from '../../protocols/clock.ts'
 import { createLibp2pNetwork } from '../../protocols/libp2p.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
@@ -6,20 +6,21 @@ import { knownAddresses } from '../base/data-dir.ts'
 import { InputError } from '../base/errors.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 
+/** Options of a guest. */
 export interface GuestOptions {
   readonly runId: string
-  /** Of peers of the run; undefined for those on this machine, which the data directory knows. */
+  /** Addresses of peers of the run; undefined for the peers of this machine, from the data directory. */
   readonly addresses: readonly string[] | undefined
   readonly dataDir: string
-  /** The option that names addresses, for messages. */
+  /** Name of the option for addresses, for messages. */
   readonly option: string
   readonly clock: Clock
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Runs `visit` connected to all that answer, and leaves after it.
- * @throws InputError if nobody does
+ * Connects to all peers that answer, calls `visit`, and disconnects.
+ * @throws InputError if no peer answers
  */
 export async function asGuest<T>(
   { runId, addresses, dataDir, option, clock, signal }: GuestOptions,

@@ -1,4 +1,4 @@
-/** The stages of a running swarm as files on this machine, fetched over libp2p by a peer that does not join it. */
+/** Fetches the stages of a running swarm into files on this machine, over libp2p and without joining the swarm. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,20 +22,21 @@ import { asGuest, type GuestOptions } from './guest.ts'
 import { currentRoster, fetchWeights, type LiveWeightsOptions } from './live-weights.ts'
 import { writeStage } from './stage-file.ts'
 
+/** The fetched files. */
 export interface LiveStages {
-  /** The step after which all of them are. */
+  /** Step after which the weights of all stages were copied. */
   readonly step: number
-  /** A file a stage, from the ends on. */
+  /** Path of the file of each stage, from stage 0 on. */
   readonly paths: readonly string[]
-  /** Where the tokenizer of the run's dataset lies, with its dataset.json; null for a run on plain text. */
+  /** Folder with the dataset.json and the tokenizer of the run's dataset; null for a run on plain text. */
   readonly dataset: string | null
   /** Removes the files. */
   remove(): void
 }
 
 /**
- * Into a temporary folder, a stage in memory at a time.
- * @throws InputError if nobody can be reached, or no attempt had every stage at one step
+ * Fetches all stages into a temporary folder. Memory contains one stage at a time.
+ * @throws InputError if no peer can be reached, or no attempt got every stage at the same step
  */
 export async function fetchStages(
   run: Run,
@@ -63,14 +64,14 @@ export async function fetchStages(
     remove()
     if (!(error instanceof ProtocolError)) throw error
     throw new InputError(
-      `The weights cannot be taken from the running swarm: ${error.message}. Try again; once the run has ended, ` +
-        'leave --peer out.',
+      `The weights cannot be fetched from the running swarm: ${error.message}. Try again, or leave out --peer ` +
+        'if the run has ended.',
       { cause: error },
     )
   }
 }
 
-/** Of a dataset that is not on this machine, what a reader of the weights needs: from members that have it. */
+/** Fetches the dataset.json and the tokenizer of a dataset that is not on this machine. */
 async function fetchTokenizer(options: LiveWeightsOptions, folder: string): Promise<void> {
   const { network, run, runId: id } = options
   const { members } = await currentRoster(options)

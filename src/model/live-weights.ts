@@ -1,7 +1,7 @@
 /**
- * A consistent copy of the weights of a swarm that goes on training, fetched by a peer that is not in it. It names a
- * step; a holder of each stage keeps a copy of its weights as they are after it, and the copies are then fetched. Every
- * stage is of the same step, and nobody has stopped.
+ * Fetches a consistent copy of the weights of a training swarm, by a guest. The guest names a future step. A holder of
+ * each stage copies its weights after this step, and the guest then fetches the copies. All copies are of the same step,
+ * and training does not stop.
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -16,27 +16,29 @@ import { fetchRoster } from '../membership/agreement.ts'
 import { holdersOf } from '../membership/roster.ts'
 import { type Run, stageConfig } from '../run/run.ts'
 
+/** Options for fetching live weights. */
 export interface LiveWeightsOptions {
   readonly network: Network
   readonly clock: Clock
   readonly run: Run
   readonly runId: string
-  /** Peers of the run, connected or known by an address. */
+  /** Peers of the run that are connected or have a known address. */
   readonly contacts: readonly PeerId[]
   readonly signal?: AbortSignal | undefined
 }
 
-/** Called for one stage after another, from the ends on: one is in memory at a time. */
+/** Called for each stage in turn, from stage 0 on, so that memory contains one stage at a time. */
 export type TakeStage = (stage: {
   readonly index: number
   readonly step: number
-  /** Flat, in the stage's layout. */
+  /** Flat weights in the stage's layout. */
   readonly weights: Float32Array
 }) => void
 
 /**
- * @returns the step after which the weights are
- * @throws ProtocolError UNREACHABLE if no attempt had a copy of every stage, with what each one failed at
+ * Fetches the weights of all stages after the same step.
+ * @returns the step
+ * @throws ProtocolError UNREACHABLE if no attempt got a copy of every stage, with the reason for each attempt
  */
 export async function fetchWeights(options: LiveWeightsOptions, take: TakeStage): Promise<number> {
   const { clock, signal } = options
@@ -52,7 +54,7 @@ export async function fetchWeights(options: LiveWeightsOptions, take: TakeStage)
     }
   }
   const reasons = [...new Set(failures)].join('; ')
-  throw new ProtocolError('UNREACHABLE', `no copy of the whole model could be had: ${reasons}`)
+  throw new ProtocolError('UNREACHABLE', `no attempt got a copy of every stage: ${reasons}`)
 }
 
 async function attempt(
@@ -76,7 +78,7 @@ async function attempt(
   return step
 }
 
-/** As the first who answers knows it. */
+/** Latest roster of the first peer that answers. @throws ProtocolError if no peer answers */
 export async function currentRoster({
   network,
   runId,
@@ -94,7 +96,7 @@ export async function currentRoster({
   throw failure
 }
 
-/** The holders of a stage that now have a copy. @throws if there is none */
+/** Asks holders of a stage to keep a copy. Gives the holders that did. @throws ProtocolError STALE if there is none */
 async function keepCopies(
   { network, runId: run, signal }: LiveWeightsOptions,
   roster: Roster,
@@ -111,6 +113,6 @@ async function keepCopies(
   const reasons = asked.map((each) => (each as PromiseRejectedResult).reason.message).join('; ')
   throw new ProtocolError(
     'STALE',
-    `stage ${stage} after step ${step}: ${reasons || 'nobody holds it now'}`,
+    `stage ${stage} after step ${step}: ${reasons || 'the stage has no holder'}`,
   )
 }

@@ -1,5 +1,4 @@
-/** A model in memory, ready to read tokens. */
-
+/** A model in memory, and the generation of tokens with it. */
 import { Decoder, type DecoderOptions } from '../../stages/decoder.ts'
 import { modelTensors } from '../../stages/parameters.ts'
 import type { Random } from '../../stages/random.ts'
@@ -9,15 +8,17 @@ import { type OpenModelOptions, openModel } from './open-model.ts'
 import { type Sampling, sample } from './token-sampling.ts'
 import type { ModelTokenizer } from './tokenizer-files.ts'
 
+/** A model that is loaded into memory. */
 export interface LoadedModel {
   readonly decoder: Decoder
   readonly tokenizer: ModelTokenizer
-  /** Tokens that it was trained on at a time. */
+  /** Number of tokens in the training context. */
   readonly context: number
+  /** Step of the run; null for a model that is not a run's. */
   readonly step: number | null
 }
 
-/** The caller closes its decoder. */
+/** Loads a model. The caller closes its decoder. @throws InputError if the model is missing or damaged */
 export async function loadModel(
   options: OpenModelOptions,
   compute: DecoderOptions,
@@ -38,19 +39,23 @@ export async function loadModel(
   }
 }
 
-/** Why no token follows. */
+/** Reason for the end of a generated text. */
 export type End = 'end of text' | 'length' | 'context'
 
+/** Options for generating tokens. */
 export interface GenerateOptions {
   readonly sampling: Sampling
   readonly random: Random
   readonly maxTokens: number
-  /** Tokens in all, the prompt's too. */
+  /** Largest number of tokens with those of the prompt. */
   readonly context: number
   readonly endOfText: number | null
 }
 
-/** Yields token after token; returns why it ends. @throws InputError if there is nothing to go on from, or no room */
+/**
+ * Yields token after token, and returns the reason for the end.
+ * @throws InputError if the prompt is empty, or fills the context
+ */
 export async function* generateTokens(
   decoder: Decoder,
   prompt: Int32Array,
@@ -60,19 +65,19 @@ export async function* generateTokens(
   if (prompt.length >= context) {
     throw new InputError(
       `The prompt has ${prompt.length} tokens, and the model's context is ${context}: ` +
-        'take a shorter one, or allow more by --context.',
+        'use a shorter prompt, or a larger --context.',
     )
   }
   const past = decoder.begin()
-  let given = prompt
+  let input = prompt
   for (let made = 0; made < maxTokens; made++) {
-    if (past.length + given.length > context) return 'context'
-    const rows = await decoder.read(past, given)
+    if (past.length + input.length > context) return 'context'
+    const rows = await decoder.read(past, input)
     const logits = await decoder.logits(rows.subarray(-decoder.model.hiddenSize))
     const token = sample(logits, sampling, random)
     if (token === endOfText) return 'end of text'
     yield token
-    given = Int32Array.of(token)
+    input = Int32Array.of(token)
   }
   return 'length'
 }

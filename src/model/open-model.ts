@@ -1,4 +1,4 @@
-/** A whole model on disk: what the peers of a run have left, or a folder in Hugging Face's layout. */
+/** Opens a whole model: the saved stages of a run, the stages of a running swarm, or a folder in Hugging Face's layout. */
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { INDEX, SINGLE } from '../../stages/formats/shards.ts'
@@ -17,37 +17,43 @@ import { stageFiles } from './stage-file.ts'
 import { checkTensors, TensorFiles } from './tensor-files.ts'
 import { bytesAsTokens, type ModelTokenizer, readTokenizer } from './tokenizer-files.ts'
 
+/** A model whose files are open. */
 export interface OpenedModel {
-  /** For people. */
+  /** Name for people. */
   readonly name: string
   readonly model: ModelConfig
-  /** Tokens that it was trained on at a time. */
+  /** Number of tokens in the training context. */
   readonly context: number
-  /** Of the run, if it is one's. */
+  /** Step of the run; null for a model that is not a run's. */
   readonly step: number | null
   readonly files: TensorFiles
   /** Closes the files. */
   close(): Promise<void>
   readonly tokenizer: ModelTokenizer
-  /** config.json and generation_config.json, as others read them. */
+  /** Content of config.json and of generation_config.json, for other programs. */
   readonly config: Readonly<Record<string, unknown>>
   readonly generation: Readonly<Record<string, unknown>>
 }
 
+/** Which model is opened. */
 export interface OpenModelOptions {
-  /** A folder in Hugging Face's layout; undefined for what a run has left. */
+  /** Folder in Hugging Face's layout; undefined for the model of a run. */
   readonly model?: string | undefined
+  /** Path of the run's manifest. */
   readonly run: string
   readonly dataDir?: string | undefined
-  /** Addresses of peers of the run, which goes on: its weights are fetched from them. True for peers on this machine. */
+  /** Addresses of peers of a running swarm, whose weights are fetched; true for the peers of this machine. */
   readonly peer?: readonly string[] | true | undefined
 }
 
-/** @throws InputError naming what is missing, damaged or not understood. The caller closes it. */
+/**
+ * Opens a model. The caller closes it.
+ * @throws InputError that names the missing, damaged or unsupported part
+ */
 export async function openModel(options: OpenModelOptions): Promise<OpenedModel> {
   const { model, run: path, peer } = options
   if (model !== undefined && peer !== undefined) {
-    throw new InputError('--model and --peer name two models: leave one of them out.')
+    throw new InputError('--model and --peer name two models: leave out one of them.')
   }
   if (model !== undefined) return openFolder(model)
   const run = readRun(path)
@@ -56,7 +62,7 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
     const found = await stageFiles(dataDir, runId(run), run.stages + 1)
     return openStages(path, run, dataDir, { ...found, dataset: preparedFolder(run, path) })
   }
-  // Loaded on demand: libp2p takes longer to load than a small model.
+  // Loaded on demand, since libp2p takes longer to load than a small model.
   const { fetchStages } = await import('./live-stages.ts')
   const { remove, ...stages } = await fetchStages(run, path, {
     dataDir,
@@ -72,20 +78,22 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
   }
 }
 
-/** @param where the stages were found, for messages */
+/** @param where place of the stages, for messages */
 async function openStages(
   path: string,
   run: Run,
   where: string,
   { step, paths, dataset }: Omit<LiveStages, 'remove'>,
 ): Promise<OpenedModel> {
-  const began = run.initial === null ? null : initialFolder(path, run.initial.path)
-  const source = began === null ? {} : readJson(join(began, 'config.json'))
-  // Training on shorter texts does not take away what the checkpoint could do.
+  const origin = run.initial === null ? null : initialFolder(path, run.initial.path)
+  const source = origin === null ? {} : readJson(join(origin, 'config.json'))
+  // A model that was imported keeps its context, even if the run trains on shorter sequences.
   const context = Math.max(run.microbatch.context, Number(source.max_position_embeddings ?? 0))
   const config = modelToHuggingFace(run.model, context)
   const tokenizer =
-    began === null ? tokenizerOf(run, dataset, context) : readTokenizer(began, run.model.vocabSize)
+    origin === null
+      ? tokenizerOf(run, dataset, context)
+      : readTokenizer(origin, run.model.vocabSize)
   return {
     name: run.name,
     model: run.model,
@@ -93,17 +101,17 @@ async function openStages(
     step,
     tokenizer,
     config: { ...config, ...specialTokens(source, tokenizer) },
-    generation: began === null ? MODEL_CONFIG : generationOf(began),
+    generation: origin === null ? MODEL_CONFIG : generationOf(origin),
     ...(await openTensors(where, run.model, paths)),
   }
 }
 
-/** Where the checkpoint lies that a run began from. */
+/** Folder of the checkpoint that a run was imported from. */
 export function initialFolder(runPath: string, path: string): string {
   return resolve(dirname(runPath), path)
 }
 
-/** Numbers of tokens, which our own model has no use for. */
+/** Keys of config.json with ids of special tokens, which are copied to an export. */
 const SPECIAL_TOKENS = ['bos_token_id', 'eos_token_id', 'pad_token_id']
 
 function specialTokens(
@@ -111,12 +119,12 @@ function specialTokens(
   { isBytes, endOfText }: ModelTokenizer,
 ): Record<string, unknown> {
   const known = Object.entries(config).filter(([key]) => SPECIAL_TOKENS.includes(key))
-  // Byte 0 ends a text, and is no token that a reader of config.json should take for special.
+  // Byte 0 ends a text, but is not a special token of config.json.
   const own = isBytes || endOfText === null ? {} : { eos_token_id: endOfText }
   return { ...own, ...Object.fromEntries(known) }
 }
 
-/** Of a run that has not begun from a checkpoint: that of its dataset, which lies there beside the tokens. */
+/** Tokenizer of a run that was not imported: the tokenizer of its dataset, or bytes. */
 function tokenizerOf(run: Run, folder: string | null, context: number): ModelTokenizer {
   if (folder === null) return bytesAsTokens(context)
   const { kind, endOfText } = openDataset(run, folder).tokenizer
@@ -124,7 +132,7 @@ function tokenizerOf(run: Run, folder: string | null, context: number): ModelTok
   return readTokenizer(folder, run.model.vocabSize, endOfText)
 }
 
-/** A generation_config.json that says no more than config.json. */
+/** A generation_config.json that adds nothing to config.json. */
 const MODEL_CONFIG = { _from_model_config: true }
 
 function generationOf(folder: string): Record<string, unknown> {
@@ -132,6 +140,7 @@ function generationOf(folder: string): Record<string, unknown> {
   return existsSync(path) ? readJson(path) : MODEL_CONFIG
 }
 
+/** Opens a folder in Hugging Face's layout. @throws InputError that names the missing, damaged or unsupported part */
 export async function openFolder(folder: string): Promise<OpenedModel> {
   const path = join(folder, 'config.json')
   const config = readJson(path)
@@ -149,7 +158,7 @@ export async function openFolder(folder: string): Promise<OpenedModel> {
   }
 }
 
-/** Buffers of old exports that are no weights. */
+/** Names of buffers in old exports that are not weights. */
 const NO_WEIGHT = /rotary_emb\.inv_freq$/
 
 async function openTensors(
@@ -168,7 +177,7 @@ async function openTensors(
   }
 }
 
-/** Hugging Face's default where config.json does not say. */
+/** Hugging Face's default for a config.json without a context. */
 const CONTEXT = 2048
 
 function modelOf(path: string, config: Record<string, unknown>) {
@@ -181,14 +190,14 @@ function modelOf(path: string, config: Record<string, unknown>) {
   }
 }
 
-/** The files of a folder's weights: those that the index names, or the one that needs none. */
+/** Weight files of a folder: the files that the index names, or the single file without an index. */
 function weightFiles(folder: string): string[] {
   const index = join(folder, INDEX)
   if (!existsSync(index)) {
     const single = join(folder, SINGLE)
     if (existsSync(single)) return [single]
     throw new InputError(
-      `${folder} has no weights: neither ${SINGLE} nor ${INDEX} is there. Only safetensors are read.`,
+      `${folder} has no weights: it contains neither ${SINGLE} nor ${INDEX}. Only safetensors are read.`,
     )
   }
   const { weight_map: map } = readJson(index)
@@ -196,13 +205,15 @@ function weightFiles(folder: string): string[] {
   const shards = [...new Set(names)]
   if (shards.length === 0) throw new InputError(`${index} names no files.`)
   return shards.map((name) => {
-    // A name must not lead out of the folder.
+    // A name must not point outside the folder.
     if (typeof name !== 'string' || basename(name) !== name || name === '..') {
-      throw new InputError(`${index}: ${JSON.stringify(name)} is no name of a file beside it.`)
+      throw new InputError(
+        `${index}: ${JSON.stringify(name)} is not the name of a file in the same folder.`,
+      )
     }
     const path = join(folder, name)
     if (!existsSync(path)) {
-      throw new InputError(`${path} is missing, but ${INDEX} says that weights are in it.`)
+      throw new InputError(`${path} is missing, but ${INDEX} names it.`)
     }
     return path
   })
@@ -215,7 +226,7 @@ function readJson(path: string): Record<string, unknown> {
   } catch (error) {
     const code = systemCode(error)
     throw new InputError(
-      `${path} ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}: a model's folder has one.`,
+      `${path} ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}: the folder of a model needs this file.`,
     )
   }
   try {

@@ -1,4 +1,4 @@
-/** What a peer leaves of its stage, `stage-<s>.safetensors` in its slot, and the stages of one step found again. */
+/** The saved stages of a run: a peer writes `stage-<s>.safetensors` to its slot, and readers find all stages of one step. */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,14 +16,15 @@ interface StageWeights {
   readonly weights: Float32Array
 }
 
+/** Metadata of a saved stage. */
 export interface StageLabel {
   readonly run: string
   readonly stage: number
-  /** The last step that its weights have in them. */
+  /** Last step whose update the weights include. */
   readonly step: number
 }
 
-/** Writes a stage into a peer's folder, in place of what the peer held before; gives the path. */
+/** Writes a stage into a peer's folder, and removes the peer's earlier stages. Gives the path. */
 export function saveStage(folder: string, stage: StageWeights, label: StageLabel): string {
   const path = writeStage(folder, stage, label)
   for (const name of readdirSync(folder)) {
@@ -32,7 +33,7 @@ export function saveStage(folder: string, stage: StageWeights, label: StageLabel
   return path
 }
 
-/** Writes a stage into a folder; gives the path. */
+/** Writes a stage into a folder. Gives the path. */
 export function writeStage(
   folder: string,
   { parameters, weights }: StageWeights,
@@ -52,8 +53,8 @@ export function writeStage(
 }
 
 /**
- * The files of all stages at one step, the latest at which none is missing.
- * @throws InputError saying which stages are there at which step, if they do not make up a model
+ * Finds the files of all stages at the latest step for which no stage is missing.
+ * @throws InputError that lists the stages of each step, if no step has all of them
  */
 export async function stageFiles(
   dataDir: string,
@@ -65,7 +66,7 @@ export async function stageFiles(
     const metadata = await metadataOf(path)
     const [stage, step] = [Number(metadata.stage), Number(metadata.step)]
     if (metadata.run !== run || !Number.isSafeInteger(stage) || !Number.isSafeInteger(step)) {
-      throw new InputError(`${path} does not say which step of this run it is of. Remove it.`)
+      throw new InputError(`${path} does not name its run, stage and step correctly. Remove it.`)
     }
     const same = found.get(step) ?? new Map<number, string>()
     const other = same.get(stage)
@@ -89,13 +90,13 @@ function whyNone(
   steps: readonly number[],
 ): string {
   if (steps.length === 0) {
-    return 'no peer of this run has left its weights here. They do when the run ends; name another folder by --data-dir.'
+    return 'no peer of this run has saved its weights here. Peers save them when the run ends. Name another folder by --data-dir.'
   }
   const each = steps.map((step) => {
     const stages = found.get(step)!
     const missing = wanted.filter((stage) => !stages.has(stage))
     const there = [...stages.keys()].sort((a, b) => a - b)
-    return `after step ${step} stage ${there.join(', ')} is there, stage ${missing.join(', ')} is missing`
+    return `for step ${step}, stage ${there.join(', ')} is present and stage ${missing.join(', ')} is missing`
   })
   return (
     `no step has all ${wanted.length} stages: ${each.join('; ')}. ` +

@@ -1,4 +1,4 @@
-/** Tensors in safetensors files: the headers are read at once, of the rest only the bytes that are asked for. */
+/** Tensors in safetensors files. Headers are read when the files are opened, tensors only in the parts that are needed. */
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { FLOAT_OF_HALF } from '../../stages/float16.ts'
@@ -12,10 +12,10 @@ import {
 import { sameShape } from '../../stages/shape.ts'
 import { InputError, systemCode } from '../base/errors.ts'
 
-/** Read at a time where a whole tensor is gone through, in elements. */
+/** Number of elements that are read at once when a whole tensor is read. */
 export const CHUNK_ELEMENTS = 1 << 20
 
-/** How many bytes an element takes, and what it is as float32; what is not here are no weights. */
+/** Size of an element in bytes, and its decoder to float32, for each dtype that weights can have. */
 const WEIGHTS: Partial<
   Record<TensorDtype, { bytes: number; decode: (raw: ArrayBuffer) => Floats }>
 > = {
@@ -34,15 +34,17 @@ function fromBits(raw: ArrayBuffer, widen: (bits: number) => number): Floats {
   return floats
 }
 
+/** A tensor in a file. */
 export interface StoredTensor {
   readonly path: string
   readonly dtype: TensorDtype
   readonly shape: readonly number[]
-  /** From the start of the file. */
+  /** Offset from the start of the file, in bytes. */
   readonly offset: number
   readonly bytes: number
 }
 
+/** The tensors of several open files. */
 export class TensorFiles {
   readonly tensors: ReadonlyMap<string, StoredTensor>
   readonly #handles: ReadonlyMap<string, FileHandle>
@@ -55,7 +57,7 @@ export class TensorFiles {
     this.#handles = handles
   }
 
-  /** @throws InputError naming the file, and the tensor if it is one that is at fault */
+  /** Opens files. @throws InputError that names the damaged file, or a tensor that two files contain */
   static async open(paths: readonly string[]): Promise<TensorFiles> {
     const tensors = new Map<string, StoredTensor>()
     const handles = new Map<string, FileHandle>()
@@ -66,7 +68,7 @@ export class TensorFiles {
         for (const [name, { dtype, shape, begin, end }] of header.entries) {
           const other = tensors.get(name)
           if (other !== undefined) {
-            throw new InputError(`${path}: tensor ${name} is in ${other.path} too.`)
+            throw new InputError(`${path}: ${other.path} contains tensor ${name}, too.`)
           }
           tensors.set(name, { path, dtype, shape, offset: start + begin, bytes: end - begin })
         }
@@ -78,22 +80,22 @@ export class TensorFiles {
     return new TensorFiles(tensors, handles)
   }
 
-  /** Elements `from` to `from + count` of a tensor. */
+  /** Reads elements `from` to `from + count` of a tensor. @throws InputError for a dtype that weights cannot have */
   async read(name: string, from: number, count: number): Promise<Floats> {
     const { dtype } = this.#tensor(name)
     const weights = WEIGHTS[dtype]
     if (weights === undefined) {
       const known = Object.keys(WEIGHTS).join(', ')
-      throw new InputError(`tensor ${name}: dtype ${dtype}, weights are ${known}.`)
+      throw new InputError(`tensor ${name} has dtype ${dtype}; weights have ${known}.`)
     }
     const { bytes, decode } = weights
-    // Memory of its own, so that it is aligned.
+    // A new buffer is aligned for the decoder.
     const raw = new ArrayBuffer(count * bytes)
     await this.#readBytes(name, from * bytes, Buffer.from(raw))
     return decode(raw)
   }
 
-  /** A tensor whole, into memory that is there. */
+  /** Reads a whole tensor into `into`. */
   async readInto(name: string, into: Float32Array): Promise<void> {
     for (let from = 0; from < into.length; from += CHUNK_ELEMENTS) {
       const count = Math.min(CHUNK_ELEMENTS, into.length - from)
@@ -101,7 +103,7 @@ export class TensorFiles {
     }
   }
 
-  /** SHA-256 over dtype, shape and bytes of a tensor, in hex. */
+  /** SHA-256 of a tensor's dtype, shape and bytes, in hex. */
   async digest(name: string): Promise<string> {
     const { dtype, shape, bytes } = this.#tensor(name)
     const hash = createHash('sha256').update(`${dtype}[${shape}]`)
@@ -129,7 +131,7 @@ export class TensorFiles {
 
 const CHUNK_BYTES = 4 * CHUNK_ELEMENTS
 
-/** @throws InputError if the file is damaged; then it is closed */
+/** Opens a file and reads its header. @throws InputError if the file is damaged; then it is closed */
 async function openOne(path: string) {
   const handle = await openFile(path)
   try {
@@ -143,12 +145,12 @@ async function openOne(path: string) {
     await handle.close()
     if (!(error instanceof SafetensorsError)) throw error
     throw new InputError(
-      `${path} is no intact safetensors file: ${error.message}. Copy or export it again.`,
+      `${path} is not an intact safetensors file: ${error.message}. Copy or export it again.`,
     )
   }
 }
 
-/** What a file says of itself; of its tensors nothing is read. @throws InputError if it is damaged */
+/** Reads the metadata of a file without its tensors. @throws InputError if the file is damaged */
 export async function metadataOf(path: string): Promise<Readonly<Record<string, string>>> {
   const { handle, header } = await openOne(path)
   await handle.close()
@@ -175,7 +177,12 @@ async function readExactly(path: string, handle: FileHandle, into: Buffer, posit
   return into
 }
 
-/** Tensors that a model must have, by name, against those that are there. @throws InputError naming the first at fault */
+/**
+ * Checks that the files contain exactly the tensors of a model.
+ * @param expected shapes of the model's tensors, by name
+ * @param mayIgnore tells whether an unexpected tensor is allowed
+ * @throws InputError that names the first tensor that is missing, has another shape or dtype, or is not expected
+ */
 export function checkTensors(
   where: string,
   files: TensorFiles,
@@ -194,12 +201,14 @@ export function checkTensors(
     }
     if (WEIGHTS[stored.dtype] === undefined) {
       throw new InputError(
-        `${stored.path}: tensor ${name} has dtype ${stored.dtype}, not one of weights.`,
+        `${stored.path}: tensor ${name} has dtype ${stored.dtype}, which weights cannot have.`,
       )
     }
   }
   for (const [name, { path }] of files.tensors) {
     if (expected.has(name) || mayIgnore(name)) continue
-    throw new InputError(`${path}: tensor ${name} is not of a Llama as its config.json has it.`)
+    throw new InputError(
+      `${path}: tensor ${name} does not belong to the Llama that config.json describes.`,
+    )
   }
 }

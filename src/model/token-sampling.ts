@@ -1,19 +1,21 @@
-/** Draws a token from logits. */
+/** Drawing tokens from logits. */
 import type { Random } from '../../stages/random.ts'
 
+/** Options for drawing tokens. */
 export interface Sampling {
-  /** Divides the logits: 0 takes the most likely token always. */
+  /** Divisor of the logits; 0 always takes the most likely token. */
   readonly temperature: number
-  /** Only so many of the most likely tokens; 0 for all. */
+  /** Number of the most likely tokens to draw from; 0 for all tokens. */
   readonly topK: number
-  /** Of those, the most likely that make up this share of the probability together; 1 for all. */
+  /** Share of the probability: the draw takes the most likely tokens that reach it together; 1 for all tokens. */
   readonly topP: number
 }
 
+/** Draws a token id from logits [vocabulary]. */
 export function sample(logits: Float32Array, sampling: Sampling, random: Random): number {
   const { temperature, topK, topP } = sampling
   if (temperature === 0) return mostLikely(logits)
-  // Of equal logits the lower number first: sorting keeps their order.
+  // The sort is stable, so that the lower id of two equal logits comes first.
   const order = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]!)
   const kept = topK > 0 ? order.slice(0, topK) : order
   const most = logits[kept[0]!]!
@@ -24,7 +26,7 @@ export function sample(logits: Float32Array, sampling: Sampling, random: Random)
     rest -= weight
     return rest < 0
   })
-  // Rounding may leave a little of the rest after the last.
+  // Through rounding, a small rest can remain after the last weight.
   return kept[drawn < 0 ? nucleus.length - 1 : drawn]!
 }
 
@@ -36,7 +38,7 @@ function mostLikely(logits: Float32Array): number {
   return best
 }
 
-/** The first weights, at least one, that reach this share of all. */
+/** The shortest prefix of the weights, of at least one, whose sum reaches the share of all. */
 function nucleusOf(weights: readonly number[], share: number): number[] {
   const enough = share * sum(weights)
   let total = 0

@@ -1,4 +1,4 @@
-/** The tokenizer of a model: bytes, or the files of Hugging Face that lie beside the weights. */
+/** The tokenizer of a model: bytes, or Hugging Face's files beside the weights. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -14,24 +14,28 @@ import { openTokenizerJson } from '../data/tokenizer-json.ts'
 
 const TOKENIZER = 'tokenizer.json'
 const CONFIG = 'tokenizer_config.json'
-/** What goes with a tokenizer where it is there. */
+/** Optional files beside a tokenizer. */
 const COMPANIONS = [CONFIG, 'special_tokens_map.json', 'chat_template.jinja']
 
+/** Turns texts into the token ids of a model, and back. */
 export interface ModelTokenizer {
   readonly isBytes: boolean
   readonly json: TokenizerJson
-  /** To be written beside the weights, by name. */
+  /** Files that are written beside the weights, by name. */
   readonly files: ReadonlyMap<string, Uint8Array>
-  /** What a text begins with, where the model expects something. */
+  /** Token ids that the model expects at the beginning of a text. */
   readonly beginning: readonly number[]
-  /** The token that ends a text; null if there is none. */
+  /** Id of the token that ends a text; null if there is none. */
   readonly endOfText: number | null
-  /** @param continues `part` goes on where another part of its text was cut */
+  /** @param continues true if `part` follows a cut in its text */
   encode(part: string | Uint8Array, continues?: boolean): ArrayLike<number>
   decode(tokens: readonly number[]): Uint8Array
 }
 
-/** @param context tokens that the model was trained on at a time */
+/**
+ * The tokenizer of a model of bytes.
+ * @param context number of tokens in the training context
+ */
 export function bytesAsTokens(context: number): ModelTokenizer {
   return {
     isBytes: true,
@@ -43,14 +47,16 @@ export function bytesAsTokens(context: number): ModelTokenizer {
     beginning: [],
     endOfText: END_OF_TEXT,
     encode: BYTE_TOKENS.encode,
-    // Rows beyond the bytes are never trained on; a model that names one all the same has no byte for it.
+    // A model may have more rows than bytes. An id above the bytes stands for no text.
     decode: (tokens) => Uint8Array.from(tokens.filter((token) => token < BYTES)),
   }
 }
 
 /**
- * @param endOfText the token that ends a text, where no configuration beside the tokenizer says so
- * @throws InputError if there is none, if it is damaged, or if it names tokens that the model has no row for
+ * Reads the tokenizer of a model's folder.
+ * @param vocabSize size of the model's vocabulary
+ * @param endOfText id of the token that ends a text, if the folder has no tokenizer_config.json
+ * @throws InputError if the tokenizer is missing or damaged, or has more tokens than the model
  */
 export function readTokenizer(
   folder: string,
@@ -66,11 +72,13 @@ export function readTokenizer(
   const config = files.get(CONFIG)
   const settings: Settings = config === undefined ? {} : parse(join(folder, CONFIG), config)
   const tokenizer = openTokenizerJson(files.get(TOKENIZER)!, path, settings)
-  if (tokenizer.vocabSize === 0) throw new InputError(`${path} is no tokenizer: it has no tokens.`)
+  if (tokenizer.vocabSize === 0) {
+    throw new InputError(`${path} is not a tokenizer: it has no tokens.`)
+  }
   if (tokenizer.vocabSize > vocabSize) {
     throw new InputError(
-      `${path} does not fit the model: it has a token of number ${tokenizer.vocabSize - 1}, the model's vocabulary ` +
-        `ends at ${vocabSize - 1}. Bring the tokenizer that belongs to these weights.`,
+      `${path} does not fit the model: its largest token id is ${tokenizer.vocabSize - 1}, the model's vocabulary ` +
+        `ends at ${vocabSize - 1}. Use the tokenizer that belongs to these weights.`,
     )
   }
   const json = tokenizer.config as TokenizerJson
@@ -93,7 +101,7 @@ export function readTokenizer(
   }
 }
 
-/** Of tokenizer_config.json, what is looked into here. */
+/** The used part of tokenizer_config.json. */
 interface Settings {
   readonly eos_token?: string | { readonly content: string } | null
 }

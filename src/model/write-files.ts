@@ -1,11 +1,14 @@
-/** Writes planned files, tensors piece by piece: a folder or a file is there whole or not at all. */
+/** Writes planned files, and their tensors piece by piece. The folder or the file is either whole or absent. */
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Piece, PlannedFile } from '../../stages/formats/piece.ts'
 import { InputError, systemCode } from '../base/errors.ts'
 import { CHUNK_ELEMENTS, type TensorFiles } from './tensor-files.ts'
 
-/** @throws InputError if `out` is there already or cannot be written; then nothing is left */
+/**
+ * Writes files into a new folder. Gives the number of bytes.
+ * @throws InputError if `out` exists or cannot be written; then no file is left behind
+ */
 export async function writeFolder(
   out: string,
   files: readonly PlannedFile[],
@@ -21,7 +24,10 @@ export async function writeFolder(
   })
 }
 
-/** The same for one file. Gives its bytes. */
+/**
+ * Writes one new file. Gives the number of bytes.
+ * @throws InputError if `out` exists or cannot be written; then no file is left behind
+ */
 export async function writeFile(
   out: string,
   pieces: readonly Piece[],
@@ -42,7 +48,7 @@ async function whole<T>(out: string, write: (temporary: string) => Promise<T>): 
   } catch (error) {
     const code = systemCode(error)
     if (error instanceof InputError || code === undefined) throw error
-    throw new InputError(`--out ${out} cannot be written (${code}). Choose another.`)
+    throw new InputError(`--out ${out} cannot be written (${code}). Choose another path.`)
   } finally {
     await rm(temporary, { recursive: true, force: true })
   }
@@ -51,7 +57,7 @@ async function whole<T>(out: string, write: (temporary: string) => Promise<T>): 
 async function refuseExisting(out: string): Promise<void> {
   const there = await stat(out).catch(() => null)
   if (there !== null) {
-    throw new InputError(`--out ${out} exists. Choose another, or remove it.`)
+    throw new InputError(`--out ${out} exists. Choose another path, or remove it.`)
   }
 }
 

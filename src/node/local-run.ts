@@ -1,4 +1,4 @@
-/** What a process has of one run on this machine: a slot in the data directory, a journal, training data and stages. */
+/** The local part of a run: a slot in the data directory, a journal, training data and stages. */
 import { join } from 'node:path'
 import type { Clock } from '../../protocols/clock.ts'
 import type { Network } from '../../protocols/network.ts'
@@ -16,7 +16,7 @@ import type { InitialWeights } from './initial-weights.ts'
 import type { NodeOptions } from './node-options.ts'
 import { RunView } from './view.ts'
 
-/** What all runs of a process have in common. */
+/** Options that all runs of a process have in common. */
 export interface LocalRunContext {
   /** Path of the manifest that the process was started with. Paths in a manifest are relative to it. */
   readonly runPath: string

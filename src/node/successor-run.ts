@@ -45,7 +45,7 @@ export async function inSuccessor(options: NodeOptions, event: Resharded): Promi
   return { ...options, wish: null, ...resources, run, runId: id, ancestors, start }
 }
 
-/** What `regroup` needs of a node. */
+/** Options of `regroup`. */
 interface Regrouping {
   readonly network: Network
   readonly clock: Clock

@@ -34,7 +34,10 @@ export class RunView {
     this.#stageCount = stageCount
   }
 
-  /** The lines for one entry. A coordinator shows the whole swarm, any other member its own stage. */
+  /**
+   * The lines for one entry. A coordinator shows the whole swarm, any other member its own stage. The method is long: it
+   * is a table with one case for each type of entry.
+   */
   show(entry: Entry): string[] {
     switch (entry.type) {
       case 'roster': {

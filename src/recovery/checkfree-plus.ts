@@ -1,8 +1,8 @@
 /**
  * CheckFree+ (arXiv 2506.15461, section 4.3). Half of the microbatches visit the first two and the last two body stages
- * in swapped order, so that stages 2 and S-1 learn the functions of stages 1 and S. A lost first or last body stage
- * becomes a copy of its twin. The holders of stages 1 and S keep a copy of the ends' weights after every step, and a
- * lost stage 0 is restored from it. Every other stage is averaged as in CheckFree.
+ * in swapped order. Stages 2 and S-1 thereby learn the functions of stages 1 and S, and are called their twins. A lost
+ * first or last body stage becomes a copy of its twin. The holders of stages 1 and S keep a copy of the ends' weights
+ * after every step, and a lost stage 0 is restored from it. Every other stage is averaged as in CheckFree.
  */
 import { holdersOf } from '../membership/roster.ts'
 import { average, neighbours } from './checkfree.ts'

@@ -1,6 +1,6 @@
 /**
  * The schema of the manifest: every setting of a run with its bounds, default, unit and meaning. The command line's
- * help and docs/RUN.md are generated from it.
+ * help and docs/RUN.md are generated from it. The file is long because it is one table, which is read from top to bottom.
  */
 import { z } from 'zod'
 import { WIRE_DTYPES } from '../../protocols/codec.ts'

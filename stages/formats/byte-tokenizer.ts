@@ -1,21 +1,21 @@
 /**
- * The tokenizer of a model whose tokens are bytes, in the words of others: byte-level BPE without merges. GPT-2's
- * alphabet gives each byte a character that can be printed; here its token's number is the byte.
+ * Tokenizer files of a model whose tokens are bytes: byte-level BPE without merges. GPT-2's alphabet has a printable character
+ * for each byte. The number of a token is its byte.
  */
 
 export const BYTES = 256
 
-/** The token that ends a text: byte 0 occurs in none, so that the vocabulary needs no row more. */
+/** Token at the end of a text. Byte 0 occurs in no text, so the vocabulary needs no additional row. */
 export const END_OF_TEXT = 0
 
-/** Printable in Latin-1, so they stand for themselves. */
+/** Bytes that are printable in Latin-1. Their characters are themselves. */
 const PRINTABLE = [
   ['!', '~'],
   ['¡', '¬'],
   ['®', 'ÿ'],
 ] as const
 
-/** The character of each byte, in GPT-2's alphabet: those that do not print go by characters from 256 on, in order. */
+/** Character of each byte in GPT-2's alphabet. Bytes that are not printable have the characters from 256 on, in order. */
 export const BYTE_CHARACTERS: readonly string[] = (() => {
   const prints = (byte: number) =>
     PRINTABLE.some(([from, to]) => byte >= from.charCodeAt(0) && byte <= to.charCodeAt(0))
@@ -25,16 +25,16 @@ export const BYTE_CHARACTERS: readonly string[] = (() => {
   )
 })()
 
-/** What tells one byte-level BPE from another. */
+/** Parameters of a byte-level BPE. */
 export interface ByteLevelBpe {
   readonly addedTokens: readonly object[]
-  /** Cuts the text into words first, as GPT-2 does. */
+  /** True if the text is split into words first, as in GPT-2. */
   readonly useRegex: boolean
   readonly vocab: Readonly<Record<string, number>>
   readonly merges: readonly unknown[]
 }
 
-/** tokenizer.json of a byte-level BPE, as the tokenizers library reads it. */
+/** Contents of a tokenizer.json for a byte-level BPE, as the tokenizers library reads it. */
 export function byteLevelBpe({ addedTokens, useRegex, vocab, merges }: ByteLevelBpe) {
   const byteLevel = {
     type: 'ByteLevel',
@@ -66,7 +66,7 @@ export function byteLevelBpe({ addedTokens, useRegex, vocab, merges }: ByteLevel
   }
 }
 
-/** tokenizer.json whose tokens are the bytes. */
+/** Contents of a tokenizer.json whose tokens are the bytes. */
 export function byteTokenizer(): object {
   const vocab = BYTE_CHARACTERS.map((character, byte) => [character, byte])
   return byteLevelBpe({
@@ -77,7 +77,10 @@ export function byteTokenizer(): object {
   })
 }
 
-/** tokenizer_config.json of a byte-level BPE. @param more what its model has: `model_max_length`, `eos_token` */
+/**
+ * Contents of a tokenizer_config.json for a byte-level BPE.
+ * @param more fields of the model: `model_max_length`, `eos_token`
+ */
 export function tokenizerConfig(more: Readonly<Record<string, unknown>>): object {
   return {
     tokenizer_class: 'PreTrainedTokenizerFast',

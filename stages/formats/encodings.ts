@@ -1,15 +1,15 @@
-/** THE TABLE of how exported weights are written: float32, float16, bfloat16, and eight bits in blocks. */
+/** Encodings of exported weights: float32, float16, bfloat16, and eight bits in blocks. */
 import { halfOf } from '../float16.ts'
 import type { TensorDtype } from '../safetensors.ts'
 import { sizeOf } from '../shape.ts'
 import type { ModelTensor, TensorPiece } from './piece.ts'
 
 export interface Encoding {
-  /** What safetensors calls it; undefined where it has no such dtype. */
+  /** Name in safetensors; undefined for an encoding that safetensors lacks. */
   readonly safetensors?: TensorDtype
-  /** ggml_type, and the llama_ftype of a file that is mostly this. */
+  /** ggml_type, and the llama_ftype of a file with mostly this type. */
   readonly gguf: { readonly type: number; readonly file: number }
-  /** Elements of a row that are encoded together, and the bytes they take. */
+  /** Elements of a row that are encoded together, and their bytes. */
   readonly block: number
   readonly blockBytes: number
   encode(elements: Float32Array<ArrayBuffer>): Uint8Array
@@ -44,7 +44,7 @@ export const ENCODINGS: Readonly<Record<ExportDtype, Encoding>> = {
     blockBytes: 2,
     encode: (elements) => sixteenBits(elements, brainOf),
   },
-  /** ggml's: a half as the scale of 32 signed bytes. An error of at most 1/254 of the block's largest. */
+  /** ggml's Q8_0: a half as the scale of 32 signed bytes. The error is at most 1/254 of the block's largest magnitude. */
   q8_0: {
     gguf: { type: 8, file: 7 },
     block: Q8_BLOCK,
@@ -60,7 +60,7 @@ function sixteenBits(elements: Float32Array, convert: (bits: number) => number):
   return new Uint8Array(halves.buffer)
 }
 
-/** The upper half of a float32's bits, rounded to nearest even; NaN stays NaN. */
+/** bfloat16: the upper half of a float32's bits, rounded to nearest even. NaN stays NaN. */
 function brainOf(bits: number): number {
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
@@ -80,18 +80,18 @@ function encodeQ8(elements: Float32Array): Uint8Array {
     bytes[at + 1] = half >>> 8
     for (let i = 0; i < Q8_BLOCK; i++) {
       const level = Math.fround(elements[from + i]! * inverse)
-      // Halves away from zero, as C's roundf has it; a negative level becomes its two's complement.
+      // Rounds halves away from zero, as roundf in C. A negative level becomes its two's complement.
       bytes[at + 2 + i] = Math.sign(level) * Math.floor(Math.abs(level) + 0.5)
     }
   }
   return bytes
 }
 
-/** How the rows of a tensor stand in the file, where not as they are read. */
+/** Order of the rows of a tensor in a file, where it differs from the order in the model. */
 export interface Reordering {
-  /** Elements within which rows change places. */
+  /** Number of elements of a unit. Rows change places only within a unit. */
   readonly unit: number
-  /** Of one unit or several. */
+  /** Reorders one unit or several. */
   reorder(elements: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer>
 }
 

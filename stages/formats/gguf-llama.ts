@@ -1,4 +1,4 @@
-/** A Llama as llama.cpp reads it: its metadata, its names, and its order of the rows that rotary embedding turns. */
+/** A Llama as llama.cpp reads it: metadata, names, and the order of the rows of rotary embedding. */
 import { headSizeOf, type ModelConfig } from '../model.ts'
 import { frequencies, type RopeType } from '../rope.ts'
 import { ENCODINGS, type ExportDtype, type Reordering } from './encodings.ts'
@@ -7,13 +7,13 @@ import type { ModelTensor, Piece } from './piece.ts'
 
 export interface GgufOptions {
   readonly name: string
-  /** Tokens that the model was trained on at a time. */
+  /** Context length of the training, in tokens. */
   readonly context: number
   readonly dtype: ExportDtype
   readonly tokenizer: GgufMetadata
 }
 
-/** By the end of the Hugging Face name; layers go by `blk.N.` in place of `model.layers.N.`. */
+/** Names by the end of the Hugging Face name. Layers have `blk.N.` in place of `model.layers.N.`. */
 const NAMES: Readonly<Record<string, string>> = {
   'model.embed_tokens.weight': 'token_embd.weight',
   'model.norm.weight': 'output_norm.weight',
@@ -71,7 +71,7 @@ interface Scaling {
   readonly tensors: readonly GgufTensor[]
 }
 
-/** How each kind of long context is told. */
+/** Metadata of each kind of scaling for long contexts. */
 const SCALINGS: Readonly<Record<RopeType, (model: ModelConfig) => Scaling>> = {
   none: () => ({ metadata: [], tensors: [] }),
   linear: ({ ropeScaling }) => ({
@@ -81,7 +81,7 @@ const SCALINGS: Readonly<Record<RopeType, (model: ModelConfig) => Scaling>> = {
     ],
     tensors: [],
   }),
-  /** By how much each frequency is divided. */
+  /** Divisor of each frequency. */
   llama3: (model) => {
     const { ropeScaling: _, ...unscaled } = model
     const scaled = frequencies(model)
@@ -104,15 +104,18 @@ function ggufTensor(model: ModelConfig, source: ModelTensor, dtype: ExportDtype)
   }
 }
 
-/** Norms stay float32, as llama.cpp computes with them; rows that blocks do not divide are halves, as its own tool has it. */
+/**
+ * Type of a tensor. Norms are float32, as llama.cpp needs. Rows that blocks do not divide are halves, as in llama.cpp's
+ * converter.
+ */
 function dtypeOf({ shape }: ModelTensor, dtype: ExportDtype): ExportDtype {
   if (shape.length === 1) return 'float32'
   return shape.at(-1)! % ENCODINGS[dtype].block === 0 ? dtype : 'float16'
 }
 
 /**
- * Rotary embedding turns features i and i + d/2 of a head together in Hugging Face's order, 2i and 2i + 1 in
- * llama.cpp's. The same model, with the rows of the projections in the other order.
+ * Order of the rows of the projections in llama.cpp. Rotary embedding rotates features i and i + d/2 of a head together in
+ * Hugging Face's order, and 2i and 2i + 1 in llama.cpp's order.
  */
 function interleaved(model: ModelConfig, { shape }: ModelTensor): Reordering {
   const headSize = headSizeOf(model)

@@ -1,4 +1,4 @@
-/** Tokenizers as llama.cpp reads them from GGUF: byte-level BPE, and bytes as its simplest case. */
+/** Tokenizers as llama.cpp reads them from GGUF: byte-level BPE, and bytes as a BPE without merges. */
 import { BYTE_CHARACTERS, END_OF_TEXT } from './byte-tokenizer.ts'
 import type { GgufMetadata } from './gguf.ts'
 import type { PreTokenizerJson, TokenizerJson } from './tokenizer-json.ts'
@@ -6,15 +6,15 @@ import type { PreTokenizerJson, TokenizerJson } from './tokenizer-json.ts'
 /** llama_token_type */
 const TYPE = { normal: 1, control: 3, userDefined: 4, unused: 5 }
 
-/** A tokenizer that llama.cpp cannot be told of. */
+/** Error for a tokenizer that GGUF cannot describe. */
 export class GgufTokenizerError extends Error {
   override readonly name = 'GgufTokenizerError'
 }
 
 /**
- * Bytes as tokens: GPT-2's byte-level BPE without merges. Where it is given no token that ends a text, llama.cpp takes
- * number 11.
- * @param vocabSize rows of the embedding; those beyond the bytes are named and never made from text
+ * Metadata of bytes as tokens: GPT-2's byte-level BPE without merges. Without a token for the end of a text llama.cpp would
+ * take number 11.
+ * @param vocabSize rows of the embedding. Tokens beyond the bytes have names and never result from a text
  */
 export function ggufByteTokenizer(vocabSize: number): GgufMetadata {
   const tokens = new Map(BYTE_CHARACTERS.map((text, id) => [id, { text, type: TYPE.normal }]))
@@ -28,11 +28,11 @@ export function ggufByteTokenizer(vocabSize: number): GgufMetadata {
 export interface SpecialTokens {
   readonly beginning: number | null
   readonly endOfText: number | null
-  /** A text begins with `beginning`. */
+  /** True if a text begins with `beginning`. */
   readonly addBeginning: boolean
 }
 
-/** @throws GgufTokenizerError for a tokenizer of another kind, or one that splits text in a way llama.cpp has no name for */
+/** @throws GgufTokenizerError for another kind of tokenizer, or for a splitting of texts without a name in llama.cpp */
 export function ggufBpeTokenizer(
   json: TokenizerJson,
   vocabSize: number,
@@ -55,7 +55,7 @@ export function ggufBpeTokenizer(
   return described(tokens, vocabSize, merges, splitterOf(json.pre_tokenizer ?? null), special)
 }
 
-/** llama.cpp knows how to split text by names; these are the expressions behind them. */
+/** Regular expressions by the names that llama.cpp has for splitting texts. */
 const SPLITTERS: Readonly<Record<string, string>> = {
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+":
     'llama-bpe',

@@ -1,11 +1,11 @@
-/** Writes GGUF version 3, the file format of ggml and llama.cpp: metadata, where each tensor lies, the tensors. */
+/** Writes GGUF version 3, the file format of ggml and llama.cpp: metadata, places of the tensors, tensors. */
 import { join } from '../protobuf.ts'
 import { type Encoding, type Reordering, tensorPiece } from './encodings.ts'
 import type { ModelTensor, Piece } from './piece.ts'
 
 const MAGIC = 'GGUF'
 const VERSION = 3
-/** Each tensor begins at a multiple of this, counted from where the first one does. */
+/** Bytes of alignment. Each tensor begins at a multiple of it from the start of the first tensor. */
 const ALIGNMENT = 32
 
 /** gguf_metadata_value_type */
@@ -22,11 +22,11 @@ type GgufValue =
 export type GgufMetadata = readonly (readonly [key: string, value: GgufValue])[]
 
 export interface GgufTensor {
-  /** As ggml calls it. */
+  /** Name in ggml. */
   readonly name: string
   readonly encoding: Encoding
   readonly reordering?: Reordering | undefined
-  /** Where its elements come from: a tensor of the model, or numbers that the format itself needs. */
+  /** Source of the elements: a tensor of the model, or numbers that the format needs. */
   readonly source: ModelTensor | Float32Array<ArrayBuffer>
 }
 
@@ -45,7 +45,7 @@ export function planGguf(metadata: GgufMetadata, tensors: readonly GgufTensor[])
     head.push(
       text(tensor.name),
       uint32(shape.length),
-      // The fastest axis first.
+      // GGUF lists the fastest axis first.
       ...shape.toReversed().map(uint64),
       uint32(tensor.encoding.gguf.type),
       uint64(offset),
@@ -82,7 +82,7 @@ function array(type: number, items: readonly Uint8Array[]): Uint8Array {
   return join([uint32(TYPE.array), uint32(type), uint64(items.length), ...items])
 }
 
-/** Of UTF-8, its length before it. */
+/** UTF-8 text with its length before it. */
 function text(value: string): Uint8Array {
   const bytes = new TextEncoder().encode(value)
   return join([uint64(bytes.length), bytes])

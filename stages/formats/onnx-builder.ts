@@ -1,6 +1,6 @@
 /**
- * Writes an ONNX model whose dimensions have names, of operators that every runtime has. The graphs of stages are
- * static and hold to what ONNX Runtime is fast at; what is exported is for anyone, at any length.
+ * Writes an ONNX model with named dimensions and standard operators, for every runtime and every length. The graphs of stages
+ * are static, and use operators that are fast in ONNX Runtime.
  */
 import { attributeField, DATA_TYPE } from '../onnx.ts'
 import { bytes, type Field, integer, join, lengthPrefix, message, text } from '../protobuf.ts'
@@ -8,11 +8,11 @@ import { sizeOf } from '../shape.ts'
 import { ENCODINGS, tensorPiece } from './encodings.ts'
 import type { ModelTensor, Piece } from './piece.ts'
 
-/** Old enough for runtimes of 2022. */
+/** Version of the format, which runtimes of 2022 read. */
 const IR_VERSION = 8
 const OPERATOR_SET = 17
 
-/** A value by its name. */
+/** Name of a value. */
 type Name = string
 type Attribute = readonly ['int', number] | readonly ['ints', readonly number[]]
 type Dimension = number | string
@@ -36,13 +36,13 @@ export class OnnxBuilder {
     this.#values.push(message(12, valueFields(name, dtype, shape)))
   }
 
-  /** A tensor of the model. */
+  /** Adds a tensor of the model. */
   weight(tensor: ModelTensor): Name {
     this.#weights.set(tensor.name, tensor)
     return tensor.name
   }
 
-  /** A number, or a list of them. */
+  /** Adds a constant: a number or a list. */
   constant(data: Float32Array | BigInt64Array, shape: readonly number[] = []): Name {
     const dtype = data instanceof Float32Array ? 'float32' : 'int64'
     const key = `${dtype}[${shape}]${data.join()}`
@@ -79,8 +79,7 @@ export class OnnxBuilder {
   }
 
   /**
-   * The model's pieces, and those of a second file for the weights if `external` names one: a protocol buffer
-   * takes no more than 2 GiB.
+   * Pieces of the model, and of a second file for the weights if `external` names one. A protocol buffer has at most 2 GiB.
    */
   build(external?: string): { model: Piece[]; data: Piece[] } {
     const data: Piece[] = []
@@ -113,7 +112,7 @@ export class OnnxBuilder {
 /** TensorProto.DataLocation */
 const EXTERNAL = 1
 
-/** A message of pieces. */
+/** A nested message of pieces. */
 function nested(field: number, pieces: readonly Piece[]): Piece[] {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0)
   return [lengthPrefix(field, length), ...pieces]
@@ -146,7 +145,7 @@ function valueFields(name: Name, dtype: Dtype, shape: readonly Dimension[]) {
   return [text(1, name), message(2, [message(1, tensor)])]
 }
 
-/** Bytes that the weights of a model take in it. */
+/** Bytes of the weights in an ONNX model. */
 export function weightBytes(tensors: readonly ModelTensor[]): number {
   return tensors.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0)
 }

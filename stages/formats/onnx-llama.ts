@@ -5,14 +5,17 @@ import { frequencies } from '../rope.ts'
 import { OnnxBuilder, weightBytes } from './onnx-builder.ts'
 import type { ModelTensor, PlannedFile } from './piece.ts'
 
-/** A protocol buffer ends at 2 GiB; beyond this the weights lie in a file beside the model. */
+/**
+ * Largest weights within the model, in bytes. Larger weights are in a file beside it, since a protocol buffer has at most 2
+ * GiB.
+ */
 const INLINE_BYTES_MAX = 1.9e9
 
 const LAST: Record<string, readonly ['int', number]> = { axis: ['int', -1] }
-/** ONNX's number for float32. */
+/** Number of float32 in ONNX. */
 const FLOAT = 1
 
-/** @param inlineBytesMax weights that take more go to a file of their own */
+/** @param inlineBytesMax weights with more bytes get a file of their own */
 export function planOnnx(
   model: ModelConfig,
   tensors: readonly ModelTensor[],
@@ -27,7 +30,7 @@ export function planOnnx(
   return external === undefined ? [file] : [file, { name: external, pieces: data }]
 }
 
-/** What all layers share. */
+/** Values that all layers share. */
 interface Positions {
   readonly cosine: string
   readonly sine: string
@@ -36,7 +39,7 @@ interface Positions {
   readonly keys: string
 }
 
-/** Activations are matrices [batch * sequence, hidden], so that a product takes its weights as they are stored. */
+/** Builds the graph. Activations are matrices [batch * sequence, hidden], so that products use the stored weights. */
 class Llama {
   readonly #onnx: OnnxBuilder
   readonly #model: ModelConfig
@@ -84,7 +87,7 @@ class Llama {
       cosine: onnx.add('Cos', [angles]),
       sine: onnx.add('Sin', [angles]),
       mask: onnx.add('Where', [later, onnx.float(Number.NEGATIVE_INFINITY), onnx.float(0)]),
-      // Query heads that share a key head stand beside each other.
+      // Query heads that share a key head are adjacent.
       queries: split(keyValueHeads, heads / keyValueHeads, this.#headSize),
       keys: split(keyValueHeads, 1, this.#headSize),
     }
@@ -120,7 +123,7 @@ class Llama {
     return this.#project(gated, `${prefix}mlp.down_proj.weight`, attended)
   }
 
-  /** Turns the feature pairs (i, i + d/2). */
+  /** Rotates the feature pairs (i, i + d/2) by the angles of their positions. */
   #rotate(x: string, { cosine, sine }: Positions): string {
     const onnx = this.#onnx
     const [low, high] = onnx.addAll('Split', [x], 2, LAST) as [string, string]

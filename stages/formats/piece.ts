@@ -1,18 +1,18 @@
 /**
- * A file as a list of pieces, some of them tensors that are still to be read: a format says what goes where, and
- * whoever writes the file reads no more of a tensor at a time than it wants to hold.
+ * A file as a list of pieces. Some pieces are tensors that are read later. A format orders the pieces. The writer of the file
+ * reads a part of a tensor at a time.
  */
 
 export interface TensorPiece {
-  /** By the name it has where it is read from. */
+  /** Name of the tensor in the source. */
   readonly tensor: string
-  /** Elements in all. */
+  /** Number of elements. */
   readonly elements: number
-  /** Elements that `encode` takes at a time, or any multiple: a row, a block, a head. Divides `elements`. */
+  /** `encode` takes multiples of this many elements: a row, a block, a head. Divides `elements`. */
   readonly unit: number
-  /** In the file, in bytes. */
+  /** Length in the file, in bytes. */
   readonly length: number
-  /** May share memory with its argument. */
+  /** The result may share memory with the argument. */
   encode(elements: Float32Array<ArrayBuffer>): Uint8Array
 }
 

@@ -6,7 +6,7 @@ import type { ModelTensor, PlannedFile } from './piece.ts'
 export const SINGLE = 'model.safetensors'
 export const INDEX = 'model.safetensors.index.json'
 
-/** @param shardBytes a file takes tensors until the next one would make it larger; a larger tensor stands alone */
+/** @param shardBytes most bytes of a file. A larger tensor gets a file of its own */
 export function planSafetensors(
   tensors: readonly ModelTensor[],
   dtype: ExportDtype,

@@ -1,4 +1,4 @@
-/** Hugging Face's tokenizer.json, as far as it is looked into here. */
+/** The parts of Hugging Face's tokenizer.json that this folder reads. */
 
 interface AddedToken {
   readonly id: number

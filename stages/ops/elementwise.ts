@@ -1,4 +1,4 @@
-/** Operators that treat each element alone. */
+/** Operators on single elements. */
 import type { Value } from '../graph.ts'
 import { broadcast, check, checkCount, type Operator, sameType } from './operator.ts'
 
@@ -13,7 +13,7 @@ type ElementwiseOp =
   | 'Sigmoid'
   | 'QuickGelu'
 
-/** Two operands, broadcast against each other. */
+/** Shape rule of two operands that broadcast. */
 const binary = {
   mayOverwrite: [0, 1],
   infer: (inputs: readonly Value[]) => {
@@ -65,7 +65,7 @@ export const elementwise: Readonly<Record<ElementwiseOp, Operator>> = {
       return [graph.add('Mul', [gradient, slope])]
     },
   },
-  /** x * sigmoid(alpha x): SiLU at alpha 1, the one value we allow. Its slope is y + s (1 - y), s = sigmoid(x). */
+  /** x * sigmoid(alpha x), with alpha 1 alone, which is SiLU. The derivative is y + s (1 - y), with s = sigmoid(x). */
   QuickGelu: {
     ...unary,
     domain: 'com.microsoft',

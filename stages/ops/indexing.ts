@@ -1,11 +1,11 @@
-/** Operators that pick elements by index, and those that put them back. */
+/** Operators that read or write elements by index. */
 import type { Attributes, Value } from '../graph.ts'
 import { axisOf, check, checkCount, checkShape, isZeros, type Operator, zeros } from './operator.ts'
 import { INT64 } from './shapes.ts'
 
 type IndexingOp = 'Gather' | 'ScatterND' | 'GatherElements' | 'ScatterElements'
 
-/** Contributions to one element add up, and to what is there already. */
+/** Updates of an element add to each other and to its old value. */
 const ADD = { reduction: 'add' }
 
 /** Operands: data, indices, updates. The output has the shape of the data. */
@@ -41,7 +41,7 @@ export const indexing: Readonly<Record<IndexingOp, Operator>> = {
       checkShape(updates, [...indices.shape.slice(0, -1), ...data.shape.slice(1)])
       return [type!]
     },
-    /** What is scattered into zeros may as well be scattered into the sum. */
+    /** Scatters into the sum instead of into zeros. */
     accumulate: (graph, node, sum) =>
       isZeros(node.inputs[0]!)
         ? graph.add('ScatterND', [sum, ...node.inputs.slice(1)], node.attributes)

@@ -1,43 +1,43 @@
-/** What the graph needs to know of an operator: one row of the table in ops.ts. */
+/** Description of an operator: a row of the table in ops.ts. */
 import type { Attributes, Graph, Node, Value } from '../graph.ts'
 import type { Type } from '../shape.ts'
 import { ShapeError, sameShape } from '../shape.ts'
 
-/** What a gradient rule sees of the node it differentiates. */
+/** Arguments of a gradient rule, for the node that it differentiates. */
 interface Backward {
   readonly graph: Graph
-  /** As many as the shape rule has let through. */
+  /** Inputs of the node. The shape rule has checked their number. */
   readonly inputs: Operands
   readonly outputs: Operands
   readonly attributes: Attributes
-  /** Of the first output. */
+  /** Gradient of the first output. */
   readonly gradient: Value
-  /** Of each output; undefined where none arrives. */
+  /** Gradient of each output; undefined for an unused output. */
   readonly gradients: readonly (Value | undefined)[]
 }
 
-/** The shape rule has counted them, so rules may name them without asking again. */
+/** Operands of a node. The shape rule has checked their number, so that gradient rules need not. */
 export type Operands = readonly [Value, Value, Value, ...Value[]]
 
 /**
- * Builds the gradient of each input, in the order of the inputs; undefined where none flows (indices, shapes). A
- * gradient may have the wider shape that its input was broadcast to: autodiff.ts reduces it.
+ * Builds the gradient of each input, in the order of the inputs; undefined for indices and shapes. A gradient may have the
+ * shape that its input was broadcast to: autodiff.ts reduces it.
  */
 export type GradientRule = (backward: Backward) => readonly (Value | undefined)[]
 
 export interface Operator {
   readonly domain?: 'com.microsoft'
-  /** How each attribute is written: a bare number could be either kind. */
+  /** Type of each attribute, since a number alone may be an int or a float. */
   readonly attributes?: Readonly<Record<string, 'int' | 'float' | 'ints' | 'string'>>
-  /** Types of the outputs; throws a ShapeError that says what does not fit. */
+  /** Types of the outputs. @throws ShapeError if the operands do not fit */
   readonly infer: (inputs: readonly Value[], attributes: Attributes) => Type[]
-  /** What it gives depends on the shapes of its operands, and on no element of them. */
+  /** True if the output depends on the shapes of the operands alone. */
   readonly shapesOnly?: true
   /** Undefined for operators that only gradient and optimizer graphs use. */
   readonly gradient?: GradientRule
-  /** Operands whose memory the kernel may write its output to: it reads each element before it writes it. */
+  /** Operands whose memory the output may overwrite: the kernel reads each element before it writes that element. */
   readonly mayOverwrite?: readonly number[]
-  /** The same node with `sum` added to its output at no cost, or undefined if it has no room for that. */
+  /** Adds the node again with `sum` added to its output at no cost. Undefined if the operator cannot add. */
   readonly accumulate?: (graph: Graph, node: Node, sum: Value) => Value | undefined
 }
 
@@ -50,7 +50,7 @@ export function checkCount(inputs: readonly Value[], least: number, most = least
   check(length >= least && length <= most, `takes ${least}..${most} operands, not ${length}`)
 }
 
-/** The shape that numpy's rules give two operands. */
+/** Shape of two broadcast operands by the rules of numpy. */
 export function broadcast(a: readonly number[], b: readonly number[]): number[] {
   const rank = Math.max(a.length, b.length)
   return Array.from({ length: rank }, (_, i) => {
@@ -76,7 +76,7 @@ export function checkShape(value: Value, shape: readonly number[]): void {
   check(sameShape(value.shape, shape), `[${value.shape}] should be [${shape}]`)
 }
 
-/** What gradients are put into when only some elements get one. */
+/** Zeros, into which gradients of single elements are scattered. */
 export function zeros(graph: Graph, shape: readonly number[]): Value {
   return graph.add('Expand', [graph.scalar(0), graph.integers(shape)])
 }
@@ -85,7 +85,7 @@ export function isZeros({ node }: Value): boolean {
   return node?.op === 'Expand' && node.inputs[0]?.data?.every((element) => element === 0) === true
 }
 
-/** An axis counted from the front. */
+/** Axis of a node, counted from the front. */
 export function axisOf(attributes: Attributes, rank: number): number {
   const axis = Number(attributes.axis ?? 0)
   check(axis >= -rank && axis < rank, `there is no axis ${axis}`)

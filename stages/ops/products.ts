@@ -1,4 +1,4 @@
-/** Matrix products. Transposition is an attribute, so that no Transpose node stands beside a product. */
+/** Matrix products. Transposition is an attribute, so that products need no Transpose nodes. */
 import type { Attributes, Value } from '../graph.ts'
 import {
   broadcast,
@@ -13,7 +13,7 @@ type ProductOp = 'Gemm' | 'FusedMatMul'
 
 const attributes = { alpha: 'float', transA: 'int', transB: 'int' } as const
 
-/** Rows, columns and the leading dimensions of a product. */
+/** Shape of a product: leading dimensions, rows and columns. */
 function productShape(a: Value, b: Value, { transA, transB }: Attributes): number[] {
   const [m, k] = matrix(a, Boolean(transA))
   const [l, n] = matrix(b, Boolean(transB))
@@ -29,7 +29,7 @@ function matrix(value: Value, transposed: boolean): [number, number] {
   return transposed ? [columns, rows] : [rows, columns]
 }
 
-/** Of Y = alpha op(A) op(B): products of the same kind, with the transpositions that make the shapes fit. */
+/** Gradient rule of Y = alpha op(A) op(B): products of the same operator, with transpositions that fit the shapes. */
 function gradientBy(op: ProductOp): GradientRule {
   return ({ graph, inputs: [a, b], attributes, gradient: dy }) => {
     const alpha = attributes.alpha ?? 1

@@ -1,4 +1,4 @@
-/** Operators that see a row of the last axis, or a whole axis, at once. */
+/** Operators on rows of the last axis, or on a whole axis. */
 import type { Attributes, Value } from '../graph.ts'
 import {
   check,
@@ -19,7 +19,7 @@ type RowOp =
 
 const LAST = -1
 
-/** Softmax and its kin, along the last axis only. */
+/** Shape rule of softmax and similar operators, along the last axis alone. */
 const alongLast = {
   attributes: { axis: 'int' } as const,
   infer: (inputs: readonly Value[], { axis }: Attributes) => {
@@ -28,7 +28,7 @@ const alongLast = {
   },
 }
 
-/** Axes in operand 1. They stay as 1, so that the result broadcasts against the operand. */
+/** Shape rule of reductions over the axes in operand 1. Reduced axes stay with size 1, so that the result broadcasts. */
 const reduction = {
   attributes: { keepdims: 'int' } as const,
   infer: (inputs: readonly Value[], { keepdims }: Attributes) => {
@@ -59,8 +59,8 @@ export const rows: Readonly<Record<RowOp, Operator>> = {
     },
   },
   /**
-   * RMSNorm, y = x r g with r = (mean(x^2) + epsilon)^-1/2; outputs y [N, H] and r [N, 1]. (ONNX's own RMSNormalization
-   * does not give r.) Both sums of the gradient are taken from the one product x dy, each as a thin Gemm.
+   * RMSNorm (Zhang and Sennrich 2019, equation 4): y = x r g with r = (mean(x^2) + epsilon)^-1/2. Outputs y [N, H] and r [N,
+   * 1]. ONNX's own RMSNormalization does not return r. A thin Gemm computes each of the two sums of the gradient from x dy.
    */
   SimplifiedLayerNormalization: {
     attributes: { axis: 'int', epsilon: 'float' },
@@ -92,8 +92,8 @@ export const rows: Readonly<Record<RowOp, Operator>> = {
     },
   },
   /**
-   * Turns the pairs (i, i + d/2) of each row by an angle of its position: x [B, heads, T, d], the first position [1],
-   * cosines and sines [T, d/2]. Turning back is turning by the negated angle.
+   * Rotates the pairs (i, i + d/2) of each row by the angle of its position: x [B, heads, T, d], the first position [1],
+   * cosines and sines [T, d/2]. The gradient rotates by the negated angle.
    */
   RotaryEmbedding: {
     domain: 'com.microsoft',

@@ -1,4 +1,4 @@
-/** Operators that move elements without computing. */
+/** Operators that move elements and compute nothing. */
 import type { Value } from '../graph.ts'
 import { type DType, sizeOf } from '../shape.ts'
 import {
@@ -14,7 +14,7 @@ import {
 
 type ShapeOp = 'Reshape' | 'Transpose' | 'Expand' | 'Trilu' | 'Cast' | 'Size' | 'Split' | 'Concat'
 
-/** ONNX's numbers of the types that we cast to. ScatterND takes no other indices than int64. */
+/** Numbers of the types of Cast in ONNX. The indices of ScatterND must be int64. */
 export const INT64 = 7
 export const FLOAT32 = 1
 export const FLOAT16 = 10
@@ -62,7 +62,7 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
     },
     gradient: ({ gradient }) => [gradient],
   },
-  /** With upper 1: what lies on or above the k-th diagonal, zero elsewhere. */
+  /** With upper 1: keeps elements on or above the k-th diagonal, with zero elsewhere. */
   Trilu: {
     attributes: { upper: 'int' },
     infer: (inputs) => {
@@ -79,7 +79,7 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
       return [{ dtype, shape: inputs[0]!.shape }]
     },
   },
-  /** The number of elements, known to us but not to what ONNX Runtime works out as it loads. */
+  /** Number of elements. ONNX Runtime does not fold it to a constant. */
   Size: {
     shapesOnly: true,
     infer: (inputs) => {
@@ -87,7 +87,7 @@ export const shapes: Readonly<Record<ShapeOp, Operator>> = {
       return [{ dtype: 'int64', shape: [] }]
     },
   },
-  /** Pieces of the sizes in operand 1, along one axis. */
+  /** Pieces along one axis, with the sizes in operand 1. */
   Split: {
     attributes: { axis: 'int' },
     infer: (inputs, attributes) => {

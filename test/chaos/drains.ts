@@ -1,23 +1,23 @@
 /**
- * Leaving in order, with real processes: one holder a stage and a spare. Again and again a holder is told to go, by a
- * spot notice and by SIGTERM in turn; its stage must be held by another before it has gone, and no microbatch be lost.
+ * Leaving in order, with real processes: one holder for each stage, and a spare. Holders leave one after another, by a
+ * spot notice and by SIGTERM in turn. Another process must hold the stage first, and no microbatch may be lost.
  */
 import { systemClock } from '../../protocols/clock.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import { type MetadataServer, startMetadataServer } from './metadata-server.ts'
 import { Swarm } from './swarm.ts'
 
-/** More than are ever made: the run is stopped when all drains are done. */
+/** Steps of the run, which is stopped earlier, after the last drain. */
 const STEPS = 100_000
-/** What a run without any loss never writes. */
+/** Types of entries that a run without a loss never writes. */
 const LOSSES: readonly string[] = ['amended', 'aborted', 'lost']
 
 export interface Drains {
   readonly drained: number
   readonly problems: readonly string[]
-  /** The last step that was made before the swarm was stopped. */
+  /** Last step before the swarm was stopped. */
   readonly steps: number
-  /** Up to then. */
+  /** Entries until then. */
   readonly entries: readonly Entry[]
   readonly swarm: Swarm
 }
@@ -49,28 +49,28 @@ export async function drainAll(count: number, log: (text: string) => void): Prom
   return { drained, problems, steps, entries, swarm }
 }
 
-/** Has the holder of a stage leave; the stages take turns. Gives what went wrong. */
+/** Makes the holder of a stage leave. The stages take turns. Gives the problems. */
 async function drain(
   swarm: Swarm,
   server: MetadataServer,
   turn: number,
   log: (text: string) => void,
 ): Promise<string[]> {
-  // The coordinator among them, but not each time: the one after it in the roster follows it.
+  // The coordinator leaves sometimes, but not each time. The next member of the roster succeeds it.
   const stage = (3 * turn) % (swarm.run.stages + 1)
   const [leaver] = swarm.holdersOf(stage)
   if (leaver === undefined) return [`nobody holds stage ${stage}`]
   const { peer, pid, number } = leaver
   const coordinates = peer === swarm.coordinator
   await swarm.next('a step', ({ type }) => type === 'step')
-  const begun = systemClock.now()
+  const startMs = systemClock.now()
   const by = turn % 2 === 0 ? 'spot notice' : 'SIGTERM'
   if (by === 'SIGTERM') swarm.signal(leaver, by)
   else server.takeBack(number)
   const exit = await leaver.exited
   const since = (at: number | undefined) =>
-    at === undefined ? 'never' : `after ${((at - begun) / 1000).toFixed(2)} s`
-  const later = swarm.entries.filter(({ at }) => at >= begun)
+    at === undefined ? 'never' : `after ${((at - startMs) / 1000).toFixed(2)} s`
+  const later = swarm.entries.filter(({ at }) => at >= startMs)
   const held = later.find((entry) => entry.type === 'held' && entry.stage === stage)
   const gone = later.find((entry) => entry.type === 'finished' && entry.peer === peer)
   log(

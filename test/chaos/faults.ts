@@ -1,9 +1,9 @@
-/** What is done to a swarm of processes, and when: tables, from which a round's seed draws. */
+/** The faults that are injected into a swarm of processes, and their moments: tables from which a round's seed draws. */
 import { systemClock } from '../../protocols/clock.ts'
 import type { Random } from '../../stages/random.ts'
 import type { Process, Swarm } from './swarm.ts'
 
-/** Whom a fault hits. None if there is nobody whose stage another holds. */
+/** Choice of the victims of a fault. There are none if no stage has a second holder. */
 const VICTIMS = {
   holder: (swarm: Swarm, random: Random) => someWithTwin(swarm, random, 1),
   'two holders': (swarm: Swarm, random: Random) => someWithTwin(swarm, random, 2),
@@ -11,7 +11,7 @@ const VICTIMS = {
   coordinator: (swarm: Swarm, random: Random) => {
     const process = swarm.processOf(swarm.coordinator)
     const stage = process && swarm.stageOf(process)
-    // A coordinator that alone holds its stage is spared.
+    // A coordinator that is the only holder of its stage is not chosen.
     const dispensable = process && (stage == null || swarm.holdersOf(stage).length > 1)
     return dispensable ? [process] : someWithTwin(swarm, random, 1)
   },
@@ -19,13 +19,13 @@ const VICTIMS = {
     swarm.holdersOf(1 + random.integer(swarm.run.stages)),
 } as const
 
-/** When a process that was hit comes back, if it does. */
+/** Waits until a victim returns. */
 export const RETURNS = {
   never: async () => {},
   'at once': async () => {},
-  /** Before anyone can have missed it. */
+  /** Before the loss can be detected. */
   soon: async () => systemClock.sleep(SOON_MS),
-  /** When the swarm has gone on without it. */
+  /** After two steps without the victim. */
   missed: async (swarm: Swarm, { peer }: Process) => {
     const coordinates = swarm.coordinator === peer
     await swarm.next(`${peer} to be missed`, (entry) =>
@@ -41,7 +41,7 @@ const SOON_MS = 1_500
 interface Fault {
   readonly victims: keyof typeof VICTIMS
   readonly signal: 'SIGKILL' | 'SIGSTOP'
-  /** A killed process is started again, a frozen one goes on. */
+  /** Moment at which a killed process is started again, or a frozen one continues. */
   readonly returns: keyof typeof RETURNS
 }
 
@@ -71,7 +71,7 @@ const FAULTS = {
 
 type FaultName = keyof typeof FAULTS
 
-/** When a fault comes, by what the swarm has just done. */
+/** Moments of faults, each defined by an event of the swarm. */
 const MOMENTS = {
   'after a step': async (swarm: Swarm) => {
     await swarm.next('a step', ({ type }) => type === 'step')
@@ -83,7 +83,7 @@ const MOMENTS = {
     const entry = await swarm.next('a step', ({ type }) => type === 'step')
     if (entry.type === 'step') await systemClock.sleep((entry.seconds * 1000) / 2)
   },
-  /** Another holder is killed first; as soon as that is noticed, the fault comes. */
+  /** The caller kills another holder first. The fault comes when this loss is detected. */
   'during a recovery': async (swarm: Swarm) => {
     await swarm.next('a loss', ({ type }) => RECOVERY.has(type))
   },
@@ -95,21 +95,21 @@ type Moment = keyof typeof MOMENTS
 
 export interface PlannedFault extends Fault {
   readonly name: FaultName
-  /** Not before this step is made. */
+  /** Step after which the fault may come. */
   readonly step: number
   readonly moment: Moment
 }
 
-/** Steps of the run for each fault: time to come back from it. */
+/** Number of steps of the run for each fault, so that the swarm has time to recover. */
 const STEPS_A_FAULT = 33
-/** Of the run's steps; the last fault needs its time, too. */
+/** Share of the run's steps in which faults come. The last fault needs time for its recovery, too. */
 const LAST_FAULT = 0.7
 
 export interface PlanOptions {
   readonly steps: number
-  /** Makes one of them the loss of a whole stage. */
+  /** True if one of the faults is the loss of a whole stage. */
   readonly loseStage: boolean
-  /** The only one to draw; undefined draws from the table. */
+  /** The fault that every draw gives; undefined for draws from the table. */
   readonly only: FaultName | undefined
 }
 
@@ -118,7 +118,7 @@ export function faultNamed(name: string): FaultName {
   throw new Error(`no fault is named "${name}"; there are ${Object.keys(FAULTS).join(', ')}`)
 }
 
-/** The faults of a round. */
+/** Draws the faults of a round. */
 export function planOf(random: Random, { steps, loseStage, only }: PlanOptions): PlannedFault[] {
   const count = Math.max(1, Math.round(steps / STEPS_A_FAULT))
   const losing = loseStage ? random.integer(count) : -1
@@ -133,17 +133,17 @@ export function planOf(random: Random, { steps, loseStage, only }: PlanOptions):
   })
 }
 
-/** Resolves when the moment has come. */
+/** Resolves at the moment of a fault. */
 export function momentOf(moment: Moment, swarm: Swarm): Promise<void> {
   return MOMENTS[moment](swarm)
 }
 
-/** Whom a fault is to hit now: always less than a majority. */
+/** Chooses the victims of a fault. The rest of the swarm always keeps a majority. */
 export function victimsOf({ victims }: Fault, swarm: Swarm, random: Random): Process[] {
   return VICTIMS[victims](swarm, random).slice(0, Math.max(0, swarm.dispensable))
 }
 
-/** Up to `count` holders, never the last one of a stage. */
+/** Chooses up to `count` holders, but never the last holder of a stage. */
 function someWithTwin(swarm: Swarm, random: Random, count: number): Process[] {
   const victims: Process[] = []
   for (let i = 0; i < count; i++) {

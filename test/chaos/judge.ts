@@ -1,13 +1,13 @@
-/** What the journals of a round's processes must say, whatever was done to them. */
+/** The verdict on a round: requirements for the journals of its processes under any faults. */
 import type { Entry } from '../../src/base/journal.ts'
 import type { Run } from '../../src/run/run.ts'
 import type { PlannedFault } from './faults.ts'
 
 export interface Hit {
   readonly fault: PlannedFault
-  /** The last one that was made before. */
+  /** Last step that was committed before. */
   readonly step: number
-  /** Milliseconds of the system's clock, which all processes share. */
+  /** Time of the system's clock, which all processes share, in milliseconds. */
   readonly at: number
   readonly victims: readonly {
     readonly pid: number
@@ -24,7 +24,7 @@ export interface Evidence {
   readonly exits: readonly {
     readonly pid: number
     readonly peer: string
-    /** In the run at its end: the last roster names it. */
+    /** True if the last roster names the process. */
     readonly member: boolean
     readonly exit: number | NodeJS.Signals
   }[]
@@ -34,25 +34,25 @@ export interface Evidence {
 
 export interface FaultVerdict {
   readonly signal: NodeJS.Signals
-  /** From the signal until a member wrote that the victim is lost, or who coordinates instead; null if nobody did. */
+  /** Time from the signal until a member reported the loss or the new coordinator; null if no member did. */
   readonly noticedMs: number | null
-  /** From the signal until the next step was made. */
+  /** Time from the signal until the next step was committed. */
   readonly onMs: number | null
-  /** For the log. */
+  /** Line for the log. */
   readonly text: string
 }
 
 export interface Verdict {
   readonly faults: readonly FaultVerdict[]
-  /** Largest difference of a step's loss from the undisturbed run's, relative; up to where a stage was lost. */
+  /** Largest relative difference of a loss from the undisturbed run's, in the steps before the loss of a stage. */
   readonly deviation: number
-  /** Empty if the round is passed. */
+  /** Violated requirements; empty if the round passed. */
   readonly problems: readonly string[]
 }
 
-/** Relative; the order in which replicas' sums are added is all that may differ. */
+/** Largest relative difference of losses, which comes only from the order in which replicas' gradients are added. */
 const LOSS_TOLERANCE = 1e-3
-/** On loopback, of a process that is killed or frozen while nobody else is. */
+/** Deadline for the detection of a single killed or frozen process on loopback. */
 const NOTICED_MS = { SIGKILL: 1_000, SIGSTOP: 10_000 } as const
 
 export function judge(evidence: Evidence): Verdict {
@@ -67,7 +67,7 @@ export function judge(evidence: Evidence): Verdict {
   return { faults, deviation, problems }
 }
 
-/** Every step once: by all who hold a stage, with the same loss, and with each microbatch counted once a stage. */
+/** Checks that all holders commit every step once, with the same loss, and every stage counts each microbatch once. */
 function committedOnce({ entries, run, hits }: Evidence): string[] {
   const problems: string[] = []
   const losses = new Map<number, number>()
@@ -91,7 +91,7 @@ function committedOnce({ entries, run, hits }: Evidence): string[] {
   }
   for (let step = 1; step <= run.steps; step++) {
     const found = stages.get(step) ?? new Set()
-    // A stage that was killed while the step was applied may have had nobody left to apply it.
+    // A stage whose holders were all killed while the step was applied may not have committed it.
     const lost = hits
       .filter((hit) => hit.fault.victims === 'whole stage' && hit.step === step - 1)
       .flatMap(({ victims }) => victims.map(({ stage }) => stage))
@@ -121,7 +121,7 @@ function lossesOf({ entries, run, hits, reference }: Evidence) {
   return { deviation, problem }
 }
 
-/** Who is in the run at its end knows how it ended. */
+/** Checks that every member at the end of the run has exit code 0. */
 function endsOf({ exits }: Evidence): string[] {
   return exits.flatMap(({ pid, exit, member }) =>
     exit === 0 || exit === 'SIGKILL' || !member ? [] : [`process ${pid} ended with ${exit}`],
@@ -135,7 +135,7 @@ function faultVerdict(
   const { fault, victims, at, step } = hit
   const later = entries.filter((entry) => entry.at >= at)
   const noticed = victims.map(({ peer, coordinated }) => {
-    // What befalls the victim later is another fault's.
+    // A later loss of the same victim belongs to another fault.
     const next = hits.find((other) => other.at > at && other.step > step)
     const before = later.filter((entry) => next === undefined || entry.at < next.at)
     const sign = before.find((entry) =>
@@ -158,9 +158,9 @@ function faultVerdict(
     `step ${step}, ${moment}: ${name}: ${signal} ${who.join(' ')}; ` +
     `noticed after ${seconds(noticedMs)}, next step after ${seconds(onMs)}`
   const problems: string[] = []
-  if (victims.length === 0) problems.push(`nobody could be hit: ${name}`)
+  if (victims.length === 0) problems.push(`no process could be chosen: ${name}`)
   if (onMs === null) problems.push(`no step after: ${name}`)
-  // Where several are down, who looks for them may be down, too.
+  // If several processes are lost at once, the process that detects losses may be one of them.
   const alone = victims.length === 1 && hits.every((other) => other === hit || other.step !== step)
   const limit = NOTICED_MS[signal]
   const missed = fault.returns === 'missed' || fault.returns === 'never'
@@ -171,5 +171,5 @@ function faultVerdict(
 }
 
 function seconds(ms: number | null): string {
-  return ms === null ? 'no time at all' : `${(ms / 1000).toFixed(2)} s`
+  return ms === null ? 'an unknown time' : `${(ms / 1000).toFixed(2)} s`
 }

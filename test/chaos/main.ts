@@ -1,8 +1,8 @@
 /**
- * `npm run test:chaos`: real processes on loopback, killed, frozen and started again by what the swarm has just done.
- * Every step must be made once, and with the losses of an undisturbed run. `--rounds`, `--steps`, `--seed`; `--fault`
- * draws no other row of faults.ts; `--keep` leaves the journals of passed rounds, too. `--drains N` instead has peers
- * leave in order.
+ * `npm run test:chaos`: real processes on loopback that are killed, frozen and started again at moments of the training.
+ * Every step must be committed once, with the loss of an undisturbed run. `--rounds`, `--steps` and `--seed` are numbers.
+ * `--fault` draws only this row of faults.ts. `--keep` keeps the journals of passed rounds, too. With `--drains N` peers
+ * leave in order instead.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ import { playRound } from './round.ts'
 import { type Swarm, settingsFor } from './swarm.ts'
 
 const PROCESSES = 10
-/** Every so many rounds a whole stage is lost. */
+/** Interval of the rounds in which a whole stage is lost. */
 const STAGE_LOST_EVERY = 5
 
 const { values } = parseArgs({
@@ -48,7 +48,7 @@ async function runOf(): Promise<Run> {
 }
 
 function keepJournals(name: string, swarm: Swarm): string {
-  for (const complaint of swarm.complaints) log(complaint)
+  for (const message of swarm.messages) log(message)
   const path = join(tmpdir(), `gensyn-chaos-${name}.jsonl`)
   writeFileSync(path, swarm.entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''))
   return path
@@ -83,7 +83,7 @@ async function chaos(): Promise<boolean> {
   const rows: string[] = []
   let passed = 0
   for (let i = 0; i < rounds; i++) {
-    const begun = performance.now()
+    const startMs = performance.now()
     const loseStage = (seed + i) % STAGE_LOST_EVERY === 0
     const options = { seed: seed + i, size: PROCESSES, steps, loseStage, only, reference }
     console.log(`round ${seed + i}${loseStage ? ', a stage is lost' : ''}`)
@@ -104,7 +104,7 @@ async function chaos(): Promise<boolean> {
         worst(faults, 'noticedMs', 'SIGSTOP'),
         worst(faults, 'onMs'),
         deviation.toExponential(1),
-        ((performance.now() - begun) / 1000).toFixed(1),
+        ((performance.now() - startMs) / 1000).toFixed(1),
         problems.length === 0 ? 'passed' : 'FAILED',
       ]
         .map((cell) => String(cell).padStart(13))

@@ -1,9 +1,9 @@
-/** A cloud's metadata service on loopback, as machines on AWS see it, that takes a machine back when told. */
+/** A fake metadata service of AWS on loopback. A test makes it announce the end of a machine. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 export interface MetadataServer {
-  /** Where it answers for one of the machines. */
+  /** URL of the service for one of the machines. */
   urlOf(machine: number): string
   takeBack(machine: number): void
   close(): void

@@ -1,4 +1,4 @@
-/** One round: a swarm of processes, the faults that its seed draws, and what the journals say of it. */
+/** One round: a swarm of processes, the faults that the round's seed draws, and the verdict. */
 import { systemClock } from '../../protocols/clock.ts'
 import { Random } from '../../stages/random.ts'
 import {
@@ -14,14 +14,14 @@ import { type Process, Swarm } from './swarm.ts'
 
 export interface RoundOptions extends PlanOptions {
   readonly seed: number
-  /** Processes. */
+  /** Number of processes. */
   readonly size: number
   /** Losses of the undisturbed run, from step 1 on. */
   readonly reference: readonly number[]
   log(text: string): void
 }
 
-/** A holder dies first, so that the fault comes while the swarm mends itself. */
+/** First fault of a pair: the second one comes while the swarm recovers from it. */
 const PRELUDE = {
   name: 'kill a holder',
   victims: 'holder',
@@ -70,7 +70,7 @@ export async function playRound(options: RoundOptions): Promise<Verdict & { swar
 
 interface Struck {
   readonly hit: Hit
-  /** Resolves when those that were hit are back at work, if they are to come back. */
+  /** Resolves when the victims that return are running again. */
   readonly returned: Promise<unknown>
 }
 
@@ -100,7 +100,7 @@ function strike(swarm: Swarm, fault: PlannedFault, random: Random): Struck {
       coordinated: process.peer === swarm.coordinator,
     })),
   }
-  // It is watched from before the signal on.
+  // The wait for the detection starts before the signal is sent.
   const returns = victims.map((process) => comeBack(swarm, fault, process))
   for (const process of victims) swarm.signal(process, fault.signal)
   return { hit, returned: Promise.all(returns) }

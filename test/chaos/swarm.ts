@@ -1,6 +1,6 @@
 /**
- * The processes of one round on loopback: started, frozen, killed and started again, and what their journals say. Signals
- * go to processes that this object started, and to no others.
+ * The processes of one round on loopback, which can be frozen, killed and started again, and their journals. Signals
+ * go only to processes that this object started.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,20 +14,20 @@ import type { Run } from '../../src/run/run.ts'
 import { sampleText } from '../fixtures/text.ts'
 
 export interface Process {
-  /** In the order of starting, from 0. */
+  /** Number of the process in the order of starting, from 0. */
   readonly number: number
   readonly pid: number
-  /** '' until it has said its name. */
+  /** Peer id; '' until the process has written its first entry. */
   peer: string
   state: 'running' | 'frozen' | 'ended'
-  /** In the run, as far as it has said itself. */
+  /** True if the last entry of the process about this says that it is in the run. */
   joined: boolean
   readonly exited: Promise<number | NodeJS.Signals>
 }
 
 /**
- * A model whose steps cost less than the messages that make them, and so many microbatches that a process is started
- * again, which takes two seconds, within some ten steps: a hundred steps have room for a round's faults.
+ * A model with cheap steps, and with so many microbatches that the restart of a process, about two seconds, takes
+ * about ten steps. A hundred steps are enough for the faults of a round.
  */
 const SETTINGS = {
   stages: '3',
@@ -41,12 +41,12 @@ const SETTINGS = {
 }
 
 export interface SwarmSettings {
-  /** Processes. */
+  /** Number of processes. */
   readonly size: number
   readonly steps: number
-  /** Of the run, where they differ from those of a round. */
+  /** Settings of the run that differ from those of a round. */
   readonly run?: Partial<typeof SETTINGS>
-  /** More arguments of a process. */
+  /** Further arguments of a process. */
   argsOf?(number: number): readonly string[]
 }
 
@@ -54,12 +54,12 @@ export function settingsFor(steps: number) {
   return { ...SETTINGS, steps: String(steps) }
 }
 
-/** Of everything that is waited for: nothing in a round takes longer. */
-const PATIENCE_MS = 90_000
+/** Deadline for any wait in a round, in milliseconds. */
+const DEADLINE_MS = 90_000
 
 export class Swarm {
   readonly entries: Entry[] = []
-  readonly complaints: string[] = []
+  readonly messages: string[] = []
   readonly processes: Process[] = []
   readonly #folder: string
   readonly #settings: SwarmSettings
@@ -67,7 +67,7 @@ export class Swarm {
   readonly #watchers = new Set<(entry: Entry | null) => void>()
   #members: readonly Member[] = []
   #epoch = -1
-  /** The last step that a coordinator said was made. */
+  /** Last step that a coordinator reported. */
   step = 0
   coordinator = ''
   run!: Run
@@ -99,7 +99,7 @@ export class Swarm {
     return join(this.#folder, 'run.json')
   }
 
-  /** Starts a process in the first data directory slot that is free: that of one that was killed, if there is any. */
+  /** Starts a process, which claims the first free slot, such as the slot of a killed process. */
   launch(): Process {
     const number = this.processes.length
     const more = this.#settings.argsOf?.(number) ?? []
@@ -107,8 +107,8 @@ export class Swarm {
     const args = ['join', ...files, '--threads', '1', '--no-mdns', '--provider', 'cpu', ...more]
     const child = this.#children.start(
       args,
-      (entry) => this.#hear(started, entry),
-      (complaint) => this.complaints.push(`[${child.pid}] ${complaint}`),
+      (entry) => this.#onEntry(started, entry),
+      (message) => this.messages.push(`[${child.pid}] ${message}`),
     )
     const { pid, exited } = child
     const started: Process = { number, pid, exited, peer: '', state: 'running', joined: false }
@@ -128,7 +128,7 @@ export class Swarm {
     this.#children.signal(process.pid, signal)
   }
 
-  /** Those that can answer. */
+  /** Processes that can answer. */
   get running(): Process[] {
     return this.processes.filter(({ state }) => state === 'running')
   }
@@ -137,7 +137,7 @@ export class Swarm {
     return this.running.find((process) => process.peer === peer && process.joined)
   }
 
-  /** The stage of a process; null for one that holds none, or does not run. */
+  /** Stage of a process; null if it holds no stage or is not running. */
   stageOf({ peer }: Process): number | null {
     const member = this.#members.find((each) => each.peer === peer)
     return this.processOf(peer) === undefined ? null : (member?.stage ?? null)
@@ -154,14 +154,14 @@ export class Swarm {
     return this.holders.filter((process) => this.stageOf(process) === stage)
   }
 
-  /** How many members may be lost now and leave a majority. */
+  /** Number of members that may be lost now without the loss of the majority. */
   get dispensable(): number {
     const members = this.#members
     const gone = members.filter(({ peer }) => this.processOf(peer) === undefined).length
     return Math.floor((members.length - 1) / 2) - gone
   }
 
-  /** Everyone who runs is in the run, nobody is frozen, and every stage has a holder. */
+  /** True if every live process is running and in the run, and every stage has a holder. */
   get whole(): boolean {
     const named = new Set(this.#members.map(({ peer }) => peer))
     const stages = new Set(this.holders.map((process) => this.stageOf(process)))
@@ -173,18 +173,18 @@ export class Swarm {
     )
   }
 
-  /** The last step is made. */
+  /** True after the last step. */
   get over(): boolean {
     return this.step >= this.run.steps
   }
 
-  /** Resolves as soon as `test` holds, which is looked at after every journal entry and every end of a process. */
+  /** Resolves when `test` gives true. It is called after every journal entry and every end of a process. */
   async until(what: string, test: () => boolean): Promise<void> {
     if (test()) return
     await this.#watch(what, () => test())
   }
 
-  /** The next entry that `test` holds for. */
+  /** Resolves with the next entry for which `test` gives true. */
   async next(what: string, test: (entry: Entry) => boolean): Promise<Entry> {
     let found: Entry | null = null
     await this.#watch(what, (entry) => {
@@ -194,12 +194,12 @@ export class Swarm {
     return found!
   }
 
-  /** The last roster names it. */
+  /** True if the last roster names the process. */
   isMember({ peer, joined }: Process): boolean {
     return joined && this.#members.some((member) => member.peer === peer)
   }
 
-  /** Waits for all members to end. Gives those that did not by themselves. */
+  /** Waits for the end of all members. Gives the members that did not end by themselves. */
   async end(): Promise<Process[]> {
     const left = () => this.running.filter((process) => this.isMember(process))
     await this.until('all members to end', () => left().length === 0).catch(() => {})
@@ -221,14 +221,14 @@ export class Swarm {
     }
     this.#watchers.add(watcher)
     try {
-      const deadline = { clock: systemClock, timeoutMs: PATIENCE_MS }
+      const deadline = { clock: systemClock, timeoutMs: DEADLINE_MS }
       await withDeadline(deadline, what, () => seen.promise)
     } finally {
       this.#watchers.delete(watcher)
     }
   }
 
-  #hear(process: Process, entry: Entry): void {
+  #onEntry(process: Process, entry: Entry): void {
     this.entries.push(entry)
     switch (entry.type) {
       case 'started':

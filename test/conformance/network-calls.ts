@@ -1,21 +1,22 @@
-/** What is said arrives whole, once, and apart from everything else that is said. */
+/** Tests of calls: messages arrive whole, once, and independent of each other. */
 import { expect, vi } from 'vitest'
 import type { Handler } from '../../protocols/network.ts'
 import {
   acceptAnswer,
   CALL,
+  type DeclareTest,
   echo,
   noise,
   OTHER_PROTOCOL,
   PROTOCOL,
-  type Promises,
   pair,
   sameBytes,
   takesBody,
 } from './network-fixture.ts'
 
-export function calls(promises: Promises): void {
-  promises('carries a header and tells who asks', async (swarm) => {
+/** Tests of calls and their answers. The function is long because it is a list of short tests. */
+export function calls(property: DeclareTest): void {
+  property('passes the header and the id of the caller', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const header = { text: 'größer ≥ 微批 🧠\u0000', list: [1, 2.5, null, true], nested: { a: {} } }
     const handle = vi.fn<Handler['handle']>(async (from) => ({ header: { from } }))
@@ -25,7 +26,7 @@ export function calls(promises: Promises): void {
     expect(handle.mock.calls).toEqual([[asker.self, { header }]])
   })
 
-  promises('shares no object between the two sides', async (swarm) => {
+  property('shares no object between the two peers', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const header = { list: [1] }
     answerer.handle(PROTOCOL, {
@@ -39,7 +40,7 @@ export function calls(promises: Promises): void {
   })
 
   for (const length of [0, 1, 5 * 1024 * 1024 + 3]) {
-    promises(`carries a body of ${length} bytes there and back`, async (swarm) => {
+    property(`passes a body of ${length} bytes in both directions`, async (swarm) => {
       const [asker, answerer] = await pair(swarm)
       const body = noise(length)
       const accept = vi.fn(takesBody.accept)
@@ -51,26 +52,29 @@ export function calls(promises: Promises): void {
     })
   }
 
-  promises('stores bodies where accept says, and reads them from shared memory', async (swarm) => {
-    const [asker, answerer] = await pair(swarm)
-    const shared = () => new Uint8Array(new SharedArrayBuffer(300_000))
-    const [sent, stored, answered] = [shared(), shared(), shared()] as const
-    sent.set(noise(sent.length))
-    let received: Uint8Array | undefined
-    answerer.handle(PROTOCOL, {
-      accept: () => stored,
-      async handle(_from, { body }) {
-        received = body
-        return { header: null, body: stored }
-      },
-    })
-    const options = { ...CALL, accept: () => answered }
-    const answer = await asker.call(answerer.self, PROTOCOL, { header: 0, body: sent }, options)
-    expect([received?.buffer, answer.body?.buffer]).toEqual([stored.buffer, answered.buffer])
-    expect([sameBytes(stored, sent), sameBytes(answered, sent)]).toEqual([true, true])
-  })
+  property(
+    'stores bodies in the memory from accept, and reads them from shared memory',
+    async (swarm) => {
+      const [asker, answerer] = await pair(swarm)
+      const shared = () => new Uint8Array(new SharedArrayBuffer(300_000))
+      const [sent, stored, answered] = [shared(), shared(), shared()] as const
+      sent.set(noise(sent.length))
+      let received: Uint8Array | undefined
+      answerer.handle(PROTOCOL, {
+        accept: () => stored,
+        async handle(_from, { body }) {
+          received = body
+          return { header: null, body: stored }
+        },
+      })
+      const options = { ...CALL, accept: () => answered }
+      const answer = await asker.call(answerer.self, PROTOCOL, { header: 0, body: sent }, options)
+      expect([received?.buffer, answer.body?.buffer]).toEqual([stored.buffer, answered.buffer])
+      expect([sameBytes(stored, sent), sameBytes(answered, sent)]).toEqual([true, true])
+    },
+  )
 
-  promises('lets the caller reuse the body once it has its answer', async (swarm) => {
+  property('lets the caller reuse the body after the answer', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const bodies: Uint8Array[] = []
     answerer.handle(PROTOCOL, {
@@ -90,7 +94,7 @@ export function calls(promises: Promises): void {
     ])
   })
 
-  promises('gives each of many calls its own answer, whichever comes first', async (swarm) => {
+  property('returns to each of many calls its own answer, in any order', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const count = 20
     const gates = Array.from({ length: count + 1 }, () => Promise.withResolvers<void>())
@@ -98,7 +102,7 @@ export function calls(promises: Promises): void {
     const order: number[] = []
     answerer.handle(PROTOCOL, {
       ...takesBody,
-      // Each answer waits for the one to the next question, so that they go out backwards.
+      // Each answer waits for the answer to the next question, so that answers leave in reverse order.
       async handle(_from, { header, body }) {
         const i = header as number
         await gates[i + 1]!.promise
@@ -122,7 +126,7 @@ export function calls(promises: Promises): void {
     expect(answers.map(({ body }) => body?.[999])).toEqual(order.toReversed())
   })
 
-  promises('does not hold up a call behind a large body on another protocol', async (swarm) => {
+  property('does not delay a call behind a large body on another protocol', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     answerer.handle(PROTOCOL, { ...takesBody, handle: async () => ({ header: 'large' }) })
     answerer.handle(OTHER_PROTOCOL, { handle: async () => ({ header: 'small' }) })

@@ -1,22 +1,23 @@
-/** What may not be said, and what goes wrong while it is: every call ends, with the error that fits. */
+/** Tests of refusals and failures: every call ends with the right error. */
 import { expect, vi } from 'vitest'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { LIMITS, type Message, type PeerId } from '../../protocols/network.ts'
 import {
   acceptAnswer,
   CALL,
+  type DeclareTest,
   echo,
   failsWith,
   forever,
   noise,
   PROTOCOL,
-  type Promises,
   pair,
   takesBody,
 } from './network-fixture.ts'
 
-export function refusals(promises: Promises): void {
-  promises(
+/** Tests of refusals. The function is long because it is a list of short tests. */
+export function refusals(property: DeclareTest): void {
+  property(
     'does not run the handler for what accept refuses, and goes on after it',
     async (swarm) => {
       const [asker, answerer] = await pair(swarm)
@@ -38,7 +39,7 @@ export function refusals(promises: Promises): void {
     },
   )
 
-  promises('refuses a body where the handler takes none', async (swarm) => {
+  property('refuses a body if the handler accepts none', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const handle = vi.fn(echo.handle)
     answerer.handle(PROTOCOL, { handle })
@@ -47,13 +48,13 @@ export function refusals(promises: Promises): void {
     expect(handle).not.toHaveBeenCalled()
   })
 
-  promises('refuses an answer with a body that the caller did not ask for', async (swarm) => {
+  property('refuses an answer with a body that the caller did not ask for', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     answerer.handle(PROTOCOL, { handle: async () => ({ header: null, body: noise(1000) }) })
     await failsWith(asker.call(answerer.self, PROTOCOL, { header: null }, CALL), 'REFUSED')
   })
 
-  promises('sends nothing that is over the limits of the wire', async (swarm) => {
+  property('sends no message over the limits of the wire', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const handle = vi.fn(echo.handle)
     answerer.handle(PROTOCOL, { ...takesBody, handle })
@@ -64,7 +65,7 @@ export function refusals(promises: Promises): void {
     expect(handle).not.toHaveBeenCalled()
   })
 
-  promises('knows a protocol only while it has a handler', async (swarm) => {
+  property('serves a protocol only while it has a handler', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const ask = () => asker.call(answerer.self, PROTOCOL, { header: 'h' }, CALL)
     await failsWith(ask(), 'UNKNOWN_PROTOCOL')
@@ -76,14 +77,15 @@ export function refusals(promises: Promises): void {
     }
   })
 
-  promises('has one handler a protocol', async ({ peers: [peer] }) => {
+  property('has one handler for each protocol', async ({ peers: [peer] }) => {
     peer!.handle(PROTOCOL, echo)
     expect(() => peer!.handle(PROTOCOL, echo)).toThrow(PROTOCOL)
   })
 }
 
-export function failures(promises: Promises): void {
-  promises("brings a handler's ProtocolError to the caller", async (swarm) => {
+/** Tests of failed calls. The function is long because it is a list of short tests. */
+export function failures(property: DeclareTest): void {
+  property("returns a handler's ProtocolError to the caller", async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     answerer.handle(PROTOCOL, {
       async handle() {
@@ -94,7 +96,7 @@ export function failures(promises: Promises): void {
     expect((await failsWith(call, 'WRONG_SHAPE')).message).toContain('is [2, 3], must be [3, 2]')
   })
 
-  promises('makes any other error of a handler INTERNAL', async (swarm) => {
+  property('returns any other error of a handler as INTERNAL', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     answerer.handle(PROTOCOL, {
       async handle() {
@@ -104,24 +106,27 @@ export function failures(promises: Promises): void {
     await failsWith(asker.call(answerer.self, PROTOCOL, { header: null }, CALL), 'INTERNAL')
   })
 
-  promises('does not run the handler if accept fails or gives the wrong room', async (swarm) => {
-    const [asker, answerer] = await pair(swarm)
-    const handle = vi.fn(echo.handle)
-    answerer.handle(PROTOCOL, {
-      accept(_from, header, length) {
-        if (header === 'fail') throw new TypeError('x is not a function')
-        return new Uint8Array(length + 1)
-      },
-      handle,
-    })
-    for (const header of ['fail', 'too much']) {
-      const message = { header, body: noise(1000) }
-      await failsWith(asker.call(answerer.self, PROTOCOL, message, CALL), 'INTERNAL')
-    }
-    expect(handle).not.toHaveBeenCalled()
-  })
+  property(
+    'does not run the handler if accept fails or returns memory of the wrong length',
+    async (swarm) => {
+      const [asker, answerer] = await pair(swarm)
+      const handle = vi.fn(echo.handle)
+      answerer.handle(PROTOCOL, {
+        accept(_from, header, length) {
+          if (header === 'fail') throw new TypeError('x is not a function')
+          return new Uint8Array(length + 1)
+        },
+        handle,
+      })
+      for (const header of ['fail', 'too much']) {
+        const message = { header, body: noise(1000) }
+        await failsWith(asker.call(answerer.self, PROTOCOL, message, CALL), 'INTERNAL')
+      }
+      expect(handle).not.toHaveBeenCalled()
+    },
+  )
 
-  promises('ends a call at its deadline and says for whom it waited', async (swarm) => {
+  property('ends a call at its deadline and names the peer', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     answerer.handle(PROTOCOL, { handle: () => forever })
     const before = swarm.clock.now()
@@ -133,7 +138,7 @@ export function failures(promises: Promises): void {
     expect(swarm.clock.now() - before).toBeGreaterThanOrEqual(149)
   })
 
-  promises('ends a call when its signal aborts, with the reason of that', async (swarm) => {
+  property('ends a call when its signal aborts, with the reason of the signal', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const asked = Promise.withResolvers<void>()
     answerer.handle(PROTOCOL, {
@@ -152,7 +157,7 @@ export function failures(promises: Promises): void {
     await expect(ask()).rejects.toThrow('leaving')
   })
 
-  promises('stores nothing of an answer that comes too late', async (swarm) => {
+  property('stores nothing of a late answer', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const asked = Promise.withResolvers<void>()
     const late = Promise.withResolvers<void>()
@@ -173,36 +178,39 @@ export function failures(promises: Promises): void {
     leaving.abort(new Error('leaving'))
     await ended
     late.resolve()
-    // Bodies of one protocol come in the order they are sent: the late one has passed when this one is there.
+    // Bodies of one protocol arrive in order, so the late body has passed when this one has arrived.
     const next = { ...CALL, accept: acceptAnswer }
     await asker.call(answerer.self, PROTOCOL, { header: 'next' }, next)
     expect(accept).not.toHaveBeenCalled()
   })
 
-  promises('loses a peer that stops: pending calls end, listeners hear of it', async (swarm) => {
-    const [asker, answerer] = await pair(swarm)
-    const asked = Promise.withResolvers<void>()
-    answerer.handle(PROTOCOL, {
-      handle() {
-        asked.resolve()
-        return forever
-      },
-    })
-    const lost = Promise.withResolvers<PeerId>()
-    const removed = vi.fn()
-    asker.onLost(removed)()
-    asker.onLost(lost.resolve)
-    const ask = () => asker.call(answerer.self, PROTOCOL, { header: null }, CALL)
-    const pending = failsWith(ask(), 'PEER_LOST')
-    await asked.promise
-    await answerer.stop()
-    await pending
-    expect(await lost.promise).toBe(answerer.self)
-    expect(removed).not.toHaveBeenCalled()
-    await failsWith(ask(), 'UNREACHABLE')
-  })
+  property(
+    'loses a peer that stops: pending calls end, and listeners are called',
+    async (swarm) => {
+      const [asker, answerer] = await pair(swarm)
+      const asked = Promise.withResolvers<void>()
+      answerer.handle(PROTOCOL, {
+        handle() {
+          asked.resolve()
+          return forever
+        },
+      })
+      const lost = Promise.withResolvers<PeerId>()
+      const removed = vi.fn()
+      asker.onLost(removed)()
+      asker.onLost(lost.resolve)
+      const ask = () => asker.call(answerer.self, PROTOCOL, { header: null }, CALL)
+      const pending = failsWith(ask(), 'PEER_LOST')
+      await asked.promise
+      await answerer.stop()
+      await pending
+      expect(await lost.promise).toBe(answerer.self)
+      expect(removed).not.toHaveBeenCalled()
+      await failsWith(ask(), 'UNREACHABLE')
+    },
+  )
 
-  promises('ends its own calls when it stops', async (swarm) => {
+  property('ends its calls when it stops', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     const asked = Promise.withResolvers<void>()
     answerer.handle(PROTOCOL, {

@@ -1,31 +1,31 @@
-/** What the tests of all networks share. */
+/** Helpers of the tests of all networks. */
 import { expect } from 'vitest'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError, type ProtocolErrorCode } from '../../protocols/errors.ts'
 import type { CallOptions, Handler, Message, Network, PeerId } from '../../protocols/network.ts'
 
 export interface TestSwarm {
-  /** None knows another yet; each listens at an address or more. */
+  /** Peers that do not know each other yet. Each listens at one address or more. */
   readonly peers: readonly Network[]
   readonly clock: Clock
   /** A well-formed identity that no peer has. */
   readonly stranger: PeerId
   /** A well-formed address at which nobody answers. */
   readonly nowhere: string
-  /** Runs a test to its end: where time is virtual, this is what moves it. */
+  /** Runs a test to its end, and advances time if it is virtual. */
   run(work: () => Promise<void>): Promise<void>
-  /** Stops every peer; some may have been stopped before. */
+  /** Stops every peer that is not stopped yet. */
   stop(): Promise<void>
 }
 
-/** Declares a test of one promise, over a fresh swarm of as many peers. */
-export type Promises = (
+/** Declares a test of one property, with a new swarm of this many peers. */
+export type DeclareTest = (
   title: string,
   body: (swarm: TestSwarm) => Promise<void>,
   peerCount?: number,
 ) => void
 
-/** Long enough to be no part of what is tested, in real time as well. */
+/** Options with a deadline that no test reaches. */
 export const CALL: CallOptions = { timeoutMs: 20_000 }
 
 export const PROTOCOL = '/conformance/first/1.0.0'
@@ -37,12 +37,12 @@ export const takesBody: Pick<Required<Handler>, 'accept'> = {
 }
 export const acceptAnswer = (_header: unknown, length: number) => new Uint8Array(length)
 
-/** Answers with what it was asked. */
+/** Answers with the question. */
 export const echo: Handler = { ...takesBody, handle: async (_from, message) => message as Message }
 
 export const forever = new Promise<never>(() => {})
 
-/** Bytes without a period that a chunk size could hide. */
+/** Bytes without a period, which a chunk size could hide. */
 export function noise(length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length)
   for (let i = 0, x = 1; i < length; i++) {
@@ -52,7 +52,7 @@ export function noise(length: number): Uint8Array<ArrayBuffer> {
   return bytes
 }
 
-/** Whole-array matchers walk megabytes element by element; this does not. */
+/** Fast comparison. Matchers of whole arrays compare megabytes element by element. */
 export function sameBytes(actual: Uint8Array | undefined, expected: Uint8Array): boolean {
   return actual !== undefined && Buffer.compare(actual, expected) === 0
 }

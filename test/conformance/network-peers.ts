@@ -1,20 +1,31 @@
-/** Peers find each other, and hear what is meant for all. */
+/** Tests of finding peers and of announcements. */
 import { expect, vi } from 'vitest'
 import { LIMITS, type Network } from '../../protocols/network.ts'
-import { CALL, echo, failsWith, PROTOCOL, type Promises, pair, TOPIC } from './network-fixture.ts'
+import {
+  CALL,
+  type DeclareTest,
+  echo,
+  failsWith,
+  PROTOCOL,
+  pair,
+  TOPIC,
+} from './network-fixture.ts'
 
-export function findingPeers(promises: Promises): void {
-  promises('connects to an address and says who answers there', async ({ peers }) => {
+export function findingPeers(property: DeclareTest): void {
+  property('connects to an address and returns the id of the peer', async ({ peers }) => {
     const [asker, answerer] = peers as [Network, Network]
     expect(await asker.connect(answerer.addresses[0]!, CALL)).toBe(answerer.self)
   })
 
-  promises('fails to connect where nobody listens, and names the address', async (swarm) => {
-    const error = await failsWith(swarm.peers[0]!.connect(swarm.nowhere, CALL), 'UNREACHABLE')
-    expect(error.message).toContain(swarm.nowhere)
-  })
+  property(
+    'fails to connect to an address without a listener, and names the address',
+    async (swarm) => {
+      const error = await failsWith(swarm.peers[0]!.connect(swarm.nowhere, CALL), 'UNREACHABLE')
+      expect(error.message).toContain(swarm.nowhere)
+    },
+  )
 
-  promises('calls both ways over a connection that one side made', async (swarm) => {
+  property('calls in both directions over one connection', async (swarm) => {
     const [asker, answerer] = await pair(swarm)
     asker.handle(PROTOCOL, echo)
     answerer.handle(PROTOCOL, echo)
@@ -23,7 +34,7 @@ export function findingPeers(promises: Promises): void {
     expect([there.header, back.header]).toEqual(['there', 'back'])
   })
 
-  promises('calls a peer of which it has only learned the address', async ({ peers }) => {
+  property('calls a peer whose address it has learned', async ({ peers }) => {
     const [asker, answerer] = peers as [Network, Network]
     answerer.handle(PROTOCOL, echo)
     asker.learn(answerer.self, answerer.addresses)
@@ -31,13 +42,13 @@ export function findingPeers(promises: Promises): void {
     expect(answer.header).toBe(1)
   })
 
-  promises('cannot call a peer that nobody knows', async ({ peers, stranger }) => {
+  property('cannot call an unknown peer', async ({ peers, stranger }) => {
     await failsWith(peers[0]!.call(stranger, PROTOCOL, { header: 0 }, CALL), 'UNREACHABLE')
   })
 }
 
-export function announcements(promises: Promises): void {
-  promises(
+export function announcements(property: DeclareTest): void {
+  property(
     'reach everyone else who listens, not the sender',
     async ({ peers, clock }) => {
       const [sender, ...others] = peers as [Network, ...Network[]]
@@ -50,7 +61,7 @@ export function announcements(promises: Promises): void {
         other.subscribe(TOPIC, toOthers[i]!)
         other.subscribe(TOPIC, toRemoved)()
       })
-      // Announcements are best effort: the first may go out before the others' subscriptions are known.
+      // Announcements may be lost: the first may leave before the subscriptions of the others are known.
       while (toOthers.some((heard) => heard.mock.calls.length === 0)) {
         sender.publish(TOPIC, { stage: 2 })
         await clock.sleep(50)
@@ -62,14 +73,14 @@ export function announcements(promises: Promises): void {
     3,
   )
 
-  promises('are refused when too long', async ({ peers: [peer] }) => {
+  property('are refused if too long', async ({ peers: [peer] }) => {
     const header = 'x'.repeat(LIMITS.announcement)
     expect(() => peer!.publish(TOPIC, header)).toThrow(
       expect.objectContaining({ code: 'TOO_LARGE' }),
     )
   })
 
-  promises('may be published and unsubscribed from when all is over', async ({ peers: [peer] }) => {
+  property('can be published and unsubscribed after the stop', async ({ peers: [peer] }) => {
     const remove = peer!.subscribe(TOPIC, () => {})
     await peer!.stop()
     expect(() => peer!.publish(TOPIC, 1)).not.toThrow()

@@ -1,11 +1,11 @@
 /**
- * What every `Network` promises, as tests. Whoever implements one passes a factory; nothing here knows whether time
- * is real or virtual, so that both are held to the same words.
+ * Tests of the properties of every `Network`. An implementation passes a factory. The tests are the same for real and virtual
+ * time.
  */
 import { describe, test } from 'vitest'
 import { calls } from './network-calls.ts'
 import { failures, refusals } from './network-failures.ts'
-import type { Promises, TestSwarm } from './network-fixture.ts'
+import type { DeclareTest, TestSwarm } from './network-fixture.ts'
 import { announcements, findingPeers } from './network-peers.ts'
 
 export type { TestSwarm }
@@ -13,7 +13,7 @@ export type { TestSwarm }
 export type CreateSwarm = (peerCount: number) => Promise<TestSwarm>
 
 export function networkConformance(name: string, create: CreateSwarm): void {
-  const promises: Promises = (title, body, peerCount = 2) =>
+  const property: DeclareTest = (title, body, peerCount = 2) =>
     test(title, async () => {
       const swarm = await create(peerCount)
       try {
@@ -24,10 +24,10 @@ export function networkConformance(name: string, create: CreateSwarm): void {
     })
 
   describe(`${name} as a network`, () => {
-    describe('finding peers', () => findingPeers(promises))
-    describe('calls', () => calls(promises))
-    describe('refusals', () => refusals(promises))
-    describe('failures', () => failures(promises))
-    describe('announcements', () => announcements(promises))
+    describe('finding peers', () => findingPeers(property))
+    describe('calls', () => calls(property))
+    describe('refusals', () => refusals(property))
+    describe('failures', () => failures(property))
+    describe('announcements', () => announcements(property))
   })
 }

@@ -1,26 +1,11 @@
 /** The pages of the documentation have short sentences, and name files that exist. */
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { expect, test } from 'vitest'
 import { longSentences, missingFiles, type Place, WORDS_MAX } from './sentences.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
-const PAGES = [
-  'README.md',
-  'CHANGELOG.md',
-  'docs/CALIBRATION.md',
-  'docs/CHECKPOINT.md',
-  'docs/DATA.md',
-  'docs/EXPORT.md',
-  'docs/FAILURES.md',
-  'docs/OPERATIONS.md',
-  'docs/PERFORMANCE.md',
-  'docs/RUN.md',
-  'docs/SCALE.md',
-  'docs/SIMULATOR.md',
-  'docs/STRATEGIES.md',
-  'docs/demo-report.md',
-]
+const PAGES = globSync('{*,docs/*}.md', { cwd: ROOT }).sort()
 
 const words = (count: number) => 'word '.repeat(count).trim()
 
@@ -36,6 +21,12 @@ test.each(PAGES)(`%s has no sentence of more than ${WORDS_MAX} words`, (path) =>
 test.each(PAGES)('%s names files that exist', (path) => {
   const page = readFileSync(join(ROOT, path), 'utf8')
   expect(placesIn(path, missingFiles(page, path, ROOT))).toEqual([])
+})
+
+test('the pages are those of the top folder and of docs/', () => {
+  expect(PAGES).toContain('README.md')
+  expect(PAGES).toContain('docs/ARCHITECTURE.md')
+  expect(PAGES.length).toBeGreaterThan(15)
 })
 
 test('a long sentence is found, with the line on which it begins', () => {

@@ -1,4 +1,4 @@
-/** A process that is started again where it has been before looks for its run, and does not begin it a second time. */
+/** A process that is started again searches for its run, and does not found it a second time. */
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../protocols/clock.ts'
@@ -6,7 +6,7 @@ import type { Entry } from '../../src/base/journal.ts'
 import { Children } from '../../src/cli/children.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 
-/** Two processes of a run of one body stage. */
+/** Prepares a run with one body stage, for two processes. */
 async function prepared(steps: number) {
   const folder = workFolder()
   const settings = ['--steps', `${steps}`, '--stages', '1', '--layers', '1']
@@ -20,7 +20,7 @@ async function prepared(steps: number) {
   return { folder, children, start }
 }
 
-test('a run that is over is said to be over', async () => {
+test('joining a finished run prints that the run is over', async () => {
   const { folder, start } = await prepared(3)
   const both = [0, 1].map(() => start(() => {}))
   expect(await Promise.all(both.map(({ exited }) => exited))).toEqual([0, 0])
@@ -29,7 +29,7 @@ test('a run that is over is said to be over', async () => {
   expect(again.stdout).toMatch(/is over: all 3 steps are done.*--anew/)
 }, 60_000)
 
-test('after all were killed, who comes back waits for the others; with --anew it founds', async () => {
+test('after all processes were killed, a restarted one waits for the others, and founds the run only with --anew', async () => {
   const { children, start } = await prepared(100_000)
   const pids: number[] = []
   let killed = false
@@ -47,7 +47,7 @@ test('after all were killed, who comes back waits for the others; with --anew it
   const waits = Promise.withResolvers<void>()
   const back = start((entry) => {
     seen.push(entry)
-    // It has looked for nobody in vain, and goes on.
+    // The process has found no peer, and keeps searching.
     if (entry.type === 'waiting') waits.resolve()
   })
   await waits.promise

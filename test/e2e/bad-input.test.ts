@@ -1,4 +1,4 @@
-/** What is wrong is named, with the remedy; the exit code is 2; nothing is left half-written. */
+/** Invalid input: the message names it with a remedy, the exit code is 2, and no partial file remains. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { systemClock } from '../../protocols/clock.ts'
 import { Children } from '../../src/cli/children.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 
-/** Manifests that `init` wrote here, by its options: the same text and options give the same one. */
+/** Manifests that `init` wrote, by their options. The same text and options give the same manifest. */
 const manifests = new Map<string, string>()
 
 /** A folder with a run of two body stages. */
@@ -34,7 +34,7 @@ interface Case {
   readonly name: string
   readonly prepare?: (folder: string) => void | Promise<void>
   readonly args: readonly string[]
-  /** What the message must say: the thing, and the remedy. */
+  /** Patterns of the message: the invalid thing, and the remedy. */
   readonly says: readonly RegExp[]
 }
 
@@ -55,7 +55,7 @@ const CASES: readonly Case[] = [
     says: [/run\.json is not JSON, or only the beginning/, /init --force/],
   },
   {
-    name: 'fewer stages from a checkpoint, of which there are none',
+    name: '--reshard-after without --checkpoints',
     args: [...JOIN, '--reshard-after', '60'],
     says: [/--reshard-after 60/, /--checkpoints/],
   },
@@ -66,18 +66,18 @@ const CASES: readonly Case[] = [
     says: [/version 7/, /reads version 1/],
   },
   {
-    name: 'a setting that makes no sense',
+    name: 'an invalid setting',
     prepare: (folder) => edit(folder, (text) => text.replace('"heads": 2', '"heads": 3')),
     args: JOIN,
     says: [/model\.heads/],
   },
   {
-    name: 'a stage that is not there',
+    name: 'a stage that the run does not have',
     args: [...JOIN, '--stage', '9'],
     says: [/--stage 9/, /3 stages, 0 \(the ends\) to 2/],
   },
   {
-    name: 'a model that no memory holds',
+    name: 'a model that does not fit into memory',
     prepare: (folder) =>
       edit(folder, (text) => text.replace(/"hiddenSize": \d+/, '"hiddenSize": 65536')),
     args: JOIN,
@@ -94,17 +94,17 @@ const CASES: readonly Case[] = [
     says: [/\/ip4\/127\.0\.0\.1\/tcp\/1/, /correct --bootstrap/],
   },
   {
-    name: 'a spot notice where there is no cloud',
+    name: '--spot outside a cloud',
     args: [...JOIN, '--no-mdns', '--spot', 'gcp', '--spot-url', 'http://127.0.0.1:1'],
     says: [/--spot gcp/, /127\.0\.0\.1:1/, /--spot off/],
   },
   {
-    name: 'a failure domain that is a story',
+    name: 'a failure domain that is too long',
     args: [...JOIN, '--domain', 'x'.repeat(65)],
     says: [/--domain/, /64 characters/],
   },
   {
-    name: 'an address that is none',
+    name: 'a malformed address',
     args: [...JOIN, '--listen', 'localhost:4001'],
     says: [/localhost:4001/],
   },
@@ -151,12 +151,12 @@ describe('join refuses', () => {
   })
 })
 
-describe('init refuses and writes nothing', () => {
+describe('init writes no file and refuses', () => {
   test.each([
     ['an empty text', '', [], /text\.txt|file:/],
     ['a text shorter than a batch', 'short', [], /5 bytes/],
     ['layers that do not divide', 'x'.repeat(9999), ['--layers', '3'], /--layers.*3/],
-    ['a number that is none', 'x'.repeat(9999), ['--seed', 'blue'], /--seed.*"blue"/],
+    ['a setting that is not a number', 'x'.repeat(9999), ['--seed', 'blue'], /--seed.*"blue"/],
   ])('%s', async (_, text, options, says) => {
     const folder = workFolder()
     writeFileSync(join(folder, 'text.txt'), text)
@@ -166,7 +166,7 @@ describe('init refuses and writes nothing', () => {
     expect(readdirSync(folder)).toEqual(['text.txt'])
   })
 
-  test('a data file that does not exist, and a manifest that is there already', async () => {
+  test('a missing data file, and an existing manifest', async () => {
     const folder = await withRun()
     const missing = await cli(['init', '--data', 'none.txt', '--force'], folder)
     expect(missing).toMatchObject({ code: 2, stderr: expect.stringMatching(/none\.txt.*--data/) })
@@ -180,7 +180,7 @@ describe('init refuses and writes nothing', () => {
   })
 })
 
-test('sim refuses a setting of one history beside a scenario, and writes nothing', async () => {
+test('sim refuses a setting of a single history beside a scenario, and writes no file', async () => {
   const folder = workFolder()
   const { code, stderr } = await cli(['sim', '--scenario', 'quick', '--stages', '4'], folder)
   expect(stderr).toMatch(/--stages is not for scenarios: .*--set run\./)

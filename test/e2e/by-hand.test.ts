@@ -1,4 +1,4 @@
-/** What a user does by hand in a few shells: init, join three times, kill a holder, join once more. */
+/** A user's actions in a few shells: init, three times join, the kill of a holder, and one more join. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -8,7 +8,8 @@ import { Children } from '../../src/cli/children.ts'
 import { readSafetensors } from '../../stages/safetensors.ts'
 import { cli, TINY, workFolder } from '../fixtures/cli.ts'
 
-test('three peers find each other without being told, lose a stage, and go on with a fourth', async () => {
+// The test is long because it follows one run of real processes from its beginning to its end.
+test('three peers find each other without addresses, lose a stage, and continue with a fourth peer', async () => {
   const folder = workFolder()
   const steps = 30
   const policy = ['--policy', 'checkfree,copy,random']
@@ -47,7 +48,7 @@ test('three peers find each other without being told, lose a stage, and go on wi
     fourth.resolve(join_())
   }
 
-  // All at once: exactly one may found the run.
+  // All three start at once, and exactly one may found the run.
   const first = [join_(), join_(), join_()]
   const all = [...first, await fourth.promise]
   const exits = await Promise.all(all.map(({ exited }) => exited))
@@ -56,12 +57,12 @@ test('three peers find each other without being told, lose a stage, and go on wi
   expect(exits.toSorted()).toEqual([0, 0, 0, 'SIGKILL'])
   expect(entries.filter(({ type }) => type === 'founded')).toHaveLength(1)
   const recovery = entries.find((entry) => entry.type === 'held' && entry.cause === 'lost')
-  // With two body stages both are at the edge, where CheckFree has one neighbour to take.
+  // With two body stages, both are at the edge, so that CheckFree copies the only neighbour.
   expect(recovery).toMatchObject({ stage: 2, strategy: 'copy' })
   const committed = entries.flatMap((entry) => (entry.type === 'step' ? [entry.step] : []))
   expect(committed).toEqual(Array.from({ length: steps }, (_, i) => i + 1))
 
-  // What is left are weights that anyone can read, stage by stage.
+  // Each peer has saved its stage in a readable file.
   const saved = entries.flatMap((entry) => (entry.type === 'saved' ? [entry.path] : []))
   expect(saved).toHaveLength(3)
   const names = saved.flatMap((path) => [...readSafetensors(readFileSync(path)).tensors.keys()])
@@ -70,9 +71,9 @@ test('three peers find each other without being told, lose a stage, and go on wi
   for (const pid of pids.values()) expect(existsSync(`/proc/${pid}`)).toBe(false)
 })
 
-test('when the founder and the ends with it are killed, another takes over, says what is lost, and all end', async () => {
+test('if the founder is killed with the ends, another peer becomes coordinator, reports the loss, and all peers end', async () => {
   const folder = workFolder()
-  // Of which no row brings the ends back.
+  // No strategy of this policy restores the ends.
   const policy = ['--policy', 'checkfree,copy,random']
   await cli(['init', '--stages', '2', '--steps', '100000', ...policy, ...TINY], folder)
   const children = new Children()

@@ -1,4 +1,4 @@
-/** Data by the command line: a tokenizer is trained, texts are prepared, a run starts on them; what is wrong is named. */
+/** Data by the command line: training a tokenizer, preparing texts, starting a run on them, and refusals. */
 import { appendFileSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -7,7 +7,7 @@ import { jsonLines, sentences, write } from '../fixtures/dataset.ts'
 
 const SMALL = TINY.slice(2)
 
-test('tokenizer train, prepare and init follow one another; join refuses a dataset that changed since', async () => {
+test('tokenizer train, prepare and init work in this order, and join refuses a dataset that was changed afterwards', async () => {
   const folder = workFolder()
   const texts = Array.from({ length: 500 }, (_, i) => sentences(i, 80))
   write(folder, 'texts.jsonl', jsonLines(texts))
@@ -39,11 +39,11 @@ test('tokenizer train, prepare and init follow one another; join refuses a datas
 })
 
 test.each<[string, string | Uint8Array, string[], RegExp]>([
-  ['bad.jsonl', '{"text": "a"}\n{', [], /bad.jsonl, line 2 is no JSON/],
-  ['bad.parquet', 'PAR1 nothing PAR1', [], /bad.parquet is no Parquet file, or a damaged one/],
+  ['bad.jsonl', '{"text": "a"}\n{', [], /bad.jsonl, line 2 is not JSON/],
+  ['bad.parquet', 'PAR1 nothing PAR1', [], /bad.parquet is not a Parquet file, or is damaged/],
   ['bad.txt', Buffer.from([0xff]), ['--tokenizer', 'run-me.json'], /run-me.json does not exist/],
   ['texts', '', ['--data', 'none/*.txt'], /none\/\*\.txt names no/],
-])('init refuses %s and writes nothing', async (name, content, options, says) => {
+])('init refuses %s, and writes no file', async (name, content, options, says) => {
   const folder = workFolder()
   write(folder, name, content)
   const { code, stderr } = await cli(['init', ...SMALL, '--data', name, ...options], folder)

@@ -1,4 +1,4 @@
-/** The main job in small: real processes, a real SIGKILL, and nobody left behind. */
+/** A small demo: real processes, a real SIGKILL, and no process left behind. */
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ function reportIn(folder: string): DemoReport {
   return JSON.parse(readFileSync(join(folder, 'demo-report.json'), 'utf8'))
 }
 
-test('a stage is killed, rebuilt by the spare, and the report says how', async () => {
+test('the demo kills a holder, the spare rebuilds the stage, and the report describes it', async () => {
   const folder = workFolder()
   const sizes = ['--stages', '3', '--layers', '3', '--steps', '12', '--kill-step', '5']
   const { code, stdout } = await cli(['demo', ...sizes, ...TINY, '--evaluate-every', '4'], folder)
@@ -32,7 +32,7 @@ test('a stage is killed, rebuilt by the spare, and the report says how', async (
   for (const { pid } of report.processes) expect(existsSync(`/proc/${pid}`)).toBe(false)
 })
 
-test('Ctrl-C ends every process and leaves nothing half-written', async () => {
+test('Ctrl-C ends every process, and no partial file remains', async () => {
   const folder = workFolder()
   const args = ['demo', '--stages', '1', '--layers', '1', '--steps', '100000', ...TINY]
   const child = execFile(process.execPath, [MAIN, ...args], { cwd: folder })
@@ -44,7 +44,7 @@ test('Ctrl-C ends every process and leaves nothing half-written', async () => {
     child.once('exit', () => reject(new Error(`the demo ended early: ${output}`)))
     child.stdout!.on('data', (text: string) => {
       output += text
-      // The first step is made: all processes are at work.
+      // After the first step, all processes are working.
       if (/^ +1 +\d+\.\d/m.test(output)) {
         resolve(
           readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' '),
@@ -61,7 +61,7 @@ test('Ctrl-C ends every process and leaves nothing half-written', async () => {
   expect(readdirSync(folder)).toEqual(['text.txt'])
 })
 
-test('a stage that cannot be killed is refused before anything starts', async () => {
+test('a stage that the run does not have is refused before a process starts', async () => {
   const folder = workFolder()
   const { code, stderr } = await cli(
     ['demo', '--kill-stage', 'middle,3', '--stages', '2', ...TINY],
@@ -73,7 +73,7 @@ test('a stage that cannot be killed is refused before anything starts', async ()
   expect(code).toBe(2)
 })
 
-test('an unsupported Node is told what to do, without a stack trace', async () => {
+test('an unsupported version of Node gets a message with a remedy, without a stack trace', async () => {
   const pretend = `Object.defineProperty(process.versions, 'node', { value: '20.20.2' })`
   const args = ['--import', `data:text/javascript,${pretend}`, MAIN, 'demo']
   const { code, stderr } = await new Promise<{ code: number | null; stderr: string }>((resolve) => {
@@ -87,10 +87,10 @@ test('an unsupported Node is told what to do, without a stack trace', async () =
   expect(code).toBe(2)
 })
 
-test('no process outlives a demo that is killed itself', async () => {
+test('no process outlives a demo that is killed', async () => {
   const folder = workFolder()
   const args = ['demo', '--stages', '1', '--layers', '1', '--steps', '100000', ...TINY]
-  // Killed, it cannot clear away its temporary files: they go with the folder.
+  // A killed demo cannot remove its temporary files. They are removed with the folder.
   const env = { ...process.env, TMPDIR: folder }
   const child = execFile(process.execPath, [MAIN, ...args], { cwd: folder, env })
   let output = ''

@@ -1,4 +1,4 @@
-/** Real processes, of which one is killed for good: those that are left go on with fewer stages, and nobody starts anything. */
+/** Real processes that continue with fewer stages by themselves after one of them is killed. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -11,7 +11,7 @@ import { entriesOf } from '../fixtures/swarm.ts'
 
 const STEPS = 60
 
-test('join --reshard-after: three processes, two stages; then two processes, one stage', async () => {
+test('with --reshard-after, three processes with two body stages become two processes with one body stage', async () => {
   const folder = workFolder()
   const settings = [
     '--steps',

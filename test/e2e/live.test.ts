@@ -1,6 +1,6 @@
 /**
- * Real processes, one of them in a folder without the dataset, which it reads from the others; the model is exported
- * while they train, and is that of a run that stopped at that step.
+ * Real processes, one of them in a folder without the dataset, which it fetches from the others. The model is exported
+ * during the training, and equals the model of a run that stopped at the same step.
  */
 import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ import { readRun, runId } from '../../src/run/run.ts'
 import { cli, workFolder } from '../fixtures/cli.ts'
 import { GOLDEN, jsonLines, makeDataset, sentences, write } from '../fixtures/dataset.ts'
 
-/** One microbatch a step: sums of several depend on the order in which they come. */
+/** One microbatch a step, since the sum of several depends on the order of their arrival. */
 const SIZES = [
   ...['--stages', '2', '--layers', '2', '--hidden', '32', '--heads', '2', '--context', '24'],
   ...['--batch', '2', '--microbatches', '1', '--steps', '1000000', '--evaluate-every', '1000000'],
@@ -28,7 +28,7 @@ class Swarm {
     onTestFinished(() => this.children.stop(systemClock))
   }
 
-  /** Resolves with where the peer listens, once it is in the run; `exited` with how it ended. */
+  /** Resolves with the peer's address after it has entered the run; `exited` resolves with its exit code. */
   join(folder: string, ...options: string[]) {
     const args = ['join', '--run', join(folder, 'run.json'), '--threads', '1', '--provider', 'cpu']
     const entered = Promise.withResolvers<string>()
@@ -51,7 +51,8 @@ class Swarm {
   }
 }
 
-test('a live export is the model of a run that stopped there; data comes from the peers that have it', async () => {
+// The test is long because it follows one run of real processes from its beginning to its end.
+test('a live export equals the model of a run that stopped at its step, and a peer without data fetches it from others', async () => {
   const [home, away] = [workFolder(), workFolder()]
   const texts = Array.from({ length: 2000 }, (_, i) => sentences(i, 60))
   const source = write(home, 'texts.jsonl', jsonLines(texts))
@@ -65,7 +66,7 @@ test('a live export is the model of a run that stopped there; data comes from th
   const founder = swarm.join(home, '--stage', '1')
   const address = await founder.entered
   swarm.join(home, '--stage', '2', '--bootstrap', address)
-  // The ends, which alone read text, are where there is none.
+  // The holder of the ends, the only reader of text, has no dataset in its folder.
   swarm.join(away, '--stage', '0', '--bootstrap', address)
   await swarm.until(10)
   const [folderOfPeer] = peerFolders(join(away, '.gensyn'), id)
@@ -85,12 +86,12 @@ test('a live export is the model of a run that stopped there; data comes from th
   expect(step).toBeGreaterThanOrEqual(before)
   await swarm.until(step + 20)
 
-  // By an address, from where neither weights nor the tokenizer are.
+  // A guest with an address, in a folder without weights and tokenizer.
   const speak = ['generate', '--peer', address, '--prompt', 'the swarm', '--max-tokens', '8']
   const spoken = await cli([...speak, '--data-dir', 'none', '--json'], away)
   expect(spoken).toMatchObject({ code: 0, stderr: '' })
   const { tokens, end } = JSON.parse(spoken.stdout)
-  // Where the swarm has got to by then, it may take the text for finished sooner.
+  // The export is of a later step, whose model may end its text earlier.
   expect(tokens.length).toSatisfy((count: number) => (end === 'length' ? count === 8 : count < 8))
   await swarm.children.stop(systemClock)
 

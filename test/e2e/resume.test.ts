@@ -1,4 +1,4 @@
-/** Real processes save while they train, are all killed, and others go on: with as many stages, and with fewer. */
+/** Real processes write checkpoints and are all killed. Others continue, with as many stages and with fewer. */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -15,7 +15,7 @@ import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STEPS = 30
 
-/** A process a stage, until all have ended; all are killed once there is a checkpoint, if so told. */
+/** Runs one process for each stage until all have ended. It kills all of them after a checkpoint if `killed` is set. */
 async function train(
   folder: string,
   run: string,
@@ -43,9 +43,9 @@ async function train(
   return entries
 }
 
-test('join --resume: the unbroken run to its last bit; with fewer stages its losses', async () => {
+test('join --resume gives the weights of an unbroken run bit for bit, and its losses with fewer stages', async () => {
   const folder = workFolder()
-  // One microbatch a step: sums of several depend on the order in which they come.
+  // One microbatch a step, since the sum of several depends on the order of their arrival.
   const settings = ['--steps', String(STEPS), '--stages', '2', '--layers', '2', '--clip', 'whole']
   const more = ['--microbatches', '1', '--schedule', 'cosine', '--policy', 'checkpoint,checkfree']
   expect(await cli(['init', ...TINY, ...settings, ...more], folder)).toMatchObject({ code: 0 })
@@ -88,7 +88,7 @@ test('join --resume: the unbroken run to its last bit; with fewer stages its los
   const { tensors } = readSafetensors(readFileSync(join(folder, 'out', 'model.safetensors')))
   expect(new Map([...tensors].map(([name, { data }]) => [name, data]))).toEqual(expected)
 
-  // The manifest of reshard; the checkpoint as two stages saved it.
+  // The manifest is reshard's, and the checkpoint is the one that two stages wrote.
   const reshard = ['reshard', '--from', 'saved', '--stages', '1', '--out', 'resharded']
   expect(await cli(reshard, folder)).toMatchObject({ code: 0 })
   const places = [...resume, join(folder, 'live-1')]

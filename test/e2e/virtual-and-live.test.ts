@@ -1,4 +1,4 @@
-/** Real processes and the simulation of the same manifest: the same losses to the last bit, the same recovery. */
+/** Real processes and the simulation of the same manifest have the same losses bit for bit, and the same recovery. */
 import { resolve } from 'node:path'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../protocols/clock.ts'
@@ -23,7 +23,7 @@ const io = { clock: systemClock, line: () => {}, signal: new AbortController().s
 test.each([
   ['left alone', null],
   ['that loses a stage', { stage: 2, step: 4 }],
-])('a live swarm %s and its simulation', async (_, kill) => {
+])('a live swarm %s has the losses and recoveries of its simulation', async (_, kill) => {
   const { run, entries } = await playLive({ settings, kill }, io)
   const deaths = kill === null ? [] : [kill]
   const virtual = await play({
@@ -32,7 +32,7 @@ test.each([
     spares: deaths.length,
     deaths,
     replaced: false,
-    // Not calibrated: what is learnt does not depend on time.
+    // The simulation is not calibrated, since the losses do not depend on time.
     link: DEFAULT_LINK,
     costMs: DEFAULT_COSTS,
     cores: 2,

@@ -1,7 +1,7 @@
 /**
- * llama.cpp, by its Node binding, in a folder of its own. As a dev dependency it would cost every `npm ci` a gigabyte: it
- * names a package for each platform and each kind of GPU, and npm takes all that fit the machine. Here come the binding and
- * the one prebuilt CPU binary, 85 MB; no install script runs, so nothing is fetched from outside of npm.
+ * Installs the Node binding of llama.cpp in a folder of its own. As a dev dependency it would add a gigabyte to `npm ci`. It
+ * names packages for each platform and GPU, and npm installs all that fit the machine. This installs only the binding and
+ * the prebuilt CPU binary, 85 MB. No install script runs, so that nothing is fetched from outside npm.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -23,7 +23,7 @@ const FOLDER = fileURLToPath(new URL('../../node_modules/.cache/llama-cpp', impo
 
 type Token = number
 
-/** What is used of the binding. */
+/** The used part of the binding. */
 export interface Llama {
   loadModel(options: { modelPath: string }): Promise<LlamaModel>
 }

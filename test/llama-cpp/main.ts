@@ -1,6 +1,6 @@
 /**
- * `npm run test:llama-cpp`: what is exported to GGUF, in llama.cpp itself. Its own script, since it installs llama.cpp
- * first and trains a model. `-- --run FILE` takes the weights of a run that is there already.
+ * `npm run test:llama-cpp`: tests exported GGUF files with llama.cpp. It is a script of its own, since it installs llama.cpp
+ * and trains a model. `-- --run FILE` takes the weights of an existing run.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,7 +15,7 @@ import { RANDOM_MODELS, writeBpeModel } from './models.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
-/** Enough for the model to have preferences, at a size that trains in seconds. */
+/** A training of a few seconds that is enough for clear differences between logits. */
 const DEMO = '--stages 2 --layers 2 --kv-heads 2 --steps 80 --evaluate-every 80 --no-kill'.split(
   ' ',
 )
@@ -23,11 +23,11 @@ const DEMO = '--stages 2 --layers 2 --kv-heads 2 --steps 80 --evaluate-every 80 
 const GREEDY_TOKENS = 64
 const PROMPT = 'The people of the United States '
 const HELD_OUT_BYTES = 16_384
-/** Of perplexity, relative. */
+/** Largest relative difference of the perplexity. */
 const BOUNDS = { float32: 5e-3, float16: 5e-3, q8_0: 2e-2 } as const
 /**
- * Of the mean loss of models of large random weights, relative. llama.cpp's own rounding makes 5e-5 to 3e-4 of it, with
- * stretched contexts and without; ours makes 4e-9.
+ * Largest relative difference of the mean loss, for models with large random weights. Rounding in llama.cpp causes 5e-5
+ * to 3e-4 of it, with stretched contexts and without. Rounding in this program causes 4e-9.
  */
 const RANDOM_BOUND = 5e-4
 const TORTURE = "  don't\r\n\t 1234567 Zürich ❄ 漢字 🙂‍↔️ \u0000 <|end|> ÀÉ"
@@ -37,8 +37,8 @@ function cli(args: readonly string[], cwd: string): string {
 }
 
 /**
- * One thread: several wait for each other by spinning, which on a busy machine takes minutes for seconds of work. Keys and
- * values in float32: halves, llama.cpp's default, would be what is measured.
+ * One thread, since several threads wait by spinning, which turns seconds into minutes on a busy machine. Keys and values
+ * have float32, since the rounding of llama.cpp's default, float16, would dominate the result.
  */
 function contextOf(contextSize: number) {
   const cache = { experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' } as const
@@ -52,7 +52,7 @@ function report(what: string, good: boolean, figures: object): void {
   console.log(JSON.stringify({ what, good, ...figures }))
 }
 
-/** Mean cross-entropy by llama.cpp, in the windows of `gensyn-node eval`. */
+/** Mean cross-entropy in nats a token by llama.cpp, in the windows of `gensyn-node eval`. */
 async function nats(model: LlamaModel, text: Uint8Array, context: number): Promise<number> {
   const made = await model.createContext(contextOf(context))
   const sequence = made.getSequence()
@@ -114,7 +114,7 @@ async function continuation(model: LlamaModel, prompt: readonly number[]): Promi
   return tokens
 }
 
-/** Shapes that the demo does not train: heads of their own size, one table for both ends, stretched contexts. */
+/** Models beside the demo's: heads of another size, tied embeddings, and stretched contexts. */
 async function random(llama: Llama, folder: string): Promise<void> {
   const text = Buffer.from('Four score and seven years ago our fathers. '.repeat(12))
   writeFileSync(join(folder, 'text.txt'), text)
@@ -132,7 +132,7 @@ async function random(llama: Llama, folder: string): Promise<void> {
   }
 }
 
-/** Merges, a token of its own, and how text is split before merging. */
+/** Compares a byte-level BPE: its merges, its added token, and its split of text. */
 async function bpe(llama: Llama, folder: string): Promise<void> {
   const encode = writeBpeModel(join(folder, 'bpe'))
   cli(['export', '--format', 'gguf', '--model', 'bpe', '--out', 'bpe.gguf'], folder)

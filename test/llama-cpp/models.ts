@@ -1,4 +1,4 @@
-/** Models of random weights that llama.cpp is given. */
+/** Models with random weights, for llama.cpp. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tokenizer } from '@huggingface/tokenizers'
@@ -23,7 +23,7 @@ export const RANDOM_MODELS = Object.entries(SHAPES).map(([name, model]) => ({
 
 const MERGES = ['t h', 'th e', 'Ġ the', 'Ġthe n', 'r e', 'Ġ Ġ', 'i n', '1 2', 'Ã ¼', 'the n']
 
-/** Writes a model with a small byte-level BPE as GPT-2 splits text; gives the library's encoding. */
+/** Writes a model with a small byte-level BPE that splits text like GPT-2. Gives the library's encoding. */
 export function writeBpeModel(folder: string): (text: string) => number[] {
   const pieces = [...BYTE_CHARACTERS, ...MERGES.map((merge) => merge.replace(' ', ''))]
   const vocab = Object.fromEntries(pieces.map((piece, id) => [piece, id]))

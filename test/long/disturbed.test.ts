@@ -1,10 +1,10 @@
-/** Replicas in real processes: whoever is killed or stands still, the run goes on as if nothing had been. */
+/** Replicas in real processes: the run continues undisturbed after a kill, and while a process is frozen. */
 import { expect, onTestFinished, test } from 'vitest'
 import { judge } from '../chaos/judge.ts'
 import { undisturbed } from '../chaos/reference.ts'
 import { Swarm } from '../chaos/swarm.ts'
 
-/** Two stages: the ends with a twin, the body, and a spare. */
+/** A swarm with two holders of the ends, one holder of the body, and a spare. */
 async function started(): Promise<Swarm> {
   const swarm = await Swarm.start({ size: 4, steps: 100_000, run: { stages: '1', layers: '1' } })
   onTestFinished(() => swarm.close())
@@ -13,10 +13,10 @@ async function started(): Promise<Swarm> {
   return swarm
 }
 
-/** One process makes all steps of the swarm again, which takes a busy machine a minute and more. */
+/** Deadline of a test. A single process repeats all steps of the swarm, which takes a minute on a busy machine. */
 const TIMEOUT = { timeout: 240_000 }
 
-/** Every step once, with the losses of one process. */
+/** Checks that every step was committed once, with the losses of a single process. */
 async function expectUndisturbed({ entries, run: whole, step: steps }: Swarm): Promise<void> {
   const run = { ...whole, steps }
   const reference = await undisturbed(run, steps)
@@ -25,7 +25,7 @@ async function expectUndisturbed({ entries, run: whole, step: steps }: Swarm): P
 }
 
 test(
-  'the founder is killed: another coordinates, and no step is lost or made twice',
+  'after the kill of the founder another member coordinates, and no step is lost or committed twice',
   TIMEOUT,
   async () => {
     const swarm = await started()
@@ -40,7 +40,7 @@ test(
 )
 
 test(
-  'a holder stands still: the swarm goes on without it, and takes it in again when it wakes',
+  'the swarm continues without a frozen holder, and admits it again afterwards',
   TIMEOUT,
   async () => {
     const swarm = await started()

@@ -1,4 +1,4 @@
-/** A checkpoint of Hugging Face's goes in, is trained by real processes, and comes out; what is wrong is named. */
+/** A checkpoint of Hugging Face is imported, trained by real processes, and exported. Damaged input is refused by name. */
 import {
   cpSync,
   existsSync,
@@ -26,7 +26,7 @@ const SIZES = ['--context', '24', '--batch', '2', '--microbatches', '2', '--eval
 
 /**
  * A folder with a text, a sharded, tied, grouped checkpoint and the manifest of a run from it.
- * @param tokenizer one of test/golden/tokenizers that the checkpoint has; left out, its tokens are bytes
+ * @param tokenizer tokenizer of the checkpoint, from test/golden/tokenizers; bytes if it is left out
  */
 async function imported(
   options: readonly string[],
@@ -49,7 +49,7 @@ function giveTokenizer(llama: string, name: string): void {
   writeFileSync(join(llama, 'tokenizer_config.json'), JSON.stringify({ eos_token: ends }))
 }
 
-/** The loss of the first step, worked out in float64 from the checkpoint's weights. */
+/** Expected loss of the first step, in float64 from the checkpoint's weights. */
 async function firstLoss(runPath: string, small: SmallModel): Promise<number> {
   const run = readRun(runPath)
   const corpus = await loadCorpus(run, runPath)
@@ -62,7 +62,7 @@ async function firstLoss(runPath: string, small: SmallModel): Promise<number> {
   return rows.reduce((sum, loss) => sum + loss, 0) / rows.length
 }
 
-/** Trains to the end with a process a stage. */
+/** Trains until the end, with one process for each stage. */
 async function train(folder: string, ...options: string[]): Promise<Entry[]> {
   const { stages } = readRun(join(folder, 'run.json'))
   const children = new Children()
@@ -79,8 +79,8 @@ async function train(folder: string, ...options: string[]): Promise<Entry[]> {
 }
 
 /**
- * Trains to the end. The first step's loss is that of the checkpoint, worked out in float64; the last one is lower.
- * @param by nats
+ * Trains until the end. The loss of the first step must be the checkpoint's in float64, and the last loss lower.
+ * @param by smallest decrease of the loss, in nats
  */
 async function expectToLearn(folder: string, small: SmallModel, steps: number, by: number) {
   const entries = await train(folder)
@@ -91,13 +91,13 @@ async function expectToLearn(folder: string, small: SmallModel, steps: number, b
   expect(losses.at(-1)!).toBeLessThan(losses[0]! - by)
 }
 
-/** What `eval` says of a part of the text; of the run, unless told. */
+/** The result of `eval` on a part of the text, by default for the run's model. */
 async function judged(folder: string, ...args: string[]) {
   const { stdout } = await cli(['eval', 'part.txt', '--context', '64', '--json', ...args], folder)
   return JSON.parse(stdout) as { nats: number; tokens: number; bytes: number }
 }
 
-/** The tensors of an exported folder, whatever its shards. */
+/** The tensors of an exported folder, from all its shards. */
 function tensorsIn(folder: string): Map<string, Float32Array> {
   const shards = readdirSync(folder).filter((name) => name.endsWith('.safetensors'))
   return new Map(
@@ -109,7 +109,7 @@ function tensorsIn(folder: string): Map<string, Float32Array> {
   )
 }
 
-test('a run starts from the checkpoint, learns, and is exported, evaluated and made to speak', async () => {
+test('a run starts from a checkpoint and learns, and its model can be exported, evaluated and used to generate text', async () => {
   const { folder, small } = await imported(['--steps', '20', '--warmup-steps', '1'])
   await expectToLearn(folder, small, 20, 0.5)
 
@@ -128,7 +128,7 @@ test('a run starts from the checkpoint, learns, and is exported, evaluated and m
     max_position_embeddings: 512,
   })
 
-  // The trained model is the same from the run and from the export, and better at its text than it was.
+  // The model of the run equals the exported one, and has a lower loss than the checkpoint.
   const text = readFileSync(join(folder, 'text.txt'))
   writeFileSync(join(folder, 'part.txt'), text.subarray(-4000))
   const after = await judged(folder)
@@ -142,8 +142,8 @@ test('a run starts from the checkpoint, learns, and is exported, evaluated and m
   expect(JSON.parse((await cli(speak, folder)).stdout).tokens).toEqual(tokens)
 }, 180_000)
 
-test('what training does not change comes back bit by bit', async () => {
-  // A step of 1e-30 is lost in the rounding of every weight.
+test('tensors that training does not change are exported bit for bit', async () => {
+  // A learning rate of 1e-30 is below the rounding of every weight.
   const { folder, small } = await imported(['--steps', '2', '--learning-rate', '1e-30'])
   const [there, moved] = [join(folder, 'llama'), join(folder, 'moved')]
   renameSync(there, moved)
@@ -155,13 +155,13 @@ test('what training does not change comes back bit by bit', async () => {
 })
 
 test.each(['gpt2', 'unigram'])(
-  'a checkpoint with a tokenizer of its own trains on its tokens: %s',
+  'a checkpoint with the tokenizer %s trains on the tokens of this tokenizer',
   async (name) => {
     const settings = ['--steps', '12', '--warmup-steps', '1', '--held-out', '0.3', '--stages', '1']
     const { folder, small } = await imported(settings, name)
     await expectToLearn(folder, small, 12, 0.3)
 
-    // The tokens are the library's of that text.
+    // The dataset has the library's tokens of the text.
     const runPath = join(folder, 'run.json')
     const run = readRun(runPath)
     const { tokens } = microbatch(run, await loadCorpus(run, runPath), 1, 0)
@@ -186,7 +186,7 @@ test.each(['gpt2', 'unigram'])(
   180_000,
 )
 
-test('a dataset that was prepared with another tokenizer than the checkpoint has', async () => {
+test("a dataset that was prepared with another tokenizer than the checkpoint's is refused", async () => {
   const folder = workFolder()
   writeHuggingFace(join(folder, 'llama'), smallModel({ ...GROUPED, vocabSize: 710 }))
   giveTokenizer(join(folder, 'llama'), 'gpt2')
@@ -219,7 +219,7 @@ const CASES: readonly Case[] = [
     name: 'a corrupt header',
     damage: (llama) => edit(join(llama, LAST), (bytes) => bytes.fill(0x7b, 8, 40)),
     says: [
-      /model-00003-of-00003\.safetensors is no intact safetensors file: the header is not JSON/,
+      /model-00003-of-00003\.safetensors is not an intact safetensors file: the header is not JSON/,
     ],
   },
   {
@@ -253,7 +253,7 @@ const CASES: readonly Case[] = [
         ...json,
         added_tokens: [{ id: 300, content: '<|end|>', special: true }],
       })),
-    says: [/tokenizer\.json does not fit the model/, /number 300.*ends at 255/],
+    says: [/tokenizer\.json does not fit the model/, /token id is 300.*ends at 255/],
   },
   {
     name: 'an architecture that is not supported',
@@ -267,11 +267,11 @@ const CASES: readonly Case[] = [
       withJson(join(llama, 'model.safetensors.index.json'), ({ weight_map: map }) => ({
         weight_map: { ...(map as object), 'lm_head.weight': '../../secret.safetensors' },
       })),
-    says: [/"\.\.\/\.\.\/secret\.safetensors" is no name of a file beside it/],
+    says: [/"\.\.\/\.\.\/secret\.safetensors" is not the name of a file in the same folder/],
   },
 ]
 
-describe('refused, and nothing written', () => {
+describe('import, join and export write no file and refuse', () => {
   const small = smallModel(GROUPED)
 
   test.each(CASES)('$name', async ({ damage, says }) => {
@@ -293,7 +293,7 @@ describe('refused, and nothing written', () => {
 
   test('a checkpoint that changed after the import', async () => {
     const { folder } = await imported(['--steps', '2', '--stages', '1'])
-    // One bit of the last tensor.
+    // One bit of the last tensor is changed.
     edit(join(folder, 'llama', LAST), (bytes) => {
       bytes[bytes.length - 1]! ^= 1
       return bytes
@@ -305,7 +305,7 @@ describe('refused, and nothing written', () => {
     expect(code).not.toBe(0)
   })
 
-  test('an --out that exists, a dtype that the format has not, a run without weights', async () => {
+  test('an existing --out, a dtype that the format does not support, and a run without saved weights', async () => {
     const folder = workFolder()
     writeHuggingFace(join(folder, 'llama'), small)
     cpSync(join(folder, 'llama'), join(folder, 'out'), { recursive: true })
@@ -317,12 +317,14 @@ describe('refused, and nothing written', () => {
     const q8 = ['--format', 'safetensors', '--dtype', 'q8_0', '--out', 'other']
     expect(await cli([...given, ...q8], folder)).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/--dtype q8_0: safetensors is written as float32, float16/),
+      stderr: expect.stringMatching(
+        /--dtype q8_0: the format safetensors supports float32, float16/,
+      ),
     })
     await cli(['init', '--data', 'text.txt', ...SIZES], folder)
     expect(await cli(['export', '--format', 'gguf', '--out', 'x.gguf'], folder)).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/no peer of this run has left its weights/),
+      stderr: expect.stringMatching(/no peer of this run has saved its weights/),
     })
     expect(existsSync(join(folder, 'x.gguf'))).toBe(false)
   })

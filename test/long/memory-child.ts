@@ -1,4 +1,4 @@
-/** Started by memory-plan.test.ts: a stage at work with some microbatches in flight; prints this process's peak in bytes. */
+/** A process of memory-plan.test.ts: it runs a stage with some microbatches in flight, and prints its peak memory in bytes. */
 import type { StageConfig } from '../../stages/model.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import { Random } from '../../stages/random.ts'
@@ -16,7 +16,7 @@ const tokens = config.microbatch.batch * config.microbatch.context
 const activation = () => new Float32Array(tokens * config.model.hiddenSize).fill(0.01)
 
 async function trainBody(body: BodyStage): Promise<void> {
-  // As an evaluation does.
+  // The forward pass of an evaluation.
   await body.forward(activation())
   const inFlight = []
   for (let i = 0; i < microbatches; i++) {
@@ -36,6 +36,6 @@ async function trainEnds(ends: EndsStage): Promise<void> {
 
 await (stage.kind === 'body' ? trainBody(stage) : trainEnds(stage))
 await stage.update({ gradientScale: 1, learningRate: 0 })
-// In kilobytes, wherever Node runs.
+// Node reports kilobytes on every platform.
 console.log(process.resourceUsage().maxRSS * 1024)
 await stage.close()

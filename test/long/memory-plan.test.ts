@@ -1,4 +1,4 @@
-/** The plan against the peak of a process that does the work. */
+/** The memory plan, compared with the measured peak of a process. */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
@@ -39,10 +39,10 @@ const cases: [string, StageConfig, number][] = [
   ['streamed attention, its output kept', { ...configOf(256, 1, 4096, 1), keep: 'attention' }, 1],
 ]
 
-it.each(cases)('is near what is measured: %s', (_, of, index) => {
+it.each(cases)('the plan is within 15 percent of the measured peak for %s', (_, of, index) => {
   const options = { threads: 2, microbatches: 3 }
   const input = JSON.stringify({ config: of, index, ...options })
-  // As at the first start of all, which compiles its code and needs more memory than one that finds it compiled.
+  // Without the compile cache, as at a first start, which needs more memory than a later one.
   const env = { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' }
   const child = execFileSync(process.execPath, [CHILD, input], { encoding: 'utf8', env })
   const measured = Number(child)
@@ -51,7 +51,7 @@ it.each(cases)('is near what is measured: %s', (_, of, index) => {
   expect(peak / measured).toBeLessThan(1.15)
 })
 
-it('counts what a policy keeps for each microbatch in flight', () => {
+it('the plan counts the kept activations of each microbatch in flight', () => {
   const plan = (keep: 'none' | 'attention', microbatches: number) =>
     planMemory({ ...config, keep }, 1, { threads: 1, microbatches }).inFlight
   const { microbatch, model, bodyStages } = config

@@ -1,8 +1,8 @@
-/** Many who wait for one signal. */
+/** Many listeners of one abort signal. */
 import { expect, test, vi } from 'vitest'
 import { onAbort } from '../../protocols/abort.ts'
 
-test('all who still wait are called once, whatever their number, and the signal has one listener', () => {
+test('all remaining functions are called once, and the signal has one listener', () => {
   const over = new AbortController()
   const added = vi.spyOn(over.signal, 'addEventListener')
   const stops = Array.from({ length: 1_000 }, () => vi.fn())
@@ -16,7 +16,7 @@ test('all who still wait are called once, whatever their number, and the signal 
   expect(added).toHaveBeenCalledTimes(1)
 })
 
-test('the same function may wait twice', () => {
+test('the same function can be added twice', () => {
   const over = new AbortController()
   const stop = vi.fn()
   const remove = onAbort(over.signal, stop)

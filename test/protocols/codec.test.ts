@@ -1,4 +1,4 @@
-/** The forms of a tensor on the wire, against their bounds and against another implementation. */
+/** Encodings of tensors on the wire, against their error bounds and another implementation. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
@@ -19,7 +19,7 @@ function roundTrip(dtype: WireDtype, tensor: Float32Array): Float32Array {
   return decodeTensor(dtype, body, tensor.length)
 }
 
-/** Node's own conversion, through DataView, where it has one. */
+/** Node's conversion through DataView, in versions that have one. */
 const half = new DataView(new ArrayBuffer(2)) as DataView & {
   setFloat16?(offset: number, value: number): void
   getFloat16?(offset: number): number
@@ -28,11 +28,11 @@ const half = new DataView(new ArrayBuffer(2)) as DataView & {
 const finite = fc.float({ noNaN: true, noDefaultInfinity: true })
 
 describe('float16', () => {
-  test('rounds as IEEE 754 does: the same as the engine, for random bits and around every boundary', () => {
+  test('rounds as IEEE 754: the same as the engine, for random bits and around every boundary', () => {
     if (!half.setFloat16 || !half.getFloat16) throw new Error('the tests need Node 24')
     const random = new Random('half')
     const bits = Uint32Array.from({ length: 200_000 }, () => random.uint32())
-    // The midpoints between neighbouring halves, and what lies next to them.
+    // The midpoints between adjacent halves, and the floats next to the midpoints.
     const midpoints = Float32Array.from({ length: 0x7c00 }, (_, i) => {
       half.setUint16(0, i)
       const low = half.getFloat16!(0)
@@ -56,7 +56,7 @@ describe('float16', () => {
     }
   })
 
-  test('every half comes back as it is', () => {
+  test('every half decodes and encodes to itself', () => {
     const halves = Uint16Array.from({ length: 1 << 16 }, (_, i) => i)
     const tensor = decodeTensor('float16', new Uint8Array(halves.buffer), halves.length)
     const again = new Uint16Array(encodeTensor('float16', tensor).buffer)
@@ -73,7 +73,7 @@ test('float32 is exact', () => {
   )
 })
 
-test('int8 is off by at most 1/254 of the largest in its block of 64', () => {
+test('int8 has an error of at most 1/254 of the largest in its block of 64', () => {
   fc.assert(
     fc.property(fc.array(finite, { maxLength: 300 }), (values) => {
       const tensor = Float32Array.from(values)
@@ -82,7 +82,7 @@ test('int8 is off by at most 1/254 of the largest in its block of 64', () => {
         const block = tensor.subarray(from, from + 64)
         const largest = block.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
         for (let i = 0; i < block.length; i++) {
-          // Scales are float32: their rounding, and where they are subnormal their spacing, come on top.
+          // Scales are float32. The bound contains their rounding, and their spacing if they are subnormal.
           const bound = largest / 254 + largest * 1e-5 + 127 * 2 ** -149
           expect(Math.abs(back[from + i]! - block[i]!)).toBeLessThanOrEqual(bound)
         }
@@ -91,7 +91,7 @@ test('int8 is off by at most 1/254 of the largest in its block of 64', () => {
   )
 })
 
-test('int8 holds the largest float32 there is', () => {
+test('int8 can encode the largest float32', () => {
   const [back] = roundTrip('int8', Float32Array.of(3.4028234663852886e38))
   expect(back! / 3.4028234663852886e38).toBeCloseTo(1, 4)
 })

@@ -1,4 +1,4 @@
-/** Frames survive any way of cutting up the stream, and nothing that happens to their bytes goes unnoticed. */
+/** Frames arrive from any division of the stream, and any change of their bytes is detected. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -24,7 +24,7 @@ function* chunksOf({ head, message }: Sent): Generator<Uint8Array> {
 const bytesOf = (...frames: Sent[]): Uint8Array =>
   Buffer.concat(frames.flatMap((frame) => [...chunksOf(frame)]))
 
-/** A receiver that takes every body and writes down what it is told. */
+/** A receiver that accepts every body and records all calls. */
 function listener(accept?: FrameReceiver['accept']) {
   const received: Sent[] = []
   const refused: [id: number, why: unknown][] = []
@@ -56,7 +56,7 @@ const a = (header: Json, body?: Uint8Array): Sent => ({
 })
 
 describe('a frame', () => {
-  test('comes out as it went in, however the stream is cut', () => {
+  test('is decoded unchanged from any division of the stream', () => {
     fc.assert(
       fc.property(
         fc.array(frames, { minLength: 1, maxLength: 4 }),
@@ -91,7 +91,7 @@ describe('a frame', () => {
     )
   })
 
-  test('is not received if any of its end is missing', () => {
+  test('is not received if its end is missing', () => {
     fc.assert(
       fc.property(frames, fc.nat(), (sent, cut) => {
         const bytes = bytesOf(sent)
@@ -99,14 +99,14 @@ describe('a frame', () => {
         decoder.push(bytes.subarray(0, cut % bytes.length))
         decoder.end()
         expect(received).toEqual([])
-        // Before its prefix is whole nobody knows whose frame it is.
+        // A frame with an incomplete prefix has no id, so nothing is refused.
         if (cut % bytes.length < PREFIX_BYTES) expect(refused).toEqual([])
         else expect(refused).toMatchObject([[sent.head.id, { code: 'CORRUPT' }]])
       }),
     )
   })
 
-  test('does not copy its body, and takes it from and to shared memory', () => {
+  test('does not copy its body, which may be in shared memory', () => {
     const body = new Uint8Array(new SharedArrayBuffer(2 * CHUNK_BYTES + 1)).fill(3)
     const [first, ...chunks] = chunksOf(a('header', body))
     expect(chunks.map((chunk) => chunk.length)).toEqual([CHUNK_BYTES, CHUNK_BYTES + 1])
@@ -119,7 +119,7 @@ describe('a frame', () => {
     expect(Buffer.compare(into, body)).toBe(0)
   })
 
-  test('has a short rest of its body in the last chunk, a longer one in a chunk of its own', () => {
+  test('has a short rest of its body in the last chunk, and a longer rest in another chunk', () => {
     const lengths = (length: number) =>
       [...chunksOf(a('header', new Uint8Array(length)))].slice(1).map((chunk) => chunk.length)
     const most = 16 * 1024
@@ -128,7 +128,7 @@ describe('a frame', () => {
     expect(lengths(CHUNK_BYTES + most + 1)).toEqual([CHUNK_BYTES, most + 1])
   })
 
-  test('whose body is overwritten while it is sent arrives as CORRUPT', () => {
+  test('with a body that is overwritten during sending arrives as CORRUPT', () => {
     const body = new Uint8Array(CHUNK_BYTES + 1)
     const { received, refused, decoder } = listener()
     for (const chunk of chunksOf(a('header', body))) {
@@ -141,7 +141,7 @@ describe('a frame', () => {
 })
 
 describe('a body that is refused', () => {
-  test('runs past without being stored', () => {
+  test('is skipped without being stored', () => {
     const refusal = new ProtocolError('STALE', 'of step 7')
     const { received, refused, decoder } = listener(() => {
       throw refusal
@@ -157,7 +157,7 @@ describe('a body that is refused', () => {
     expect(received).toEqual([a('next')])
   })
 
-  test('is one for which accept gives memory of another length', () => {
+  test('is one for which accept returns memory of another length', () => {
     const { received, refused, decoder } = listener(
       (_head, _header, length) => new Uint8Array(length + 1),
     )
@@ -166,7 +166,7 @@ describe('a body that is refused', () => {
     expect(String(refused[0]?.[1])).toContain('accept gave 4 bytes for a body of 3')
   })
 
-  test('is one that nobody waits for any longer: its memory is left alone', () => {
+  test('is one whose call is over: its memory is not changed', () => {
     const into = new Uint8Array(8)
     const { received, refused, decoder } = listener(() => into)
     const bytes = bytesOf(a('header', new Uint8Array(8).fill(1)))
@@ -181,7 +181,7 @@ describe('a body that is refused', () => {
 })
 
 describe('the limits', () => {
-  test('hold for what is sent', () => {
+  test('hold for sent messages', () => {
     const largest = 'x'.repeat(LIMITS.header - 2)
     expect(encodeHeader({ header: largest }).length).toBe(LIMITS.header)
     const tooLarge = expect.objectContaining({ code: 'TOO_LARGE' })
@@ -190,7 +190,7 @@ describe('the limits', () => {
     expect(() => encodeHeader({ header: null, body })).toThrow(tooLarge)
   })
 
-  test('hold for what is received, whatever the sender thinks of them', () => {
+  test('hold for received messages, even if the sender ignores them', () => {
     const header = new Uint8Array(LIMITS.header + 1)
     const [frame] = encodeFrame({ kind: 'request', id: 1 }, header)
     expect(() => listener().decoder.push(frame!)).toThrow(/over the limit of 65536 bytes/)
@@ -207,7 +207,7 @@ describe('the limits', () => {
     expect(refused).toMatchObject([[1, { code: 'TOO_LARGE' }]])
   })
 
-  test('do not let a header be anything but JSON', () => {
+  test('include that a header is JSON', () => {
     const { refused, decoder } = listener()
     decoder.push(Buffer.concat([...encodeFrame({ kind: 'answer', id: 2 }, Buffer.from('{'))]))
     decoder.push(Buffer.concat([...encodeFrame({ kind: 'answer', id: 3 }, Buffer.from([0xff]))]))
@@ -218,7 +218,7 @@ describe('the limits', () => {
   })
 })
 
-test('the bytes on the wire are these: another version must have another magic', () => {
+test('the bytes on the wire are fixed: another layout needs another magic', () => {
   const wire = [
     ['magic, version', '67736e01'],
     ['request, with a body', '01010000'],
@@ -235,7 +235,7 @@ test('the bytes on the wire are these: another version must have another magic',
   expect(Buffer.from(bytes).toString('hex')).toBe(wire.map(([, hex]) => hex).join(''))
 })
 
-/** JSON knows fewer numbers than JavaScript: no -0. */
+/** A message after a round trip through JSON, which has no -0. */
 function throughJson({ head, message }: Sent): Sent {
   const header = JSON.parse(JSON.stringify(message.header))
   return { head, message: { ...message, header } }

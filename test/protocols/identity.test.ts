@@ -1,4 +1,4 @@
-/** A node keeps its name from one start to the next, and nobody else can read its key. */
+/** A node keeps its identity between starts, and only its owner can read the key. */
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { generateKeyPair, privateKeyToProtobuf } from '@libp2p/crypto/keys'
@@ -7,7 +7,7 @@ import { IdentityError, loadOrCreateIdentity } from '../../protocols/identity.ts
 import { temporaryFolder } from '../fixtures/folder.ts'
 import { createPeer } from './libp2p-fixture.ts'
 
-test('is made once, readable by its owner alone, and leaves nothing else behind', async () => {
+test('is created once, readable by its owner alone, with no other file', async () => {
   const folder = temporaryFolder()
   const path = join(folder, 'identity')
   const made = await loadOrCreateIdentity(path)
@@ -16,7 +16,7 @@ test('is made once, readable by its owner alone, and leaves nothing else behind'
   expect(Buffer.from(await loadOrCreateIdentity(path)).equals(made)).toBe(true)
 })
 
-test('is the name of a peer', async () => {
+test('is the id of a peer', async () => {
   const path = join(temporaryFolder(), 'identity')
   const names: string[] = []
   for (let start = 0; start < 2; start++) {

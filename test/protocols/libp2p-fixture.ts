@@ -1,4 +1,4 @@
-/** Real networks of this machine, on loopback only. */
+/** Real networks on loopback. */
 import { type Clock, systemClock } from '../../protocols/clock.ts'
 import { encodeFrame, encodeHeader, type FrameHead } from '../../protocols/frame.ts'
 import { createLibp2pNetwork, type Libp2pInit, type Libp2pNetwork } from '../../protocols/libp2p.ts'
@@ -15,10 +15,10 @@ export const LOOPBACK: Libp2pInit = {
 export const createPeer = (init: Partial<Libp2pInit> = {}): Promise<Libp2pNetwork> =>
   createLibp2pNetwork({ ...LOOPBACK, ...init }, { clock: systemClock })
 
-/** An identity that was made once and thrown away. */
+/** Peer id whose key was discarded. */
 export const STRANGER = '12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo'
 
-/** Port 1 is reserved and, on machines that run tests, silent. */
+/** Port 1 is reserved, and nothing listens there on machines that run tests. */
 const NOWHERE = '/ip4/127.0.0.1/tcp/1'
 
 export async function createSwarm(peerCount: number): Promise<TestSwarm> {
@@ -35,7 +35,7 @@ export async function createSwarm(peerCount: number): Promise<TestSwarm> {
   }
 }
 
-/** A peer that speaks libp2p but not necessarily our protocols: what it sends on a stream is up to the test. */
+/** A libp2p peer without the protocols of this program. The test decides what it sends. */
 export async function createRawPeer(): Promise<Node> {
   const { listen, bootstrap } = LOOPBACK
   const node = await createNode({ listen, bootstrap, mdns: null, found: () => {} })
@@ -50,7 +50,7 @@ export const frameBytes = (head: FrameHead, message: Message): Uint8Array =>
 export const next = (target: Pick<EventTarget, 'addEventListener'>, name: string) =>
   new Promise<Event>((resolve) => target.addEventListener(name, resolve, { once: true }))
 
-/** A clock on which nothing happens until the test says so. */
+/** A clock whose sleeps the test ends. */
 export class StillClock implements Clock {
   #next = Promise.withResolvers<{ end(): void }>()
 
@@ -66,7 +66,7 @@ export class StillClock implements Clock {
     return promise
   }
 
-  /** Somebody begins to wait. */
+  /** Resolves with the next sleep. */
   nextSleep(): Promise<{ end(): void }> {
     return this.#next.promise
   }

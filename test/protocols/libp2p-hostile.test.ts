@@ -1,4 +1,4 @@
-/** Peers that break the rules cost little, are counted, and do no harm to others. */
+/** Peers that break the protocol cost little, are counted, and do not disturb others. */
 import type { Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
@@ -38,7 +38,7 @@ afterEach(async () => {
 
 const dial = () => raw.dialProtocol(multiaddr(peer.addresses[0]!), PROTOCOL)
 
-/** Collects the answers that come on a stream. */
+/** Collects the answers on a stream. */
 function answersOn(stream: Stream, count: number): Promise<[FrameHead, Received][]> {
   const all = Promise.withResolvers<[FrameHead, Received][]>()
   const answers: [FrameHead, Received][] = []
@@ -54,7 +54,7 @@ function answersOn(stream: Stream, count: number): Promise<[FrameHead, Received]
 }
 
 describe('a peer that asks', () => {
-  test('with what is not a frame loses its stream', async () => {
+  test('with bytes that are not a frame loses its stream', async () => {
     peer.handle(PROTOCOL, echo)
     const stream = await dial()
     const closed = next(stream, 'close')
@@ -63,7 +63,7 @@ describe('a peer that asks', () => {
     expect(peer.counts).toMatchObject({ garbage: 1 })
   })
 
-  test('and leaves in the middle of a body never reaches the handler', async () => {
+  test('and leaves during a body never reaches the handler', async () => {
     const handle = vi.fn<Handler['handle']>(echo.handle)
     const accepted = Promise.withResolvers<void>()
     peer.handle(PROTOCOL, {
@@ -82,7 +82,7 @@ describe('a peer that asks', () => {
     expect(handle).not.toHaveBeenCalled()
   })
 
-  test('too much at once is told BUSY, and only it', async () => {
+  test('too often at once gets BUSY, and other peers do not', async () => {
     const started = vi.fn()
     peer.handle(PROTOCOL, {
       handle() {
@@ -109,7 +109,7 @@ describe('a peer that asks', () => {
     await another.stop()
   })
 
-  test('is let in with the body that was accepted, whatever else it has asked meanwhile', async () => {
+  test('is served with its accepted body, whatever it has asked meanwhile', async () => {
     const accepted = Promise.withResolvers<void>()
     const full = Promise.withResolvers<void>()
     let running = 0
@@ -137,7 +137,7 @@ describe('a peer that asks', () => {
     expect(await answers).toMatchObject([[{ kind: 'answer' }, { header: 'with a body' }]])
   })
 
-  test('without end and reads no answer loses its stream', async () => {
+  test('without end and reads no answers loses its stream', async () => {
     peer.handle(PROTOCOL, { handle: async () => ({ header: null, body: noise(4_000_000) }) })
     const stream = await dial()
     stream.pause()
@@ -149,7 +149,7 @@ describe('a peer that asks', () => {
   })
 })
 
-test('a peer that reads no answer is given up after a while', async () => {
+test('a peer that reads no answer loses its stream after a while', async () => {
   const clock = new StillClock()
   const patient = await createLibp2pNetwork(LOOPBACK, { clock })
   patient.handle(PROTOCOL, {
@@ -166,7 +166,7 @@ test('a peer that reads no answer is given up after a while', async () => {
   await patient.stop()
 })
 
-test('a peer that announces what is no announcement is not heard', async () => {
+test('an invalid announcement is ignored', async () => {
   const heard = vi.fn()
   peer.subscribe(TOPIC, heard)
   await raw.dial(multiaddr(peer.addresses[0]!))
@@ -181,7 +181,7 @@ test('a peer that announces what is no announcement is not heard', async () => {
 })
 
 describe('a peer that answers', () => {
-  /** The raw peer answers the first bytes that it gets on a stream. */
+  /** Makes the raw peer answer the first bytes on a stream. */
   const answering = (answer: (stream: Stream) => void) =>
     raw.handle(PROTOCOL, (stream) => {
       stream.addEventListener('message', () => answer(stream), { once: true })
@@ -194,7 +194,7 @@ describe('a peer that answers', () => {
   const answer = (header: string | object | null, body?: Uint8Array) =>
     frameBytes({ kind: 'answer', id: 1 }, { header: header as string, body })
 
-  test('with what is not a frame ends the call', async () => {
+  test('with bytes that are not a frame ends the call', async () => {
     await answering((stream) => stream.send(noise(PREFIX_BYTES)))
     await failsWith(ask(), 'CORRUPT')
     expect(peer.counts).toMatchObject({ garbage: 1 })
@@ -213,7 +213,7 @@ describe('a peer that answers', () => {
     await failsWith(ask(), 'PEER_LOST')
   })
 
-  test('twice, or to what nobody asked, is heard once', async () => {
+  test('twice, or without a question, is heard once', async () => {
     await answering((stream) => {
       stream.send(frameBytes({ kind: 'answer', id: 99 }, { header: 'to nobody', body: noise(9) }))
       stream.send(answer('first', noise(3)))
@@ -222,7 +222,7 @@ describe('a peer that answers', () => {
     expect(await ask()).toEqual({ header: 'first', body: noise(3) })
   })
 
-  test('with an error of its own making is INTERNAL', async () => {
+  test('with an unknown error is INTERNAL', async () => {
     const error = { code: 'toString', message: 'surprise' }
     await answering((stream) =>
       stream.send(frameBytes({ kind: 'error', id: 1 }, { header: error })),

@@ -1,4 +1,4 @@
-/** What becomes of calls when a peer dies, stops reading, or is no longer waited for. */
+/** Calls to a peer that is killed or stops reading, and calls that are over. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import type { Stream } from '@libp2p/interface'
@@ -44,15 +44,15 @@ describe('a peer that is killed', () => {
     child.kill('SIGKILL')
     await Promise.all(pending)
     expect(await lost.promise).toBe(victim)
-    // The kernel says so at once; far below any deadline or heartbeat.
+    // The kernel reports the end at once, long before any deadline or heartbeat.
     expect(performance.now() - before).toBeLessThan(2_000)
     await failsWith(ask(), 'UNREACHABLE')
   })
 
-  test('in the middle of a body ends that call too', async () => {
+  test('in the middle of a body ends that call, too', async () => {
     const ask = (body?: Uint8Array) => peer.call(victim, PROTOCOL, { header: null, body }, CALL)
     const pending = [failsWith(ask(), 'PEER_LOST'), failsWith(ask(noise(64_000_000)), 'PEER_LOST')]
-    // The first question is there, so that the second is under way.
+    // The first question has arrived, so the second is under way.
     await once(child, 'message')
     child.kill('SIGKILL')
     await Promise.all(pending)
@@ -68,7 +68,7 @@ describe('a peer that stops reading', () => {
     reading = Promise.withResolvers()
     await raw.handle(PROTOCOL, (stream) => {
       const read = () => {
-        // Not at once: libp2p takes back what is paused while a message is delivered.
+        // In a microtask, since libp2p resumes a stream that is paused during the delivery of a message.
         queueMicrotask(() => stream.pause())
         reading.resolve()
       }
@@ -80,15 +80,15 @@ describe('a peer that stops reading', () => {
   const ask = (message: Message, options = CALL) =>
     peer.call(raw.peerId.toString(), PROTOCOL, message, options)
 
-  test('costs the caller little memory, and no more time than its deadline', async () => {
+  test('costs the caller little memory, and no more time than the deadline', async () => {
     const before = process.memoryUsage().arrayBuffers
     await failsWith(ask({ header: null, body }, { timeoutMs: 200 }), 'TIMEOUT')
-    // Both ends are in this process: a window's worth is there encrypted, as it was read, and decrypted, and the
-    // collector need not have come. The whole body would be 20 MB each time.
+    // Both ends are in this process. One window is in memory encrypted, as read, and decrypted, and may not be collected
+    // yet. The whole body would be 20 MB each time.
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 * DEFAULT_WINDOW_BYTES)
   })
 
-  test('takes the stream with it when a frame is given up half-sent; the next call has a new one', async () => {
+  test('loses the stream when a frame is abandoned half-sent; the next call gets a new stream', async () => {
     const leaving = new AbortController()
     const first = ask({ header: null, body }, { ...CALL, signal: leaving.signal })
     const behind = failsWith(ask({ header: null }), 'PEER_LOST')
@@ -106,7 +106,7 @@ describe('a peer that stops reading', () => {
 })
 
 describe('a call that is over', () => {
-  test('leaves the memory alone that its answer was to go to', async () => {
+  test('does not change the memory for its answer', async () => {
     const raw = await createRawPeer()
     const toRaw = Promise.withResolvers<Stream>()
     await raw.handle(PROTOCOL, (stream) => {
@@ -124,7 +124,7 @@ describe('a call that is over', () => {
     const memory = new Uint8Array(1000)
     const accepted = Promise.withResolvers<void>()
     const take = (length: number) => {
-      // What has come is copied when this returns.
+      // Received bytes are copied when this returns.
       setImmediate(accepted.resolve)
       return memory.subarray(0, length)
     }
@@ -148,7 +148,7 @@ describe('a call that is over', () => {
     await raw.stop()
   })
 
-  test('does no harm to others on the same stream', async () => {
+  test('does not disturb other calls on the same stream', async () => {
     const other = await createPeer()
     let asked = 0
     const both = Promise.withResolvers<void>()
@@ -178,7 +178,7 @@ describe('a call that is over', () => {
     await other.stop()
   })
 
-  test('makes room for another: more at once than the limit are told BUSY', async () => {
+  test('makes room for another call; calls over the limit fail with BUSY', async () => {
     const other = await createPeer()
     other.handle(PROTOCOL, { handle: () => forever })
     await peer.connect(other.addresses[0]!, CALL)

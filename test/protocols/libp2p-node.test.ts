@@ -1,4 +1,4 @@
-/** What only a real network has: ports that are taken, peers that find each other, a machine to stay inside of. */
+/** Behaviour of a real network: ports in use, discovery of peers, and traffic on loopback alone. */
 import { readFile } from 'node:fs/promises'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { describe, expect, test, vi } from 'vitest'
@@ -7,10 +7,10 @@ import { ListenError } from '../../protocols/listen-error.ts'
 import { CALL, echo, failsWith, PROTOCOL } from '../conformance/network-fixture.ts'
 import { createPeer, STRANGER } from './libp2p-fixture.ts'
 
-/** 224.0.0.251 as Linux writes it. */
+/** 224.0.0.251 in the notation of /proc. */
 const MDNS_GROUP = 'FB0000E0'
 
-/** Without the peer id. */
+/** Address without the peer id. */
 const listenAddress = (address: string) => address.replace(/\/p2p\/.*/, '')
 
 describe('listening', () => {
@@ -40,7 +40,7 @@ describe('listening', () => {
 })
 
 describe('connecting', () => {
-  test('to what is no address is UNREACHABLE', async () => {
+  test('to an invalid address is UNREACHABLE', async () => {
     const peer = await createPeer()
     for (const address of ['nonsense', '', '/ip4/127.0.0.1', '/dns4/localhost/udp/1']) {
       await failsWith(peer.connect(address, CALL), 'UNREACHABLE')
@@ -48,21 +48,21 @@ describe('connecting', () => {
     await peer.stop()
   })
 
-  test('to somebody else than was meant is UNREACHABLE', async () => {
+  test('to an address with another peer is UNREACHABLE', async () => {
     const [peer, other] = await Promise.all([createPeer(), createPeer()])
     const address = `${listenAddress(other.addresses[0]!)}/p2p/${STRANGER}`
     await failsWith(peer.connect(address, CALL), 'UNREACHABLE')
     await Promise.all([peer.stop(), other.stop()])
   })
 
-  test('is over when its signal aborts', async () => {
+  test('ends when its signal aborts', async () => {
     const [peer, other] = await Promise.all([createPeer(), createPeer()])
     const signal = AbortSignal.abort(new Error('leaving'))
     await expect(peer.connect(other.addresses[0]!, { ...CALL, signal })).rejects.toThrow('leaving')
     await Promise.all([peer.stop(), other.stop()])
   })
 
-  test('happens by itself to the peers that it was started with', async () => {
+  test('happens at the start to the bootstrap peers', async () => {
     const first = await createPeer()
     first.handle(PROTOCOL, echo)
     const second = await createPeer({ bootstrap: first.addresses })
@@ -81,7 +81,7 @@ describe('connecting', () => {
     },
   )
 
-  test('passes over names and addresses that are none', async () => {
+  test('ignores invalid names and addresses', async () => {
     const [peer, other] = await Promise.all([createPeer(), createPeer()])
     other.handle(PROTOCOL, echo)
     peer.learn('nobody', other.addresses)
@@ -96,7 +96,7 @@ describe('mDNS', () => {
   const found = (by: Libp2pNetwork, peer: string) =>
     new Promise<void>((resolve) => by.onFound((seen) => seen === peer && resolve()))
 
-  test('finds both of two peers, so that they can call each other', async () => {
+  test('finds both of two peers, which can then call each other', async () => {
     const [one, two] = await Promise.all([
       createPeer({ mdns: 'test' }),
       createPeer({ mdns: 'test' }),
@@ -108,7 +108,7 @@ describe('mDNS', () => {
     await Promise.all([one.stop(), two.stop()])
   })
 
-  test('tells of a peer that has connected already: its own listener must find it too', async () => {
+  test('reports a peer that has connected already, since each listener must find the other', async () => {
     const [one, two] = await Promise.all([createPeer(), createPeer()])
     await one.connect(two.addresses[0]!, CALL)
     two.found({ id: peerIdFromString(one.self), multiaddrs: [] })
@@ -130,7 +130,7 @@ describe('mDNS', () => {
   )
 })
 
-/** Which interfaces have joined a multicast group, by the kernel's own list. */
+/** Interfaces that have joined a multicast group, from /proc. */
 async function interfacesInGroup(group: string): Promise<string[]> {
   const interfaces: string[] = []
   let current = ''

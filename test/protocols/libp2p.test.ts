@@ -1,4 +1,4 @@
-/** libp2p over TCP, held to what every network promises. */
+/** The tests of all networks, for libp2p over TCP. */
 import { networkConformance } from '../conformance/network.ts'
 import { createSwarm } from './libp2p-fixture.ts'
 

@@ -1,4 +1,4 @@
-/** Noise's primitives against those in plain JavaScript that @libp2p/noise has: another truth. */
+/** Noise's primitives against those of @libp2p/noise in plain JavaScript. */
 import { noise, pureJsCrypto } from '@libp2p/noise'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
@@ -18,7 +18,7 @@ const packets = fc.record({
 })
 
 describe('the cipher', () => {
-  test('encrypts and decrypts as the other does', () => {
+  test('encrypts and decrypts like the other implementation', () => {
     fc.assert(
       fc.property(packets, ({ key, nonce, ad, plaintext }) => {
         const ours = noiseCrypto.chaCha20Poly1305Encrypt(plaintext, nonce, ad, key).subarray()
@@ -30,7 +30,7 @@ describe('the cipher', () => {
     )
   })
 
-  test('gives nothing out of a packet of which a bit was changed', () => {
+  test('returns nothing of a packet with a changed bit', () => {
     fc.assert(
       fc.property(packets, fc.nat(), fc.nat(7), ({ key, nonce, ad, plaintext }, at, bit) => {
         const packet = noiseCrypto.chaCha20Poly1305Encrypt(plaintext, nonce, ad, key).subarray()
@@ -40,7 +40,7 @@ describe('the cipher', () => {
     )
   })
 
-  test('gives nothing out of a packet that is shorter than its tag', () => {
+  test('returns nothing of a packet that is shorter than its tag', () => {
     const [key, nonce, ad] = [new Uint8Array(32), new Uint8Array(12), new Uint8Array(0)]
     for (const packet of [new Uint8Array(0), new Uint8Array(15), new Uint8Array(16)]) {
       expect(() => noiseCrypto.chaCha20Poly1305Decrypt(packet, nonce, ad, key)).toThrow()
@@ -48,7 +48,7 @@ describe('the cipher', () => {
   })
 })
 
-test('the hash is that of the other', () => {
+test('the hash is that of the other implementation', () => {
   fc.assert(
     fc.property(fc.uint8Array(), (data) => {
       const theirs = pureJsCrypto.hashSHA256(data)
@@ -57,7 +57,7 @@ test('the hash is that of the other', () => {
   )
 })
 
-test('two sides share a key, whichever of the two libraries each uses', () => {
+test('two peers share a key, with either implementation on each side', () => {
   for (const [one, two] of [
     [noiseCrypto, noiseCrypto],
     [noiseCrypto, pureJsCrypto],
@@ -70,7 +70,7 @@ test('two sides share a key, whichever of the two libraries each uses', () => {
   }
 })
 
-test('a key pair from a seed is that of the other', () => {
+test('a key pair from a seed is that of the other implementation', () => {
   fc.assert(
     fc.property(bytes(32), (seed) => {
       const ours = noiseCrypto.generateX25519KeyPairFromSeed(seed)
@@ -81,7 +81,7 @@ test('a key pair from a seed is that of the other', () => {
   )
 })
 
-test('a peer with the primitives that @libp2p/noise brings is understood, in packets of any size', async () => {
+test('a peer with the primitives of @libp2p/noise can be called, with packets of any size', async () => {
   const peer = await createPeer()
   const other = await createLibp2p({
     addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },

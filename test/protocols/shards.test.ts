@@ -1,4 +1,4 @@
-/** Files by their digest, from donors that die, lie or have something else. */
+/** Files by digest, from donors that fail, send wrong bytes, or have another file. */
 import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -17,7 +17,7 @@ function randomBytes(length: number): Uint8Array {
   return Uint8Array.from({ length }, () => random.integer(256))
 }
 
-/** 2 whole chunks and a bit. */
+/** A file of two whole chunks and a rest. */
 const file = randomBytes(2 * CHUNK_BYTES + 100)
 const digest = createHash('sha256').update(file).digest('hex')
 
@@ -25,7 +25,7 @@ interface Donor {
   readonly bytes?: Uint8Array
   /** Called before each chunk is answered. */
   readonly before?: (offset: number) => void
-  /** Changes the hash that is told for a chunk. */
+  /** Replaces the hash of a chunk. */
   readonly hash?: (chunk: Uint8Array) => string
 }
 
@@ -55,13 +55,13 @@ function setUp(donors: Record<string, Donor>) {
   return { network, asked, fetch }
 }
 
-test('a file comes whole, in chunks, from the first who has it', async () => {
+test('a file comes whole, in chunks, from the first donor', async () => {
   const { asked, fetch } = setUp({ a: {}, b: {} })
   expect(Buffer.from(await fetch()).equals(file)).toBe(true)
   expect(asked).toEqual([0, 1, 2].map((chunk) => `a ${chunk * CHUNK_BYTES}`))
 })
 
-test('a donor that dies half-way is followed by the next one, from where it was', async () => {
+test('after a donor has failed half-way the next donor continues', async () => {
   const set = setUp({
     a: { before: (offset) => void (offset > 0 && set.network.kill('a')) },
     b: {},
@@ -70,13 +70,13 @@ test('a donor that dies half-way is followed by the next one, from where it was'
   expect(set.asked).toEqual(['a 0', `a ${CHUNK_BYTES}`, `b ${CHUNK_BYTES}`, `b ${2 * CHUNK_BYTES}`])
 })
 
-test('a chunk that is not what its hash says is fetched from the next', async () => {
+test('a chunk with another hash is fetched from the next donor', async () => {
   const { asked, fetch } = setUp({ a: { hash: () => '0'.repeat(64) }, b: {} })
   expect(Buffer.from(await fetch()).equals(file)).toBe(true)
   expect(asked[1]).toBe('b 0')
 })
 
-test('a donor that lies with the right hashes spoils nothing: each is asked for the whole', async () => {
+test('wrong bytes with right hashes do no harm: each donor is asked for the whole file', async () => {
   const lie = file.slice()
   lie[7]! ^= 1
   const { fetch } = setUp({ a: { bytes: lie }, b: {} })
@@ -86,7 +86,7 @@ test('a donor that lies with the right hashes spoils nothing: each is asked for 
   )
 })
 
-test('what is too long, or longer than it was, is refused before it is stored', async () => {
+test('a file that is too long, or longer than before, is refused before it is stored', async () => {
   const { fetch } = setUp({ a: {}, b: { bytes: randomBytes(100) } })
   const refused = fetch(['a'], { ...OPTIONS, maxBytes: CHUNK_BYTES })
   await expect(refused).rejects.toThrow(/a: .* more than 1048576/)
@@ -94,7 +94,7 @@ test('what is too long, or longer than it was, is refused before it is stored', 
   await expect(fetch(['b'])).rejects.toThrow(/another digest/)
 })
 
-test('nobody to ask, and nobody who has it, are told apart', async () => {
+test('the errors for no donor, and for no donor with the file, differ', async () => {
   const refusing = () => {
     throw new ProtocolError('REFUSED', 'this peer does not have it')
   }

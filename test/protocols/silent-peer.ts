@@ -1,4 +1,4 @@
-/** A process of its own that takes every question and never answers, for tests that kill it. */
+/** Process that accepts every question and never answers, for tests that kill the process. */
 import { forever, PROTOCOL, takesBody } from '../conformance/network-fixture.ts'
 import { createPeer } from './libp2p-fixture.ts'
 

@@ -1,4 +1,4 @@
-/** What rounding on the way between stages does to learning: fifty steps against the plain ones, gradients against float64. */
+/** Effect of rounding between stages: losses of fifty steps against unrounded ones, and gradients against float64. */
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { decodeTensor, encodeTensor, WIRE_DTYPES, type WireDtype } from '../../protocols/codec.ts'
@@ -14,17 +14,17 @@ import { lossCurve } from '../stages/loss-curve.ts'
 const GOLDEN = new URL('../golden/losses-50.json', import.meta.url)
 const golden: number[] = JSON.parse(readFileSync(GOLDEN, 'utf8'))
 
-/** Largest relative difference that is allowed: of a loss within the fifty steps, of an element of a gradient. */
+/** Largest relative difference of a loss within the fifty steps, and of an element of a gradient. */
 const BOUNDS: Readonly<Record<WireDtype, { loss: number; gradient: number }>> = {
   // Another processor rounds differently: numbers moved by one unit in the last place change these losses by 6e-7.
   float32: { loss: 1e-5, gradient: 1e-5 },
-  // Six tensors are rounded there and back, each by up to 2^-11, or 1/254 of its block's largest; layers add to it.
+  // Six tensors are rounded in each direction, by up to 2^-11, or 1/254 of the block's largest. Layers increase the error.
   float16: { loss: 1e-3, gradient: 4e-3 },
   int8: { loss: 2e-2, gradient: 1e-1 },
 }
 
 function travelAs(dtype: WireDtype) {
-  // A copy: a form may share memory with what it was made from.
+  // A copy, since an encoding may share memory with the tensor.
   return (tensor: Float32Array) =>
     decodeTensor(dtype, encodeTensor(dtype, tensor).slice(), tensor.length)
 }

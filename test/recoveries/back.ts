@@ -1,13 +1,13 @@
-/** When a run that lost a stage is where the undisturbed one is. */
+/** The time until a run that lost a stage has the loss of the undisturbed run again. */
 import type { RunReport } from '../../src/cli/report.ts'
 
-/** Losses of single steps are noisy; both runs see the same text in the same step, so that few are enough. */
+/** Number of steps in a mean. Few are enough, since both runs train on the same text in the same step. */
 const WINDOW = 5
 
 /**
- * Steps from the loss until the mean loss of a window is, and from then on stays, no more than a share above that of the
- * undisturbed run; those that are made again after a rollback count. Null if that does not happen before the end.
- * @param after the last step before the loss
+ * Number of steps from the loss of a stage until the mean loss is, and stays, within a share above the
+ * undisturbed run's. Steps that are repeated after a rollback count. Null if this does not happen before the end.
+ * @param after last step before the loss of the stage
  */
 export function stepsUntilBack(
   report: Pick<RunReport, 'losses' | 'stepsGivenUp'>,

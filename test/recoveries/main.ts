@@ -1,7 +1,7 @@
 /**
- * `npm run test:recoveries`: every strategy, every place of the pipeline, in real processes. A demo each, whose loss must
- * be back within 2 % of the undisturbed run's before the end; in how many steps is what the table says. `--recovery` and
- * `--kill-stage` do some of it (names with commas between them; places with blanks).
+ * `npm run test:recoveries`: a demo with real processes for each strategy and each place of the pipeline. The loss must
+ * be back within 2 % of the undisturbed run's before the end. The table lists the number of steps. `--recovery` names
+ * strategies, separated by commas, and `--kill-stage` places, separated by blanks.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -14,10 +14,10 @@ import { type DemoReport, failureOf } from '../../src/cli/demo-report.ts'
 import { RECOVERY_NAMES } from '../../src/recovery/index.ts'
 import { stepsUntilBack } from './back.ts'
 
-/** Of one step, as a share of the undisturbed run's loss. */
+/** Largest difference of the loss, as a share of the undisturbed run's loss. */
 const CLOSE = 0.02
 const PLACES = ['middle', 'first', 'last', 'ends', '3,4']
-/** Smaller than the default: it is the way back that is looked at. */
+/** A model that is smaller than the default, which is enough to observe recoveries. */
 const MODEL = ['--hidden', '64', '--intermediate', '176', '--context', '64']
 const LIMIT_MS = 300_000
 
@@ -34,27 +34,28 @@ const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'gensyn-recoveries-'))
 const terminal = createTerminal({ json: false })
 
-/** @throws Error with what it printed last, if it did not exit with 0 */
+/** Runs a demo. @throws Error with the end of its output, if its exit code is not 0 */
 async function demo(...more: string[]): Promise<DemoReport> {
   const report = join(folder, 'report.json')
   const args = [MAIN, 'demo', ...MODEL, '--steps', values.steps, '--report', report, ...more]
   const child = spawn(process.execPath, args, { timeout: LIMIT_MS })
-  let said = ''
+  let output = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
-      said = (said + text).slice(-2_000)
+      output = (output + text).slice(-2_000)
     })
   }
   const { promise, resolve, reject } = Promise.withResolvers<number | null>()
   child.on('error', reject).on('close', resolve)
   const code = await promise
-  if (code !== 0) throw new Error(`gensyn-node demo ${more.join(' ')} ended with ${code}:\n${said}`)
+  if (code !== 0)
+    throw new Error(`gensyn-node demo ${more.join(' ')} ended with ${code}:\n${output}`)
   return JSON.parse(readFileSync(report, 'utf8'))
 }
 
 const undisturbed = new Map<boolean, Promise<DemoReport>>()
 
-/** Only the order of the microbatches makes a difference to a run in which nobody is lost. */
+/** The undisturbed run beside a strategy. Without a loss, only the order of microbatches makes a difference. */
 function undisturbedBeside(recovery: string): Promise<DemoReport> {
   const swapped = recovery === 'checkfree+'
   const known = undisturbed.get(swapped)
@@ -64,7 +65,7 @@ function undisturbedBeside(recovery: string): Promise<DemoReport> {
   return run
 }
 
-/** A line of the table, and whether it is good. */
+/** Runs one demo. Gives its line of the table, and whether it passed. */
 async function trial(recovery: string, place: string): Promise<{ line: string; good: boolean }> {
   const calm = await undisturbedBeside(recovery)
   const kill = ['--kill-stage', place, '--kill-step', values['kill-step']]
@@ -90,7 +91,7 @@ async function trial(recovery: string, place: string): Promise<{ line: string; g
 }
 
 terminal.line(
-  '| `--recovery` | `--kill-stage` | what came back | loss of the first step after | steps until within 2 % | at the end |',
+  '| `--recovery` | `--kill-stage` | recovery | loss of the first step after | steps until within 2 % | at the end |',
 )
 terminal.line('|---|---|---|---|---|---|')
 let good = 0

@@ -138,6 +138,6 @@ test('nobody of the run is there any more: told, not waited for', async () => {
   const fetching = fetchWeights({ ...options, contacts: ['peer-1'] }, () => expect.unreachable())
   fetching.catch(() => {})
   await expect(swarm.world.run(fetching, { waitingFor: 'the guest' })).rejects.toThrow(
-    /no copy of the whole model could be had/,
+    /no attempt got a copy of every stage/,
   )
 })

@@ -1,4 +1,4 @@
-/** Graphs that write an output over an input before everything has read it are refused. */
+/** Refuses graphs that overwrite an input before all its readers have run. */
 import { describe, expect, it } from 'vitest'
 import { AliasError, assertInPlaceOutputs } from '../../stages/aliasing.ts'
 import { Graph, type Value } from '../../stages/graph.ts'
@@ -70,7 +70,7 @@ it('allows readers that the writer waits for, and writes in place', async () => 
   expect(x).toEqual(Float32Array.of(2, 5, 10))
 })
 
-it('does not mind what no output depends on', () => {
+it('ignores nodes that no output needs', () => {
   const graph = graphOf((graph, x, one) => {
     graph.add('Softmax', [x], { axis: -1 })
     graph.output('y', graph.add('Add', [x, one]), x)

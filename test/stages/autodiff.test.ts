@@ -1,4 +1,4 @@
-/** Gradients through several nodes: values that are used more than once, and sums that grow in place. */
+/** Gradients through several nodes: values with several uses, and sums that grow in place. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { gradients } from '../../stages/autodiff.ts'
@@ -13,8 +13,8 @@ function opsOf(graph: Graph): string[] {
   return liveNodes(graph).map((node) => node.op)
 }
 
-describe('a value that is used more than once', () => {
-  it('gets the sum of what comes back', async () => {
+describe('a value with several uses', () => {
+  it('gets the sum of the gradients of its uses', async () => {
     await checkGradientInOnnx({
       shapes: [[2, 3]],
       build: (graph, [x]) => {
@@ -25,7 +25,7 @@ describe('a value that is used more than once', () => {
     })
   })
 
-  it('is summed inside the products when these allow it', async () => {
+  it('is summed within the products if they can add', async () => {
     const graph = await checkGradientInOnnx({
       shapes: [
         [4, 3],
@@ -38,7 +38,7 @@ describe('a value that is used more than once', () => {
     expect(opsOf(graph)).not.toContain('Add')
   })
 
-  it('does not have a shared product computed twice to save an addition', () => {
+  it('does not compute a shared product twice to save an addition', () => {
     const graph = checkGradient({
       shapes: [
         [4, 3],
@@ -92,7 +92,7 @@ it('differentiates any chain of elementwise operators', () => {
 })
 
 describe('gradient sums', () => {
-  it('grow inside the product, not beside it', () => {
+  it('grow within the product', () => {
     const graph = new Graph()
     const x = graph.float('x', [2, 3])
     const [w, sum] = [graph.float('w', [4, 3]), graph.float('sum', [4, 3])]
@@ -103,7 +103,7 @@ describe('gradient sums', () => {
     expect(liveNodes(graph).map((node) => [node.op, node.inputs.at(-1)])).toEqual([['Gemm', sum]])
   })
 
-  it('of a table take the rows scattered into them', () => {
+  it('of a table get the rows scattered into them', () => {
     const graph = new Graph()
     const [table, sum] = [graph.float('table', [4, 3]), graph.float('sum', [4, 3])]
     const value = graph.add('Gather', [table, graph.input('rows', 'int32', [2])])
@@ -113,7 +113,7 @@ describe('gradient sums', () => {
     expect(opsOf(graph)).toEqual(['Cast', 'Reshape', 'ScatterND'])
   })
 
-  it('do not replace what rows are scattered into, unless it is zero', () => {
+  it('replace the destination of scattered rows only if it is zero', () => {
     const graph = new Graph()
     const [data, sum] = [graph.float('data', [4, 3]), graph.float('sum', [4, 3])]
     const rows = graph.constant([2, 1], BigInt64Array.of(0n, 2n))
@@ -124,7 +124,7 @@ describe('gradient sums', () => {
   })
 })
 
-it('says so when nothing leads from a target to the outputs', () => {
+it('throws if no output depends on a target', () => {
   const graph = new Graph()
   const [x, y] = [graph.float('x', [1]), graph.float('y', [1])]
   const value = graph.add('Exp', [x])
@@ -134,7 +134,7 @@ it('says so when nothing leads from a target to the outputs', () => {
   )
 })
 
-it('gives the gradient of cross-entropy that the table gives', () => {
+it('gives the gradient of cross-entropy of the table', () => {
   const graph = new Graph()
   const logits = graph.float('logits', [3, 5])
   const targets = graph.constant([3], Int32Array.of(4, 0, 4))

@@ -1,4 +1,4 @@
-/** Boxes against the plainest way to say the same: element by element. */
+/** Boxes against a reference that treats single elements. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Box, contiguousStart, copyBox, coverFault, shareOf } from '../../stages/boxes.ts'
@@ -37,7 +37,7 @@ function elementsOf(shape: readonly number[], { offset, size }: Box): number[] {
   })
 }
 
-test('a box comes out in row-major order, and goes back to where it was', () => {
+test('a box is copied in row-major order, and copied back to its place', () => {
   fc.assert(
     fc.property(boxed, ({ shape, box }) => {
       const flat = Float32Array.from({ length: sizeOf(shape) }, (_, i) => i)
@@ -57,7 +57,7 @@ test('a box comes out in row-major order, and goes back to where it was', () => 
   )
 })
 
-test('a box is contiguous exactly if its elements follow one another', () => {
+test('a box is contiguous exactly if its elements are adjacent', () => {
   fc.assert(
     fc.property(boxed, ({ shape, box }) => {
       const elements = elementsOf(shape, box)
@@ -67,7 +67,7 @@ test('a box is contiguous exactly if its elements follow one another', () => {
   )
 })
 
-test('boxes cover a tensor exactly if every element is in one of them, once', () => {
+test('boxes cover a tensor exactly if every element is in one box', () => {
   fc.assert(
     fc.property(
       shapes.chain((shape) =>
@@ -80,7 +80,7 @@ test('boxes cover a tensor exactly if every element is in one of them, once', ()
           (parts, cut) => parts.flatMap((box) => split(box, cut)),
           [whole],
         )
-        // As they are; one left out; one twice.
+        // Unchanged boxes, one box missing, or one box twice.
         if (change === 1) boxes.pop()
         if (change === 2) boxes.push(boxes[0]!)
         const covered = boxes.flatMap((box) => elementsOf(shape, box)).sort((a, b) => a - b)
@@ -111,7 +111,7 @@ function split(box: Box, [axis, at]: Cut): Box[] {
   ]
 }
 
-test('the shares of all replicas are each row once, and differ by no more than a row', () => {
+test('the shares of all replicas have each row once, and differ by at most a row', () => {
   fc.assert(
     fc.property(
       fc.array(shapes, { minLength: 1, maxLength: 6 }),

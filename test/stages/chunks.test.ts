@@ -1,4 +1,4 @@
-/** A run in pieces gives what it gives whole. */
+/** A divided run has the results of the whole run. */
 import { describe, expect, it } from 'vitest'
 import { headRows, keyPieces, LIMITS, type Limits, queryChunks } from '../../stages/chunks.ts'
 import type { Node } from '../../stages/graph.ts'
@@ -28,7 +28,7 @@ function leadsTo(from: Node, to: Node): boolean {
 describe('the head', () => {
   const limits: Limits = { ...LIMITS, logits: 3 * vocabSize * 4 }
 
-  it('takes as many rows as divide the microbatch and keep the logits within their limit', () => {
+  it('has runs of equal size that keep the logits within their limit', () => {
     expect(headRows(config, 2, LIMITS)).toBe(18)
     expect(headRows(config, 1, LIMITS)).toBe(9)
     expect(headRows(config, 2, limits)).toBe(3)
@@ -44,7 +44,7 @@ describe('the head', () => {
     expect(headRows(large, 1, LIMITS)).toBe(256)
   })
 
-  it('never holds the logits of more rows than that', () => {
+  it('never has the logits of more rows', () => {
     for (const program of ['loss', 'lossAndGradient'] as const) {
       const graph = endsPrograms(config, 2, limits)[program]
       const values = graph.nodes.flatMap((node) => node.outputs)
@@ -73,13 +73,13 @@ describe('the head', () => {
 describe('attention', () => {
   const { heads } = config.model
   const { context } = config.microbatch
-  /** Of 9 tokens: 4, 4 and 1. */
+  /** Chunks of 9 tokens: 4, 4 and 1. */
   const limits: Limits = { ...LIMITS, scores: 4 * 2 * heads * context * 4, leastQueries: 1 }
   const one = { ...config, bodyStages: 3 }
   const whole = bodyPrograms(one, 2, LIMITS)
   const streamed = bodyPrograms(one, 2, limits)
 
-  it('takes as many queries at a time as keep their scores within the limit', () => {
+  it('has chunks of queries that keep the scores within the limit', () => {
     expect(queryChunks(context, 2 * heads, LIMITS)).toEqual([9])
     expect(queryChunks(context, 2 * heads, limits)).toEqual([4, 4, 1])
     expect(queryChunks(512, 16, LIMITS)).toEqual([512])
@@ -87,13 +87,13 @@ describe('attention', () => {
     expect(queryChunks(100, 1, { ...limits, scores: 1, leastQueries: 64 })).toEqual([64, 36])
   })
 
-  it('takes keys in pieces that end where some chunk of queries does, a bounded number of them', () => {
+  it('has a bounded number of pieces of keys, which end at ends of chunks', () => {
     expect(keyPieces([4, 4, 1], limits)).toEqual([4, 4, 1])
     expect(keyPieces([4, 4, 4, 4, 1], { ...limits, keyPieces: 3 })).toEqual([8, 8, 1])
     expect(keyPieces(queryChunks(32_768, 4, LIMITS), LIMITS)).toEqual(Array(16).fill(2048))
   })
 
-  it('has a graph that grows with the chunks, not with their square', () => {
+  it('has a graph that grows linearly with the chunks', () => {
     const nodes = (context: number) => {
       const long = { ...one, microbatch: { batch: 1, context } }
       const thin: Limits = { ...limits, scores: 1, leastQueries: 8 }
@@ -102,11 +102,11 @@ describe('attention', () => {
     expect(nodes(1024)).toBeLessThan(2.1 * nodes(512))
   })
 
-  it('makes no scores of keys that no query of the chunk may see', () => {
+  it('computes no scores of keys that are masked for the whole chunk', () => {
     const shapes = streamed.backward.nodes
       .filter(({ op }) => op === 'Softmax')
       .map(({ outputs }) => outputs[0]!.shape.slice(-2).join())
-    // Two layers, forward, and again for the gradient, the last chunk first.
+    // Two layers: forward, and again for the gradient with the last chunk first.
     const chunks = ['4,4', '4,8', '1,9']
     const twice = [...chunks, ...chunks]
     expect(shapes).toEqual([...twice, ...twice.toReversed()])
@@ -114,18 +114,18 @@ describe('attention', () => {
 
   const softmaxes = streamed.backward.nodes.filter(({ op }) => op === 'Softmax')
 
-  it('computes the scores of a chunk when the chunk before it is done with, and again when the one after it is', () => {
+  it('computes the scores of a chunk after the chunk before, and in backward after the chunk behind', () => {
     for (const chunks of [softmaxes.slice(0, 3), softmaxes.slice(-3)]) {
       expect(leadsTo(chunks[0]!, chunks[1]!) && leadsTo(chunks[1]!, chunks[2]!)).toBe(true)
     }
   })
 
-  it('gives the scores another shape the second time, so that they do not wait in the memory of the first', () => {
+  it('gives the scores another shape the second time, so that they do not reuse the memory of the first', () => {
     const ranks = softmaxes.map(({ outputs }) => outputs[0]!.shape.length)
     expect(ranks).toEqual([4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5])
   })
 
-  it('does not go forward again where its output was kept', () => {
+  it('does not compute attention again if its output was kept', () => {
     const { backward } = bodyPrograms({ ...one, keep: 'attention' }, 2, limits)
     const again = backward.nodes.filter(({ op }) => op === 'Softmax')
     expect(again).toHaveLength(6)
@@ -133,7 +133,7 @@ describe('attention', () => {
 
   const inTwoPieces = bodyPrograms(one, 2, { ...limits, keyPieces: 2 })
 
-  it('masks what a piece of keys has beyond the first of its chunks', () => {
+  it('masks the keys of a piece that are behind its first chunk', () => {
     const shapes = inTwoPieces.forward.nodes
       .filter(({ op }) => op === 'Softmax')
       .map(({ outputs }) => outputs[0]!.shape.slice(-2).join())

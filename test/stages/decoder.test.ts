@@ -1,4 +1,4 @@
-/** Reading tokens after each other gives what reading them at once does, and what float64 gives. */
+/** Incremental decoding has the results of whole sequences, and of float64. */
 import { expect, onTestFinished, test } from 'vitest'
 import { Decoder } from '../../stages/decoder.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
@@ -17,7 +17,7 @@ function decoderOf({ model, weight }: SmallModel): Decoder {
   return decoder
 }
 
-/** Logits of every position, the tokens read in parts of these sizes. */
+/** Logits of every position, with the tokens read in parts of these sizes. */
 async function logitsBy(decoder: Decoder, tokens: Int32Array, sizes: readonly number[]) {
   const { hiddenSize } = decoder.model
   const past = decoder.begin()
@@ -51,7 +51,7 @@ test.each([
   }
 })
 
-test('the past grows beyond its first room, and what was read into it stays', async () => {
+test('the cache grows beyond its first capacity, and keeps its contents', async () => {
   const small = smallModel({
     ...PLAIN,
     hiddenSize: 8,
@@ -77,7 +77,7 @@ test('the same tokens give the same bits', async () => {
   expect(second).toEqual(first)
 })
 
-test('scores are those of float64, and of the graphs that train', async () => {
+test('scores are those of float64, and of the training graphs', async () => {
   const small = smallModel(GROUPED)
   const decoder = decoderOf(small)
   const tokens = someTokens(161)
@@ -111,7 +111,7 @@ test('scores are those of float64, and of the graphs that train', async () => {
   expect([loss]).toBeAllclose([trained], { relative: 1e-5 })
 })
 
-test('a token that the vocabulary has not is refused', async () => {
+test('a token outside of the vocabulary is refused', async () => {
   const decoder = decoderOf(smallModel(PLAIN))
   await expect(decoder.read(decoder.begin(), Int32Array.of(256))).rejects.toThrow('token 256')
 })

@@ -18,7 +18,7 @@ let llama: Llama
 afterEach(() => closeLlama(llama))
 
 const NAMES = ['llama-mha', 'llama-gqa-tied', 'llama-swapped']
-/** Head and attention over pieces of any length they may have. */
+/** Limits that divide head and attention into pieces of several lengths. */
 const PIECES: Limits = { logits: 1000, scores: 1, leastQueries: 3, keyPieces: 2 }
 
 describe.each([
@@ -55,7 +55,7 @@ describe.each([
     expect(norms).toBeAllclose(expected, RELATIVE)
   })
 
-  it(`learns as PyTorch does for ${STEPS} steps`, async () => {
+  it(`has the losses of PyTorch for ${STEPS} steps`, async () => {
     llama = await createLlama(golden, limits)
     const { learningRate } = golden
     const losses: number[] = []

@@ -1,4 +1,4 @@
-/** Llamas that PyTorch has trained in float64, and our stages with the same weights. */
+/** Llamas trained by PyTorch in float64, and stages with the same weights. */
 import { readFileSync } from 'node:fs'
 import { LIMITS, type Limits } from '../../stages/chunks.ts'
 import type { StageConfig } from '../../stages/model.ts'
@@ -13,7 +13,7 @@ type Numbers = ArrayLike<number>
 export interface Golden {
   readonly config: StageConfig
   readonly learningRate: number
-  /** Layers in the order they are visited, counted from 0. */
+  /** Layers in the order of their use, from 0. */
   readonly order: readonly number[]
   readonly tokens: Int32Array
   readonly targets: Int32Array
@@ -94,7 +94,7 @@ export async function closeLlama({ all }: Llama): Promise<void> {
 
 /**
  * Forward and backward through the stages in the golden order; adds to their gradient sums.
- * @param travel what becomes of an activation or a gradient between two stages
+ * @param travel applied to each activation or gradient between two stages
  */
 export async function runMicrobatch(
   { ends, body }: Llama,
@@ -114,7 +114,7 @@ export async function runMicrobatch(
   return { loss, hidden, lossWithoutGradient: await ends.loss(hidden.at(-1)!, golden.targets) }
 }
 
-/** Updates every stage, and reads the gradients off the first moments: from m, beta1 m + (1 - beta1) g. */
+/** Updates every stage, and computes the gradients g from the first moments: m becomes beta1 m + (1 - beta1) g. */
 export async function updateForGradients(
   { all }: Llama,
   { config, learningRate }: Golden,

@@ -9,11 +9,11 @@ import { runGraph } from './run-graph.ts'
 
 /** Any graph of float inputs x0, x1, ... */
 export interface GradientCase {
-  /** Of the float inputs. */
+  /** Shapes of the float inputs. */
   readonly shapes: readonly (readonly number[])[]
   /** Inputs are drawn from 0.5 .. 1.5 instead of a standard normal. */
   readonly positive?: true
-  /** Adds the nodes; gives the outputs to be differentiated. */
+  /** Adds the nodes. Returns the outputs that are differentiated. */
   readonly build: (graph: Graph, floats: readonly Value[]) => readonly Value[]
 }
 
@@ -46,7 +46,7 @@ export function backwardGraph(one: GradientCase) {
   const seeds = outputs.map((output, i) => seed(graph, output, i))
   const incoming = outputs.map((value, i) => ({ value, gradient: seeds[i]! }))
   for (const [i, gradient] of gradients(graph, incoming, inputs).entries()) {
-    // Some gradients are a seed or each other, and an output must be a node of its own.
+    // Two negations make an output a node of its own, since a gradient may be a seed or another gradient.
     graph.output(`dx${i}`, graph.add('Neg', [graph.add('Neg', [gradient])]))
   }
   return { graph, seeds }
@@ -83,7 +83,7 @@ function finiteDifferences(one: GradientCase, seeds: readonly Value[]): Float64A
   )
 }
 
-/** In float64 on both sides; gives the gradient graph. */
+/** Compares the gradient graph with finite differences in float64. Returns the graph. */
 export function checkGradient(one: GradientCase): Graph {
   const { graph, seeds } = backwardGraph(one)
   const values = interpret(graph, draw(one))
@@ -95,7 +95,7 @@ export function checkGradient(one: GradientCase): Graph {
   return graph
 }
 
-/** The same, and ONNX Runtime gives what float64 gives. */
+/** `checkGradient`, and a comparison of ONNX Runtime with float64. */
 export async function checkGradientInOnnx(one: GradientCase): Promise<Graph> {
   const graph = checkGradient(one)
   const values = interpret(graph, draw(one))

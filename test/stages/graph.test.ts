@@ -1,10 +1,10 @@
-/** Building graphs: errors that can be understood, and nothing written that is not needed. */
+/** Building graphs: clear errors, and no unused constants. */
 import { expect, it } from 'vitest'
 import { Graph } from '../../stages/graph.ts'
 import { encodeModel } from '../../stages/onnx.ts'
 import { ShapeError } from '../../stages/shape.ts'
 
-it('names node, operator and shapes that do not fit', () => {
+it('names the node, the operator and the shapes of an error', () => {
   const graph = new Graph()
   const [a, b] = [graph.float('a', [4, 3]), graph.float('b', [5, 6])]
   const build = () => graph.scope('mlp', () => graph.add('Gemm', [a, b], { transB: 1 }))
@@ -34,26 +34,26 @@ it.each([
   expect(() => graph.add(op, inputs, attributes)).toThrow(reason)
 })
 
-it('refuses shapes that do not hold the elements', () => {
+it('refuses shapes with another number of elements', () => {
   const graph = new Graph()
   const x = graph.float('x', [2, 3])
   expect(() => graph.add('Reshape', [x, graph.integers([4])])).toThrow('cannot become [4]')
   expect(() => graph.add('Reshape', [x, x])).toThrow('takes a constant here')
 })
 
-it('names an operator that it does not know, and where it is asked for', () => {
+it('names an unknown operator and its node', () => {
   const graph = new Graph()
   const build = () => graph.scope('mlp', () => graph.add('Erf' as 'Exp', [graph.float('x', [1])]))
   expect(build).toThrow('mlp/Erf_0: there is no operator Erf')
 })
 
-it('refuses attributes that the table does not know', () => {
+it('refuses attributes that are not in the table', () => {
   const graph = new Graph()
   graph.output('y', graph.add('Exp', [graph.float('x', [1])], { slope: 1 }))
   expect(() => encodeModel(graph)).toThrow('Exp_0: there is no attribute slope')
 })
 
-it('refuses outputs that nothing computes, and one value twice', () => {
+it('refuses an output that no node computes, and the same value twice', () => {
   const graph = new Graph()
   const x = graph.float('x', [1])
   expect(() => graph.output('y', x)).toThrow('output y must be a computed value')
@@ -62,7 +62,7 @@ it('refuses outputs that nothing computes, and one value twice', () => {
   expect(() => graph.output('z', y)).toThrow('output z must be a computed value')
 })
 
-it('keeps equal constants once, and writes none that is unused', () => {
+it('writes equal constants once, and no unused constant', () => {
   const graph = new Graph()
   expect(graph.scalar(2)).toBe(graph.scalar(2))
   expect(graph.scalar(2)).not.toBe(graph.constant([1], Float32Array.of(2)))

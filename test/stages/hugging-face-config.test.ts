@@ -1,4 +1,4 @@
-/** Configs as they are published, and what is refused. */
+/** Published configs, and configs that are refused. */
 import { describe, expect, it } from 'vitest'
 import {
   HuggingFaceConfigError,
@@ -68,7 +68,7 @@ describe('a config.json', () => {
     expect(modelFromHuggingFace(LLAMA_32)).toEqual(llama32)
   })
 
-  it("is read with Hugging Face's defaults where an old one leaves out", () => {
+  it("has Hugging Face's defaults for keys that an old file omits", () => {
     const { vocab_size, hidden_size, intermediate_size, model_type } = LLAMA_32
     const old = { vocab_size, hidden_size, intermediate_size, model_type }
     expect(modelFromHuggingFace({ ...old, num_hidden_layers: 4, num_attention_heads: 32 })).toEqual(
@@ -84,7 +84,7 @@ describe('a config.json', () => {
     )
   })
 
-  it('is read as transformers 5 writes it', () => {
+  it('is read in the form of transformers 5', () => {
     const { rope_theta, rope_scaling, torch_dtype, ...rest } = LLAMA_32
     const newer = { ...rest, dtype: torch_dtype, rope_parameters: { ...rope_scaling, rope_theta } }
     expect(modelFromHuggingFace(newer)).toEqual(llama32)
@@ -92,7 +92,7 @@ describe('a config.json', () => {
     expect(modelFromHuggingFace(plain).ropeScaling).toEqual(NO_SCALING)
   })
 
-  it('comes back from what is written', () => {
+  it('is the same after writing and reading', () => {
     const linear = { ...NO_SCALING, type: 'linear', factor: 2 } as const
     for (const ropeScaling of [undefined, linear, llama32.ropeScaling as never]) {
       const { model } = config

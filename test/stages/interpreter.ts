@@ -1,4 +1,4 @@
-/** The operators once more, in float64 and as plainly as can be: what ONNX Runtime and the gradient rules are held against. */
+/** Simple float64 implementation of the operators, as the reference for ONNX Runtime and for the gradient rules. */
 import {
   type Attributes,
   type Graph,
@@ -47,7 +47,7 @@ function find(values: readonly Value[], name: string): Value {
 
 type Operands = readonly [Tensor64, Tensor64, Tensor64, ...Tensor64[]]
 
-/** Data of the outputs; their shapes are the graph's. */
+/** Computes the data of the outputs. The graph has their shapes. */
 type Kernel = (
   inputs: Operands,
   attributes: Attributes,
@@ -133,7 +133,7 @@ const reduce =
 
 const copy: Kernel = ([x]) => x.data
 
-/** By the definition: 11 significant bits, at least in units of 2^-24, to even where two are as near. */
+/** Nearest half by the definition: 11 significant bits, units of at least 2^-24, ties to even. */
 function nearestHalf(x: number): number {
   const unit = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(x))), -14) - 10)
   const count = x / unit

@@ -1,4 +1,4 @@
-/** Whatever is kept between forward and backward, the same is learnt. */
+/** Training gives the same results under every policy for kept values. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { LIMITS, type Limits } from '../../stages/chunks.ts'
@@ -13,13 +13,13 @@ import { interpret } from './interpreter.ts'
 import { lossCurve, STEPS } from './loss-curve.ts'
 import { runGraph } from './run-graph.ts'
 
-/** Made by the policy 'none' on one thread; changes with a reason in the changelog only. */
+/** Losses of the policy 'none' on one thread. A change of this file needs a reason in the changelog. */
 const GOLDEN = new URL('../golden/losses-50.json', import.meta.url)
 const PIECES: Limits = { logits: 1000, scores: 1, leastQueries: 4, keyPieces: 2 }
 
 const golden: number[] = JSON.parse(readFileSync(GOLDEN, 'utf8'))
 
-/** Largest relative difference that is allowed: of a loss within the fifty steps, of an element of a gradient. */
+/** Largest relative difference of a loss within the fifty steps, and of an element of a gradient. */
 const BOUNDS: Readonly<Record<KeepDtype, { loss: number; gradient: number }>> = {
   // Another processor rounds differently: numbers moved by one unit in the last place change these losses by 6e-7.
   float32: { loss: 1e-5, gradient: 1e-5 },
@@ -28,7 +28,7 @@ const BOUNDS: Readonly<Record<KeepDtype, { loss: number; gradient: number }>> = 
 }
 
 const cases = KEEPS.flatMap((keep) =>
-  // What keeps nothing stores nothing.
+  // The policy none stores nothing.
   (keep === 'none' ? (['float32'] as const) : KEEP_DTYPES).flatMap((keepDtype) => [
     { keep, keepDtype, how: 'whole', limits: LIMITS },
     { keep, keepDtype, how: 'in pieces', limits: PIECES },
@@ -45,7 +45,7 @@ describe.each(cases)('keeping $keep as $keepDtype, $how', ({ keep, keepDtype, li
     }
   })
 
-  it('gives what float64 gives that keeps nothing', async () => {
+  it('has the gradients of float64 without kept values', async () => {
     const plain = bodyPrograms(config, 2, LIMITS).backward
     const { forwardKeeping, backward } = bodyPrograms({ ...config, keep, keepDtype }, 2, limits)
     const random = new Random('keep')
@@ -64,7 +64,7 @@ describe.each(cases)('keeping $keep as $keepDtype, $how', ({ keep, keepDtype, li
     }
   })
 
-  it('computes again what it is not given', async () => {
+  it('computes kept values again if backward gets none', async () => {
     const stage = (await createLocalStage({ ...config, keep, keepDtype }, 1, {
       ...options,
       limits,
@@ -72,7 +72,7 @@ describe.each(cases)('keeping $keep as $keepDtype, $how', ({ keep, keepDtype, li
     const { kept, output } = await stage.forwardKeeping(activation('x'))
     expect(output).toEqual(await stage.forward(activation('x')))
     const given = await stage.backward(activation('x'), activation('dy'), kept)
-    // So that memory that is used again holds nothing of x.
+    // Overwrites the reused memory, so that it holds nothing of x.
     const other = await stage.forwardKeeping(activation('other'))
     await stage.backward(activation('other'), activation('dy'), other.kept)
     expect(await stage.backward(activation('x'), activation('dy'))).toEqual(given)
@@ -80,11 +80,11 @@ describe.each(cases)('keeping $keep as $keepDtype, $how', ({ keep, keepDtype, li
   })
 })
 
-describe('what is kept is spent by its backward', () => {
+describe('backward consumes the kept values', () => {
   const own = { ...config, keep: 'all' } as const
   const created = async () => (await createLocalStage(own, 1, options)) as BodyStage
 
-  it('and its memory used by a later forward, while others wait for theirs', async () => {
+  it('and a later forward reuses their memory, while other microbatches wait', async () => {
     const stage = await created()
     const one = await stage.forwardKeeping(activation('1'))
     const two = await stage.forwardKeeping(activation('2'))
@@ -98,7 +98,7 @@ describe('what is kept is spent by its backward', () => {
     gradients.push(await stage.backward(activation('3'), activation('dy'), three.kept))
     const alone = await created()
     for (const [i, gradient] of gradients.entries()) {
-      // Without what was kept, in memory of its own.
+      // Without kept values.
       expect(await alone.backward(activation(`${i + 1}`), activation('dy'))).toEqual(gradient)
     }
     expect(alone.sums).toEqual(stage.sums)
@@ -106,7 +106,7 @@ describe('what is kept is spent by its backward', () => {
     await alone.close()
   })
 
-  it('so that a second backward is refused', async () => {
+  it('and a second backward is refused', async () => {
     const stage = await created()
     const { kept } = await stage.forwardKeeping(activation('x'))
     await stage.backward(activation('x'), activation('dy'), kept)
@@ -132,7 +132,7 @@ it('makes fewer products the more it keeps', () => {
   expect(all).toBeLessThan(attention - 6 * layers)
 })
 
-it('halves what is kept when it is stored as float16', async () => {
+it('halves the memory of kept values with float16', async () => {
   const bytes = async (keepDtype: KeepDtype) => {
     const own = { ...config, keep: 'all', keepDtype } as const
     const stage = (await createLocalStage(own, 1, options)) as BodyStage
@@ -143,12 +143,12 @@ it('halves what is kept when it is stored as float16', async () => {
   expect(await bytes('float16')).toBe((await bytes('float32')) / 2)
 })
 
-it('passes on what float16 cannot hold as a gradient that is not finite', async () => {
+it('gives a gradient that is not finite for a value that float16 cannot hold', async () => {
   const norms = []
   for (const keepDtype of KEEP_DTYPES) {
     const own = { ...config, keep: 'all', keepDtype } as const
     const stage = (await createLocalStage(own, 1, options)) as BodyStage
-    // The SwiGLU block comes to more than 65,504.
+    // The output of SwiGLU exceeds 65,504.
     await stage.load(stage.weights.map((weight) => 3e3 * weight))
     await stage.backward(activation('x'), activation('dy'))
     norms.push(await stage.gradientNorm())

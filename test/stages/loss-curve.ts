@@ -1,4 +1,4 @@
-/** Fifty steps of a small Llama dealt out to four stages: what golden/losses-50.json holds of the plain one. */
+/** Fifty steps of a small Llama with four stages. golden/losses-50.json has the losses of the unchanged one. */
 import { LIMITS, type Limits } from '../../stages/chunks.ts'
 import type { Keep, KeepDtype } from '../../stages/keep.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
@@ -8,8 +8,8 @@ import { config, options, tokens } from './fixtures.ts'
 export const STEPS = 50
 
 /**
- * Loss of each step on one microbatch that is learnt by heart, through three body stages.
- * @param travel what becomes of an activation or a gradient between two stages
+ * Loss of each step on the same microbatch, through three body stages.
+ * @param travel applied to each activation or gradient between two stages
  */
 export async function lossCurve({
   keep = 'none',

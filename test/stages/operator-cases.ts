@@ -1,4 +1,4 @@
-/** Graphs of one operator each: what the table's rows are tried on. */
+/** Graphs of one operator each, the test cases of the table. */
 import type { Graph } from '../../stages/graph.ts'
 import { FLOAT16, FLOAT32, INT64 } from '../../stages/ops/shapes.ts'
 import type { Op } from '../../stages/ops.ts'
@@ -71,7 +71,7 @@ export const operatorCases: Readonly<Record<Op, readonly GradientCase[]>> = {
   Sub: binary('Sub'),
   Mul: [
     ...binary('Mul'),
-    // A value that is used twice.
+    // A value with two uses.
     { shapes: [[3]], build: (graph, [x]) => graph.addAll('Mul', [x!, x!]) },
   ],
   Div: positive(binary('Div')),
@@ -128,7 +128,7 @@ export const operatorCases: Readonly<Record<Op, readonly GradientCase[]>> = {
   ],
   Split: [
     withIntegers('Split', [[2, 6]], [1, 2, 3], { axis: 1 }),
-    // A piece that nobody asks the gradient of.
+    // A piece whose gradient is not needed.
     {
       shapes: [[5, 2]],
       build: (graph, [x]) => [graph.addAll('Split', [x!, graph.integers([2, 3])], { axis: 0 })[1]!],

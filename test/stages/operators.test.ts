@@ -19,14 +19,14 @@ const rowOf = (op: Op): Operator => operators[op]
 describe.each(ops)('%s', (op) => {
   const cases = operatorCases[op]
 
-  it('has cases, and they are about it', () => {
+  it('has cases that use it', () => {
     expect(cases.length).toBeGreaterThan(0)
     for (const one of cases) {
       expect(forwardGraph(one).graph.nodes.map((node) => node.op)).toContain(op)
     }
   })
 
-  it('computes in ONNX Runtime what it computes in float64', async () => {
+  it('has the results of float64 in ONNX Runtime', async () => {
     for (const one of cases) {
       const { graph } = forwardGraph(one)
       const values = interpret(graph, draw(one))
@@ -38,7 +38,7 @@ describe.each(ops)('%s', (op) => {
   })
 
   if (rowOf(op).gradient === undefined) return
-  it('has the gradient that finite differences give', async () => {
+  it('has the gradient of finite differences', async () => {
     for (const one of cases) await checkGradientInOnnx(one)
   })
 })
@@ -63,7 +63,7 @@ describe('a wrong gradient rule', () => {
   })
 })
 
-it('refuses to differentiate what has no rule', () => {
+it('refuses to differentiate an operator without a rule', () => {
   const [one] = operatorCases.Trilu
   expect(() => backwardGraph(one!)).toThrow(/Trilu_0: Trilu has no gradient rule/)
 })

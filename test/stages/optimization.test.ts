@@ -1,4 +1,4 @@
-/** ONNX Runtime rewrites graphs as it loads them; what they compute must stay the same. */
+/** ONNX Runtime rewrites graphs during loading. The results must stay the same. */
 import { expect, it } from 'vitest'
 import { LIMITS } from '../../stages/chunks.ts'
 import type { Graph } from '../../stages/graph.ts'
@@ -18,7 +18,7 @@ import { config } from './fixtures.ts'
 import { interpret } from './interpreter.ts'
 import { runGraph } from './run-graph.ts'
 
-/** All that a Llama may have besides: heads of a width of their own, one key head, stretched waves, one table. */
+/** A Llama with all options: its own head size, one key head, scaled frequencies, tied embeddings. */
 const broad: StageConfig = {
   ...config,
   model: {
@@ -44,7 +44,7 @@ const programs: [string, Graph][] = [
   ['sumOfSquares', sumOfSquaresProgram(32)],
 ]
 
-/** Anything but the second moments may be negative. */
+/** Random inputs. Only the second moments must not be negative. */
 function feedsOf(graph: Graph): Record<string, Float32Array | Int32Array> {
   const random = new Random('optimization')
   return Object.fromEntries(

@@ -14,7 +14,7 @@ interface Memory {
   v: number
 }
 
-/** As the papers and PyTorch write them, for one weight. */
+/** Definitions of the papers and of PyTorch, for one weight. */
 const DEFINITIONS: Record<
   OptimizerKind,
   (w: number, g: number, memory: Memory, t: number) => number
@@ -31,7 +31,7 @@ const DEFINITIONS: Record<
   },
 }
 
-/** The gradient sums that a backward leaves: of a stage without momentum, what an update at rate 1 takes off. */
+/** Gradient sums of a backward. Without momentum an update with learning rate 1 subtracts them from the weights. */
 async function gradientOf(weights: Float32Array): Promise<Float32Array> {
   const plain = { ...config.optimizer, kind: 'sgd', beta1: 0, weightDecay: 0 } as const
   const stage = await createLocalStage({ ...config, optimizer: plain }, 1, options)
@@ -79,10 +79,10 @@ it.each(OPTIMIZER_KINDS)(
   },
 )
 
-it('clips to a norm, and the whole by the norm of all parts', () => {
+it('clips to a norm of a stage, and of the whole model', () => {
   expect(clipFactor(0.5, 1)).toBe(1)
   expect(clipFactor(0, 1)).toBe(1)
   expect(10 * clipFactor(10, 1)).toBeCloseTo(1, 5)
-  // The parts (3) and (0, 4), as stages hold them.
+  // The parts (3) and (0, 4) of two stages.
   expect(wholeNorm([Math.hypot(3), Math.hypot(0, 4)])).toBeCloseTo(Math.hypot(3, 0, 4), 12)
 })

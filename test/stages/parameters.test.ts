@@ -1,4 +1,4 @@
-/** Where weights lie, and what they start from. */
+/** Layout of the weights, and their initial values. */
 import { expect, it } from 'vitest'
 import { initializeWeights, layoutOf, parameterView } from '../../stages/parameters.ts'
 import { Random } from '../../stages/random.ts'
@@ -17,11 +17,11 @@ function initial(bodyStages: number): Map<string, Float32Array> {
   return tensors
 }
 
-it('starts from the same weights however the layers are dealt out', () => {
+it('draws the same weights for every division of the layers', () => {
   expect(initial(6)).toEqual(initial(1))
 })
 
-it('draws matrices from N(0, 0.02), each its own, and sets norms to 1', () => {
+it('draws each matrix from N(0, 0.02), and sets norms to 1', () => {
   const tensors = initial(3)
   const [up, gate] = ['up', 'gate'].map(
     (name) => tensors.get(`model.layers.3.mlp.${name}_proj.weight`)!,
@@ -32,7 +32,7 @@ it('draws matrices from N(0, 0.02), each its own, and sets norms to 1', () => {
   expect(new Set(tensors.get('model.norm.weight'))).toEqual(new Set([1]))
 })
 
-it('lays all body stages out alike, in whole chunks', () => {
+it('has the same layout for all body stages, in whole chunks', () => {
   const big = { ...config, model: { ...config.model, hiddenSize: 256, intermediateSize: 700 } }
   const [first, last] = [layoutOf(big, 1), layoutOf(big, 3)]
   const places = ({ parameters }: typeof first) =>

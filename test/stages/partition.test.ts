@@ -1,4 +1,4 @@
-/** How the layers are dealt out, and a microbatch to runs, changes nothing but rounding. */
+/** The division of layers into stages, and of a microbatch into runs, changes rounding alone. */
 import { describe, expect, it } from 'vitest'
 import { sequencesPerRun } from '../../stages/chunks.ts'
 import type { StageConfig } from '../../stages/model.ts'
@@ -24,7 +24,7 @@ async function gradientsWith(bodyStages: number): Promise<Map<string, Float32Arr
   const gradients = new Map([['input', gradient]])
   for (const stage of stages) {
     await stage.update({ gradientScale: 1, learningRate: 0 })
-    // From zero: (1 - beta1) times the gradient.
+    // The moments start at zero, so the first moment is (1 - beta1) times the gradient.
     const { firstMoment } = await stage.optimizerState()
     for (const parameter of stage.parameters) {
       gradients.set(parameter.name, parameterView(firstMoment, parameter))
@@ -46,7 +46,7 @@ it('gives the same gradients from 1, 2, 3 and 6 body stages', async () => {
   }
 })
 
-it('refuses layers that cannot be dealt evenly, and stages that are not there', async () => {
+it('refuses an uneven division of layers, and a stage that does not exist', async () => {
   await expect(createLocalStage({ ...config, bodyStages: 4 }, 1, options)).rejects.toThrow(
     '6 layers cannot be dealt evenly to 4 body stages',
   )
@@ -56,7 +56,7 @@ it('refuses layers that cannot be dealt evenly, and stages that are not there', 
 describe('a microbatch of many rows', () => {
   const long: StageConfig = { ...config, microbatch: { batch: 6, context: 100 }, bodyStages: 6 }
 
-  it('is cut into equal runs of at most 512 rows a thread on a CPU, and not on a GPU', () => {
+  it('is divided into equal runs of at most 512 rows a thread on a CPU, and not on a GPU', () => {
     expect(sequencesPerRun(long, { provider: 'cpu', threads: 1 })).toBe(3)
     expect(sequencesPerRun(long, { provider: 'cpu', threads: 2 })).toBe(6)
     expect(sequencesPerRun(long, { provider: 'cuda', threads: 1 })).toBe(6)
@@ -64,7 +64,7 @@ describe('a microbatch of many rows', () => {
     expect(sequencesPerRun(longer, { provider: 'cpu', threads: 1 })).toBe(1)
   })
 
-  it('gives the same from two runs as from one', async () => {
+  it('has the same results in two runs as in one', async () => {
     const random = new Random('long')
     const { batch, context } = long.microbatch
     const length = batch * context * long.model.hiddenSize

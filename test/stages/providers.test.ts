@@ -1,4 +1,4 @@
-/** What computes a stage must give what the CPU gives: on every provider that is there, and a remedy for one that is not. */
+/** Every available provider has the results of the CPU. The error for a missing provider has a remedy. */
 import { describe, expect, it } from 'vitest'
 import { KEEPS } from '../../stages/keep.ts'
 import type { StageConfig } from '../../stages/model.ts'
@@ -29,7 +29,7 @@ const POLICIES: readonly Policy[] = [
   { keep: 'all', keepDtype: 'float16' },
 ]
 
-/** A step of both kinds of stage, down to the weights that it leaves. */
+/** Results of a step of both kinds of stage, with the weights after it. */
 async function step(provider: Provider, policy: Policy): Promise<Float32Array[]> {
   const own = { ...options, provider }
   const body = await createLocalStage({ ...config, ...policy }, 1, own)
@@ -52,7 +52,7 @@ async function step(provider: Provider, policy: Policy): Promise<Float32Array[]>
 }
 
 describe.each(PROVIDER_NAMES)('%s', (provider) => {
-  it('gives what the CPU gives, whatever is kept, if it is there', async () => {
+  it('has the results of the CPU under every policy, if available', async () => {
     if (!(await works(provider))) return
     for (const policy of POLICIES) {
       const [expected, actual] = [await step('cpu', policy), await step(provider, policy)]

@@ -1,4 +1,4 @@
-/** A Llama once more, in float64 and as plainly as can be, from Hugging Face's names alone: it shares no line with ours. */
+/** Simple float64 implementation of a Llama, from Hugging Face's names alone. It shares no code with stages/. */
 
 export interface ReferenceConfig {
   readonly hiddenSize: number
@@ -13,7 +13,11 @@ export interface ReferenceConfig {
 
 type Row = readonly number[]
 
-/** Logits of each position. @param weight a tensor, row-major, by its name */
+/**
+ * Logits of each position. The function is long so that the whole model can be read in one place, line by line with its
+ * definition.
+ * @param weight a tensor, row-major, by its name
+ */
 export function referenceLogits(
   config: ReferenceConfig,
   weight: (name: string) => ArrayLike<number>,
@@ -34,7 +38,7 @@ export function referenceLogits(
     const mean = x.reduce((sum, element) => sum + element * element, 0) / x.length
     return x.map((element, j) => (element / Math.sqrt(mean + rmsNormEps)) * scale[j]!)
   }
-  /** rotate_half of Hugging Face: feature j goes with j + d/2. */
+  /** rotate_half of Hugging Face: rotates features j and j + d/2 together. */
   const rotate = (x: Row, position: number): number[] =>
     x.map((element, j) => {
       const half = headSize / 2

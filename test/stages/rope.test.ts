@@ -1,4 +1,4 @@
-/** Frequencies of rotary embedding against the formulas of the papers and of transformers, written another way. */
+/** Frequencies of rotary embedding against other forms of the formulas of the papers and of transformers. */
 import { expect, it } from 'vitest'
 import { frequencies, NO_SCALING, type RopeScaling } from '../../stages/rope.ts'
 import { config } from './fixtures.ts'
@@ -6,7 +6,7 @@ import { config } from './fixtures.ts'
 const model = { ...config.model, heads: 32, hiddenSize: 2048, ropeTheta: 500_000 }
 const llama3: RopeScaling = { ...NO_SCALING, type: 'llama3', factor: 32 }
 
-it('are those of the paper without scaling, and of the head size that is asked for', () => {
+it('are those of the paper without scaling, for the given head size', () => {
   const plain = frequencies(model)
   expect(plain).toHaveLength(32)
   expect(plain).toBeAllclose(
@@ -17,7 +17,7 @@ it('are those of the paper without scaling, and of the head size that is asked f
   expect(frequencies({ ...model, headSize: 0, ropeScaling: NO_SCALING })).toEqual(plain)
 })
 
-it('turn a token as far, scaled linearly, as a token at a fraction of the place', () => {
+it('rotate a token with linear scaling like a token at a fraction of its position', () => {
   const scaled = frequencies({
     ...model,
     ropeScaling: { ...NO_SCALING, type: 'linear', factor: 4 },

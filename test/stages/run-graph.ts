@@ -4,7 +4,10 @@ import { encodeModel } from '../../stages/onnx.ts'
 import { createSession, type Elements, type SessionOptions, tensor } from '../../stages/session.ts'
 import { sizeOf } from '../../stages/shape.ts'
 
-/** Contents of the outputs by name, float16 by its bits. @param feeds contents of the inputs; in-place outputs change them */
+/**
+ * Contents of the outputs by name, with the bits of float16.
+ * @param feeds contents of the inputs, which in-place outputs change
+ */
 export async function runGraph(
   graph: Graph,
   feeds: Readonly<Record<string, Elements>>,

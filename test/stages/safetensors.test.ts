@@ -1,4 +1,4 @@
-/** The file format: what is written is read again, and what is broken is refused by name. */
+/** The file format: round trips, and errors that name the damage. */
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -9,7 +9,7 @@ import {
   writeSafetensors,
 } from '../../stages/safetensors.ts'
 
-/** A file with this header, as it is, and so many bytes after it. */
+/** A file with this header and `bodyLength` bytes after it. */
 function file(header: unknown, bodyLength = 0): Uint8Array {
   const text = typeof header === 'string' ? header : JSON.stringify(header)
   const bytes = new Uint8Array(8 + text.length + bodyLength)
@@ -19,7 +19,7 @@ function file(header: unknown, bodyLength = 0): Uint8Array {
 }
 
 describe('round trip', () => {
-  it('of every dtype, whatever the order', () => {
+  it('of every dtype, in any order', () => {
     const tensors = new Map<string, NamedTensor>([
       ['half', { dtype: 'F16', shape: [3], data: Uint16Array.of(1, 2, 65535) }],
       ['empty', { dtype: 'F32', shape: [0, 4], data: new Float32Array(0) }],
@@ -37,7 +37,7 @@ describe('round trip', () => {
     for (const { data } of read.tensors.values()) expect(data.buffer).toBe(bytes.buffer)
   })
 
-  it('of a file that PyTorch wrote, from any place in memory', () => {
+  it('of a file of PyTorch, at any place in memory', () => {
     const golden = readFileSync(new URL('../golden/llama-mha.safetensors', import.meta.url))
     const shifted = new Uint8Array(golden.length + 1).subarray(1)
     shifted.set(golden)
@@ -82,7 +82,7 @@ it.each([
   expect(() => readSafetensors(bytes)).toThrow(message)
 })
 
-it('reads or refuses any damage, and never fails otherwise', () => {
+it('reads a damaged file, or throws a SafetensorsError', () => {
   const tensors = new Map<string, NamedTensor>([
     ['a', { dtype: 'F32', shape: [2], data: Float32Array.of(1, 2) }],
     ['b', { dtype: 'I32', shape: [1], data: Int32Array.of(3) }],

@@ -19,7 +19,7 @@ describe('the guard', () => {
     expect(await guardWorks()).toBe(true)
   })
 
-  it('gives what copies give, in place and not', async () => {
+  it('has the results of copies, in place and not', async () => {
     for (const inPlace of [false, true]) {
       const results = []
       for (const copies of [false, true]) {
@@ -40,7 +40,7 @@ describe('the guard', () => {
     }
   })
 
-  it('lets errors of the graph through', async () => {
+  it('does not hide errors of the graph', async () => {
     const graph = new Graph()
     const rows = graph.add('Gather', [graph.float('x', [3, 1]), graph.input('i', 'int32', [1])])
     graph.output('y', rows)
@@ -67,7 +67,7 @@ it('shares a compiled model until the last holder releases it', async () => {
     createSession(model, options),
     createSession(model, options),
   ])
-  // Twice counts once.
+  // A second release of the same session does not count.
   await one.release()
   await one.release()
   const y = tensor(new Float32Array(3), [3])
@@ -77,7 +77,7 @@ it('shares a compiled model until the last holder releases it', async () => {
   await expect(two.runInto({ x: y }, { y })).rejects.toThrow(/disposed/)
 })
 
-it('refuses bytes that are no model, each time', async () => {
+it('refuses bytes that are no model, every time', async () => {
   for (let i = 0; i < 2; i++) {
     await expect(createSession(Uint8Array.of(1, 2, 3), options)).rejects.toThrow()
   }
@@ -88,12 +88,12 @@ describe('the provider', () => {
     expect(await chooseProvider('cpu')).toEqual({ provider: 'cpu', reason: 'as asked' })
   })
 
-  it('is what works, with the reason, when left open', async () => {
+  it('is one that works, with a reason, for auto', async () => {
     const { provider, reason } = await chooseProvider('auto')
     expect(reason).toMatch(provider === 'cuda' ? /CUDA works/ : /CUDA cannot be used: .+/)
   })
 
-  it('is an error that says what to install when CUDA is asked for and missing', async () => {
+  it('is an error that says what to install if CUDA is requested and missing', async () => {
     const auto = await chooseProvider('auto')
     const asked = chooseProvider('cuda')
     if (auto.provider === 'cuda') expect((await asked).provider).toBe('cuda')

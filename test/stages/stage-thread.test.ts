@@ -1,16 +1,16 @@
-/** What becomes of calls when a stage's thread dies. */
+/** Calls whose thread ends. */
 import { Worker } from 'node:worker_threads'
 import { expect, it } from 'vitest'
 import { StageGoneError } from '../../stages/stage-calls.ts'
 import { StageThread } from '../../stages/stage-thread.ts'
 
-/** A thread that runs this instead of a stage. `port` is its end of the channel. */
+/** A thread that runs this code instead of a stage. `port` is its end of the channel. */
 function threadOf(code: string): StageThread {
   const prelude = "const { parentPort: port } = require('node:worker_threads');"
   return new StageThread(new Worker(prelude + code, { eval: true }), 4)
 }
 
-it('rejects all that is pending when the thread crashes, and all that comes after', async () => {
+it('rejects pending and later calls when the thread crashes', async () => {
   const thread = threadOf("port.once('message', () => { throw new Error('out of luck') })")
   const calls = [thread.ready, thread.call('forward', []), thread.call('backward', [])]
   for (const result of await Promise.allSettled(calls)) {
@@ -22,7 +22,7 @@ it('rejects all that is pending when the thread crashes, and all that comes afte
   await thread.close()
 })
 
-it('rejects what is pending when the thread just ends', async () => {
+it('rejects pending calls when the thread ends without an error', async () => {
   const thread = threadOf("port.once('message', () => process.exit(3))")
   const calls = [thread.ready, thread.call('forward', [])]
   for (const result of await Promise.allSettled(calls)) {
@@ -32,7 +32,7 @@ it('rejects what is pending when the thread just ends', async () => {
   }
 })
 
-it('passes the errors of calls on, and goes on', async () => {
+it('passes errors of calls on, and serves later calls', async () => {
   const thread = threadOf(`
     port.postMessage({ id: 0, result: 'here' })
     port.on('message', ({ id, method }) => {

@@ -1,4 +1,4 @@
-/** What every stage promises, in this thread and in one of its own. */
+/** Behaviour of every stage, in this thread and in its own thread. */
 import { afterEach, describe, expect, it } from 'vitest'
 import type { StageOptions } from '../../stages/engine.ts'
 import type { StageConfig } from '../../stages/model.ts'
@@ -31,7 +31,7 @@ describe.each<[string, Create]>([
     return created
   }
 
-  it('names its parameters as Hugging Face does', async () => {
+  it('has the parameter names of Hugging Face', async () => {
     const { kind, parameters, weights } = await body()
     expect(kind).toBe('body')
     expect(parameters).toHaveLength(18)
@@ -57,13 +57,13 @@ describe.each<[string, Create]>([
     expect(await gradientNorm()).toBe(once)
   })
 
-  it('has a norm that is not a number when a gradient is not', async () => {
+  it('has the norm NaN if a gradient is NaN', async () => {
     const { backward, gradientNorm } = await body()
     await backward(activation('x'), activation('dy').fill(Number.NaN, 7, 8))
     expect(await gradientNorm()).toBeNaN()
   })
 
-  it('writes its sums to zero and its weights anew in an update', async () => {
+  it('changes its weights and sets its sums to zero in an update', async () => {
     const { backward, gradientNorm, weights, update: apply } = await body()
     const before = weights.slice()
     await backward(activation('x'), activation('dy'))
@@ -87,7 +87,7 @@ describe.each<[string, Create]>([
     for (const i of [0, 1, 2]) expect(results[i + 3]!).toBeAllclose(results[i]!, { relative: 1e-6 })
   })
 
-  it('goes on after a load as the stage did that was saved', async () => {
+  it('continues after a load like the saved stage', async () => {
     const one = await body()
     await one.backward(activation('x'), activation('dy'))
     await one.update(update)
@@ -102,13 +102,13 @@ describe.each<[string, Create]>([
     await one.load(saved.weights, saved.optimizer)
     expect((await one.optimizerState()).updates).toBe(1)
     expect(await train()).toEqual(first)
-    // Without the optimizer's state it starts afresh, and elsewhere.
+    // Without the optimizer's state the moments start at zero, so the update differs.
     await one.load(saved.weights)
     expect((await one.optimizerState()).updates).toBe(0)
     expect(await train()).not.toEqual(first)
   })
 
-  it('carries calls out in the order they were made', async () => {
+  it('runs calls in order', async () => {
     const one = await body()
     const done: string[] = []
     const x = activation('x')
@@ -126,7 +126,7 @@ describe.each<[string, Create]>([
     expect(await calls.norm).toBe(0)
   })
 
-  it('finishes what is queued before it closes, and takes nothing after', async () => {
+  it('finishes queued calls before it closes, and refuses later calls', async () => {
     const one = await body()
     const queued = [one.forward(activation('a')), one.forward(activation('b'))]
     const closed = one.close()
@@ -150,7 +150,7 @@ describe.each<[string, Create]>([
     expect(await one.gradientNorm()).toBe(0)
   })
 
-  it('refuses tokens outside of the vocabulary, and adds nothing for them', async () => {
+  it('refuses tokens outside of the vocabulary, and leaves the sums unchanged', async () => {
     const one = await ends()
     const stray = tokens('t').fill(31, 4, 5)
     const expected = 'token 31 is not in 0..30'
@@ -160,7 +160,7 @@ describe.each<[string, Create]>([
     expect(await one.gradientNorm()).toBe(0)
   })
 
-  it('reads views of larger buffers, shared or not, and keeps none', async () => {
+  it('reads views of larger buffers, shared or not, and keeps no reference', async () => {
     const one = await body()
     const x = activation('x')
     const expected = await one.forward(x)
@@ -172,7 +172,7 @@ describe.each<[string, Create]>([
     }
   })
 
-  it('gives out buffers that later calls leave alone', async () => {
+  it('returns buffers that later calls do not change', async () => {
     const one = await body()
     const first = await one.forward(activation('x'))
     const copy = first.slice()
@@ -181,12 +181,12 @@ describe.each<[string, Create]>([
   })
 })
 
-it('leaves no session behind, whether stages are closed or could not be made', async () => {
+it('leaves no session after stages are closed or could not be created', async () => {
   const before = openSessions()
   const stages = [0, 1, 2].map((stage) => createLocalStage(config, stage, options))
   const made = await Promise.all(stages)
   expect(openSessions()).toBeGreaterThan(before)
-  // The second closes in the middle of a run.
+  // The second stage closes during a run.
   const running = made[1]!.kind === 'body' ? made[1]!.forward(activation('x')) : undefined
   await Promise.all(made.map((stage) => stage.close()))
   await running

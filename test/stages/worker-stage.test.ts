@@ -25,7 +25,7 @@ it('computes a body stage to the last bit as in this thread', async () => {
   expect(results[1]).toEqual(results[0])
 })
 
-it('hands over what is kept, stored as float16, to the last bit', async () => {
+it('transfers values kept as float16 without a change', async () => {
   const own = { ...config, keep: 'all', keepDtype: 'float16' } as const
   const stages = [
     await createLocalStage(own, 1, options),
@@ -61,7 +61,7 @@ it('computes the ends to the last bit as in this thread', async () => {
   expect(results[1]).toEqual(results[0])
 })
 
-it('says why it could not be made, and leaves no thread behind', async () => {
+it('reports why it could not be created, and leaves no thread', async () => {
   await expect(createWorkerStage({ ...config, bodyStages: 4 }, 1, options)).rejects.toThrow(
     '6 layers cannot be dealt evenly to 4 body stages',
   )

@@ -28,22 +28,24 @@ export const bursts = failureProcess({
       perHour: setting(
         z.number().min(0).max(PER_HOUR_MAX),
         'bursts an hour',
-        'How many there are, at independent times. Those of a lower rate are among those of a higher one.',
+        'Number of bursts an hour, at independent times. The bursts of a lower rate are among those of a higher rate.',
       ),
       size: setting(
         z.number().min(1).max(SIZE_MAX),
         '',
-        'Peers or stages that fail in a burst, on average (geometric); fewer where there are not as many.',
+        'Mean number of peers or stages that fail in a burst (geometric), at most those present.',
       ),
       by: setting(
         z.enum(['region', 'any']),
         '',
-        'Who fails together: peers of one `region`, or stages that follow each other; or `any`.',
+        'Members of a burst: `region` for peers of one region or consecutive stages, or `any`.',
       ),
       ...targetFields,
     })
     .refine(endsFit, PEERS_HAVE_NO_ENDS)
-    .meta({ description: 'Several fail within five seconds, at independent times.' }),
+    .meta({
+      description: 'Several peers or stages fail within five seconds, at independent times.',
+    }),
   draw: (failure, { place, random }) => {
     const choose = chooserOf(failure, place)
     const { perHour } = failure

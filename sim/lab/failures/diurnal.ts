@@ -14,22 +14,22 @@ export const diurnal = failureProcess({
       rate: setting(
         z.number().min(0).lt(1),
         'share an hour',
-        'That fails in an hour as of `hourly`, at the mean hazard of a day.',
+        'Share that fails in an hour at the mean hazard of a day, as for `hourly`.',
       ),
       amplitude: setting(
         z.number().min(0).max(1),
         'share of the mean hazard',
-        'How far the hazard swings above and below its mean: with 1 nobody leaves twelve hours from the peak.',
+        'Largest deviation of the hazard from its mean. With 1 the hazard is 0 twelve hours from the peak.',
       ),
       peakHour: setting(
         z.number().min(0).lt(HOURS_PER_DAY),
         'hour of the day',
-        'When most leave; a scenario begins at midnight.',
+        'Hour of the day with the highest hazard. A scenario begins at midnight.',
       ),
       ...targetFields,
     })
     .refine(endsFit, PEERS_HAVE_NO_ENDS)
-    .meta({ description: 'As `hourly`, but more by day and fewer by night, as a cosine.' }),
+    .meta({ description: 'As `hourly`, with a hazard that follows a cosine over the day.' }),
   draw: (failure, draw) => {
     const mean = hazardOf(failure.rate)
     const hazardAt = (hour: number) => {

@@ -12,12 +12,12 @@ export const hourly = failureProcess({
       rate: setting(
         z.number().min(0).lt(1),
         'share an hour',
-        'Of those that are there at the beginning of an hour, the share that fails until its end. What fails at a lower rate fails at a higher one, too, at the same time.',
+        'Share of those present at the beginning of an hour that fails in the hour. The failures of a lower rate are among those of a higher rate.',
       ),
       ...targetFields,
     })
     .refine(endsFit, PEERS_HAVE_NO_ENDS)
-    .meta({ description: 'A share fails every hour, each independently and at any time.' }),
+    .meta({ description: 'A share fails every hour, independently and at any time.' }),
   draw: (failure, draw) => {
     const hazard = hazardOf(failure.rate)
     return lossesAt(failure, draw, hazard, () => hazard)

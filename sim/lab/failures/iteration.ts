@@ -16,12 +16,12 @@ export const iteration = failureProcess({
       probability: setting(
         z.number().min(0).max(1),
         'share an iteration',
-        'That a stage fails right after an iteration of undisturbed length. What fails at a lower probability fails at a higher one, too.',
+        'Probability that a stage fails right after an iteration of undisturbed length. The failures of a lower probability are among those of a higher one.',
       ),
       ...stageFields,
     })
     .meta({
-      description: 'After each iteration, each stage fails or does not: the draw of the paper.',
+      description: 'After each iteration each stage fails with a probability, as in the paper.',
     }),
   draw: (failure, { place, random }) => {
     const length = place.iterationSeconds / SECONDS_PER_HOUR

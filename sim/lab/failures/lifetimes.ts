@@ -16,13 +16,13 @@ export const lifetimes = failureProcess({
       distribution: setting(
         z.enum(['exponential', 'weibull']),
         '',
-        'Of the time that a peer stays: `exponential`, it never ages, or `weibull`.',
+        'Distribution of the time that a peer stays: `exponential` (without aging) or `weibull`.',
       ),
-      meanHours: setting(z.number().min(HOURS_MIN), 'hours', 'How long a peer stays on average.'),
+      meanHours: setting(z.number().min(HOURS_MIN), 'hours', 'Mean time that a peer stays.'),
       shape: setting(
         z.number().min(SHAPE_MIN).max(SHAPE_MAX).optional(),
         '',
-        "Weibull's: below 1 most leave soon and some stay for very long, as volunteers do; above 1 all stay for about as long. For weibull alone, which needs it.",
+        'Shape of the Weibull distribution, required for weibull only. Below 1 most peers leave early and some stay very long, as volunteers do. Above 1 all peers stay for similar times.',
       ),
     })
     .refine(({ distribution, shape }) => (distribution === 'weibull') === (shape !== undefined), {
@@ -30,7 +30,7 @@ export const lifetimes = failureProcess({
       path: ['shape'],
     })
     .meta({
-      description: 'Peers stay for a time of a given distribution; all are new at the start.',
+      description: 'Peers stay for a time of a given distribution. All peers are new at the start.',
     }),
   draw: ({ meanHours, shape }, { place, random }) =>
     Array.from({ length: place.peers }, (_, slot) => {

@@ -39,8 +39,8 @@ export function setting<Schema extends z.ZodType>(
 /** The two fields that every process has. */
 export function named<const Name extends string>(process: Name) {
   return {
-    name: setting(z.string().min(1).max(60), '', 'What the results call these failures.'),
-    process: setting(z.literal(process), '', 'Which process the failures are drawn from.'),
+    name: setting(z.string().min(1).max(60), '', 'Name of these failures in the results.'),
+    process: setting(z.literal(process), '', 'Failure process.'),
   }
 }
 

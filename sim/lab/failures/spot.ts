@@ -64,10 +64,10 @@ export const spot = failureProcess({
       like: setting(
         z.enum(LIKES),
         '',
-        'Whose losses the peers have: those of a fleet of spot instances that was recorded.',
+        'Recorded fleet of spot instances whose statistics the losses have.',
       ),
     })
-    .meta({ description: 'Peers go as spot instances do, many at the same time.' }),
+    .meta({ description: 'Peers are lost like spot instances, many at the same time.' }),
   draw: ({ like }, { place, random }) => {
     const { instances, perInstanceHour, together, groupMean } = FLEETS[like]
     // Of ten removals, `together` are of groups, and a group is `groupMean` of them.

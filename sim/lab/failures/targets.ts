@@ -20,12 +20,12 @@ export const stageFields = {
   ends: setting(
     z.boolean().default(false),
     '',
-    'Whether stage 0, the embeddings and the head, fails like the others. Only of stages.',
+    'true: stage 0, which is the embeddings and the head, fails like the others. For stages only.',
   ),
   edges: setting(
     z.boolean().default(true),
     '',
-    'Whether the first and the last body stage fail like the others; plain CheckFree cannot average them. Only of stages.',
+    'true: the first and the last body stage fail like the others. Plain CheckFree cannot average these stages. For stages only.',
   ),
 }
 
@@ -33,7 +33,7 @@ export const targetFields = {
   of: setting(
     z.enum(['stage', 'peer']),
     '',
-    'What fails: `stage`, all that hold it at once, or `peer`, one alone.',
+    'What fails: `stage`, all holders of a stage at once; or `peer`, a single peer.',
   ),
   ...stageFields,
 }

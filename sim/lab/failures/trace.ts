@@ -29,11 +29,11 @@ export const trace = failureProcess({
       gapHoursMax: setting(
         z.number().positive().default(1),
         'hours',
-        'How far apart two samples may lie; a trace with a longer gap is refused. Only of `YYYY-MM-DD, HH:MM:SS, count`.',
+        'Largest gap between two samples. A trace with a longer gap is refused. For `YYYY-MM-DD, HH:MM:SS, count` only.',
       ),
     })
     .meta({
-      description: 'Peers come and go as the instances of a recorded trace, from its beginning.',
+      description: 'Peers come and go like the instances of a recorded trace, from its beginning.',
     }),
   draw: ({ path, gapHoursMax }, { place, random, folder }) => {
     const { events, lengthMs } = readTrace(resolve(folder, path), gapHoursMax, random)

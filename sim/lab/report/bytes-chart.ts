@@ -48,7 +48,7 @@ export function bytesChart(trials: readonly TrialResult[], looks: Looks): Markup
     {
       kind: 'bytes',
       title: 'Where the bytes went',
-      note: 'Of an average iteration, by what they were for; mean over seeds.',
+      note: 'Bytes of an average iteration by purpose, as a mean over the seeds.',
       height: area.bottom + BELOW,
       legend: legendOf(purposes),
     },

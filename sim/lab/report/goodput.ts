@@ -16,7 +16,7 @@ export function goodput(summaries: readonly Summary[], looks: Looks): Markup {
     {
       kind: 'goodput',
       title: 'Goodput',
-      note: 'Iterations that are kept, in the time of an undisturbed one, as a share of all time.',
+      note: 'Share of all hours: the time that the surviving iterations would take without disturbance.',
     },
     bars,
     'share of the time, %',

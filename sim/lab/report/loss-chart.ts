@@ -88,8 +88,8 @@ function noteOf(trials: readonly TrialResult[]): string {
   const seeds = Math.max(
     ...[...Map.groupBy(trials, ({ strategy }) => strategy).values()].map((own) => own.length),
   )
-  if (seeds === 1) return 'One seed: there is no band.'
-  return `Mean over ${seeds} seeds; band: 95 % confidence interval of the mean. A line ends where the first of its seeds does.`
+  if (seeds === 1) return 'One seed, so the chart has no band.'
+  return `Mean over ${seeds} seeds. The band is the 95 % confidence interval of the mean. A line ends where its first seed ends.`
 }
 
 function verticalTicks(all: readonly BandPoint[], targetLoss: number | null): Ticks {

@@ -52,9 +52,9 @@ function policyFor(style: string): string {
 }
 
 const MODES = {
-  learn: 'The stages truly trained; time is virtual.',
-  replay: 'Losses are those of a recorded undisturbed run; time is virtual.',
-  scale: 'The stages take time but learn nothing; time is virtual.',
+  learn: 'The model is trained, and time is virtual.',
+  replay: 'Losses are those of a recorded undisturbed run, and time is virtual.',
+  scale: 'Stages only take time and train nothing, and time is virtual.',
 } as const
 
 function heading({ scenario, failures, claims }: Results): Markup {
@@ -181,7 +181,7 @@ function closing({ claims, assumptions, strategies, scenario }: Results): Markup
       element(
         'p',
         { class: 'note' },
-        'After ± stands half of a 95 % confidence interval over seeds (Student). Differences between strategies are taken seed by seed: under one seed all meet the same failures and the same data.',
+        'The value after ± is half of a 95 % confidence interval over seeds (Student). Differences between strategies are taken seed by seed, because all strategies meet the same failures and data of a seed.',
       ),
     ),
     element(
@@ -192,9 +192,9 @@ function closing({ claims, assumptions, strategies, scenario }: Results): Markup
       element(
         'p',
         {},
-        'A scenario of your own is given by its file in place of the name. The same scenario gives the same ',
+        'Write the path of a file in place of the name for your own scenario. The same scenario gives the same ',
         element('code', {}, 'results.json'),
-        ', byte for byte, with any number of workers; all that is shown here is made from that file. The scenario has the hash ',
+        ', byte for byte, with any number of workers. This report is made from that file. The hash of the scenario is ',
         element('code', {}, scenario.hash),
         '.',
       ),

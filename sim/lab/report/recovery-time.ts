@@ -30,7 +30,7 @@ export function recoveryTime(trials: readonly TrialResult[], looks: Looks): Mark
     {
       kind: 'recovery-time',
       title: 'Time of a recovery',
-      note: 'From a loss until the stage was held again; mean of the means of the seeds.',
+      note: 'Time from a loss until the stage is held again, as a mean of the means of the seeds.',
     },
     bars,
     `virtual time, ${unit.name}`,

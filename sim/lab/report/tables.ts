@@ -62,8 +62,8 @@ export function overview({ failures, strategies, summary, targetLoss }: Results)
     ...failures.map(({ name }) => ({ head: name, numeric: true })),
   ]
   const says = !byTime
-    ? 'Held-out loss at the end, nats a token.'
-    : `Virtual time to a loss of ${significant(targetLoss)}, ${unit.name}. In brackets: seeds that reached it, where not all did.`
+    ? 'Final held-out loss, nats a token.'
+    : `Virtual time to a loss of ${significant(targetLoss)}, ${unit.name}. If some seeds did not reach the loss, brackets have the number that did.`
   return element(
     'section',
     {},

@@ -41,7 +41,7 @@ export function timeLine(trials: readonly TrialResult[], looks: Looks): Markup |
     {
       kind: 'time-line',
       title: `Losses and recoveries under seed ${lanes[0]!.seed}`,
-      note: `A bar through the lane: a stage was lost. ${counted ? COUNTED : MARKED} A lane ends with its run, with a cross if that could not go on.`,
+      note: `A bar through a lane is the loss of a stage. ${counted ? COUNTED : MARKED} A lane ends with its run. A cross means that the run could not continue.`,
       width: WIDE,
       height: area.bottom + BELOW,
       legend: legendOf(lanes, looks),
@@ -53,9 +53,9 @@ export function timeLine(trials: readonly TrialResult[], looks: Looks): Markup |
   )
 }
 
-const MARKED = 'A mark: it was held again, in the colour of what brought it back.'
+const MARKED = 'A mark is the recovery of a stage, in the colour of the strategy.'
 const COUNTED =
-  'The higher a column in its lane, the more stages were held again, in the colour of what brought most of them back.'
+  'The height of a column is the number of recovered stages. The colour is that of the strategy that recovered most of these stages.'
 
 interface Lane {
   readonly counted: boolean

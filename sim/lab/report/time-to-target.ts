@@ -27,7 +27,7 @@ export function timeToTarget(
       kind: 'time-to-target',
       title: `Time to a loss of ${significant(targetLoss)}`,
       note: some
-        ? 'Mean and 95 % interval over seeds. An outline: not all seeds reached it, and the mean is of those that did.'
+        ? 'Mean and 95 % interval over seeds. An outline means that some seeds did not reach the loss, and the mean covers the others.'
         : 'Mean and 95 % interval over seeds.',
     },
     bars,

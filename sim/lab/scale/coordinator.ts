@@ -3,19 +3,20 @@
  * functions take its decisions (`next-action.ts`, `journeys.ts`, `stage-recovery.ts`). A question to all members is one
  * delay instead of a message each.
  */
-import { type Assignment, type Change, JOINS_MAX } from '../../../protocols/agreement.ts'
+import { type Change, JOINS_MAX } from '../../../protocols/agreement.ts'
 import { ProtocolError } from '../../../protocols/errors.ts'
-import type { Journey } from '../../../protocols/step.ts'
 import { TIMEOUTS } from '../../../src/base/limits.ts'
-import { ordersOf, planJourneys, replan } from '../../../src/coordinator/journeys.ts'
-import { type Action, nextAction, type View } from '../../../src/coordinator/next-action.ts'
+import {
+  type Action,
+  type MembersChange,
+  nextAction,
+  type View,
+} from '../../../src/coordinator/next-action.ts'
 import { Speeds } from '../../../src/coordinator/speeds.ts'
-import { understudiesOf } from '../../../src/copies/understudies.ts'
-import { holdersOf, isFresh, learnersOf } from '../../../src/membership/roster.ts'
+import { holdersOf, isFresh } from '../../../src/membership/roster.ts'
 import { fill, planOf, type Recovering } from './filling.ts'
 import { Learners } from './learners.ts'
-import { reduceMs } from './reducing.ts'
-import { Round } from './round.ts'
+import { Aborted, makeStep, type Stepping } from './step.ts'
 import type { Listener, Swarm } from './swarm.ts'
 import { type Course, Gate } from './timeline.ts'
 import type { Upkeep } from './upkeep.ts'
@@ -29,12 +30,9 @@ const MEMBER_BYTES = 64
 const NONE: ReadonlyMap<string, null> = new Map()
 const NOBODY: View['leaving'] = new Map()
 
-/** The step has to start over. */
-class Aborted extends Error {}
-
 type Proposal = Omit<Extract<Change, { type: 'members' }>, 'coordinator' | 'ballot' | 'type'>
 
-export class Coordinator implements Listener, Recovering {
+export class Coordinator implements Listener, Recovering, Stepping {
   readonly swarm: Swarm
   readonly upkeep: Upkeep
   readonly speeds = new Speeds()
@@ -42,7 +40,7 @@ export class Coordinator implements Listener, Recovering {
   readonly lostAt = new Map<number, number>()
   readonly holdFailures = new Map<number, number>()
   readonly #learners: Learners
-  readonly #lost = new Set<number>()
+  readonly lost = new Set<number>()
   #stale = false
   #changed = new Gate()
   /** Opens when a holder is lost. */
@@ -64,17 +62,21 @@ export class Coordinator implements Listener, Recovering {
     return this.#interrupted
   }
 
+  closeInterrupted(): void {
+    this.#interrupted = new Gate()
+  }
+
   welcome(): void {
     this.#changed.open()
   }
 
   lose(id: number): void {
-    if (this.#lost.has(id)) return
-    this.#lost.add(id)
+    if (this.lost.has(id)) return
+    this.lost.add(id)
     const { roster, timeline } = this.swarm
     const member = roster.members.find((each) => each.id === id)
     if (member?.ready && member.stage !== null) {
-      const left = holdersOf(roster, member.stage).filter((holder) => !this.#lost.has(holder.id))
+      const left = holdersOf(roster, member.stage).filter((holder) => !this.lost.has(holder.id))
       if (left.length === 0) this.lostAt.set(member.stage, timeline.now)
       this.#interrupted.open()
     }
@@ -93,7 +95,7 @@ export class Coordinator implements Listener, Recovering {
     for (;;) {
       try {
         yield* this.#settle()
-        yield* this.#makeStep()
+        yield* makeStep(this)
       } catch (error) {
         if (error instanceof ProtocolError) {
           swarm.failure = error.message
@@ -110,7 +112,7 @@ export class Coordinator implements Listener, Recovering {
   *#settle(): Course {
     for (;;) {
       this.#changed = new Gate()
-      this.#interrupted = new Gate()
+      this.closeInterrupted()
       const action = nextAction(this.#view)
       if (action.type === 'settled') return
       yield* this.#act(action)
@@ -148,19 +150,16 @@ export class Coordinator implements Listener, Recovering {
   *changeMembers({
     assign = [],
     restart = false,
-  }: {
-    readonly assign?: readonly Assignment[]
-    readonly restart?: boolean
-  }): Course {
+  }: Pick<MembersChange, 'assign' | 'restart'>): Course {
     const { swarm } = this
-    const left = swarm.roster.members.length - this.#lost.size
+    const left = swarm.roster.members.length - this.lost.size
     const join = swarm.joining.slice(0, Math.min(JOINS_MAX, left))
-    const leave = [...this.#lost]
+    const leave = [...this.lost]
     const reason = 'members changed'
     const proposal: Proposal = { join, leave, assign: [...assign], restart, reason }
     yield* this.agree({ type: 'members', ...this.#author, ...proposal })
     for (const id of leave) {
-      this.#lost.delete(id)
+      this.lost.delete(id)
       this.speeds.forget(id)
       this.#learners.forget(id)
       this.holdFailures.delete(id)
@@ -206,7 +205,7 @@ export class Coordinator implements Listener, Recovering {
   *#missing(askedAt: number): Course {
     const { dead, wires, coordinator, timeline } = this.swarm
     let until = timeline.now
-    const missed = [...dead].filter(([id]) => !this.#lost.has(id))
+    const missed = [...dead].filter(([id]) => !this.lost.has(id))
     for (const [, peer] of missed)
       until = Math.max(until, wires.missedAt(peer, coordinator, askedAt))
     if (until > timeline.now) yield until - timeline.now
@@ -249,71 +248,12 @@ export class Coordinator implements Listener, Recovering {
       isFit: true,
       isStepAbandoned: this.#stale,
       newcomers: joining.length,
-      lost: this.#lost.size,
+      lost: this.lost.size,
     }
   }
 
-  *#makeStep(): Course {
-    const { swarm, speeds } = this
-    const { run } = swarm.setting
-    const step = swarm.roster.committed + 1
-    const speedOf = (id: number) => speeds.of(id)
-    let journeys = planJourneys(swarm.roster, ordersOf(run, step), speedOf)
-    const round = new Round({
-      timeline: swarm.timeline,
-      wires: swarm.wires,
-      setting: swarm.setting,
-      coordinator: swarm.coordinator,
-      peerOf: (id) => swarm.peerOf(id),
-      isAlone: (stage) => this.#isAlone(stage),
-      sent: (bytes) => {
-        swarm.bytes.activations += bytes
-      },
-    })
-    try {
-      round.tell(journeys, swarm.farthestMs)
-      for (;;) {
-        if (!this.#interrupted.isOpen) yield [round.prepared, this.#interrupted]
-        if (!this.#interrupted.isOpen) {
-          const reduced = new Gate()
-          swarm.timeline.schedule(reduceMs(swarm, this.upkeep, round.shares), () => reduced.open())
-          yield [reduced, this.#interrupted]
-        }
-        if (!this.#interrupted.isOpen) break
-        journeys = yield* this.#mend(journeys)
-        round.tell(journeys, swarm.farthestMs)
-      }
-    } finally {
-      round.end()
-    }
-    for (const { id, counted, busySeconds } of round.shares) speeds.note(id, counted, busySeconds)
+  *commit(step: number): Course {
     const decision = { step, learningRate: 0, norm: 0, loss: 0, version: 0 }
     yield* this.agree({ type: 'commit', ...this.#author, ...decision })
-    const savingMs = this.upkeep.committed()
-    if (savingMs > 0) yield savingMs
-    swarm.stepMade()
-  }
-
-  #isAlone(stage: number): boolean {
-    const { roster, setting } = this.swarm
-    const others =
-      learnersOf(roster, stage).length + understudiesOf(setting.run, roster, stage).length
-    return holdersOf(roster, stage).length === 1 && others === 0
-  }
-
-  /** The plan for a roster without the lost members. @throws Aborted if a stage has no holder left */
-  *#mend(journeys: readonly Journey[]): Course<Journey[]> {
-    const { swarm, speeds } = this
-    this.#interrupted = new Gate()
-    for (const id of this.#lost) {
-      const stage = swarm.roster.members.find((member) => member.id === id)?.stage ?? null
-      if (stage === null) continue
-      const left = holdersOf(swarm.roster, stage).filter((each) => !this.#lost.has(each.id))
-      if (left.length === 0) throw new Aborted()
-    }
-    yield* this.changeMembers({})
-    const mended = replan(journeys, swarm.roster, (id) => speeds.of(id))
-    if (mended === null) throw new Aborted()
-    return mended
   }
 }

@@ -1,4 +1,7 @@
-/** The modelled swarm: its peers, its roster, its losses, and what is counted. The coordinator decides. */
+/**
+ * The modelled swarm: its peers, its roster, its losses, and what is counted. The coordinator decides. The class is one piece
+ * because each death and each change alters peers, roster and counts together.
+ */
 
 import type { Change } from '../../../protocols/agreement.ts'
 import { HOUR_MS } from '../../../protocols/clock.ts'

@@ -70,7 +70,7 @@ const checkpointOfPaper: Row = {
 /** As the paper has it: computing twice takes 151.04 s an iteration instead of 91.32 s, and a failure costs nothing. */
 const redundantOfPaper: Row = {
   name: 'redundant (paper)',
-  says: 'no failure is felt; an iteration takes 1.654 times as long (Table 2)',
+  says: 'failures cost nothing; an iteration takes 1.654 times as long (Table 2)',
   recovery: {},
   replay: 'exact',
   stated: { iterationFactor: 151.04 / 91.32, recoverySeconds: 0 },
@@ -125,7 +125,7 @@ const ablationFailures = [hourly(16, false)]
 export const paperAblation: WrittenScenario = {
   ...base,
   name: 'paper-ablation',
-  says: "The paper's ablations (Fig. 2 and its settings): 16 % an hour, the first and last body stage exempt.",
+  says: "The paper's ablations (Fig. 2 and its settings) at 16 % an hour, with the first and the last body stage exempt.",
   failures: ablationFailures,
   stopAtTarget: false,
   budget: { iterations: PAPER_ITERATIONS / ITERATIONS_IN_ONE },
@@ -138,7 +138,7 @@ export const paperAblation: WrittenScenario = {
     'random',
     {
       name: 'random, drawn anew',
-      says: 'weights that the stage never had, as in the paper',
+      says: 'new random weights, as in the paper',
       recovery: { policy: ['random'], redraw: true },
     },
     {
@@ -148,7 +148,7 @@ export const paperAblation: WrittenScenario = {
     },
     {
       name: 'checkfree, no bump',
-      says: 'the learning rate of a recovered stage stays as it is',
+      says: 'the learning rate of a recovered stage is not raised',
       recovery: { policy: ['checkfree', ...FALLBACKS], learningRateScale: 1 },
     },
     {
@@ -163,7 +163,7 @@ export const paperAblation: WrittenScenario = {
 export const paperLarger: WrittenScenario = {
   ...paperAblation,
   name: 'paper-larger',
-  says: 'As the ablation, with a model twice as wide: whether larger models recover better (Table 3).',
+  says: 'As the ablation, with a model twice as wide, to see whether larger models recover better (Table 3).',
   run: {
     ...paperAblation.run,
     model: { layers: 6, hiddenSize: 64, intermediateSize: 176, heads: 4, keyValueHeads: 4 },
@@ -175,7 +175,7 @@ export const paperLarger: WrittenScenario = {
 export const paperCalm: WrittenScenario = {
   ...base,
   name: 'paper-calm',
-  says: 'Nothing fails: what each strategy costs for being ready.',
+  says: 'Nothing fails, so each strategy shows the cost of its upkeep.',
   failures: [{ name: 'none', process: 'none' }],
   strategies: ['none', 'checkfree+', shadow, snapshot, ...checkpoints, 'redundant'],
 }
@@ -187,7 +187,7 @@ const manySpares = { ...base.run, spares: 9 }
 export const paperBursts: WrittenScenario = {
   ...base,
   name: 'paper-bursts',
-  says: 'Failures that come together: two neighbouring stages at a time on average, up to all six, 0.16 times an hour, in a swarm with nine spares.',
+  says: 'Neighbouring stages fail together: two on average and up to all six, 0.16 times an hour, in a swarm with nine spares.',
   run: manySpares,
   failures: [
     { name: 'bursts', process: 'bursts', perHour: 0.16, size: 2, by: 'region', of: 'stage' },
@@ -204,7 +204,7 @@ const ofOne = keeping(1)
 export const paperSpot: WrittenScenario = {
   ...base,
   name: 'paper-spot',
-  says: "A run of a day on spot instances, nine of them spares: peers, the ends among them, are lost with the statistics of a recorded fleet of AWS (aws-g4dn). One iteration is one of the paper's.",
+  says: "A run of a day on spot instances, with nine spares. Peers, the ends among them, are lost with the statistics of a recorded fleet of AWS (aws-g4dn). One iteration stands for one of the paper's.",
   run: manySpares,
   iterationSeconds: PAPER_ITERATION_SECONDS,
   failures: [{ name: 'spot-like', process: 'spot', like: 'aws-g4dn' }],

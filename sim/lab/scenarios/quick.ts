@@ -6,7 +6,7 @@ export const quick: WrittenScenario = {
   format: 'gensyn-scenario',
   version: 1,
   name: 'quick',
-  says: 'A tiny model of six stages under failures that come every few iterations: shows what a report looks like, and the order of the strategies.',
+  says: 'A tiny model of six stages with a failure every few iterations. The scenario shows a report, and the order of the strategies.',
   ...WIDE_AREA,
   run: {
     ...SMALL_RUN,

@@ -5,7 +5,7 @@ export const scale: WrittenScenario = {
   format: 'gensyn-scenario',
   version: 1,
   name: 'scale',
-  says: '5,000 volunteers, 64 stages, a day: of those there at the beginning of an hour, 16 % go in it, each replaced at once.',
+  says: '5,000 volunteers and 64 stages for a day. Of the peers present at the beginning of an hour, 16 % are lost in that hour, and replaced at once.',
   mode: 'scale',
   peers: 5_000,
   run: {

@@ -68,9 +68,9 @@ function lossTable({ steps }: Extent, rows: readonly Row[]): string[] {
     '',
     ...cases.map(({ name, says }) => `- ${name}: ${says}`),
     '',
-    'Losses are nats a byte on held-out text: means over the seeds, with half of their 95 % confidence interval (Student). `above none` compares with the',
-    `undisturbed run of the same seed, whose loss at ${target} is the target. Seconds of a recovery are virtual, from the loss until the stage was held again.`,
-    'Fall-backs are recoveries that the first row of the policy could not make: two neighbours lost at once, for instance.',
+    'Losses are nats a byte on held-out text. Values are means over the seeds, with half of their 95 % confidence interval (Student). `above none` compares with the undisturbed run',
+    `of the same seed. The loss of that run at step ${target} is the target. Seconds of a recovery are virtual, from the loss until the stage is held again. Fall-backs are recoveries that the first row`,
+    'of the policy could not make, for example because two neighbours were lost at once.',
   ]
 }
 
@@ -97,9 +97,8 @@ function overheadTable(overheads: ReturnType<typeof overheadsOf>): string[] {
     '',
     ...markdown(head, body),
     '',
-    'Beyond `none`, all peers and the store together. Time is that of a virtual step (a laptop a stage, 20 ms and 20 Mbit/s between two, and to the store), the',
-    'same on every machine. CPU is what all peers in one process spend beside the computing of stages: measured, and some percent more or less when the machine',
-    'does other things.',
+    'Values are differences from `none`, for all peers and the store together. Time is the time of a virtual step, and is the same on every machine. A stage is a laptop, with 20 ms and',
+    '20 Mbit/s between two peers and to the store. CPU is the measured processor time of all peers in one process without the computing of stages. Other programs change the CPU value by some percent.',
   ]
 }
 
@@ -109,19 +108,19 @@ function replays(extent: Extent, played: Played): string[] {
   return [
     '',
     ...confirmed.map(({ row, failures, iterations, fromCalm, calmFromNone, replayed }) => {
-      const run = `a real run with ${failures} failures`
+      const run = `A real run with ${failures} failures`
       const { partsAt } = fromCalm
       if (partsAt !== null) {
-        return `- ${row.name}: REFUTED: ${run} makes another step than the replay in iteration ${partsAt} of ${iterations}`
+        return `- ${row.name}: REFUTED. ${run} makes another step than the replay in iteration ${partsAt} of ${iterations}.`
       }
       const loss = Math.max(fromCalm.loss, calmFromNone.loss)
       const said = loss <= SAME ? 'confirmed' : 'REFUTED'
       const joint =
         replayed.joint === 0
           ? ''
-          : `. Left out: ${replayed.joint} of the ${replayed.failures} failures of the table took a stage soon after its standby, which may not be exact`
+          : ` Not covered: ${replayed.joint} of the ${replayed.failures} failures of the table took a stage soon after its standby.`
       const how = loss === 0 ? 'to the last digit' : `within ${loss.toExponential(0)} of each`
-      return `- ${row.name}: ${said}: ${run} made the ${iterations} steps of the replay, its losses the same ${how}${joint}`
+      return `- ${row.name}: ${said}. ${run} made the ${iterations} steps of the replay. The losses agree ${how}.${joint}`
     }),
   ]
 }
@@ -140,8 +139,7 @@ function ranking(comparisons: readonly Comparison[]): string[] {
     '',
     ...markdown(head, body),
     '',
-    'Differences of loss under the same failures, edges exempt, by seed; with half of the 95 % confidence interval. The verdict is that of the mean over all',
-    'evaluations of the second half.',
+    'Values are differences of loss under the same failures by seed, with exempt edges and half of the 95 % confidence interval. The verdict uses the mean over all evaluations of the second half.',
   ]
 }
 
@@ -161,7 +159,7 @@ function verdict(rows: readonly Row[], overheads: ReturnType<typeof overheadsOf>
       `- ${row.name} at p = ${rate}: ${shown(above, 1, 100)} % above none${sure}, ${(100 * overhead.time).toFixed(2)} % of time`,
     ]
   })
-  const claim = `Without a store, within ${100 * CLOSE} % of the undisturbed final loss and under ${100 * CHEAP} % of time:`
+  const claim = `These strategies need no store, end within ${100 * CLOSE} % of the undisturbed final loss, and cost less than ${100 * CHEAP} % of time:`
   return ['', claim, '', ...(candidates.length === 0 ? ['- none'] : candidates)]
 }
 

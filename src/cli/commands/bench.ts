@@ -1,4 +1,4 @@
-/** `gensyn-node bench`: measures this machine for simulations. Names sim as commands/sim.ts does: loaded when it is called. */
+/** `gensyn-node bench`: measures this machine for simulations. Imports `sim/` only when the command is called. */
 import { availableParallelism } from 'node:os'
 import { type Command, Option } from 'commander'
 import { systemClock } from '../../../protocols/clock.ts'
@@ -8,18 +8,18 @@ export function benchCommand(all: Command, { terminal }: CommandContext): void {
   command(
     all,
     'bench',
-    'measure this machine for a run, so that simulations of it take the time that it takes',
+    'measure the speed of this machine for a run, so that simulations can predict its time',
   )
-    .option('--run <file>', 'its manifest', 'run.json')
-    .option('--out <file>', 'where the figures go', 'calibration.json')
+    .option('--run <file>', 'manifest of the run', 'run.json')
+    .option('--out <file>', 'file for the measurements', 'calibration.json')
     .addOption(
-      new Option('--provider <provider>', 'what computes')
+      new Option('--provider <provider>', 'what computes the stages')
         .choices(['auto', 'cpu', 'cuda', 'webgpu'])
         .default('auto'),
     )
     .option(
       '--threads <count>',
-      'of a stage, as `join` will have',
+      'threads of a stage, as with `join`',
       positiveNumber,
       availableParallelism(),
     )

@@ -18,29 +18,36 @@ export function demoCommand(all: Command, { terminal, listen }: CommandContext):
   const demo = command(
     all,
     'demo',
-    'a whole swarm on this machine; one stage is killed and rebuilt',
+    'run a whole swarm on this machine; the holder of one stage is killed, and the stage is rebuilt',
   )
   withSettings(demo, { defaults: DEMO_SETTINGS })
     .option(
       '--spares <count>',
-      'peers beyond one a stage (default: one for each that is killed)',
+      'peers without a stage (default: one for each killed peer)',
       wholeNumber,
     )
-    .option('--no-kill', 'leave the swarm undisturbed')
+    .option('--no-kill', 'kill no peer')
     .addOption(
-      new Option('--recovery <strategy>', 'tried first when a stage is lost')
+      new Option('--recovery <strategy>', 'strategy that is tried first for a lost stage')
         .choices(['auto', ...RECOVERY_NAMES])
         .conflicts('policy')
         .default('checkfree'),
     )
     .option(
       '--kill-stage <stages>',
-      'whose holders are killed: middle, first, last, ends, or numbers (3,4)',
+      'stages whose holders are killed: middle, first, last, ends, or numbers (3,4)',
       'middle',
     )
-    .option('--kill-step <step>', 'after which step (default: half-way)', wholeNumber)
-    .option('--report <file>', 'where the figures go', 'demo-report.json')
-    .option('--keep <folder>', 'leave the run there: its manifest, journals and trained weights')
+    .option(
+      '--kill-step <step>',
+      'step after which the holders are killed (default: half of all steps)',
+      wholeNumber,
+    )
+    .option('--report <file>', 'file for the results', 'demo-report.json')
+    .option(
+      '--keep <folder>',
+      'folder in which the run is kept: manifest, journals and trained weights',
+    )
     .action(async ({ report: reportPath, ...options }) => {
       const { demo } = await import('../demo.ts')
       const { failureOf, summaryOf } = await import('../demo-report.ts')

@@ -5,9 +5,9 @@ import { EXIT } from '../../base/errors.ts'
 import { type CommandContext, command } from '../command-options.ts'
 
 export function doctorCommand(all: Command, { terminal }: CommandContext): void {
-  command(all, 'doctor', 'what this machine can do, and what to mend')
-    .option('--listen <address...>', 'multiaddrs to try to listen on', ['/ip4/127.0.0.1/tcp/0'])
-    .option('--data-dir <folder>', 'to try to write to', '.gensyn')
+  command(all, 'doctor', 'check this machine, and name the remedy for each fault')
+    .option('--listen <address...>', 'multiaddrs to test', ['/ip4/127.0.0.1/tcp/0'])
+    .option('--data-dir <folder>', 'folder to test', '.gensyn')
     .action(async (options) => {
       const { doctor } = await import('../doctor.ts')
       if (!(await doctor(options, terminal, systemClock))) process.exitCode = EXIT.failed

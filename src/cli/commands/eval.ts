@@ -5,19 +5,19 @@ import { systemClock } from '../../../protocols/clock.ts'
 import { type CommandContext, command, positiveNumber, withCheckpoint } from '../command-options.ts'
 
 export function evalCommand(all: Command, { terminal }: CommandContext): void {
-  withCheckpoint(command(all, 'eval', 'the loss of a trained model on a text'))
-    .argument('<file>', 'the text; - reads standard input')
+  withCheckpoint(command(all, 'eval', 'compute the loss of a trained model on a text'))
+    .argument('<file>', 'text file; - reads standard input')
     .option(
       '--context <tokens>',
-      "that the model sees at a time (default: the model's)",
+      "length of a window (default: the model's context)",
       positiveNumber,
     )
     .option(
       '--stride <tokens>',
-      'from window to window (default: --context, windows side by side)',
+      'distance between windows (default: --context, so that windows do not overlap)',
       positiveNumber,
     )
-    .option('--threads <count>', 'of ONNX Runtime', positiveNumber, availableParallelism())
+    .option('--threads <count>', 'threads of ONNX Runtime', positiveNumber, availableParallelism())
     .action(async (file: string, options) => {
       const { evaluateFile } = await import('../../model/evaluate-file.ts')
       await evaluateFile({ ...options, file }, { terminal, clock: systemClock })

@@ -7,15 +7,24 @@ import { type CommandContext, command, withCheckpoint } from '../command-options
 const UNITS: Readonly<Record<string, number>> = { '': 1, MB: 1e6, GB: 1e9 }
 
 export function exportCommand(all: Command, { terminal }: CommandContext): void {
-  withCheckpoint(command(all, 'export', 'the trained weights, as other programs read them'))
+  withCheckpoint(
+    command(all, 'export', 'write the trained weights in a format that other programs read'),
+  )
     .addOption(
-      new Option('--format <format>', 'of whom').choices([...FORMATS]).makeOptionMandatory(),
+      new Option('--format <format>', 'file format').choices([...FORMATS]).makeOptionMandatory(),
     )
-    .requiredOption('--out <path>', 'a folder that is not there yet; with gguf a file')
+    .requiredOption('--out <path>', 'new folder; with gguf a new file')
     .addOption(
-      new Option('--dtype <dtype>', 'of the weights').choices([...DTYPES]).default('float32'),
+      new Option('--dtype <dtype>', 'element type of the weights')
+        .choices([...DTYPES])
+        .default('float32'),
     )
-    .option('--shard-size <size>', 'of a safetensors file at most, as in 500MB', bytesOf, 5e9)
+    .option(
+      '--shard-size <size>',
+      'maximum size of a safetensors file, such as 500MB',
+      bytesOf,
+      5e9,
+    )
     .action(async ({ shardSize, ...options }) => {
       const { exportModel } = await import('../../model/export.ts')
       const exported = await exportModel({ ...options, shardBytes: shardSize })

@@ -15,9 +15,9 @@ export function importCommand(all: Command, { terminal }: CommandContext): void 
   const description =
     "write the manifest of a run that starts from a Llama in Hugging Face's layout"
   withPreparing(withSettings(command(all, 'import', description), { except: OF_MODEL }))
-    .argument('<folder>', 'with config.json, safetensors and tokenizer.json')
-    .option('--out <file>', 'where to write the manifest', 'run.json')
-    .option('--force', 'replace a manifest that is there already', false)
+    .argument('<folder>', 'folder with config.json, safetensors files and tokenizer.json')
+    .option('--out <file>', 'file for the manifest', 'run.json')
+    .option('--force', 'replace an existing manifest', false)
     .action(async (folder: string, { out, data, force, endOfText, field, ...options }) => {
       const { importRun } = await import('../import.ts')
       const { runId } = await import('../../run/run.ts')

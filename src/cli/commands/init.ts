@@ -10,8 +10,8 @@ import {
 
 export function initCommand(all: Command, { terminal }: CommandContext): void {
   withTokenizer(withSettings(command(all, 'init', 'write the manifest of a new run')))
-    .option('--out <file>', 'where to write it', 'run.json')
-    .option('--force', 'replace a manifest that is there already', false)
+    .option('--out <file>', 'file for the manifest', 'run.json')
+    .option('--force', 'replace an existing manifest', false)
     .action(async (options) => {
       const { initRun } = await import('../init.ts')
       const { runId } = await import('../../run/run.ts')

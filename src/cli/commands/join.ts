@@ -15,7 +15,11 @@ import {
 } from '../command-options.ts'
 
 export function joinCommand(all: Command, { terminal, listen }: CommandContext): void {
-  const join = command(all, 'join', 'join a run as a peer, or found it if nobody is there')
+  const join = command(
+    all,
+    'join',
+    'join a run as a peer, or found the run if no peer of it is found',
+  )
   withStart(withPeer(join)).action(async (options) => {
     const { join: joinRun } = await import('../../node/join.ts')
     const finished = await joinRun(
@@ -29,9 +33,12 @@ export function joinCommand(all: Command, { terminal, listen }: CommandContext):
 /** The options that say which run, what this peer is, and how others reach it. */
 function withPeer(join: Command): Command {
   return join
-    .option('--run <file>', 'its manifest', 'run.json')
+    .option('--run <file>', 'manifest of the run', 'run.json')
     .addOption(
-      new Option('--stage <stage>', 'auto: whichever needs a holder most; or a number, 0 the ends')
+      new Option(
+        '--stage <stage>',
+        'stage to hold: auto, the one that needs a holder most; or a number, 0 for the ends',
+      )
         .default('auto')
         .argParser((value) => (value === 'auto' ? 'auto' : wholeNumber(value))),
     )
@@ -39,53 +46,66 @@ function withPeer(join: Command): Command {
     .option('--listen <address...>', 'multiaddrs to listen on', ['/ip4/127.0.0.1/tcp/0'])
     .option('--no-mdns', 'do not look for peers on the local network')
     .addOption(
-      new Option('--provider <provider>', 'what computes')
+      new Option('--provider <provider>', 'what computes the stage')
         .choices(['auto', 'cpu', 'cuda', 'webgpu'])
         .default('auto'),
     )
-    .option('--threads <count>', 'of this peer', positiveNumber, availableParallelism())
+    .option('--threads <count>', 'threads of this peer', positiveNumber, availableParallelism())
     .option(
       '--steps <count>',
-      'end after so many steps in all, if this peer coordinates',
+      'number of steps after which the run ends, if this peer coordinates it',
       wholeNumber,
     )
     .option(
       '--data-dir <folder>',
-      'identity, journal and weights (default: .gensyn beside the manifest)',
+      'folder for identity, journal and weights (default: .gensyn beside the manifest)',
     )
     .addOption(
-      new Option('--domain <label>', 'what this peer is likely to be lost together with')
+      new Option(
+        '--domain <label>',
+        'failure domain: peers with the same label are likely to be lost together',
+      )
         .default(hostname().slice(0, DOMAIN_LENGTH), "the host's name")
         .argParser(domainLabel),
     )
     .addOption(
       new Option(
         '--spot <cloud>',
-        'leave in order when this cloud says that it takes the machine back',
+        'leave in order when this cloud announces that it takes the machine back',
       )
         .choices(['off', 'auto', ...SPOT_PROVIDERS])
         .default('off'),
     )
-    .addOption(new Option('--spot-url <url>', 'of its metadata service').hideHelp())
+    .addOption(new Option('--spot-url <url>', 'URL of the metadata service').hideHelp())
 }
 
 /** The options that say what the run starts from, and when it goes on with fewer stages. */
 function withStart(join: Command): Command {
   return join
-    .option('--weights <folder>', 'the checkpoint that an imported run starts from, if moved')
+    .option(
+      '--weights <folder>',
+      'folder of the checkpoint that an imported run starts from, if it was moved',
+    )
     .option(
       '--checkpoints <place>',
-      'a folder that all peers see, or s3://BUCKET/PREFIX: for a run whose policy names checkpoint',
+      'store for checkpoints, for a run whose policy names checkpoint: a folder that all peers share, or s3://BUCKET/PREFIX',
     )
     .option(
       '--resume <store>',
-      'start the swarm from a checkpoint: a folder, or s3://BUCKET/PREFIX; any number of stages',
+      'start the swarm from a checkpoint of any number of stages: a folder, or s3://BUCKET/PREFIX',
     )
-    .option('--resume-step <step>', 'which one (default: the last complete one)', wholeNumber)
-    .option('--anew', 'let the run begin anew, though it was made here before, or a part of it')
+    .option(
+      '--resume-step <step>',
+      'step of that checkpoint (default: the last complete one)',
+      wholeNumber,
+    )
+    .option(
+      '--anew',
+      'start the run again from its first step, although steps of it were made here',
+    )
     .option(
       '--reshard-after <seconds>',
-      'when peers have been too few for so long, go on with fewer stages from a checkpoint (default: wait for joiners)',
+      'continue with fewer stages from a checkpoint when peers have been too few for this long (default: wait for joiners)',
       seconds,
     )
 }

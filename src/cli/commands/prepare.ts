@@ -3,16 +3,21 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { type CommandContext, command, withTokenizer } from '../command-options.ts'
 
 export function prepareCommand(all: Command, { terminal }: CommandContext): void {
-  const prepare = command(all, 'prepare', 'tokenize texts once, into a dataset for `init --data`')
-    .argument('<sources...>', 'texts, JSON Lines, Parquet, folders or patterns, each a source')
-    .option('--out <folder>', 'the dataset to make', 'dataset')
-    .option('--force', 'replace a dataset that is there already', false)
+  const prepare = command(all, 'prepare', 'tokenize texts into a dataset for `init --data`')
+    .argument('<sources...>', 'texts, JSON Lines, Parquet, folders or patterns; each is one source')
+    .option('--out <folder>', 'folder for the dataset', 'dataset')
+    .option('--force', 'replace an existing dataset', false)
     .option(
       '--weights <numbers>',
-      'shares of the sources, as in 3,1 (default: by their tokens)',
+      'shares of the sources, such as 3,1 (default: by number of tokens)',
       shares,
     )
-    .option('--held-out <fraction>', 'share of documents that is never trained on', fraction, 0.05)
+    .option(
+      '--held-out <fraction>',
+      'share of the documents that is kept for evaluation',
+      fraction,
+      0.05,
+    )
   withTokenizer(prepare).action(async (sources: string[], options) => {
     const { prepare } = await import('../../data/prepare.ts')
     const { textBytes } = await import('../../data/dataset.ts')

@@ -10,10 +10,10 @@ import {
   withSettings,
 } from '../command-options.ts'
 
-/** Of one history. */
+/** Settings of one history that differ from the defaults. */
 const HISTORY_SETTINGS = { steps: '20' }
 
-/** What may stand beside `--scenario`; all else is said in the scenario. */
+/** Options that `--scenario` allows; the scenario holds all other settings. */
 const OF_SCENARIOS = new Set(['scenario', 'out', 'cache', 'workers', 'set', 'json'])
 
 export function simCommand(all: Command, { terminal }: CommandContext): void {
@@ -21,33 +21,37 @@ export function simCommand(all: Command, { terminal }: CommandContext): void {
     command(
       all,
       'sim',
-      'the same node under virtual time: a scenario of failures and strategies, or one history in which a body stage is lost',
+      'simulate the node under virtual time: a scenario of failures and strategies, or one history in which a body stage is lost',
     ),
     { defaults: HISTORY_SETTINGS },
   )
     .option('--scenario <name>', 'a bundled scenario (see --list), or a file')
     .option('--list', 'print the bundled scenarios and all settings of a scenario', false)
-    .option('--out <folder>', 'scenario: where the report goes (default: sim-NAME)')
-    .option('--cache <folder>', 'scenario: where what was played is kept', '.sim-cache')
+    .option('--out <folder>', 'scenario: folder for the report (default: sim-NAME)')
+    .option('--cache <folder>', 'scenario: folder that keeps finished trials', '.sim-cache')
     .addOption(
-      new Option('--workers <count>', 'scenario: trials at a time')
+      new Option('--workers <count>', 'scenario: number of trials at a time')
         .argParser(wholeNumber)
         .default(availableParallelism(), 'the cores'),
     )
     .option(
       '--set <path=value...>',
-      'scenario: another value for a setting, as in `--set run.stages=8 seeds=[1,2,3] targetLoss=2.5`',
+      'scenario: new value of a setting, such as `--set run.stages=8 seeds=[1,2,3] targetLoss=2.5`',
       setting,
     )
-    .option('--spares <count>', 'history: peers beyond one a stage', wholeNumber, 1)
-    .option('--no-kill', 'history: leave the swarm undisturbed')
+    .option('--spares <count>', 'history: number of peers without a stage', wholeNumber, 1)
+    .option('--no-kill', 'history: kill no peer')
     .option(
       '--kill-stage <stage>',
-      'history: whose holder is lost (default: the middle one)',
+      'history: stage whose holder is lost (default: the middle one)',
       wholeNumber,
     )
-    .option('--kill-step <step>', 'history: after which step (default: half-way)', wholeNumber)
-    .option('--journal <file>', 'history: write the journal of all peers there')
+    .option(
+      '--kill-step <step>',
+      'history: step after which the holder is lost (default: half of all steps)',
+      wholeNumber,
+    )
+    .option('--journal <file>', 'history: file for the journal of all peers')
     .action(async (options, sim: Command) => {
       if (options.list) {
         const { listScenarios } = await import('../../../sim/lab/list.ts')

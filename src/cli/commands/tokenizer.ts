@@ -1,15 +1,15 @@
-/** `gensyn-node tokenizer`. */
+/** `gensyn-node tokenizer` on the command line. */
 import type { Command } from 'commander'
 import { type CommandContext, command, positiveNumber } from '../command-options.ts'
 
 export function tokenizerCommand(all: Command, { terminal }: CommandContext): void {
   const tokenizer = all.command('tokenizer').description('make a tokenizer')
-  command(tokenizer, 'train', "learn a byte-level BPE, in Hugging Face's format")
+  command(tokenizer, 'train', "train a byte-level BPE tokenizer in Hugging Face's format")
     .argument('<sources...>', 'texts, JSON Lines, Parquet, folders or patterns')
     .option('--vocab-size <tokens>', 'size of the vocabulary', positiveNumber, 8192)
-    .option('--out <file>', 'where to write it', 'tokenizer.json')
-    .option('--force', 'replace a file that is there already', false)
-    .option('--field <name>', 'of JSON Lines and Parquet: where the text is', 'text')
+    .option('--out <file>', 'file for the tokenizer', 'tokenizer.json')
+    .option('--force', 'replace an existing file', false)
+    .option('--field <name>', 'field with the text, in JSON Lines and Parquet', 'text')
     .action(async (sources: string[], options) => {
       const { trainTokenizer } = await import('../../data/train-tokenizer.ts')
       const vocabSize = await trainTokenizer({ ...options, sources })

@@ -148,7 +148,7 @@ describe.skipIf(!HAS_BROWSER)('in a browser', () => {
   }
 })
 
-/** Results that are drawn otherwise than most. */
+/** Results whose charts differ from the usual ones. The function is long because it is a table of cases. */
 function variants(): [string, Results][] {
   const usual = sampleResults()
   const made = (change: (results: Results) => void, seeds = 2) => {

@@ -1,3 +1,4 @@
+/** The data directory: slots, locks and the address book, with real processes. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, writeFileSync } from 'node:fs'
@@ -15,13 +16,13 @@ const CLAIMANT = fileURLToPath(new URL('../../fixtures/claimant.ts', import.meta
 interface Claimant {
   readonly process: ChildProcess
   ask(question: 'slot' | 'publish' | 'founder' | 'known' | 'locks'): Promise<unknown>
-  /** Resolves when the process is gone. */
+  /** Kills the process. Resolves after its end. */
   kill(): Promise<void>
-  /** Ends its input, so that it gives its claims back. */
+  /** Ends its input, so that it releases its locks. Resolves after its end. */
   leave(): Promise<void>
 }
 
-/** A process of its own, ready to claim. */
+/** Starts a process that makes claims when it is asked. */
 async function claimant(dataDir: string): Promise<Claimant> {
   const child = spawn(process.execPath, [CLAIMANT, dataDir, RUN], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -59,7 +60,7 @@ function askAll(
   return Promise.all(all.map((one) => one.ask(question)))
 }
 
-test('each live process has a slot of its own; one that was given back or whose owner was killed is free', async () => {
+test('each live process has its own slot, and a slot is free after its release or the death of its owner', async () => {
   const dataDir = temporaryFolder()
   const own = claimSlot(dataDir, RUN)
   expect(own.number).toBe(1)
@@ -77,7 +78,7 @@ test('each live process has a slot of its own; one that was given back or whose 
   expect(claimSlot(dataDir, RUN).number).toBe(3)
 })
 
-test('a claim given back twice, or after another has it, is not taken from that one', () => {
+test('releasing a slot that another process has taken over does not remove the lock of that process', () => {
   const dataDir = temporaryFolder()
   const first = claimSlot(dataDir, RUN)
   const lock = join(first.path, 'lock')
@@ -86,7 +87,7 @@ test('a claim given back twice, or after another has it, is not taken from that 
   expect(readdirSync(first.path)).toContain('lock')
 })
 
-test('of many processes at once that find dead owners, no two get the same slot, and one founds', async () => {
+test('many processes that find dead owners at once get different slots, and exactly one founds the run', async () => {
   const dataDir = temporaryFolder()
   const dead = await claimants(dataDir, 3)
   await askAll(dead, 'slot')
@@ -100,11 +101,11 @@ test('of many processes at once that find dead owners, no two get the same slot,
   expect(claimFounder(dataDir, RUN)).toBe(false)
 })
 
-test('each of many claims of the dead goes to exactly one of the processes that race for all of them', async () => {
+test('each of many locks of a dead process goes to exactly one of the processes that race for it', async () => {
   const folder = temporaryFolder()
   const dead = await claimant(folder)
   await dead.kill()
-  // Enough rounds that removing a dead claim without a right to do so fails here nearly every time.
+  // With 300 locks, a removal of dead locks without a lock of its own fails here nearly every time.
   const names = Array.from({ length: 300 }, (_, i) => `lock-${i}`)
   const owner = JSON.stringify({ pid: dead.process.pid, start: '1' })
   for (const name of names) writeFileSync(join(folder, name), owner)
@@ -113,7 +114,7 @@ test('each of many claims of the dead goes to exactly one of the processes that 
   expect(won.toSorted()).toEqual(names.toSorted())
 })
 
-test('the address book lists live peers other than this process, and none that a slot had before', async () => {
+test('the address book lists the other live peers, and no earlier owner of a slot', async () => {
   const dataDir = temporaryFolder()
   expect(knownAddresses(dataDir, RUN)).toEqual([])
   const own = claimSlot(dataDir, RUN)
@@ -137,7 +138,7 @@ test('the address book lists live peers other than this process, and none that a
 })
 
 test.runIf(process.platform === 'linux')(
-  'a process id that was given to another process holds no claim',
+  'a lock is free if its process id now belongs to another process',
   () => {
     const dataDir = temporaryFolder()
     const { path } = claimSlot(dataDir, RUN)
@@ -146,7 +147,7 @@ test.runIf(process.platform === 'linux')(
   },
 )
 
-test('a data directory that is a file, and a damaged lock, are named with the remedy', () => {
+test('the errors for a data directory that is a file, and for a damaged lock, name the remedy', () => {
   const dataDir = temporaryFolder()
   const file = join(dataDir, 'file')
   writeFileSync(file, '')

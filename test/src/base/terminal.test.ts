@@ -1,3 +1,4 @@
+/** The terminal: text for people, JSON for programs, and exit codes. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Writable } from 'node:stream'
@@ -6,7 +7,7 @@ import { ProtocolError } from '../../../protocols/errors.ts'
 import { exitCodeOf, InputError } from '../../../src/base/errors.ts'
 import { createTerminal } from '../../../src/base/terminal.ts'
 
-/** A stream that keeps what is written. */
+/** A stream that stores the written text. */
 function sheet() {
   let text = ''
   const stream = new Writable({
@@ -25,7 +26,7 @@ function terminalOn(json: boolean) {
   return { terminal, out, err }
 }
 
-test('people get lines, and errors on the other stream', () => {
+test('without --json, lines go to stdout and errors to stderr', () => {
   const { terminal, out, err } = terminalOn(false)
   terminal.line('step 1')
   terminal.event({ type: 'step' })
@@ -37,7 +38,7 @@ test('people get lines, and errors on the other stream', () => {
   )
 })
 
-test('programs get objects, a line each, errors among them', () => {
+test('with --json, events and errors go to stdout as one JSON object a line', () => {
   const { terminal, out, err } = terminalOn(true)
   terminal.line('step 1')
   terminal.event({ type: 'step', note: 'two\nlines' })
@@ -54,7 +55,7 @@ test('programs get objects, a line each, errors among them', () => {
   expect(err.read()).toBe('')
 })
 
-test('a mistake in the program shows where it happened', () => {
+test('an error by a programming mistake is printed with its stack trace', () => {
   const { terminal, err } = terminalOn(false)
   terminal.fail(new TypeError('x is not a function'))
   expect(err.read()).toMatch(
@@ -62,13 +63,13 @@ test('a mistake in the program shows where it happened', () => {
   )
 })
 
-test('text from elsewhere cannot steer the terminal', () => {
+test('control characters are replaced before text is printed', () => {
   const { terminal, out } = terminalOn(false)
   terminal.line('\u001b[2Jgone\u009b31m\r\ttab')
   expect(out.read()).toBe('\ufffd[2Jgone\ufffd31m\ufffd\ttab\n')
 })
 
-test('a reader that goes away ends the printing, not the program', async () => {
+test('a closed pipe ends the printing, and the program continues', async () => {
   const program = `
     import { createTerminal } from ${JSON.stringify(new URL('../../../src/base/terminal.ts', import.meta.url))}
     const terminal = createTerminal({ json: false })
@@ -86,7 +87,7 @@ test('a reader that goes away ends the printing, not the program', async () => {
   expect(await exited).toEqual([0, null])
 })
 
-test('only what the user asked for wrongly ends with code 2', () => {
+test('an InputError has exit code 2, and any other error has exit code 1', () => {
   expect(exitCodeOf(new InputError('x'))).toBe(2)
   expect(exitCodeOf(new Error('x'))).toBe(1)
   expect(exitCodeOf('x')).toBe(1)

@@ -1,4 +1,4 @@
-/** What a store has lost or changed is refused by name, and the step before is taken. */
+/** Damaged checkpoints: lost or changed content is refused by name, and the step before is used. */
 import { beforeEach, expect, test } from 'vitest'
 import { MemoryStore } from '../../../sim/world/memory-store.ts'
 import { loadStage } from '../../../src/checkpoint/load.ts'
@@ -18,7 +18,7 @@ beforeEach(async () => {
   manifest = await saveSmallStep(store, 7)
 })
 
-/** Every box of step 7 with its tensor. */
+/** All boxes of step 7, each with its tensor. */
 function boxes() {
   return Object.entries(manifest.tensors).flatMap(([tensor, { copies }]) =>
     copies.flatMap(({ boxes }) => boxes.map((box) => ({ tensor, ...box }))),
@@ -35,13 +35,13 @@ async function latest(depth: 'lengths' | 'content') {
   return { step: found?.step, refused }
 }
 
-test('whole, it holds what was saved, in several files a stage', async () => {
+test('an undamaged checkpoint contains the saved state, in several files for each stage', async () => {
   expect(await latest('content')).toEqual({ step: 7, refused: [] })
   expect(await holdsSmallStep(store, manifest)).toBe(true)
   expect(new Set(boxes().map(({ file }) => file)).size).toBeGreaterThan(6)
 })
 
-test('one flipped bit in any box: refused by the name of its tensor', async () => {
+test('one flipped bit in any box is refused, and the message names the tensor', async () => {
   const random = new Random('flips')
   for (const { tensor, file, begin, end } of boxes()) {
     const at = begin + random.integer(end - begin)
@@ -57,7 +57,7 @@ test('one flipped bit in any box: refused by the name of its tensor', async () =
   }
 })
 
-test('a file that is short or gone is found by looking at lengths', async () => {
+test('a short or missing file is detected by its length', async () => {
   const { tensor, file, end } = boxes().at(-1)!
   const name = `${stepFolder(7)}/${file}`
   store.files.set(name, contentOf(file).slice(0, end - 1))
@@ -70,7 +70,7 @@ test('a file that is short or gone is found by looking at lengths', async () => 
   await expect(openStep(store, 7)).rejects.toThrow('is missing')
 })
 
-test('no byte of the manifest can be changed, and no part of it be missing', async () => {
+test('a manifest with any changed byte or missing part is refused', async () => {
   const name = `${stepFolder(7)}/${MANIFEST}`
   const whole = store.files.get(name)!
   const random = new Random('manifest')
@@ -84,7 +84,7 @@ test('no byte of the manifest can be changed, and no part of it be missing', asy
   }
 })
 
-test('a manifest that is whole and wrong is refused with the reason', async () => {
+test('an intact manifest with wrong content is refused with the reason', async () => {
   const cases: [RegExp, (manifest: Manifest) => void][] = [
     [/copies\.0\.boxes\.0\.file/, (m) => Object.assign(boxOf(m), { file: '../../secret.bin' })],
     [/tensor model.norm.weight: .* overlap/, (m) => copyOf(m).boxes.push(boxOf(m))],
@@ -112,7 +112,7 @@ const NORM = 'model.norm.weight'
 const copyOf = (m: Manifest) => m.tensors[NORM]!.copies[0]!
 const boxOf = (m: Manifest) => copyOf(m).boxes[0]!
 
-test('a stage of another shape, a tensor that is not there, a step of another run: refused by name', async () => {
+test('a stage of another shape, a missing tensor and a step of another run are refused by name', async () => {
   const wider = { ...RUN, model: { ...RUN.model, intermediateSize: 24 } }
   await expect(loadStage(store, manifest, stageConfig(wider), 1)).rejects.toThrow(
     'tensor model.layers.0.mlp.gate_proj.weight: is [16,8], not [24,8]',
@@ -131,7 +131,7 @@ test('a stage of another shape, a tensor that is not there, a step of another ru
   ])
 })
 
-test('a step is not committed before all parts are there', async () => {
+test('a step is committed only when all its parts are present', async () => {
   const commit = { run: RUN, step: 7, replicas: [2, 3, 2] }
   await expect(commitStep(store, commit)).rejects.toThrow('part-1-of-2-0-of-3.json is missing')
   await expect(commitStep(store, { ...commit, step: 8, replicas: [2, 2, 2] })).rejects.toThrow(
@@ -139,7 +139,7 @@ test('a step is not committed before all parts are there', async () => {
   )
 })
 
-test('the last N complete steps are kept, and what may be on its way', async () => {
+test('the last N complete steps are kept, and newer incomplete ones', async () => {
   await saveSmallStep(store, 8)
   store.files.delete(`${stepFolder(7)}/${MANIFEST}`)
   store.files.set(`${stepFolder(8)}/left-over.bin.12.tmp`, new Uint8Array(3))
@@ -159,7 +159,7 @@ test('the last N complete steps are kept, and what may be on its way', async () 
 
   removed.length = 0
   await retain(store, 1)
-  // The manifest went first.
+  // The manifest was deleted first.
   expect(removed[0]).toBe(`${stepFolder(6)}/${MANIFEST}`)
   expect((await latest('content')).step).toBe(8)
 })

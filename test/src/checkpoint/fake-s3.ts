@@ -1,6 +1,6 @@
 /**
- * What an S3 server does with the requests that we make, on loopback: it checks each signature by its own reading of
- * Signature Version 4, keeps objects in memory, and fails when it is told to.
+ * A fake S3 server on loopback. It checks each signature with an independent implementation of Signature Version 4, keeps
+ * objects in memory, and fails when a test asks for it.
  */
 import { createHash, createHmac } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -11,18 +11,18 @@ export const CREDENTIALS = {
   secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
 }
 
-/** Keys in one answer to a list. */
+/** Largest number of keys in one answer to a list request. */
 const PAGE = 3
 
 export interface Signed {
   readonly method: string
-  /** As it stands in the request line, before the `?`. */
+  /** Path in the request line, before the `?`. */
   readonly path: string
   readonly query: URLSearchParams
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** The signature that a request must carry, from the definition in Amazon's documentation. */
+/** Expected signature of a request, from the definition in Amazon's documentation. */
 export function signatureOf(
   { method, path, query, headers }: Signed,
   signedHeaders: string,
@@ -58,9 +58,9 @@ export function signatureOf(
 
 export class FakeS3 {
   readonly objects = new Map<string, Buffer>()
-  /** Statuses of the next answers, in place of what is right; 0 breaks the connection. */
+  /** Statuses of the next answers, in place of the correct ones; 0 breaks the connection. */
   readonly failures: number[] = []
-  /** Body bytes that were sent in answer to reads. */
+  /** Number of body bytes sent in answers to reads. */
   sent = 0
   requests = 0
   readonly #server = createServer((request, response) => void this.#answer(request, response))

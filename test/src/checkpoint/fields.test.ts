@@ -1,4 +1,4 @@
-/** The numbers of stages that are cut anew. */
+/** Numbers of a stage, such as its norm and its updates, after resharding. */
 import { expect, test } from 'vitest'
 import { combineFields, momentScales } from '../../../src/checkpoint/fields.ts'
 import type { StageFields } from '../../../src/checkpoint/manifest.ts'
@@ -11,11 +11,11 @@ const fields = (overrides: Partial<StageFields> = {}): StageFields => ({
   ...overrides,
 })
 
-test('a stage that is one of the saved keeps its numbers to the bit', () => {
+test('a stage that equals a saved stage keeps its numbers bit for bit', () => {
   expect(combineFields([{ fields: fields(), elements: 100 }])).toEqual(fields())
 })
 
-test('cut and put together again, the norm is what it was', () => {
+test('the norm of the whole model does not change when stages are cut and joined', () => {
   const parts = [0.25, 0.75].map((share) =>
     combineFields([{ fields: fields(), elements: 100 * share }]),
   )
@@ -30,7 +30,7 @@ test('cut and put together again, the norm is what it was', () => {
   expect(combineFields([{ fields: fields(), elements: 100 }, unknown]).gradientNorm).toBeNull()
 })
 
-test('the learning rate scale is the mean over the weights, the updates the fewest that are not none', () => {
+test('the learning rate scale is the mean over the weights, and the number of updates is the smallest above zero', () => {
   const mixed = (updates: readonly number[]) =>
     combineFields(updates.map((count) => ({ fields: fields({ updates: count }), elements: 100 })))
   expect(mixed([50, 20]).updates).toBe(20)
@@ -43,7 +43,7 @@ test('the learning rate scale is the mean over the weights, the updates the fewe
   expect(scaled.learningRateScale).toBeCloseTo(1.075, 12)
 })
 
-test('moments keep what they are after bias correction', () => {
+test('moments have the same values after bias correction', () => {
   const betas = { beta1: 0.9, beta2: 0.999 }
   const scales = momentScales(betas, 50, 20)
   const corrected = (moment: number, beta: number, updates: number) =>

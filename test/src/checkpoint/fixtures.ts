@@ -1,4 +1,4 @@
-/** Training in one process that is saved and loaded, and stores that count or fail. */
+/** Training in one process with saving and loading, and stores that count bytes or fail. */
 import { createHash } from 'node:crypto'
 import { createSingleProcess, type SingleProcess } from '../../../bench/single-process.ts'
 import { loadStage } from '../../../src/checkpoint/load.ts'
@@ -10,7 +10,7 @@ import { layoutOf } from '../../../stages/parameters.ts'
 import type { AnyStage } from '../../../stages/stage.ts'
 import { tinyCorpus, tinyRun } from '../../fixtures/swarm.ts'
 
-/** A thin Llama of so many layers; gradients are not clipped, since that is done stage by stage. */
+/** A narrow Llama. Gradients are not clipped, since clipping depends on the stages. */
 export function thinRun(layers: number, stages: number, overrides: Partial<Run> = {}): Run {
   const base = tinyRun()
   return {
@@ -34,7 +34,7 @@ interface Counts {
   written: number
 }
 
-/** Counts bytes on their way, manifests and parts left out. */
+/** A store that counts the bytes that are read and written, without manifests and parts. */
 function counting(store: Store): { store: Store; counts: Counts } {
   const counts = { read: 0, written: 0 }
   const isData = (name: string) => name.endsWith('.bin')
@@ -56,7 +56,7 @@ function counting(store: Store): { store: Store; counts: Counts } {
   }
 }
 
-/** As the holders of all stages do. @returns bytes that each has written: [stage][replica] */
+/** Saves the state like the holders of all stages. @returns bytes that each holder has written: [stage][replica] */
 export async function saveProcess(
   store: Store,
   run: Run,
@@ -81,7 +81,7 @@ export async function saveProcess(
   return { manifest: await commitStep(store, { run, step, replicas: counts }), uploads }
 }
 
-/** A process of another number of stages goes on from there. @returns bytes that each stage has read */
+/** Loads a checkpoint into another number of stages. @returns bytes that each stage has read */
 export async function loadProcess(
   store: Store,
   manifest: Manifest,
@@ -98,7 +98,7 @@ export async function loadProcess(
   return { process, downloads }
 }
 
-/** SHA-256 of every weight and moment of a process, by name: straight from its buffers. */
+/** SHA-256 of every weight and moment of a process, by name, from its buffers. */
 export function hashesOf({ ends, body }: SingleProcess): Map<string, string> {
   const states: Record<string, (stage: AnyStage) => Float32Array> = {
     '': (stage) => stage.weights,
@@ -117,7 +117,7 @@ export function hashesOf({ ends, body }: SingleProcess): Map<string, string> {
   return hashes
 }
 
-/** Bytes of weights and moments of a stage. */
+/** Size of a stage's weights and moments, in bytes. */
 export function stageBytes(run: Run, stage: number): number {
   const { parameters } = layoutOf(stageConfig(run), stage)
   return 3 * 4 * parameters.reduce((sum, { length }) => sum + length, 0)

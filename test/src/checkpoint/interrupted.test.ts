@@ -1,4 +1,4 @@
-/** Whenever a save ends before its time, the step before is there whole. */
+/** An interrupted save leaves the checkpoint of the step before complete. */
 import { expect, test } from 'vitest'
 import { MemoryStore } from '../../../sim/world/memory-store.ts'
 import { latestComplete, retain } from '../../../src/checkpoint/steps.ts'
@@ -12,7 +12,7 @@ async function expectComplete(store: Store): Promise<void> {
   expect(await holdsSmallStep(store, manifest)).toBe(true)
 }
 
-test('after any number of changes to the store that a save and a clean-up make', async () => {
+test('the step before is complete if a save or a clean-up stops after any number of changes to the store', async () => {
   const store = new MemoryStore()
   await saveSmallStep(store, 1)
   for (let survived = 0; ; survived++) {
@@ -25,12 +25,12 @@ test('after any number of changes to the store that a save and a clean-up make',
       expect(survived).toBeGreaterThan(20)
       return
     }
-    // The same again over what is left behind; at the end of it all, step 2 is whole.
+    // The save is repeated over the remaining files. At the end, step 2 is complete.
     await saveSmallStep(store, 1)
   }
 })
 
-/** Does `work` until the store has been changed `changes` times; true if it came to its end. */
+/** Runs `work` until the store was changed `changes` times. Gives true if the work ended before. */
 async function interrupted(
   store: MemoryStore,
   changes: number,
@@ -62,7 +62,7 @@ async function interrupted(
   )
 }
 
-test('after kills in the middle of a flush; npm run test:kills makes more of them', async () => {
+test('a step is complete after kills within a flush; npm run test:kills repeats this more often', async () => {
   for await (const { committed, complete, exact } of survivals(temporaryFolder(), 4)) {
     expect(complete).toBeGreaterThanOrEqual(committed)
     expect(exact).toBe(true)

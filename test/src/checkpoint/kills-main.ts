@@ -1,4 +1,4 @@
-/** `npm run test:kills`: 20 savers killed in the middle of a flush; after each, a complete step is there and exact. */
+/** `npm run test:kills`: kills 20 saving processes within a flush. After each kill, a complete and exact step must remain. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Savers that are killed in the middle of a flush, and what they leave behind. */
+/** Kills saving processes within a flush, and checks the remaining checkpoint. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
@@ -8,16 +8,16 @@ import { holdsSmallStep, saveSmallStep } from './small-step.ts'
 const SAVER = fileURLToPath(new URL('./saver.ts', import.meta.url))
 
 export interface Survival {
-  /** Changes to the store that the saver had begun when it was killed. */
+  /** Number of changes to the store that the process had begun before the kill. */
   readonly changes: number
-  /** The last step that any saver had committed by then, and the last that is complete now. */
+  /** Last step that a process had committed before the kill, and last step that is complete after it. */
   readonly committed: number
   readonly complete: number
-  /** The complete step holds what it must, to the bit. */
+  /** True if the complete step has the expected content bit for bit. */
   readonly exact: boolean
 }
 
-/** Kills one saver after the other, each a little later, all on the same folder. */
+/** Kills one process after another on the same folder, each a little later. */
 export async function* survivals(folder: string, kills: number): AsyncGenerator<Survival> {
   const store = new DirectoryStore(folder)
   await saveSmallStep(store, 1)
@@ -34,7 +34,7 @@ export async function* survivals(folder: string, kills: number): AsyncGenerator<
   }
 }
 
-/** Kills a saver when it begins so many changes to its store. @returns the last step that it had committed */
+/** Kills a process when it begins change number `changes` to its store. @returns last step that it had committed */
 async function killAfter(child: ChildProcess, changes: number): Promise<number> {
   let begun = 0
   let committed = 0

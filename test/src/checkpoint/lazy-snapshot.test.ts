@@ -1,4 +1,4 @@
-/** A copy that is made while training goes on, and is of the moment it was asked for. */
+/** Lazy snapshots: a copy is made while training continues, and has the state at the time of the request. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { MemoryStore } from '../../../sim/world/memory-store.ts'
@@ -11,7 +11,7 @@ import { hashesOf, processOf, thinRun } from './fixtures.ts'
 
 const PIECE = 1 << 18
 
-/** Turns that the test gives, one by one. */
+/** Pauses of the copy that the test ends one by one. */
 class Turns {
   #waiting: (() => void) | null = null
   readonly take = () =>
@@ -23,12 +23,12 @@ class Turns {
     const resolve = this.#waiting
     this.#waiting = null
     resolve?.()
-    // What went on because of it has gone on when all promises that are resolved have been followed.
+    // Lets the continuations of all resolved promises run.
     await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
-test('whenever the update comes, the copy is of before it', async () => {
+test('the copy has the state before the update, at any time of the update', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.integer({ min: 1, max: 3 * PIECE }), { minLength: 1, maxLength: 3 }),
@@ -59,7 +59,7 @@ function piecesOf(length: number): number[] {
   return [PIECE, ...piecesOf(length - PIECE)]
 }
 
-test('there is room for one copy, which is used again', async () => {
+test('the memory of a copy is used again for the next one', async () => {
   const turns = new Turns()
   const snapshot = new LazySnapshot(turns.take)
   const live = [new Float32Array(PIECE + 1)]
@@ -76,7 +76,7 @@ test('there is room for one copy, which is used again', async () => {
   expect(copy!.every((value) => value === 7)).toBe(true)
 })
 
-test('steps that are saved while training goes on hold what they were, to the bit', async () => {
+test('checkpoints that are written while training continues have the exact state of their steps', async () => {
   const run = thinRun(2, 1)
   const store = new MemoryStore()
   const process = await processOf(run)
@@ -109,7 +109,7 @@ test('steps that are saved while training goes on hold what they were, to the bi
   }
 })
 
-test('a part that cannot be written is told to whoever waits for it, and the next one is tried', async () => {
+test('a part that cannot be written fails the wait for it, and the next part is written', async () => {
   const run = thinRun(1, 1)
   const store = new MemoryStore()
   const { write } = MemoryStore.prototype

@@ -1,4 +1,4 @@
-/** Where the checkpoints of a run lie: said by its peers if the policy names them, and held by no other run. */
+/** The store of a run's checkpoints: needed if the policy names checkpoint, and not shared with another run. */
 import { expect, test } from 'vitest'
 import { systemClock } from '../../../protocols/clock.ts'
 import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
@@ -10,7 +10,7 @@ const context = { clock: systemClock, env: {} }
 const named = { ...RUN, recovery: { ...RUN.recovery, policy: ['checkpoint', 'copy'] } }
 const plain = { ...RUN, recovery: { ...RUN.recovery, policy: ['copy'] } }
 
-test('a place is needed if the policy names checkpoint, and refused if it does not', async () => {
+test('a store is required if the policy names checkpoint, and refused otherwise', async () => {
   await expect(openCheckpoints(named, undefined, context)).rejects.toThrow('--checkpoints')
   await expect(openCheckpoints(plain, 'x', context)).rejects.toThrow('does not name checkpoint')
   expect((await openCheckpoints(plain, undefined, context)).store).toBeNull()
@@ -18,7 +18,7 @@ test('a place is needed if the policy names checkpoint, and refused if it does n
   expect((await openCheckpoints(named, folder, context)).store!.location).toBe(folder)
 })
 
-test('a place with the checkpoints of another run is refused, with its name', async () => {
+test('a store with the checkpoints of another run is refused, and the message names that run', async () => {
   const folder = workFolder()
   await saveSmallStep(new DirectoryStore(folder), 4, named)
   expect((await openCheckpoints(named, folder, context)).store!.location).toBe(folder)

@@ -1,4 +1,4 @@
-/** `gensyn-node reshard`, as far as it is more than saving and loading. */
+/** `gensyn-node reshard`: the new manifest, the new checkpoint, and refusals. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
@@ -39,7 +39,7 @@ function run(overrides: Partial<ReshardOptions> = {}): Promise<void> {
   )
 }
 
-test('from the command line: a manifest of the new run, and the last step in its stages', async () => {
+test('the command writes the manifest of the new run, and the last step in its stages', async () => {
   const args = ['reshard', '--from', 'from', '--stages', '1', '--out', 'out']
   const { code, stdout, stderr } = await cli(args, folder)
   expect([code, stderr]).toEqual([0, ''])
@@ -55,7 +55,7 @@ test('from the command line: a manifest of the new run, and the last step in its
   const manifest = (await latestComplete(after, { ...options, run: resharded }))!
   expect(runId(manifest.run)).toBe(runId(resharded))
   expect(manifest.stages.map(({ updates }) => updates)).toEqual([4, 4])
-  // However it is read, it is the same.
+  // Both ways of reading give the same state.
   for (const config of [stageConfig(RUN), stageConfig(resharded)]) {
     expect(await loadStage(after, manifest, config, 1)).toEqual(
       await loadStage(before, old, config, 1),
@@ -63,7 +63,7 @@ test('from the command line: a manifest of the new run, and the last step in its
   }
 })
 
-test('what cannot be done is said, and leaves nothing behind', async () => {
+test('an impossible request is refused, and no file is left behind', async () => {
   const nothing = /holds no complete checkpoint/
   await expect(run({ from: join(folder, 'none') })).rejects.toThrow(nothing)
   await expect(run({ stages: 3 })).rejects.toThrow(/2 do not divide evenly among 3 stages/)
@@ -71,7 +71,7 @@ test('what cannot be done is said, and leaves nothing behind', async () => {
   expect(readdirSync(folder)).toEqual(['from'])
 })
 
-test('neither a checkpoint nor a manifest that is there is replaced, unless so told', async () => {
+test('an existing checkpoint is not replaced, and an existing manifest only with --force', async () => {
   await run()
   const manifest = readFileSync(join(folder, 'new.json'))
   const input = { name: 'InputError' }
@@ -84,7 +84,7 @@ test('neither a checkpoint nor a manifest that is there is replaced, unless so t
   expect(readFileSync(join(folder, 'new.json'))).toEqual(manifest)
 })
 
-test('a damaged step is refused by the name of its tensor, and the step before is taken', async () => {
+test('a damaged step is refused by the name of its tensor, and the step before is used', async () => {
   const data = join(from, 'step-000000000004')
   const file = readdirSync(data).find((name) => name.endsWith('.bin'))!
   const bytes = readFileSync(join(data, file))

@@ -1,4 +1,4 @@
-/** A run is saved by one number of stages and replicas and goes on with another, as if nothing had happened. */
+/** A checkpoint of one number of stages and replicas is loaded into another, and training continues unchanged. */
 import { expect, test } from 'vitest'
 import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
 import { latestComplete } from '../../../src/checkpoint/steps.ts'
@@ -7,10 +7,10 @@ import { temporaryFolder } from '../../fixtures/folder.ts'
 import { hashesOf, loadProcess, processOf, saveProcess, stageBytes, thinRun } from './fixtures.ts'
 
 const LAYERS = 24
-/** Norm of gradients: less than any of these runs has. */
+/** Bound of the gradient norm, lower than every norm of these runs. */
 const CLIPPED = 0.1
 
-test('4 stages by 2 replicas load at 1, 2, 3, 6 and 8: same tensors, own bytes only, same next loss', async () => {
+test('a checkpoint of 4 stages with 2 replicas loads into 1, 2, 3, 6 and 8 stages: each reads its bytes only, with equal tensors and the same next loss', async () => {
   const run = thinRun(LAYERS, 4)
   const store = new DirectoryStore(temporaryFolder())
   const saved = await processOf(run)
@@ -40,17 +40,17 @@ test('4 stages by 2 replicas load at 1, 2, 3, 6 and 8: same tensors, own bytes o
   }
 })
 
-/** What is clipped over the whole model does not depend on how it is cut; each stage for itself would. */
+/** Clipping over the whole model does not depend on the stages. Clipping of each stage does. */
 const CLIPPINGS: readonly [string, Partial<Run['optimizer']>][] = [
   ['nothing clipped', {}],
   ['each gradient clipped, over the whole model', { clip: 'whole', clipNorm: CLIPPED }],
 ]
 
-/** The last losses of the unbroken runs. */
+/** Last losses of the unbroken runs. */
 const ends = new Set<number>()
 
 test.each(CLIPPINGS)(
-  '100 steps at 4 stages, 100 more at 2 and at 8: the losses of the unbroken run, %s',
+  '100 steps with 4 stages, then 100 steps with 2 or 8, have the losses of the unbroken run, %s',
   async (_, clipping) => {
     const layers = 8
     const base = thinRun(layers, 4)
@@ -65,7 +65,7 @@ test.each(CLIPPINGS)(
       if (step === 100) await saveProcess(store, run, unbroken, step, 1)
     }
     await unbroken.close()
-    // It has learned, or equal losses would say little; and clipping made another run of it.
+    // The runs must have learned, and clipping must make a difference, or equal losses would prove little.
     expect(losses[199]! - losses[99]!).toBeLessThan(-0.1)
     expect(ends).not.toContain(losses[199])
     ends.add(losses[199]!)

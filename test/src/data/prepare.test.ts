@@ -41,7 +41,7 @@ describe.each([
     (text: string) => openTokenizerJson(readFileSync(GPT2), GPT2).encode(text),
   ],
 ])('%s', (_, tokenizer, encode) => {
-  test('every document is in one stream, once, in order, with its end; the manifest tells digests and counts', async () => {
+  test('every document is in exactly one stream, in order and with its end token, and dataset.json has digests and counts', async () => {
     const folder = temporaryFolder()
     const path = write(folder, 'texts.jsonl', jsonLines(texts))
     const { out, dataset } = await makeDataset(folder, [path], { tokenizer })
@@ -63,7 +63,7 @@ describe.each([
     const held = new Set(heldOut)
     expect(train).toEqual(expected.filter((document) => !held.has(document)))
     expect(heldOut).toEqual(expected.filter((document) => held.has(document)))
-    // 80 of 400, give or take five times the deviation of a fair draw.
+    // 80 of 400 are expected, with a bound of five standard deviations.
     expect(Math.abs(heldOut.length - 80)).toBeLessThan(40)
     expect(source!.train.shards.length).toBeGreaterThan(5)
     const sha256 = createHash('sha256').update(readFileSync(path)).digest('hex')
@@ -81,7 +81,7 @@ describe.each([
   })
 })
 
-test('the same sources give the same bytes; a document that comes twice is on one side', async () => {
+test('the same sources give the same bytes, and two equal documents are in the same stream', async () => {
   const lines = jsonLines([...texts.slice(0, 200), ...texts.slice(0, 200)])
   const datasets = await Promise.all(
     [temporaryFolder(), temporaryFolder()].map((folder) =>
@@ -97,7 +97,7 @@ test('the same sources give the same bytes; a document that comes twice is on on
   expect(heldOut!.length % 2).toBe(0)
 })
 
-test('a long text is dealt out in parts, and nothing of it is lost', async () => {
+test('a long text is divided in parts between the streams, and no part is lost', async () => {
   const folder = temporaryFolder()
   const text = sentences('long', 100_000)
   const { out, dataset } = await makeDataset(folder, [write(folder, 'long.txt', text)], {
@@ -117,7 +117,7 @@ test('a long text is dealt out in parts, and nothing of it is lost', async () =>
   ).toBe(text)
 })
 
-test('weights are shares of the training; without them sources count by their tokens', async () => {
+test('weights are shares of the training, and by default shares follow the numbers of tokens', async () => {
   const folder = temporaryFolder()
   const sources = ['a', 'b'].map((name, i) =>
     write(folder, `${name}.jsonl`, jsonLines(texts.slice(100 * i, 100 + 200 * i))),
@@ -132,7 +132,7 @@ test('weights are shares of the training; without them sources count by their to
   )
 })
 
-test('a vocabulary above 65536 takes four bytes a token', async () => {
+test('a token takes four bytes if the vocabulary has more than 65536 tokens', async () => {
   const folder = temporaryFolder()
   const json = JSON.parse(readFileSync(GPT2, 'utf8'))
   json.added_tokens.push({ id: 70_000, content: '<far>', special: true })
@@ -148,15 +148,21 @@ test('a vocabulary above 65536 takes four bytes a token', async () => {
   )
 })
 
-describe('what will not do is named, and nothing is left behind', () => {
+describe('unusable input is refused by name, and no file is left behind', () => {
   const good = jsonLines(texts)
   test.each<[string, string, string | Uint8Array, object, RegExp]>([
     ['an empty file', 'a.txt', '', {}, /a.txt is empty/],
-    ['a broken line at the end', 'a.jsonl', `${good}{`, {}, /line 401 is no JSON/],
+    ['a broken line at the end', 'a.jsonl', `${good}{`, {}, /line 401 is not JSON/],
     ['a wrong encoding', 'a.txt', Buffer.from([0xff, 0xfe]), { tokenizer: GPT2 }, /not UTF-8/],
-    ['a broken tokenizer', 'a.jsonl', good, { tokenizer: import.meta.filename }, /is no JSON/],
-    ['nothing to train on', 'a.txt', 'short', { heldOut: 0.999_999 }, /all of it is held out/],
-    ['nothing in it', 'a.jsonl', '\n\n', {}, /has no text in it/],
+    ['a broken tokenizer', 'a.jsonl', good, { tokenizer: import.meta.filename }, /is not JSON/],
+    [
+      'a source without training tokens',
+      'a.txt',
+      'short',
+      { heldOut: 0.999_999 },
+      /the whole source is held out/,
+    ],
+    ['a file without documents', 'a.jsonl', '\n\n', {}, /contains no text/],
   ])('%s', async (_, name, content, options, message) => {
     const folder = temporaryFolder()
     const making = makeDataset(folder, [write(folder, name, content)], options)
@@ -165,12 +171,12 @@ describe('what will not do is named, and nothing is left behind', () => {
     expect(readdirSync(folder)).toEqual([name])
   })
 
-  test('a place that is taken: a dataset needs --force, anything else is never replaced', async () => {
+  test('an existing dataset is replaced only with --force, and any other folder never', async () => {
     const folder = temporaryFolder()
     const path = write(folder, 'texts.jsonl', good)
     const first = await makeDataset(folder, [path])
     await expect(makeDataset(folder, [path])).rejects.toThrow(/dataset exists.*--force/)
-    // What a process that was killed has left, and what one that works has.
+    // The temporary folders of a dead process and of a live one.
     mkdirSync(join(folder, 'dataset.999999999.tmp'))
     mkdirSync(join(folder, `dataset.${process.ppid}.tmp`))
     const second = await makeDataset(folder, [path], { force: true, tokenizer: GPT2 })
@@ -183,14 +189,14 @@ describe('what will not do is named, and nothing is left behind', () => {
     mkdirSync(join(other, 'dataset'))
     writeFileSync(join(other, 'dataset', 'mine.txt'), 'mine')
     await expect(makeDataset(other, [path], { force: true })).rejects.toThrow(
-      /exists, and is no dataset/,
+      /exists, and is not a dataset/,
     )
     expect(readdirSync(join(other, 'dataset'))).toEqual(['mine.txt'])
     await expect(makeDataset(join(other, 'none'), [path])).rejects.toThrow(/none does not exist/)
   })
 })
 
-test('a dataset.json that is damaged, of another version or names files elsewhere is refused by name', async () => {
+test('a dataset.json that is damaged, has another version or names files elsewhere is refused by name', async () => {
   const folder = temporaryFolder()
   const { out, json } = await makeDataset(folder, [write(folder, 'a.jsonl', jsonLines(texts))])
   const text = Buffer.from(json).toString()

@@ -35,13 +35,13 @@ async function setUp(settings: Record<string, unknown> = {}, options: object = {
   return { folder, run, open, runPath: join(folder, 'run.json'), ...made }
 }
 
-/** A stream as one array, read in another way. */
+/** A whole stream as one array, read without the code under test. */
 function whole(out: string, shards: readonly { file: string }[]): number[] {
   const bytes = Buffer.concat(shards.map(({ file }) => readFileSync(join(out, file))))
   return Array.from({ length: bytes.length / 2 }, (_, i) => bytes.readUInt16LE(2 * i))
 }
 
-test('an epoch of a source has every token but what is left at its end, each once: packing is full', async () => {
+test('an epoch of a source contains every token once, except for a rest at its end, and no padding', async () => {
   const context = 48
   const { run, open, out, dataset } = await setUp(
     { microbatch: { batch: 4, context }, microbatches: 2 },
@@ -72,16 +72,16 @@ test('an epoch of a source has every token but what is left at its end, each onc
   }
   for (const [source, stream] of streams.entries()) {
     const sequences = Math.floor((stream.length - 1) / context)
-    // Nothing is padding, and less than a sequence is left out.
+    // There is no padding, and the rest is shorter than a sequence.
     expect((sequences * context) / stream.length).toBeGreaterThan(0.98)
-    // Every sequence comes in every epoch: those of an epoch that is not over differ by one.
+    // Every epoch contains every sequence, so that counts differ by at most one.
     const times = [...starts[source]!.values()]
     expect(times).toHaveLength(sequences)
     expect(Math.max(...times) - Math.min(...times)).toBeLessThanOrEqual(1)
   }
 })
 
-test('every peer has the same tokens for every microbatch: at any number of peers, in any order, asked for again', async () => {
+test('every peer gets the same tokens for a microbatch, in any order of requests and after a restart', async () => {
   const { run, open } = await setUp({ microbatches: 3 })
   const alone = open()
   const steps = 8
@@ -95,7 +95,7 @@ test('every peer has the same tokens for every microbatch: at any number of peer
     step: fc.integer({ min: 1, max: steps }),
     index: fc.nat(run.microbatches - 1),
     peer: fc.nat(4),
-    // Killed and started anew: nothing that it remembered helps it.
+    // A new reader stands for a restarted process, which has no state.
     restarts: fc.boolean(),
   })
   fc.assert(
@@ -111,7 +111,7 @@ test('every peer has the same tokens for every microbatch: at any number of peer
   expect(new Set([...expected.values()].map((tokens) => JSON.stringify(tokens))).size).toBe(24)
 })
 
-test('seeds order sequences in other ways; held-out microbatches do not depend on them, and cover their streams', async () => {
+test('another seed gives another order of sequences, and the same held-out microbatches, which cover their streams', async () => {
   const { run, open, out, dataset, runPath } = await setUp({ evaluation: { microbatches: 4 } })
   const corpus = open()
   const files = new ShardFiles(out)
@@ -129,13 +129,13 @@ test('seeds order sequences in other ways; held-out microbatches do not depend o
   }
   expect(streams[0]!.startsWith([...heldOut[0]!.tokens.subarray(0, 16)].join())).toBe(true)
   expect(new Set(heldOut.map(({ tokens }) => tokens.join())).size).toBe(4)
-  // By the functions that a node calls.
+  // The functions that a node calls.
   const loaded = await loadCorpus(run, runPath)
   expect(microbatch(run, loaded, 3, 1)).toEqual(corpus.microbatch(3, 1))
   expect(heldOutMicrobatch(run, loaded, 1)).toEqual(heldOut[1])
 })
 
-describe('refused by name', () => {
+describe('the corpus refuses by name', () => {
   let made: Awaited<ReturnType<typeof setUp>>
   const load = (run: Run) => loadCorpus(run, made.runPath)
   const others = (settings: Record<string, unknown>) => runOnDataset(made.sha256, settings)
@@ -156,7 +156,7 @@ describe('refused by name', () => {
     )
   })
 
-  test('a shard with a flipped bit, or that is missing, before a token of it is used', async () => {
+  test('a damaged or missing shard, before a token of it is used', async () => {
     made = await setUp()
     const [shard] = made.open().shardsOf(1, 0)
     const path = join(made.out, shard!.file)

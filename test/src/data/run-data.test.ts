@@ -1,4 +1,4 @@
-/** Peers without the dataset's folder train on it all the same: what they read comes from those that have it. */
+/** Peers without the dataset's folder fetch shards from peers that have them. */
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -24,7 +24,7 @@ async function setUp(settings: Record<string, unknown> = {}) {
   const network = new VirtualNetwork({ world, links })
   const waitFor = <T>(work: Promise<T> | T): Promise<T> =>
     world.run(Promise.resolve(work), { waitingFor: 'the test to end' })
-  /** A peer in a folder of its own, or in the one where the dataset lies. */
+  /** A peer in its own folder, or in the folder with the dataset. */
   const join_ = (name: string, options: { own?: boolean } & Partial<RunDataOptions> = {}) => {
     const { own = true, ...others } = options
     const place = own ? temporaryFolder() : folder
@@ -48,7 +48,7 @@ async function setUp(settings: Record<string, unknown> = {}) {
   return { ...made, run, network, waitFor, join: join_, expected }
 }
 
-test('a peer fetches the shards that it reads and those of the next step, no others, and has the same tokens', async () => {
+test('a peer fetches only the shards of its step and of the next step, and gets the same tokens', async () => {
   const { dataset, waitFor, join, expected } = await setUp({ microbatches: 1 })
   join('owner', { own: false })
   const { data, cached } = join('peer')
@@ -57,7 +57,7 @@ test('a peer fetches the shards that it reads and those of the next step, no oth
   expect(await waitFor(loaded.training(1, 0))).toEqual(expected(1, 0))
   const { train, heldOut } = dataset.sources[0]!
   const all = 1 + train.shards.length + heldOut.shards.length
-  // Two rows a step, each in one shard or two.
+  // A step has two rows, each in one or two shards.
   expect(cached().length).toBeLessThanOrEqual(1 + 8)
   expect(all).toBeGreaterThan(30)
   for (let step = 2; step < 40; step++) {
@@ -66,7 +66,7 @@ test('a peer fetches the shards that it reads and those of the next step, no oth
   await waitFor(loaded.heldOut(0))
 })
 
-test('what one peer fetched it gives to the next, when the owner is gone', async () => {
+test('a peer serves the shards that it has fetched, also after their first owner has left', async () => {
   const { network, waitFor, join, expected } = await setUp()
   join('owner', { own: false })
   const first = join('first')
@@ -76,14 +76,14 @@ test('what one peer fetched it gives to the next, when the owner is gone', async
   const second = join('second')
   const loaded = await waitFor(second.data.load(() => ['owner', 'first']))
   expect(await waitFor(loaded.training(1, 0))).toEqual(expected(1, 0))
-  // What neither of them has.
+  // A shard that neither of them has.
   const missing = Promise.all(
     Array.from({ length: 20 }, (_, index) => loaded.training(7 + index, 0)),
   )
   await expect(waitFor(missing)).rejects.toThrow(/no peer gives the file with SHA-256/)
 })
 
-test('the cache keeps to its bound, and what was dropped is fetched again', async () => {
+test('the cache does not exceed its bound, and a dropped shard is fetched again', async () => {
   const { waitFor, join, expected } = await setUp({ microbatches: 1 })
   join('owner', { own: false })
   const bytes = 10_000
@@ -91,12 +91,12 @@ test('the cache keeps to its bound, and what was dropped is fetched again', asyn
   const loaded = await waitFor(data.load(() => ['owner']))
   for (const step of [...Array.from({ length: 25 }, (_, i) => i + 1), 1, 2, 3]) {
     expect(await waitFor(loaded.training(step, 0))).toEqual(expected(step, 0))
-    // Shards have 2000 bytes; those in use at one moment may be more than the bound.
+    // A shard has 2000 bytes. Shards in use at the same time may exceed the bound.
     expect(cached().length).toBeLessThanOrEqual(bytes / 2000 + 4)
   }
 })
 
-test('a peer that starts again finds its cache; what was damaged there is fetched again', async () => {
+test('a restarted peer uses its cache, and fetches a damaged shard again', async () => {
   const { waitFor, join: start, expected } = await setUp({ microbatches: 1 })
   start('owner', { own: false })
   const cacheFolder = join(temporaryFolder(), 'cache')
@@ -121,7 +121,7 @@ test('a peer that starts again finds its cache; what was damaged there is fetche
 })
 
 describe('a founder', () => {
-  test('without the folder and without peers is told what is missing', async () => {
+  test('without the folder and without peers gets an error that names the missing file', async () => {
     const { waitFor, join } = await setUp()
     const { data } = join('alone')
     const loading = waitFor(data.load(() => ['alone']))
@@ -129,7 +129,7 @@ describe('a founder', () => {
     await expect(loading).rejects.toThrow(/dataset.json of prepared:dataset is not on this machine/)
   })
 
-  test('with a part of the folder fetches the rest', async () => {
+  test('with a part of the folder fetches the other files', async () => {
     const { out, dataset, waitFor, join: start, expected } = await setUp({ microbatches: 1 })
     start('owner', { own: false })
     const half = temporaryFolder()
@@ -146,7 +146,7 @@ describe('a founder', () => {
     expect(cached().length).toBeGreaterThan(shards.length / 2)
   })
 
-  test('that has less than it needs, without peers, is told; whoever has it damaged gives nothing', async () => {
+  test('with an incomplete folder and without peers gets an error, and a damaged shard is not served', async () => {
     const { out, dataset, waitFor, join: start, expected } = await setUp({ microbatches: 1 })
     const { shards } = dataset.sources[0]!.train
     const first = shards[0]!.file

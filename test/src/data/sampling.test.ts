@@ -6,7 +6,7 @@ import { Random } from '../../../stages/random.ts'
 
 const BLOCK = 1 << 12
 
-test('a permutation meets every place once, and another seed orders them in another way', () => {
+test('a permutation contains every position once, and another seed gives another permutation', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 3000 }), fc.nat(), (size, seed) => {
       const order = new Permutation(size, new Random(seed))
@@ -19,7 +19,7 @@ test('a permutation meets every place once, and another seed orders them in anot
   )
 })
 
-test('an order of 2^40 places stays within them and repeats none of those that were asked for', () => {
+test('a permutation of 2^40 positions stays in range, and has no repetition among the drawn positions', () => {
   const order = new Permutation(2 ** 40 + 1, new Random(1))
   const met = new Set(Array.from({ length: 10_000 }, (_, i) => order.at(i)))
   expect(met.size).toBe(10_000)
@@ -27,7 +27,7 @@ test('an order of 2^40 places stays within them and repeats none of those that w
   expect(Math.max(...met)).toBeLessThanOrEqual(2 ** 40)
 })
 
-test('an order is mixed: neighbours land far apart, and every tenth of the places gets its share', () => {
+test('a permutation is well mixed: neighbours are far apart, and every tenth of the range gets its share', () => {
   const size = 100_000
   const order = new Permutation(size, new Random('mixed'))
   const tenths = new Array<number>(10).fill(0)
@@ -37,7 +37,7 @@ test('an order is mixed: neighbours land far apart, and every tenth of the place
     distance += Math.abs(order.at(i) - order.at(i + 1)) / 10_000
   }
   for (const count of tenths) expect(Math.abs(count - 1000)).toBeLessThan(150)
-  // A third of the size, for places drawn independently.
+  // For independent positions, the mean distance is a third of the size.
   expect(Math.abs(distance / size - 1 / 3)).toBeLessThan(0.02)
 })
 
@@ -49,7 +49,7 @@ const sources = fc.array(
   { minLength: 1, maxLength: 5 },
 )
 
-test('each source has its share of every block, and meets all its sequences before any twice', () => {
+test('each source has its share of every block, and all its sequences come before one is repeated', () => {
   fc.assert(
     fc.property(sources, fc.nat(), (sources, seed) => {
       const sampling = new Sampling(seed, sources)
@@ -74,7 +74,7 @@ test('each source has its share of every block, and meets all its sequences befo
   )
 })
 
-test('a draw is what it is, in whatever order draws are asked for, and across blocks', () => {
+test('a draw does not depend on the order of draws, also across blocks', () => {
   fc.assert(
     fc.property(
       sources,

@@ -9,7 +9,7 @@ import { digestOf } from '../../../src/data/tokenizer.ts'
 import { GOLDEN, jsonLines, sentences, write } from '../../fixtures/dataset.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'
 
-/** The documents of a file, put together from their parts. */
+/** The documents of a file, joined from their parts. */
 async function documentsOf(path: string, options: { field?: string; bytes?: boolean } = {}) {
   const documents: string[] = []
   let open = false
@@ -26,7 +26,7 @@ async function documentsOf(path: string, options: { field?: string; bytes?: bool
   return documents
 }
 
-/** As its parts come, wherever the file's chunks end. */
+/** The parts of a file, in their order. */
 async function partsOfFile(path: string, bytes = false) {
   const parts: (string | Uint8Array)[] = []
   const options = { field: 'text', bytes, onChunk: () => {} }
@@ -35,7 +35,7 @@ async function partsOfFile(path: string, bytes = false) {
 }
 
 describe('text', () => {
-  test('is one document, in the same parts whether it is read or at hand', async () => {
+  test('is one document, with the same parts from a file and from memory', async () => {
     const folder = temporaryFolder()
     for (const text of [
       sentences('long', 150_000),
@@ -53,7 +53,7 @@ describe('text', () => {
     }
   })
 
-  test('as bytes: any encoding, cut before spaces', async () => {
+  test('is read as bytes in any encoding, and is cut before spaces', async () => {
     const bytes = Buffer.from(sentences('bytes', 100_000), 'utf16le')
     const path = write(temporaryFolder(), 'utf16', bytes)
     const parts = await partsOfFile(path, true)
@@ -62,19 +62,19 @@ describe('text', () => {
     for (const part of parts.slice(1)) expect(part[0]).toBe(0x20)
   })
 
-  test('that is not UTF-8 is refused by name, wherever it is wrong', async () => {
+  test('that is not UTF-8 is refused by name, for an error at any position', async () => {
     const folder = temporaryFolder()
     const wrong = Buffer.concat([Buffer.from(sentences('utf8', 100_000)), Buffer.from([0xff])])
     const cut = Buffer.from('gut é').subarray(0, -1)
     for (const content of [wrong, cut]) {
       const reading = documentsOf(write(folder, 'wrong.txt', content))
       await expect(reading).rejects.toThrow(InputError)
-      await expect(reading).rejects.toThrow(/wrong.txt is not UTF-8.*a tokenizer of bytes/)
+      await expect(reading).rejects.toThrow(/wrong.txt is not UTF-8.*the tokenizer `bytes`/)
     }
   })
 })
 
-test('parts are the document, cut once each, none long, wherever spaces are', () => {
+test('the parts joined are the document, and no part is long, for any positions of spaces', () => {
   const word = fc.oneof(fc.string({ unit: 'grapheme', maxLength: 40 }), fc.constantFrom(' ', '\n'))
   const text = fc
     .tuple(fc.array(word, { minLength: 1, maxLength: 50 }), fc.integer({ min: 1, max: 3000 }))
@@ -93,7 +93,7 @@ test('parts are the document, cut once each, none long, wherever spaces are', ()
 })
 
 describe('JSON Lines', () => {
-  test('a document a line, in the field that is named; empty lines do not count', async () => {
+  test('each line is a document, with its text in the named field, and empty lines are skipped', async () => {
     const folder = temporaryFolder()
     const texts = Array.from({ length: 3000 }, (_, i) => sentences(i, (i * 7) % 90))
     expect(await documentsOf(write(folder, 'a.jsonl', jsonLines(texts)))).toEqual(texts)
@@ -103,7 +103,7 @@ describe('JSON Lines', () => {
   })
 
   test.each([
-    ['no JSON', '{"text":"a"}\n{"text":', /line 2 is no JSON/],
+    ['no JSON', '{"text":"a"}\n{"text":', /line 2 is not JSON/],
     [
       'another field',
       '{"title":"a","body":"b"}\n',
@@ -111,7 +111,7 @@ describe('JSON Lines', () => {
     ],
     ['no text', '{"text":7}\n', /line 1 has no text in the field text/],
     ['not UTF-8', Buffer.from([0x22, 0xff, 0x22]), /not UTF-8/],
-  ])('%s is refused with its line', async (_, content, message) => {
+  ])('%s is refused, and the message names the line', async (_, content, message) => {
     const reading = documentsOf(write(temporaryFolder(), 'a.jsonl', content))
     await expect(reading).rejects.toThrow(InputError)
     await expect(reading).rejects.toThrow(message)
@@ -125,24 +125,27 @@ describe('Parquet, as Apache Arrow writes it', () => {
       `Document ${i}: ${'pipeline stage of the swarm learns. '.repeat((i % 7) + 1)}ünïcödé 日本語 👍`,
   ).filter((_, i) => i !== 10 && i !== 11)
 
-  test.each(['zstd', 'snappy', 'gzip', 'brotli', 'lz4'])('%s', async (codec) => {
-    expect(await documentsOf(join(GOLDEN, 'parquet', `${codec}.parquet`))).toEqual(expected)
-  })
+  test.each(['zstd', 'snappy', 'gzip', 'brotli', 'lz4'])(
+    'is read with the codec %s',
+    async (codec) => {
+      expect(await documentsOf(join(GOLDEN, 'parquet', `${codec}.parquet`))).toEqual(expected)
+    },
+  )
 
-  test('a damaged file, another file, a column that is not there or no text are refused by name', async () => {
+  test('a damaged file, another file, a missing column and a column without text are refused by name', async () => {
     const folder = temporaryFolder()
     const whole = readFileSync(join(GOLDEN, 'parquet', 'zstd.parquet'))
     const cases: [Uint8Array, string, RegExp][] = [
-      [whole.subarray(0, 3000), 'text', /no Parquet file, or a damaged one/],
-      [whole.subarray(100), 'text', /no Parquet file, or a damaged one/],
-      [Buffer.from('text'), 'text', /no Parquet file, or a damaged one/],
+      [whole.subarray(0, 3000), 'text', /not a Parquet file, or is damaged/],
+      [whole.subarray(100), 'text', /not a Parquet file, or is damaged/],
+      [Buffer.from('text'), 'text', /not a Parquet file, or is damaged/],
       [
         Buffer.concat([whole.subarray(0, 200), Buffer.alloc(200), whole.subarray(400)]),
         'text',
         /damaged/,
       ],
       [whole, 'body', /has no column body; it has id, text/],
-      [whole, 'id', /row 0: the column id holds no text/],
+      [whole, 'id', /row 0: the column id contains no text/],
     ]
     for (const [content, field, message] of cases) {
       const reading = documentsOf(write(folder, 'a.parquet', content), { field })
@@ -154,7 +157,7 @@ describe('Parquet, as Apache Arrow writes it', () => {
 })
 
 describe('findSource', () => {
-  test('a folder is searched for what can be read, a pattern for what it says; in the order of names', () => {
+  test('a folder gives its readable files, and a pattern the matching files, in the order of their names', () => {
     const folder = temporaryFolder()
     for (const name of ['b.txt', 'a/z.md', 'a/y.jsonl', 'c.exe', 'a.txt']) write(folder, name, 'x')
     write(folder, 'empty.txt', '')
@@ -173,7 +176,7 @@ describe('findSource', () => {
     expect(isPlainText(join(folder, 'a'))).toBe(false)
   })
 
-  test('nothing is refused by name', () => {
+  test('a pattern without a file is refused by name', () => {
     const folder = temporaryFolder()
     const empty = write(folder, 'empty.txt', '')
     expect(() => findSource(join(folder, 'none.txt'))).toThrow(/none.txt does not exist.*--data/)

@@ -1,4 +1,4 @@
-/** Tokens are those of Hugging Face's Rust library; test/golden/tokenizers/make.py made what is compared with. */
+/** Comparison with Hugging Face's Rust library, whose tokens test/golden/tokenizers/make.py wrote. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tokenizer as Library } from '@huggingface/tokenizers'
@@ -24,17 +24,17 @@ function libraryOf(kind: string): { encode(text: string, options: object): { ids
 }
 
 describe.each(KINDS)('%s', (kind) => {
-  test('gives the tokens of the reference for a multilingual torture text, whole and by line', () => {
+  test('gives the tokens of the reference for a difficult multilingual text, as a whole and by line', () => {
     const golden = JSON.parse(readFileSync(join(FOLDER, `${kind}.ids.json`), 'utf8'))
     const tokenizer = open(kind)
     expect(tokenizer.encode(torture)).toEqual(golden.whole)
-    // Again, from what was remembered.
+    // The second time the tokens come from the cache.
     expect(tokenizer.encode(torture)).toEqual(golden.whole)
     const lines = torture.split('\n')
     expect(lines.map((line) => tokenizer.encode(line))).toEqual(golden.lines)
   })
 
-  test('a text in parts has the tokens of the whole', () => {
+  test('gives a text in parts the tokens of the whole text', () => {
     const text = `${torture} ${sentences(kind, 8000)} ${torture}`
     const parts = [...partsOf(text)]
     expect(parts.length).toBeGreaterThan(5)
@@ -44,36 +44,33 @@ describe.each(KINDS)('%s', (kind) => {
   })
 })
 
-test.each(['gpt2', 'llama3', 'digits'])(
-  '%s: any text has the tokens that the library gives',
-  (kind) => {
-    const tokenizer = open(kind)
-    const library = libraryOf(kind)
-    const word = fc.oneof(
-      fc.string({ unit: 'grapheme', maxLength: 6 }),
-      fc.constantFrom(' ', '  ', '\n', '\r\n', "'s", '12345', '<|endoftext|>', 'the', 'é'),
-    )
-    fc.assert(
-      fc.property(fc.array(word, { maxLength: 30 }), (words) => {
-        const text = words.join('')
-        if (text === '') return
-        expect(tokenizer.encode(text)).toEqual(
-          library.encode(text, { add_special_tokens: false }).ids,
-        )
-      }),
-    )
-  },
-)
+test.each(['gpt2', 'llama3', 'digits'])('%s gives any text the tokens of the library', (kind) => {
+  const tokenizer = open(kind)
+  const library = libraryOf(kind)
+  const word = fc.oneof(
+    fc.string({ unit: 'grapheme', maxLength: 6 }),
+    fc.constantFrom(' ', '  ', '\n', '\r\n', "'s", '12345', '<|endoftext|>', 'the', 'é'),
+  )
+  fc.assert(
+    fc.property(fc.array(word, { maxLength: 30 }), (words) => {
+      const text = words.join('')
+      if (text === '') return
+      expect(tokenizer.encode(text)).toEqual(
+        library.encode(text, { add_special_tokens: false }).ids,
+      )
+    }),
+  )
+})
 
 describe('loadTokenizer', () => {
-  /** gpt2.json, changed. */
+  /** A changed copy of gpt2.json. */
   function changed(change: (json: Record<string, unknown>) => void): string {
     const json = JSON.parse(readFileSync(join(FOLDER, 'gpt2.json'), 'utf8'))
     change(json)
     return write(temporaryFolder(), 'tokenizer.json', JSON.stringify(json))
   }
 
-  test('finds the token that ends a text: known, configured, or named', () => {
+  test('finds the end-of-text token by its common name, by the configuration, or by the option', () => {
     const path = changed(() => {})
     expect(loadTokenizer(path)).toMatchObject({ endOfText: 0, vocabSize: 702 })
     expect(loadTokenizer(path, '<|sep|>').endOfText).toBe(700)
@@ -99,28 +96,28 @@ describe('loadTokenizer', () => {
       /of type BertPreTokenizer/,
     ],
     [
-      'a split that is not as in the reference',
+      'a Split that differs from the reference',
       { pre_tokenizer: oddSplit },
       /a Split MergedWithNext/,
     ],
-    ['no model', { model: undefined }, /no tokenizer.json of Hugging Face: model/],
+    ['no model', { model: undefined }, /not a tokenizer.json of Hugging Face: model/],
   ])('refuses %s by name', (_, change, message) => {
     const path = changed((json) => Object.assign(json, change))
     expect(() => loadTokenizer(path)).toThrow(InputError)
     expect(() => loadTokenizer(path)).toThrow(message)
   })
 
-  test('refuses what is missing or only a beginning', () => {
+  test('refuses a missing file and a truncated file', () => {
     const folder = temporaryFolder()
     const half = readFileSync(join(FOLDER, 'gpt2.json')).subarray(0, 5000)
-    expect(() => loadTokenizer(write(folder, 'half.json', half))).toThrow(/half.json is no JSON/)
+    expect(() => loadTokenizer(write(folder, 'half.json', half))).toThrow(/half.json is not JSON/)
     expect(() => loadTokenizer(join(folder, 'none.json'))).toThrow(
       /none.json does not exist.*--tokenizer/,
     )
   })
 })
 
-test('bytes are UTF-8 as it is, and zero ends a text', () => {
+test('the byte tokenizer gives the bytes of UTF-8, and its end-of-text token is 0', () => {
   const { encode, endOfText, vocabSize } = loadTokenizer('bytes')
   expect([...(encode('é') as Uint8Array)]).toEqual([0xc3, 0xa9])
   expect({ endOfText, vocabSize }).toEqual({ endOfText: 0, vocabSize: 256 })

@@ -11,7 +11,7 @@ import { temporaryFolder } from '../../fixtures/folder.ts'
 const TRAINING = join(GOLDEN, 'tokenizers', 'training.txt')
 const defaults = { vocabSize: 1000, field: 'text', force: false }
 
-test('the same text gives the vocabulary and merges of the reference, in its order', async () => {
+test('a text gives the vocabulary and the merges of the reference, in the same order', async () => {
   const out = join(temporaryFolder(), 'tokenizer.json')
   expect(await trainTokenizer({ ...defaults, sources: [TRAINING], out })).toBe(1000)
   const learnt = JSON.parse(readFileSync(out, 'utf8'))
@@ -20,7 +20,7 @@ test('the same text gives the vocabulary and merges of the reference, in its ord
   expect(learnt.model.merges).toEqual(model.merges)
 })
 
-test('twice the same bytes; the library loads it; any text comes back from its tokens', async () => {
+test('training is repeatable, the library loads the file, and any text can be decoded from its tokens', async () => {
   const folder = temporaryFolder()
   const [first, second] = [join(folder, 'a.json'), join(folder, 'b.json')]
   for (const out of [first, second]) await trainTokenizer({ ...defaults, sources: [TRAINING], out })
@@ -32,23 +32,25 @@ test('twice the same bytes; the library loads it; any text comes back from its t
   expect(library.decode(encode(torture), options)).toBe(torture)
 })
 
-test('a text with few pairs gives a small vocabulary; JSON Lines count as the texts in them', async () => {
+test('a text with few pairs gives a small vocabulary, and only the texts of JSON Lines count', async () => {
   const folder = temporaryFolder()
   const texts = ['abab', 'abab cd']
   const lines = write(folder, 'a.jsonl', jsonLines(texts))
   const out = join(folder, 'tokenizer.json')
-  // ab, abab, cd, and the space before cd.
+  // The merges are ab, abab, cd, and the space before cd.
   expect(await trainTokenizer({ ...defaults, sources: [lines], out })).toBe(257 + 4)
   const { encode } = openTokenizerJson(readFileSync(out), 'tokenizer.json')
   expect(encode('abab cd')).toHaveLength(2)
 })
 
-test('what will not do is refused, and nothing is written', async () => {
+test('unusable input is refused, and no file is written', async () => {
   const folder = temporaryFolder()
   const out = join(folder, 'tokenizer.json')
   const train = (options: object) =>
     trainTokenizer({ ...defaults, sources: [TRAINING], out, ...options })
-  await expect(train({ vocabSize: 100 })).rejects.toThrow(/--vocab-size is 100: .* take 257/)
+  await expect(train({ vocabSize: 100 })).rejects.toThrow(
+    /--vocab-size is 100: it must be from 257/,
+  )
   await expect(train({ sources: [join(folder, 'none')] })).rejects.toThrow(InputError)
   const latin1 = write(folder, 'latin1.txt', Buffer.from('\xe9t\xe9', 'latin1'))
   await expect(train({ sources: [latin1] })).rejects.toThrow(/latin1.txt is not UTF-8/)

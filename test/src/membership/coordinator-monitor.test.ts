@@ -1,4 +1,4 @@
-/** A member's eye on the coordinator: what counts as a sign of life. */
+/** The coordinator monitor: which messages are signs of life of the coordinator. */
 import { expect, test, vi } from 'vitest'
 import type { Json, Network } from '../../../protocols/network.ts'
 import { CoordinatorMonitor } from '../../../src/membership/coordinator-monitor.ts'
@@ -9,7 +9,7 @@ const self = { peer: 'me', session: 1, addresses: [], domain: '', id: 1, stage: 
 const roster = { ...foundingRoster(founder), nextId: 2 }
 const members = [...roster.members, self]
 
-test('a coordinator whose connection broke is suspect until it answers, whatever of it is read late', async () => {
+test('a coordinator whose connection broke is suspect until it answers, even if its earlier messages arrive', async () => {
   let lose = (_: string) => {}
   let answer: () => Promise<{ header: Json }> = () => Promise.reject(new Error('refused'))
   const network = {
@@ -27,7 +27,7 @@ test('a coordinator whose connection broke is suspect until it answers, whatever
       new Promise<void>((resolve) => (ms > 0 ? ticks.push(resolve) : resolve())),
   }
   const over = new AbortController()
-  const standIn = vi.fn(async () => {})
+  const tryToTakeOver = vi.fn(async () => {})
   const watch = new CoordinatorMonitor({
     network,
     clock,
@@ -37,17 +37,17 @@ test('a coordinator whose connection broke is suspect until it answers, whatever
     own: () => self,
     deposed: () => false,
     dropped: () => {},
-    standIn,
+    tryToTakeOver,
   })
   void watch.run()
-  expect(watch.content).toBe(true)
+  expect(watch.hearsCoordinator).toBe(true)
   lose('founder')
   watch.heard()
-  expect(watch.content).toBe(false)
-  await vi.waitFor(() => expect(standIn).toHaveBeenCalled())
-  expect(watch.content).toBe(false)
+  expect(watch.hearsCoordinator).toBe(false)
+  await vi.waitFor(() => expect(tryToTakeOver).toHaveBeenCalled())
+  expect(watch.hearsCoordinator).toBe(false)
 
   answer = async () => ({ header: { epoch: 0, session: 1, queuedWork: 0 } })
   for (const tick of ticks.splice(0)) tick()
-  await vi.waitFor(() => expect(watch.content).toBe(true))
+  await vi.waitFor(() => expect(watch.hearsCoordinator).toBe(true))
 })

@@ -1,3 +1,4 @@
+/** Rosters: the changes that make the next epoch, quorums, and decoding. */
 import { deflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -24,7 +25,7 @@ function members(change: Partial<Extract<Change, { type: 'members' }>>): Change 
   return { type: 'members', ...author, ...none, ...change }
 }
 
-test('joining, taking a stage and leaving each make the next epoch; ids are given once', () => {
+test('joining, taking a stage and leaving each make the next epoch, and no id is used twice', () => {
   const joined = applyChange(founded, members({ join: [newcomer('b'), newcomer('c')] }))
   expect(joined.members.map(({ id }) => id)).toEqual([0, 1, 2])
   const placed = applyChange(
@@ -48,7 +49,7 @@ test('joining, taking a stage and leaving each make the next epoch; ids are give
   expect(founded.members).toHaveLength(1)
 })
 
-test('newcomers are those whom the roster before did not name, whoever has left meanwhile', () => {
+test('newcomers are the members that the earlier roster did not name, also if others have left', () => {
   const joined = applyChange(founded, members({ join: [newcomer('b'), newcomer('c')] }))
   const later = applyChange(joined, members({ leave: [0, 2], join: [newcomer('d')] }))
   const names = (before: Roster | null) => newcomersOf(before, later).map(({ peer }) => peer)
@@ -58,7 +59,7 @@ test('newcomers are those whom the roster before did not name, whoever has left 
   expect(names(later)).toEqual([])
 })
 
-test('a commit makes the next epoch of the same members; only a restart moves the fence', () => {
+test('a commit makes the next epoch with the same members, and only a restart moves the fence', () => {
   const change: Change = {
     type: 'commit',
     ...author,
@@ -94,7 +95,7 @@ describe('a quorum', () => {
     })),
   })
 
-  test('any two of one roster have a member in common, and no smaller set is one', () => {
+  test('has a member in common with any other quorum, and is at least half of the members', () => {
     const bits = fc.array(fc.boolean(), { minLength: 12, maxLength: 12 })
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 12 }), fc.nat(11), bits, bits, (count, c, a, b) => {
@@ -112,7 +113,7 @@ describe('a quorum', () => {
     )
   })
 
-  test('exactly half counts with the coordinator in it, and strangers never do', () => {
+  test('can be exactly half of the members if the coordinator is one of them; ids of others do not count', () => {
     const roster = rosterOf(4, 2)
     expect(isQuorum(roster, new Set([0, 2]))).toBe(true)
     expect(isQuorum(roster, new Set([0, 1]))).toBe(false)
@@ -120,7 +121,7 @@ describe('a quorum', () => {
   })
 })
 
-test('going back to a checkpoint gives up every stage and all sums, and forgets the outcome of the step', () => {
+test('after a rollback no member holds a stage, and the values of the last step are reset', () => {
   const joined = applyChange(founded, members({ join: [newcomer('b'), newcomer('c')] }))
   const assign = [
     { id: 0, stage: 0, ready: true },
@@ -136,9 +137,9 @@ test('going back to a checkpoint gives up every stage and all sums, and forgets 
   expect(isRestored(placed)).toBe(false)
 })
 
-test('bytes that are no roster, or would become more than one may take, are refused', () => {
+test('bytes that are not a roster, or inflate to more than the limit, are refused', () => {
   const bomb = deflateRawSync(Buffer.alloc(ROSTER_BYTES + 1, ' '))
   for (const body of [undefined, new Uint8Array([1, 2, 3]), deflateRawSync('{}'), bomb]) {
-    expect(() => decodeRoster('b', body)).toThrow('the roster that b sent is none')
+    expect(() => decodeRoster('b', body)).toThrow('the roster of b is invalid')
   }
 })

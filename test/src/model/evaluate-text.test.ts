@@ -1,4 +1,4 @@
-/** The loss of a text, window by window, against float64. */
+/** The loss of a text in windows, compared with a reference in float64. */
 import { expect, onTestFinished, test } from 'vitest'
 import { evaluateText } from '../../../src/model/evaluate-text.ts'
 import { bytesAsTokens } from '../../../src/model/tokenizer-files.ts'
@@ -27,7 +27,7 @@ function evaluate(context: number, stride: number, sizes: readonly number[] = []
   })
 }
 
-/** Each token but the first once, from what its window shows before it. */
+/** The expected loss: each token but the first is predicted once, from the tokens before it in its window. */
 function expected(context: number, stride: number): number {
   let total = 0
   let done = 1
@@ -48,7 +48,7 @@ test.each([
   [16, 1],
   [37, 37],
   [200, 200],
-])('context %i, stride %i', async (context, stride) => {
+])('the loss with context %i and stride %i equals the reference', async (context, stride) => {
   const { tokens, bytes, nats, perplexity, bitsPerByte } = await evaluate(context, stride)
   expect({ tokens, bytes }).toEqual({ tokens: 74, bytes: 74 })
   expect([nats]).toBeAllclose([expected(context, stride)], { relative: 1e-5 })
@@ -56,7 +56,7 @@ test.each([
   expect(bitsPerByte).toBeCloseTo(nats / Math.log(2), 10)
 })
 
-test('how the text comes in does not matter', async () => {
+test('the loss does not depend on the chunks in which the text is read', async () => {
   const whole = await evaluate(16, 8)
   expect(await evaluate(16, 8, [1, 1, 0, 30, 7])).toEqual(whole)
 })

@@ -1,4 +1,4 @@
-/** Which files that peers have left make up a model. */
+/** Saved stages, and the search for all stages of one step. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -9,7 +9,7 @@ import { temporaryFolder } from '../../fixtures/folder.ts'
 
 const RUN = 'a'.repeat(64)
 
-/** A stage of two numbers. */
+/** A stage with two weights. */
 function stageOf(value: number): AnyStage {
   const weights = sharedFloats(16)
   weights.fill(value, 0, 2)
@@ -17,7 +17,7 @@ function stageOf(value: number): AnyStage {
   return { parameters, weights } as unknown as AnyStage
 }
 
-/** Leaves stage files as [peer, stage, step, value]. */
+/** Writes stage files, each given as [peer, stage, step, value]. */
 function left(files: readonly [number, number, number, number][]): string {
   const dataDir = temporaryFolder()
   for (const [peer, stage, step, value] of files) {
@@ -28,7 +28,7 @@ function left(files: readonly [number, number, number, number][]): string {
   return dataDir
 }
 
-test('a saved stage says its run, stage and step, and takes the place of what its peer held before', () => {
+test("a saved stage names its run, stage and step, and replaces its peer's earlier stage", () => {
   const folder = temporaryFolder()
   saveStage(folder, stageOf(1), { run: RUN, stage: 1, step: 9 })
   const path = saveStage(folder, stageOf(2), { run: RUN, stage: 2, step: 10 })
@@ -38,7 +38,7 @@ test('a saved stage says its run, stage and step, and takes the place of what it
   expect([...tensors.get('tensor-2')!.data]).toEqual([2, 2])
 })
 
-test('the latest step that has all stages is taken', async () => {
+test('the latest step with all stages is chosen', async () => {
   const dataDir = left([
     [1, 0, 10, 0],
     [2, 1, 10, 1],
@@ -54,25 +54,25 @@ test('the latest step that has all stages is taken', async () => {
   ])
 })
 
-test('a missing stage, and steps that differ, are named', async () => {
+test('the error names a missing stage, and the stages of each step', async () => {
   const missing = left([
     [1, 0, 10, 0],
     [2, 2, 10, 1],
   ])
   await expect(stageFiles(missing, RUN, 3)).rejects.toThrow(
-    /after step 10 stage 0, 2 is there, stage 1 is missing/,
+    /for step 10, stage 0, 2 is present and stage 1 is missing/,
   )
   const apart = left([
     [1, 0, 10, 0],
     [2, 1, 9, 1],
   ])
   await expect(stageFiles(apart, RUN, 2)).rejects.toThrow(
-    /after step 10 stage 0 is there, stage 1 is missing; after step 9 stage 1 is there, stage 0/,
+    /for step 10, stage 0 is present and stage 1 is missing; for step 9, stage 1 is present and stage 0/,
   )
   await expect(stageFiles(temporaryFolder(), RUN, 2)).rejects.toThrow(/no peer of this run/)
 })
 
-test('two that claim to be the same and are not are refused; equal ones are one', async () => {
+test('two different files of the same stage and step are refused, and two equal files are accepted', async () => {
   const twice = left([
     [1, 0, 10, 5],
     [2, 0, 10, 5],
@@ -85,11 +85,11 @@ test('two that claim to be the same and are not are refused; equal ones are one'
   await expect(stageFiles(different, RUN, 1)).rejects.toThrow(/are both stage 0 after step 10/)
 })
 
-test('a file that says nothing of itself, or is damaged, is refused by name', async () => {
+test('a file without metadata and a damaged file are refused by name', async () => {
   const dataDir = left([[1, 0, 10, 0]])
   const path = join(dataDir, RUN.slice(0, 12), 'peers', '1', 'stage-0.safetensors')
   writeFileSync(path, readFileSync(path).subarray(0, 40))
   await expect(stageFiles(dataDir, RUN, 1)).rejects.toThrow(
-    /stage-0\.safetensors is no intact safetensors file/,
+    /stage-0\.safetensors is not an intact safetensors file/,
   )
 })

@@ -1,4 +1,4 @@
-/** What is drawn, how often, and what never is. */
+/** The frequencies of drawn tokens, and the text that is shown. */
 import { expect, test } from 'vitest'
 import { GeneratedText } from '../../../src/model/generated-text.ts'
 import { type Sampling, sample } from '../../../src/model/token-sampling.ts'
@@ -9,7 +9,7 @@ const LOGITS = Float32Array.of(1, 3, 2, -1, 3)
 const ALL: Sampling = { temperature: 1, topK: 0, topP: 1 }
 const DRAWS = 20_000
 
-/** How often each token is drawn. */
+/** Number of draws of each token. */
 function shares(sampling: Sampling): number[] {
   const random = new Random('draws')
   const counts = Array.from(LOGITS, () => 0)
@@ -17,7 +17,7 @@ function shares(sampling: Sampling): number[] {
   return counts.map((count) => count / DRAWS)
 }
 
-/** Of the kept tokens, by the definition of softmax. */
+/** Probabilities of the kept tokens, by the definition of softmax. */
 function softmax(kept: readonly number[], temperature: number): number[] {
   const weights = [...LOGITS].map((logit, i) =>
     kept.includes(i) ? Math.exp(logit / temperature) : 0,
@@ -27,22 +27,22 @@ function softmax(kept: readonly number[], temperature: number): number[] {
 }
 
 test.each([
-  ['all', ALL, [0, 1, 2, 3, 4], 1],
-  ['a higher temperature', { ...ALL, temperature: 3 }, [0, 1, 2, 3, 4], 3],
-  ['top-k', { ...ALL, topK: 3 }, [1, 2, 4], 1],
-  ['top-p: the two that reach 0.7', { ...ALL, topP: 0.7 }, [1, 4], 1],
-  ['top-p within top-k', { temperature: 2, topK: 3, topP: 0.5 }, [1, 4], 2],
-  ['top-p: always one', { ...ALL, topP: 0 }, [1], 1],
-])('%s', (_, sampling, kept, temperature) => {
+  ['all of them without a restriction', ALL, [0, 1, 2, 3, 4], 1],
+  ['all of them at a higher temperature', { ...ALL, temperature: 3 }, [0, 1, 2, 3, 4], 3],
+  ['the three most likely with top-k 3', { ...ALL, topK: 3 }, [1, 2, 4], 1],
+  ['the two that reach 0.7 with top-p', { ...ALL, topP: 0.7 }, [1, 4], 1],
+  ['those of top-p within those of top-k', { temperature: 2, topK: 3, topP: 0.5 }, [1, 4], 2],
+  ['one with a top-p of 0', { ...ALL, topP: 0 }, [1], 1],
+])('tokens are drawn with their probability from %s', (_, sampling, kept, temperature) => {
   const expected = softmax(kept, temperature)
   for (const [token, share] of shares(sampling).entries()) {
-    // Four standard deviations of a share counted so many times.
+    // The bound is four standard deviations of a share.
     const deviation = Math.sqrt((expected[token]! * (1 - expected[token]!)) / DRAWS)
     expect(Math.abs(share - expected[token]!)).toBeLessThanOrEqual(4 * deviation + 1e-9)
   }
 })
 
-test('no temperature takes the most likely, the first of equals', () => {
+test('a temperature of 0 takes the most likely token, the first of equal ones', () => {
   expect(sample(LOGITS, { ...ALL, temperature: 0 }, new Random(1))).toBe(1)
 })
 
@@ -58,11 +58,11 @@ function shown(text: string, stops: readonly string[]): { parts: string[]; stopp
   return { parts: parts.filter((part) => part !== ''), stopped: generated.stopped }
 }
 
-test('characters are shown whole', () => {
+test('characters are shown only when they are complete', () => {
   expect(shown('aü❄', []).parts).toEqual(['a', 'ü', '❄'])
 })
 
-test('nothing of a stop text is shown, and what only began like one is', () => {
+test('no part of a stop text is shown, and text that only begins like one is shown', () => {
   expect(shown('one. two', ['. t']).parts.join('')).toBe('one')
   expect(shown('one. two', ['. t']).stopped).toBe(true)
   const almost = shown('a..b', ['..c', 'x'])

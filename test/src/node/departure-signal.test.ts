@@ -1,4 +1,4 @@
-/** What makes a node go: the user's signal, or what a cloud's metadata service says. */
+/** The departure signal of a node: the user's signal, or a spot notice from a cloud's metadata service. */
 import { expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../../protocols/clock.ts'
 import { withDepartureSignal } from '../../../src/node/departure-signal.ts'
@@ -6,47 +6,47 @@ import { startMetadataServer } from '../../chaos/metadata-server.ts'
 
 const clock = systemClock
 
-/** Work that ends as soon as it is told to; gives the reason. */
-function untilTold(signal: AbortSignal): Promise<unknown> {
+/** Work that ends when the signal aborts. It gives the reason of the signal. */
+function untilAborted(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => {
     signal.addEventListener('abort', () => resolve(signal.reason), { once: true })
   })
 }
 
-test('a spot notice tells how long the stage may take to change hands, some of the time left for the end', async () => {
+test('a spot notice gives the time for handing over the stage, less a margin for the end', async () => {
   const server = await startMetadataServer()
   onTestFinished(() => server.close())
   server.takeBack(7)
   const { signal } = new AbortController()
   const options = { clock, signal, spot: 'aws', spotUrl: server.urlOf(7) } as const
-  const reason = await withDepartureSignal(options, untilTold)
+  const reason = await withDepartureSignal(options, untilAborted)
   expect(reason).toEqual({ reason: expect.stringMatching(/^AWS: terminate/), withinMs: 115_000 })
 })
 
-test('the user is heard while the metadata service has nothing to say', async () => {
+test('the signal of the user aborts the work while there is no spot notice', async () => {
   const server = await startMetadataServer()
   onTestFinished(() => server.close())
   const user = new AbortController()
   const options = { clock, signal: user.signal, spot: 'aws', spotUrl: server.urlOf(1) } as const
-  const told = withDepartureSignal(options, untilTold)
+  const reason = withDepartureSignal(options, untilAborted)
   user.abort('Ctrl-C')
-  expect(await told).toBe('Ctrl-C')
+  expect(await reason).toBe('Ctrl-C')
 })
 
-test('whoever asks to be warned where there is no metadata service is told so', async () => {
+test('a missing metadata service is an error if the user asked for spot notices', async () => {
   const server = await startMetadataServer()
   const url = server.urlOf(1)
   server.close()
   const { signal } = new AbortController()
   const options = { clock, signal, spot: 'auto', spotUrl: url } as const
-  await expect(withDepartureSignal(options, untilTold)).rejects.toMatchObject({
+  await expect(withDepartureSignal(options, untilAborted)).rejects.toMatchObject({
     name: 'InputError',
     message: expect.stringContaining('--spot off'),
   })
 })
 
-test("without --spot the signal is the user's own, and nothing is asked", async () => {
+test("with --spot off the work gets the user's own signal, and no service is asked", async () => {
   const { signal } = new AbortController()
   const options = { clock, signal, spot: 'off', spotUrl: undefined } as const
-  expect(await withDepartureSignal(options, async (given) => given)).toBe(signal)
+  expect(await withDepartureSignal(options, async (received) => received)).toBe(signal)
 })

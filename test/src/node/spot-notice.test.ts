@@ -1,11 +1,11 @@
-/** The metadata services of three clouds, as a server on loopback plays them. */
+/** Spot notices of three clouds, from fake metadata services on loopback. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../../protocols/clock.ts'
 import { type SpotProvider, watchSpotNotice } from '../../../src/node/spot-notice.ts'
 
-/** The pauses between two questions pass at once, deadlines never. */
+/** A clock on which pauses between two questions end at once, and deadlines never pass. */
 const clock: Clock = {
   now: systemClock.now,
   sleep: (ms, signal) =>
@@ -36,7 +36,7 @@ function watch(provider: SpotProvider | 'auto', baseUrl: string, signal?: AbortS
   return watchSpotNotice({ clock, fetch, provider, baseUrl, signal: signal ?? never })
 }
 
-/** Version 2 of AWS's service: nothing without a token. After `quiet` looks at the action there is one. */
+/** AWS's service, version 2: it needs a token. The notice comes after `quiet` questions for the action. */
 function aws(quiet: number, rebalances = false): Play {
   let looks = 0
   return ({ method, url, headers }, response) => {
@@ -54,7 +54,7 @@ function aws(quiet: number, rebalances = false): Play {
   }
 }
 
-/** Google's holds a question until the value changes from the one whose mark is given. */
+/** Google's service: it delays an answer until the value changes from the one with the given ETag. */
 function gcp(): Play {
   let preempted = false
   return ({ url, headers }, response) => {
@@ -70,7 +70,7 @@ function gcp(): Play {
   }
 }
 
-/** Azure's events are those of a set of machines: first another's, then a reboot of this one's, then its end. */
+/** Azure's service: an event of another machine, then a reboot of this machine, then the end of this machine. */
 function azure(): Play {
   const event = (EventType: string, name: string) => ({
     EventId: '1',
@@ -96,7 +96,7 @@ function azure(): Play {
   }
 }
 
-test('AWS: two minutes of notice, with the time', async () => {
+test('AWS gives two minutes of notice, with the time of the end', async () => {
   expect(await watch('aws', await served(aws(3)))).toEqual({
     provider: 'aws',
     kind: 'reclaim',
@@ -105,14 +105,14 @@ test('AWS: two minutes of notice, with the time', async () => {
   })
 })
 
-test('AWS: a recommendation comes before the notice', async () => {
+test('AWS recommends to rebalance before its notice', async () => {
   expect(await watch('aws', await served(aws(3, true)))).toMatchObject({
     kind: 'rebalance',
     noticeMs: null,
   })
 })
 
-test('Google: waits for the change from what it has seen', async () => {
+test('the watch of Google waits for a change of the last value', async () => {
   expect(await watch('gcp', await served(gcp()))).toMatchObject({
     provider: 'gcp',
     kind: 'reclaim',
@@ -120,7 +120,7 @@ test('Google: waits for the change from what it has seen', async () => {
   })
 })
 
-test("Azure: neither another machine's end nor a reboot is this one's", async () => {
+test('the end of another machine and a reboot are not a notice of Azure for this machine', async () => {
   const url = await served(azure())
   expect(await watch('azure', url)).toMatchObject({
     provider: 'azure',
@@ -133,11 +133,11 @@ test.each([
   ['aws', () => aws(0)],
   ['gcp', gcp],
   ['azure', azure],
-] as const)('auto finds %s', async (provider, play) => {
+] as const)('auto finds the service of %s', async (provider, play) => {
   expect(await watch('auto', await served(play()))).toMatchObject({ provider })
 })
 
-test('a service that fails now and then is asked again', async () => {
+test('a service is asked again after a failed question', async () => {
   const play = aws(2)
   let asked = 0
   const url = await served((request, response) => {
@@ -148,7 +148,7 @@ test('a service that fails now and then is asked again', async () => {
   expect(await watch('aws', url)).toMatchObject({ kind: 'reclaim' })
 })
 
-test('no service, or that of another, names the remedy', async () => {
+test('a missing service, and the service of another cloud, are errors with a remedy', async () => {
   const url = await served(gcp())
   await expect(watch('aws', url)).rejects.toThrow(
     /--spot aws: .*the service that answers is not aws's.*--spot off/,
@@ -158,7 +158,7 @@ test('no service, or that of another, names the remedy', async () => {
   await expect(watch('auto', nowhere)).rejects.toThrow(/ECONNREFUSED.*Use --spot off/)
 })
 
-test('ends with its signal', async () => {
+test('the watch ends when its signal aborts', async () => {
   const stop = new AbortController()
   const play = aws(Number.POSITIVE_INFINITY)
   let looks = 0

@@ -1,4 +1,4 @@
-/** What every row of the table of strategies needs, beside the laws of its own in strategies.test.ts. */
+/** The requirements for every row of the table of strategies. strategies.test.ts has the laws of single strategies. */
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'

@@ -22,7 +22,7 @@ function sources(a: number[], b: number[], normA: number | null, normB: number |
   ]
 }
 
-// Positive, so that nothing cancels and relative errors mean something.
+// Positive weights, so that sums do not cancel and a relative bound is meaningful.
 const vector = fc.array(fc.integer({ min: 1, max: 1000 }), { minLength: 3, maxLength: 3 })
 const norm = fc.float({ noNaN: true, min: Math.fround(0.001), max: 1000 })
 
@@ -51,7 +51,7 @@ describe('checkfree', () => {
           const [wa, wb] = [na ** normExponent, nb ** normExponent]
           expect(rebuilt.weights).toBeAllclose(
             a.map((x, i) => (wa * x + wb * b[i]!) / (wa + wb)),
-            // Against the inputs' magnitude: the average may cancel to nothing.
+            // The bound is relative to the magnitude of the inputs, not to that of the average.
             {
               relative:
                 1e-6 *
@@ -66,7 +66,7 @@ describe('checkfree', () => {
     },
   )
 
-  test('before the first update, and with norms of zero, neighbours weigh the same', () => {
+  test('neighbours without a norm, or with a norm of zero, weigh the same', () => {
     for (const [na, nb] of [
       [null, null],
       [0, 0],
@@ -81,7 +81,7 @@ describe('checkfree', () => {
   })
 })
 
-test('copy is exact, random is the initial weights or others', () => {
+test("copy gives the donor's exact weights; random gives the initial weights or redrawn ones", () => {
   const [donor] = sources([1, 2, 3], [0, 0, 0], 5, 5)
   const copied = STRATEGIES.get('copy')!.rebuild([donor!], initial, settings)
   expect([...copied.weights]).toEqual([1, 2, 3])
@@ -112,11 +112,11 @@ describe('the policy', () => {
     ['the right of two adjacent losses', 4, [3, 4], ['copy', [5], 1]],
     ['a stage between two lost ones', 3, [2, 3, 4], ['random', [], 2]],
     ['the ends', 0, [0], [undefined, undefined, 3]],
-  ])('for %s', (_, stage, lost, expected) => {
+  ])('chooses the first strategy that can restore %s', (_, stage, lost, expected) => {
     expect(chosenFor(stage, lost)).toEqual(expected)
   })
 
-  test('says why it passes a row over', () => {
+  test('gives the reason for each strategy that it skips', () => {
     const live = new Set([0, 1, 2, 5, 6])
     const { skipped } = choose(
       policy,
@@ -129,14 +129,14 @@ describe('the policy', () => {
   })
 })
 
-describe('what checkfree may do beside Algorithm 1', () => {
+describe('options of checkfree beside Algorithm 1', () => {
   const state = (updates: number, ...moments: number[]) => ({
     firstMoment: Float32Array.from(moments),
     secondMoment: Float32Array.from(moments, (x) => x * x),
     updates,
   })
 
-  test("averages the neighbours' moments with their weights, as many updates as the younger has made", () => {
+  test("moments are averaged like the weights, with the smaller of the neighbours' update counts", () => {
     const [a, b] = sources([1, 1, 1], [3, 3, 3], 1, 3)
     const [stateA, stateB] = [state(7, 4, 4, 4), state(5, 8, 0, -4)]
     const { weights, optimizer } = checkfree.rebuild(
@@ -153,7 +153,7 @@ describe('what checkfree may do beside Algorithm 1', () => {
     expect(optimizer!.updates).toBe(5)
   })
 
-  test('starts the optimizer afresh unless the run says otherwise', () => {
+  test('the optimizer starts with moments of zero unless the run averages them', () => {
     expect(checkfree.moments!(settings)).toBe(false)
     expect(checkfree.moments!({ ...settings, moments: 'averaged' })).toBe(true)
     const { optimizer } = checkfree.rebuild(
@@ -164,7 +164,7 @@ describe('what checkfree may do beside Algorithm 1', () => {
     expect(optimizer).toBeUndefined()
   })
 
-  test('uniform is the mean whatever the norms are', () => {
+  test('uniform gives the plain mean for any norms', () => {
     const { weights } = STRATEGIES.get('uniform')!.rebuild(
       sources([1, 2, 3], [3, 2, 1], 1, 100),
       initial,
@@ -191,7 +191,7 @@ describe('checkfree+', () => {
     shard: 0,
   })
 
-  test('copies a lost first or last body stage from its twin, and averages between', () => {
+  test('copies a lost first or last body stage from its twin, and averages any other body stage', () => {
     expect(donors(1, [1])).toEqual([{ stage: 2 }])
     expect(donors(6, [6])).toEqual([{ stage: 5 }])
     expect(donors(3, [3])).toEqual([{ stage: 2 }, { stage: 4 }])
@@ -200,12 +200,12 @@ describe('checkfree+', () => {
     expect(weights).toEqual(twin!.weights)
   })
 
-  test('says why when the twin, or a neighbour, is lost too', () => {
+  test('gives the reason if the twin or a neighbour is lost, too', () => {
     expect(donors(1, [1, 2])).toEqual({ reason: 'its twin, stage 2, is lost too' })
     expect(donors(3, [3, 4])).toEqual({ reason: 'its neighbour stage 4 is lost too' })
   })
 
-  test('restores the ends from the latest copy of their weights, as they were', () => {
+  test('restores the ends exactly from the latest copy of their weights', () => {
     const old = kept('a', 11)
     const [first, second] = [kept('a', 12), kept('b', 12)]
     expect(donors(0, [0], [old, first, second])).toEqual([{ stage: 0, copies: [first, second] }])
@@ -217,7 +217,7 @@ describe('checkfree+', () => {
     expect(rebuilt).toMatchObject({ learningRateScale: 1.1, norm: 2 })
   })
 
-  test('needs two pairs to swap', () => {
+  test('needs two pairs of body stages to swap', () => {
     expect(plus.refusal!(settings, 4)).toBeNull()
     expect(plus.refusal!(settings, 3)).toMatch(/4 or more are needed, not 3/)
   })
@@ -225,7 +225,7 @@ describe('checkfree+', () => {
 
 describe('redundant', () => {
   const redundant = STRATEGIES.get('redundant')!
-  const told = (stage: number, step: number): KeptCopy => ({
+  const kept = (stage: number, step: number): KeptCopy => ({
     peer: `before ${stage}`,
     strategy: 'redundant',
     stage,
@@ -238,17 +238,17 @@ describe('redundant', () => {
       settings,
     )
 
-  test('asks the understudy for its live state, and for that of the last step alone', () => {
-    expect(donors([told(2, 9), told(3, 9)])).toEqual([{ stage: 3, understudies: ['before 3'] }])
-    expect(donors([told(3, 8)])).toEqual({
+  test('takes the state of the last committed step from the understudy, and no earlier state', () => {
+    expect(donors([kept(2, 9), kept(3, 9)])).toEqual([{ stage: 3, understudies: ['before 3'] }])
+    expect(donors([kept(3, 8)])).toEqual({
       reason: 'the understudy of stage 3 has missed step 9',
     })
-    expect(donors([told(2, 9)])).toEqual({
+    expect(donors([kept(2, 9)])).toEqual({
       reason: 'no remaining member is an understudy of stage 3',
     })
   })
 
-  test('restores all there is, as it was', () => {
+  test('restores weights, moments, norm and learning rate scale exactly', () => {
     const optimizer = {
       firstMoment: Float32Array.of(1, 2, 3),
       secondMoment: Float32Array.of(4, 5, 6),
@@ -272,7 +272,7 @@ describe('copies', () => {
       settings,
     )
 
-  test('snapshot takes the latest step of which enough shards are left', () => {
+  test('snapshot takes the latest step of which enough shards remain', () => {
     expect(chosen([...shards(8, 2), ...shards(4, 0, 2)])).toEqual([
       { stage: 3, copies: shards(4, 0, 2) },
     ])
@@ -281,7 +281,7 @@ describe('copies', () => {
     })
   })
 
-  test('a stage and its keeper are half a pipeline apart, of another domain if there is one', () => {
+  test("a stage's keeper is half a pipeline away, and in another failure domain if possible", () => {
     const members = Array.from({ length: 7 }, (_, stage) => ({
       id: stage,
       peer: `p${stage}`,
@@ -297,7 +297,7 @@ describe('copies', () => {
         .keepers(roster, stage)
         .map((member) => member.stage)
     expect([0, 1, 2, 4].map(keepers)).toEqual([[3], [4], [5], [0]])
-    // Stage 6 would be the one, but is lost together with it.
+    // Stage 6 is the farthest, but is in the failure domain of stage 3.
     expect(keepers(3)).toEqual([0])
     const snapshot = STRATEGIES.get('snapshot')!.copies!(settings, 6).keepers(roster, 1)
     expect(new Set(snapshot.map(({ id }) => id)).size).toBe(3)

@@ -1,3 +1,4 @@
+/** The manifest of a run: defaults, validation, reading, writing, and its id. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -7,7 +8,7 @@ import { parseRun, type Run, readRun, runId, stageConfig, writeRun } from '../..
 import { SETTINGS } from '../../../src/run/run-schema.ts'
 import { temporaryFolder } from '../../fixtures/folder.ts'
 
-/** What has no default. */
+/** The settings that have no default. */
 const LEAST = {
   format: 'gensyn-run',
   version: 1,
@@ -24,14 +25,14 @@ function messageOf(work: () => unknown): string {
   throw new Error('did not throw')
 }
 
-/** The error of reading a file with this text. */
+/** The error message for a manifest with this text. */
 function refusalOf(text: string): string {
   const path = join(temporaryFolder(), 'run.json')
   writeFileSync(path, text)
   return messageOf(() => readRun(path))
 }
 
-test('every setting has a default of its own type, a meaning and a unit', () => {
+test('every setting has a description and a unit, and its default has its type', () => {
   const run = parseRun(LEAST, 'test')
   expect(run.model).toMatchObject({ hiddenSize: 128, layers: 6 })
   for (const { path, type, description, unit, default: byDefault } of SETTINGS) {
@@ -43,7 +44,7 @@ test('every setting has a default of its own type, a meaning and a unit', () => 
   }
 })
 
-test('docs/RUN.md has every setting; `npx vitest run test/src/run -u` writes the page', async () => {
+test('docs/RUN.md lists every setting; `npx vitest run test/src/run -u` writes the page', async () => {
   const rows = SETTINGS.map(({ path, type, description, unit, default: byDefault }) => {
     const standard = byDefault === undefined ? '' : `\`${JSON.stringify(byDefault)}\``
     return `| \`${path}\` | ${type ?? 'object or null'} | ${unit} | ${standard} | ${description.replaceAll('|', '\\|')} |`
@@ -63,7 +64,7 @@ test('docs/RUN.md has every setting; `npx vitest run test/src/run -u` writes the
   await expect(page.join('\n')).toMatchFileSnapshot('../../../docs/RUN.md')
 })
 
-test('a written manifest reads back as the same run', () => {
+test('a manifest that is written and read again gives the same run', () => {
   const path = join(temporaryFolder(), 'run.json')
   const run = parseRun({ ...LEAST, seed: 7, stages: 3 }, 'test')
   writeRun(path, run, { force: false })
@@ -84,7 +85,7 @@ test('a written manifest reads back as the same run', () => {
   })
 })
 
-test('an existing manifest is replaced only by force, and no temporary file is left', () => {
+test('an existing manifest is replaced only with force, and no temporary file remains', () => {
   const folder = temporaryFolder()
   const path = join(folder, 'run.json')
   const run = parseRun(LEAST, 'test')
@@ -103,7 +104,7 @@ test('an existing manifest is replaced only by force, and no temporary file is l
   expect(existsSync(elsewhere)).toBe(false)
 })
 
-test('the run id is that of the settings: not of the order of keys, but of every value', () => {
+test('the run id depends on every value, but not on the order of keys', () => {
   const run = parseRun(LEAST, 'test')
   const reversed = Object.fromEntries(Object.entries(run).reverse()) as Run
   expect(runId(reversed)).toBe(runId(run))
@@ -114,7 +115,7 @@ test('the run id is that of the settings: not of the order of keys, but of every
   expect(runId(other)).not.toBe(runId(run))
 })
 
-test('every truncated manifest is refused as input', () => {
+test('every truncated manifest is refused with an InputError', () => {
   const path = join(temporaryFolder(), 'run.json')
   const text = JSON.stringify(parseRun(LEAST, 'test'))
   fc.assert(
@@ -125,7 +126,7 @@ test('every truncated manifest is refused as input', () => {
   )
 })
 
-test('a manifest that is missing, something else or of another version is refused with the remedy', () => {
+test('a missing manifest, another file and another version are refused with the remedy', () => {
   expect(messageOf(() => readRun('/nowhere/run.json'))).toBe(
     '/nowhere/run.json does not exist. Write it with `gensyn-node init`, or name it by --run.',
   )
@@ -151,7 +152,7 @@ test.each([
   [{ model: { heads: 3 } }, 'model.heads: 3 heads split a hidden size of 128'],
   [{ model: { hiddenSize: 12 } }, 'model.heads: 4 heads split a hidden size of 12 into 3 each'],
   [{ model: { keyValueHeads: 3 } }, 'model.keyValueHeads: 3 do not divide 4 query heads'],
-])('%j is refused by name', (change, message) => {
+])('%j is refused, and the message names the setting', (change, message) => {
   expect(messageOf(() => parseRun({ ...LEAST, ...change }, 'run.json'))).toContain(
     message.startsWith('package') ? message : `run.json: ${message}`,
   )

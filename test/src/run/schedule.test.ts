@@ -1,3 +1,4 @@
+/** The schedules of the learning rate. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
@@ -20,12 +21,12 @@ function config(overrides: Partial<ScheduleConfig>): ScheduleConfig {
   }
 }
 
-test('rises linearly, holds, and ends where it should, at points worked out by hand', () => {
+test('the learning rate has the values that were computed by hand, for each schedule', () => {
   const at = (schedule: ScheduleName, steps: number[]) =>
     steps.map((step) =>
       learningRateAt(config({ schedule, learningRate: 1, warmupSteps: 9 }), step, 110),
     )
-  // The warm-up is steps 1 to 9; progress is 0 at step 10 and 1 at step 110.
+  // The warm-up has steps 1 to 9. Progress is 0 at step 10 and 1 at step 110.
   expect(at('constant', [1, 5, 9, 10, 110])).toEqual([0.1, 0.5, 0.9, 1, 1])
   expect(at('cosine', [5, 10, 60, 110])).toBeAllclose([0.5, 1, 0.55, 0.1], { relative: 1e-12 })
   expect(at('stable', [5, 10, 90, 100, 110])).toBeAllclose([0.5, 1, 1, 0.55, 0.1], {

@@ -1,4 +1,4 @@
-/** Our tokenizer.json in the library of those who made the format: any text becomes its bytes, and comes back. */
+/** tokenizer.json for bytes, read by the library of the format: any text becomes its bytes, and decodes to the same text. */
 import { Tokenizer } from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -18,13 +18,13 @@ const library = new Tokenizer(
   tokenizerConfig({ model_max_length: 128 }),
 ) as Library
 
-test('each byte has a character of its own, that of GPT-2', () => {
+test('each byte has the character of GPT-2', () => {
   expect(new Set(BYTE_CHARACTERS).size).toBe(256)
   // From GPT-2's vocabulary: space, new line, and the first byte of two.
   expect([32, 10, 65, 195].map((byte) => BYTE_CHARACTERS[byte])).toEqual(['Ġ', 'Ċ', 'A', 'Ã'])
 })
 
-test('any text becomes its bytes, and comes back', () => {
+test('any text becomes its bytes, and decodes to the same text', () => {
   const texts = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 })
   fc.assert(
     fc.property(texts, (text) => {

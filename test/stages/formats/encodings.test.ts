@@ -1,4 +1,4 @@
-/** Each encoding against what it is by definition. */
+/** Each encoding against its definition. */
 import { expect, test } from 'vitest'
 import { ENCODINGS } from '../../../stages/formats/encodings.ts'
 import { Random } from '../../../stages/random.ts'
@@ -44,7 +44,7 @@ test.each([
   }
 })
 
-test('bfloat16 keeps what is not finite', () => {
+test('bfloat16 keeps NaN and infinities', () => {
   const values = floats([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3.4e38])
   const bits = words(ENCODINGS.bfloat16.encode(values))
   const back = Array.from(bits, brainValue)

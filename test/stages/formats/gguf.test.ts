@@ -112,7 +112,7 @@ test('norms stay float32, and rows that blocks do not divide are halves', async 
   expect(dtype('blk.0.attn_norm.weight')).toBe(GGMLQuantizationType.F32)
   expect(dtype('blk.0.ffn_up.weight')).toBe(GGMLQuantizationType.Q8_0)
   expect(dtype('output.weight')).toBe(GGMLQuantizationType.Q8_0)
-  // 48 is no multiple of 32.
+  // The width 48 is no multiple of the block of 32.
   expect(dtype('blk.0.ffn_down.weight')).toBe(GGMLQuantizationType.F16)
 })
 
@@ -126,7 +126,7 @@ test("long contexts: a factor for all, or llama3's for each frequency", async ()
   const llama3 = { ...NO_SCALING, type: 'llama3', factor: 8, originalContext: 64 } as const
   const file = await written(smallModel({ ...PLAIN, ropeScaling: llama3 }), 'float32')
   const factors = floatsOf(file, 'rope_freqs.weight')
-  // Wave lengths 2 pi 10^(4 i / 4) of 64 tokens: the first turns ten times and stays, the third never once.
+  // Wave lengths are 2 pi 10^(4 i / 4), in a context of 64 tokens. The first has ten periods and stays, the third less than one.
   expect(factors).toHaveLength(4)
   expect(factors[0]).toBe(1)
   expect(factors[1]).toBeGreaterThan(1)

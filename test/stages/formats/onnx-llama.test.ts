@@ -104,7 +104,7 @@ test.each([
     }
     await stage.load(flat)
   }
-  // The training graphs give no logits out, so their hidden states go through the head that generates.
+  // The training graphs have no output for logits, so the head of the decoder computes them from the hidden states.
   const hidden = await body.forward(await ends.embed(tokens))
   const width = small.model.hiddenSize
   for (let position = 0; position < tokens.length; position++) {
@@ -115,7 +115,7 @@ test.each([
   }
 })
 
-test('weights in a file of their own give the same logits, and the graph is small then', async () => {
+test('weights in a separate file give the same logits, and the graph is small', async () => {
   const small = smallModel(GROUPED)
   const tokens = someTokens(9)
   const inline = await run(await session(small), tokens, 1)
