@@ -7,7 +7,7 @@ const count = z.int().nonnegative()
 /** Fence of all work of a step: the run, the epoch that last reset the gradient sums, and the step. */
 const fence = { run: z.string().max(64), epoch: count, step: count }
 
-interface Hop {
+type Hop = {
   readonly stage: number
   /** Id of the member that works on this stage. */
   readonly id: number

@@ -40,7 +40,7 @@ export interface StateCopy extends WeightsCopy {
 }
 
 /** A chunk of a flat buffer: what describes it, and its bytes. */
-interface Chunk {
+export interface Chunk {
   readonly answer: WeightsAnswer
   readonly body: Uint8Array
 }
