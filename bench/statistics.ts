@@ -1,5 +1,5 @@
 /** Timing side by side: the candidates alternate, so that a change of the machine's speed affects all of them. */
-import { median } from '../sim/strategies/statistics.ts'
+import { median } from '../sim/lab/statistics.ts'
 
 /** Time of one call. */
 export interface Sample {

@@ -1,6 +1,6 @@
 /** Tokens a second of a swarm of processes on this machine, relative to the same training in one process. */
 import { join } from 'node:path'
-import { median } from '../sim/strategies/statistics.ts'
+import { median } from '../sim/lab/statistics.ts'
 import { newRun } from '../src/cli/init.ts'
 import { loadCorpus } from '../src/data/corpus.ts'
 import type { Run } from '../src/run/run.ts'

@@ -6,9 +6,7 @@
 import { z } from 'zod'
 import { ballotSchema, memberSchema, originSchema } from './membership.ts'
 import { procedure } from './procedure.ts'
-
-const run = z.string().max(64)
-const count = z.int().nonnegative()
+import { count, run } from './schemas.ts'
 
 /** New members in one change. Their addresses must fit a header. */
 export const JOINS_MAX = 64

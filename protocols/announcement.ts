@@ -1,8 +1,7 @@
 /** Progress that holders of stages publish from time to time. An announcement is small, signed, and may be lost. */
 import { z } from 'zod'
 import type { Network, PeerId } from './network.ts'
-
-const count = z.int().nonnegative()
+import { count } from './schemas.ts'
 
 const announcementSchema = z.strictObject({
   stage: count,

@@ -1,14 +1,13 @@
 /** Procedure by which holders report the result of their part of a checkpoint. */
 import { z } from 'zod'
 import { procedure } from './procedure.ts'
-
-const count = z.int().nonnegative()
+import { count, run } from './schemas.ts'
 
 /** To the coordinator: this holder's part of the checkpoint is in the store, or has failed. */
 export const saved = procedure(
   '/gensyn-node/saved/1.0.0',
   z.strictObject({
-    run: z.string().max(64),
+    run,
     step: count,
     /** Epoch that committed the step. After a rollback the same step is committed and saved again. */
     epoch: count,

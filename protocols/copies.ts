@@ -6,10 +6,8 @@ import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import type { Network, PeerId } from './network.ts'
 import { ask, procedure } from './procedure.ts'
+import { count, run } from './schemas.ts'
 import { checkHash, intoChunk, type StateFacts, sha256, stateFacts } from './weights.ts'
-
-const run = z.string().max(64)
-const count = z.int().nonnegative()
 
 const name = {
   strategy: z.string().max(32),

@@ -4,14 +4,13 @@ import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import type { PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
+import { count, run } from './schemas.ts'
 
 /** Members of a roster. */
 export const MEMBERS_MAX = 10_000
 
 const peerId = z.string().min(1).max(128)
 const addresses = z.array(z.string().max(512)).max(16)
-const run = z.string().max(64)
-const count = z.int().nonnegative()
 /** Start of a member's process, in milliseconds. Distinguishes successive processes with the same peer id. */
 const session = z.int()
 /** Length of a failure domain's name, in characters. A domain fails as a whole: a host, a subnet, a zone. '' is unknown. */

@@ -5,12 +5,11 @@
 import { z } from 'zod'
 import { WIRE_DTYPES } from './codec.ts'
 import { procedure } from './procedure.ts'
+import { count, run } from './schemas.ts'
 import { journeySchema } from './step.ts'
 
-const count = z.int().nonnegative()
-
 const microbatchSchema = z.strictObject({
-  run: z.string().max(64),
+  run,
   epoch: count,
   step: count,
   ...journeySchema.shape,

@@ -3,9 +3,8 @@ import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import type { Network, PeerId } from './network.ts'
 import { ask, procedure } from './procedure.ts'
+import { count, run } from './schemas.ts'
 import { sha256 } from './weights.ts'
-
-const count = z.int().nonnegative()
 
 /** Bytes of a chunk (1 MiB), as for weights: shows progress on a slow uplink, and hides the round trip. */
 export const CHUNK_BYTES = 1 << 20
@@ -13,7 +12,7 @@ export const CHUNK_BYTES = 1 << 20
 export const shards = procedure(
   '/gensyn-node/shards/1.0.0',
   z.strictObject({
-    run: z.string().max(64),
+    run,
     /** SHA-256 of the whole file, in hex. */
     sha256: z.string().length(64),
     /** First byte of the chunk. */

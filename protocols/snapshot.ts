@@ -1,8 +1,7 @@
 /** Procedure that copies a stage's weights after one step for a peer that is no member. Training continues meanwhile. */
 import { z } from 'zod'
 import { procedure } from './procedure.ts'
-
-const count = z.int().nonnegative()
+import { count, run } from './schemas.ts'
 
 /**
  * Asks a holder to copy its weights after `step`: the last committed step, or a later one. The answer comes when the copy
@@ -11,6 +10,6 @@ const count = z.int().nonnegative()
  */
 export const snapshot = procedure(
   '/gensyn-node/snapshot/1.0.0',
-  z.strictObject({ run: z.string().max(64), stage: count, step: count }),
+  z.strictObject({ run, stage: count, step: count }),
   z.strictObject({}),
 )

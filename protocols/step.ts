@@ -2,10 +2,10 @@
 import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
 import { procedure } from './procedure.ts'
+import { count, run } from './schemas.ts'
 
-const count = z.int().nonnegative()
 /** Fence of all work of a step: the run, the epoch that last reset the gradient sums, and the step. */
-const fence = { run: z.string().max(64), epoch: count, step: count }
+const fence = { run, epoch: count, step: count }
 
 type Hop = {
   readonly stage: number
@@ -61,7 +61,7 @@ export type Donor = z.infer<typeof donorSchema>
 export const hold = procedure(
   '/gensyn-node/hold/3.0.0',
   z.strictObject({
-    run: z.string().max(64),
+    run,
     epoch: count,
     /** Last committed step. */
     step: count,
@@ -141,7 +141,7 @@ export const reduce = procedure(
  */
 export const learn = procedure(
   '/gensyn-node/learn/1.0.0',
-  z.strictObject({ run: z.string().max(64), stage: count }),
+  z.strictObject({ run, stage: count }),
   z.strictObject({}),
 )
 
@@ -149,7 +149,7 @@ export const learn = procedure(
 export const learnt = procedure(
   '/gensyn-node/learnt/1.0.0',
   z.strictObject({
-    run: z.string().max(64),
+    run,
     stage: count,
     /** Reason of a failure; null for success. */
     failure: z.string().max(2000).nullable(),
@@ -169,7 +169,7 @@ export const learnt = procedure(
 export const study = procedure(
   '/gensyn-node/study/1.0.0',
   z.strictObject({
-    run: z.string().max(64),
+    run,
     stage: count,
     /** True if the understudy received its state from this holder before. If `same`, the holder keeps nothing. */
     has: z.boolean(),
@@ -185,7 +185,7 @@ export const study = procedure(
 /** From an understudy: it has the whole state, and the holder may release the kept state. */
 export const studied = procedure(
   '/gensyn-node/studied/1.0.0',
-  z.strictObject({ run: z.string().max(64), stage: count }),
+  z.strictObject({ run, stage: count }),
   z.strictObject({}),
 )
 

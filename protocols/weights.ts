@@ -4,8 +4,7 @@ import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import type { Network, PeerId } from './network.ts'
 import { ask, procedure } from './procedure.ts'
-
-const count = z.int().nonnegative()
+import { count, run } from './schemas.ts'
 
 /** The flat buffers of a stage that another member can fetch. */
 const PARTS = ['weights', 'firstMoment', 'secondMoment'] as const
@@ -26,7 +25,7 @@ export type StateFacts = z.infer<typeof stateFactsSchema>
 export const weights = procedure(
   '/gensyn-node/weights/2.0.0',
   z.strictObject({
-    run: z.string().max(64),
+    run,
     /** The state after this step is wanted; the last committed step of the roster. */
     step: count,
     stage: count,
@@ -49,7 +48,7 @@ export type WeightsAnswer = z.infer<typeof weights.answer>
 /** Elements of a chunk (1 MiB): small enough to show progress on a slow uplink, large enough to hide the round trip. */
 export const CHUNK_ELEMENTS = 256 * 1024
 
-export function sha256(bytes: Uint8Array): string {
+export function sha256(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 

@@ -1,5 +1,5 @@
 /** What the paper claims (arXiv 2506.15461), each held against our results: its number, ours, and whether it holds. */
-import { correlation, type Estimate, estimate } from '../strategies/statistics.ts'
+
 import {
   type Comparison,
   difference,
@@ -16,6 +16,7 @@ import { recoveryTransfers } from './paper/recovery.ts'
 import { significant, withMargin } from './report/format.ts'
 import type { Claim, RecoveryResult, Results } from './results.ts'
 import { SMALL_RUN } from './scenarios/small.ts'
+import { correlation, type Estimate, estimate } from './statistics.ts'
 
 export interface Evidence {
   /** Time to the target by the paper's hourly rates. */

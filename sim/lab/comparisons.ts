@@ -1,6 +1,7 @@
 /** Two strategies held against each other seed by seed, since they meet the same failures under a seed. */
-import { type Estimate, estimate } from '../strategies/statistics.ts'
+
 import type { Claim, Results, TrialResult } from './results.ts'
+import { type Estimate, estimate } from './statistics.ts'
 
 export type Measure = (trial: TrialResult) => number | null
 

@@ -1,67 +1,82 @@
 /** One trial that is played: a training run of the node's own code under virtual time and failures. */
-
 import { resolve } from 'node:path'
 import { HOUR_MS } from '../../protocols/clock.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import { newRun } from '../../src/cli/init.ts'
 import { loadCorpus } from '../../src/data/corpus.ts'
 import type { Run, WrittenRecovery } from '../../src/run/run-schema.ts'
-import { type Costs, DEFAULT_COSTS, DEFAULT_LINK, type Playing, play } from '../scenario.ts'
+import { DEFAULT_LINK, type Death, type History, type Playing, play } from '../scenario.ts'
 import { meterCalls } from '../world/byte-meter.ts'
-import type { Link } from '../world/wire.ts'
 import type { Calibration } from './calibration/calibration.ts'
 import type { Loss } from './failures/loss.ts'
 import { Hours } from './hours.ts'
+import { costsOf, flat, linksOf } from './job-settings.ts'
+import { type ProcessCosts, ProcessMeter } from './process-meter.ts'
 import type { RecoveryResult } from './results.ts'
 import type { Scenario } from './scenario.ts'
+import type { Point } from './statistics.ts'
 import { WeightErrors } from './weight-errors.ts'
 
 /** All that the outcome depends on. */
 export interface PlayJob {
-  /** The most that are made. */
+  /** The most steps that are made. */
   readonly steps: number
   readonly seed: number
   readonly run: Scenario['run']
   readonly recovery: WrittenRecovery
-  /** Of the text; null for the bundled one. */
+  /** Path of the text; null for the bundled one. */
   readonly data: string | null
+  /** Number of peers; null for one a stage, the ends, and the run's spares. */
   readonly peers: number | null
   readonly network: Scenario['network']
-  /** What the peers of one slot after the other are likely to be lost together with; left out: nothing is known. */
+  /** Failure domains of the slots, in turn; left out: none is known. */
   readonly domains?: readonly string[] | undefined
   readonly compute: Scenario['compute']
-  /** That all peers share, instead of one each that takes what `compute` says. */
+  /** One machine that all peers share, instead of one for each peer that takes what `compute` says. */
   readonly machine?: Pick<Calibration, 'costMs' | 'cores' | 'messageMs'> | undefined
-  /** Seconds of the scenario in one of virtual time, but for what a loss holds up. */
+  /** Seconds of the scenario in one of virtual time, except while a loss holds the swarm up. */
   readonly fold: number
-  /** Of an undisturbed one: so long the first is said to have taken, before which the swarm came together. */
+  /** Hours of an undisturbed iteration. The first iteration counts as much, though the swarm comes together before it. */
   readonly iterationHours: number
   readonly losses: readonly Loss[]
   /**
-   * Losses are met at the end of the iteration in which they fall: where one iteration stands for many, what is lost of it
-   * would count as many times too much. There they come one after another, as far apart as they fell or when the one before
-   * is mended: of the many iterations that are meant, each has had its own.
+   * True if a loss waits for the end of its iteration. Where one iteration stands for many, a loss within it would cost as
+   * many times too much. Two losses keep the time between them, or the second waits until the first is mended: each of
+   * the many iterations that are meant has had its own.
    */
   readonly atBoundaries: boolean
-  /** Ends the run when it is reached; null goes on. */
+  /** Held-out loss that ends the run; null goes on. */
   readonly targetLoss: number | null
-  /** Ends the run, too; null for no limit. */
+  /** Hours that end the run; null for no limit. */
   readonly hours: number | null
+  /** Losses right after given steps, for trials that count steps instead of hours. */
+  readonly deaths?: readonly Death[]
+  /** Records what {@link Details} has. Without them a run that fails has an outcome, with them it is an error. */
+  readonly detailed?: true
 }
 
-/** What is recorded of it, in the scenario's hours. */
+/** What is recorded of a trial, in the scenario's hours. */
 export interface PlayOutcome {
   readonly losses: { hours: number; stage: number | null }[]
   readonly recoveries: RecoveryResult[]
   readonly iterations: number
-  /** That are not lost again. */
+  /** Steps that are not lost again. */
   readonly steps: number
   readonly hours: number
   readonly curve: [iterations: number, hours: number, loss: number][]
-  /** Of virtual time, of an average iteration after the first, with whatever held it up. */
+  /** Virtual seconds of an average iteration after the first, with whatever held it up. */
   readonly stepSeconds: number
   readonly bytesPerIteration: Record<string, number>
   readonly failure: string | null
+  readonly details?: Details
+}
+
+interface Details {
+  /** Training loss of each step, in the order in which the steps were made. */
+  readonly training: readonly Point[]
+  /** Held-out loss by steps. */
+  readonly validation: readonly Point[]
+  readonly costs: ProcessCosts
 }
 
 /** What bytes are for, by the name of the protocol that carries them; all others are the swarm's agreement. */
@@ -88,213 +103,225 @@ export function runOf(job: PlayJob, folder: string): Promise<Run> {
   return newRun({}, data ?? undefined, folder, given)
 }
 
+/**
+ * @param onStep hears how many steps are made
+ * @throws Error if a detailed run fails
+ */
 export async function playJob(
   job: PlayJob,
   folder: string,
   onStep: (made: number) => void,
 ): Promise<PlayOutcome> {
   const run = await runOf(job, folder)
-  const losses: PlayOutcome['losses'] = []
-  const recoveries: RecoveryResult[] = []
-  const curve: PlayOutcome['curve'] = []
-  const bytes = new Map<string, number>()
-  const count = (purpose: string, more: number) =>
-    bytes.set(purpose, (bytes.get(purpose) ?? 0) + more)
-  const weightErrors = new WeightErrors()
-  let hours!: Hours
-  let iterations = 0
-  let last = { step: 0, hours: 0, virtualMs: 0, loss: null as number | null }
-  let firstMs = 0
+  const corpus = await loadCorpus(run, resolve(folder, 'run.json'))
+  return new JobPlay(job, run, onStep).outcome(corpus)
+}
 
-  let playing!: Playing
-  const empty = new Set<number>()
-  /** From a loss until the roster says who holds the stage. */
-  let isMending = false
-  const strike = (loss: Loss) => {
+class JobPlay {
+  readonly #job: PlayJob
+  readonly #run: Run
+  readonly #onStep: (made: number) => void
+  readonly #losses: PlayOutcome['losses'] = []
+  readonly #recoveries: RecoveryResult[] = []
+  readonly #curve: PlayOutcome['curve'] = []
+  readonly #bytes = new Map<string, number>()
+  readonly #weightErrors = new WeightErrors()
+  readonly #meter: ProcessMeter | null
+  #playing!: Playing
+  #hours!: Hours
+  #iterations = 0
+  #last = { step: 0, hours: 0, virtualMs: 0, loss: null as number | null }
+  /** Virtual time at which the first iteration was made. */
+  #firstMs = 0
+  /** Stages without a holder. */
+  readonly #empty = new Set<number>()
+  /** True from a loss until the roster says who holds the stage. */
+  #isMending = false
+  /** Losses that wait for the end of an iteration, in order. */
+  readonly #waiting: Loss[]
+  #unplan = () => {}
+
+  constructor(job: PlayJob, run: Run, onStep: (made: number) => void) {
+    this.#job = job
+    this.#run = run
+    this.#onStep = onStep
+    this.#waiting = job.atBoundaries ? [...job.losses] : []
+    this.#meter = job.detailed ? new ProcessMeter(run.steps) : null
+  }
+
+  async outcome(corpus: Parameters<typeof play>[0]['corpus']): Promise<PlayOutcome> {
+    let failure: string | null
+    let history: History | null = null
+    try {
+      history = await play(this.#scenario(corpus))
+      failure = history.finished?.failure ?? null
+    } catch (error) {
+      if (this.#meter !== null) throw error
+      // The swarm can go no further: its story is told until there.
+      failure = (error as Error).message.split('\n')[0]!
+    }
+    const after = Math.max(1, this.#iterations - 1)
+    const bytes = [...this.#bytes].filter(([, sum]) => sum > 0)
+    return {
+      losses: this.#losses,
+      recoveries: this.#recoveries,
+      iterations: this.#iterations,
+      steps: this.#last.step,
+      hours: this.#last.hours,
+      curve: this.#curve,
+      stepSeconds: (this.#last.virtualMs - this.#firstMs) / 1000 / after,
+      bytesPerIteration: Object.fromEntries(
+        bytes.map(([name, sum]) => [name, Math.round(sum / after)]),
+      ),
+      failure,
+      ...(history && this.#meter && { details: this.#details(history, this.#meter) }),
+    }
+  }
+
+  #details({ entries, finished }: History, meter: ProcessMeter): Details {
+    if (finished?.failure) throw new Error(finished.failure)
+    const points = (type: 'step' | 'evaluation') =>
+      entries.flatMap((entry) =>
+        entry.type === type ? [[entry.step, rounded(entry.loss)] as const] : [],
+      )
+    return { training: points('step'), validation: points('evaluation'), costs: meter.costs() }
+  }
+
+  #scenario(corpus: Parameters<typeof play>[0]['corpus']): Parameters<typeof play>[0] {
+    const { job } = { job: this.#job }
+    const run = this.#run
+    const { domains, machine, compute } = job
+    const count = (purpose: string, more: number) =>
+      this.#bytes.set(purpose, (this.#bytes.get(purpose) ?? 0) + more)
+    return {
+      run,
+      corpus,
+      spares: job.peers === null ? run.spares : job.peers - run.stages - 1,
+      deaths: job.deaths ?? [],
+      replaced: true,
+      link: DEFAULT_LINK,
+      links: linksOf(job.network),
+      costMs: machine?.costMs ?? costsOf(compute),
+      cores: machine?.cores,
+      messageMs: machine?.messageMs,
+      domainOf: domains && ((slot) => domains[slot % domains.length]!),
+      speedOf: (slot) => compute.speeds[slot % compute.speeds.length]!,
+      limitMs: Number.POSITIVE_INFINITY,
+      watch: (peer) =>
+        meterCalls(peer, (protocol, more) => {
+          // The name is the third part of /gensyn-node/microbatch/2.0.0.
+          count(PURPOSES[protocol.split('/')[2]!] ?? 'agreement', more)
+        }),
+      wrap: (stage, index, peer) => {
+        this.#weightErrors.built(peer, index, stage)
+        return this.#meter?.wrap(stage) ?? stage
+      },
+      onStored: (more) => count('checkpoints', more),
+      disturb: (playing) => this.#begin(playing),
+      onEntry: (entry) => this.#record(entry),
+      isEnough: (entry) => this.#isEnough(entry),
+    }
+  }
+
+  #begin(playing: Playing): void {
+    const { fold, atBoundaries, losses } = this.#job
+    this.#playing = playing
+    this.#hours = new Hours(playing.world, fold)
+    if (atBoundaries) return
+    for (const loss of losses) this.#hours.at(loss.hours, () => this.#strike(loss))
+  }
+
+  #strike(loss: Loss): void {
+    const playing = this.#playing
     const gone = 'stage' in loss ? playing.loseStage(loss.stage) : playing.losePeer(loss.slot)
     if (gone === null) return
-    losses.push({ hours: hours.now, stage: gone.stage })
+    this.#losses.push({ hours: this.#hours.now, stage: gone.stage })
     if (!gone.emptied) return
-    empty.add(gone.stage!)
-    isMending = true
-    hours.lost()
-    weightErrors.lost(gone.peer, gone.stage!)
-  }
-  const disturb = (given: Playing) => {
-    playing = given
-    hours = new Hours(playing.world, job.fold)
-    if (job.atBoundaries) return
-    for (const loss of job.losses) hours.at(loss.hours, () => strike(loss))
+    this.#empty.add(gone.stage!)
+    this.#isMending = true
+    this.#hours.lost()
+    this.#weightErrors.lost(gone.peer, gone.stage!)
   }
 
-  const waiting = job.atBoundaries ? [...job.losses] : []
-  let unplan = () => {}
-  /** Those that are due, the next one when this one is mended, or as long after it as they fell. */
-  const strikeDue = () => {
-    unplan()
+  /** Losses that are due: the next one when this one is mended, or as long after it as the two fell apart. */
+  #strikeDue(): void {
+    this.#unplan()
     // Nothing is left to be disturbed.
-    if (last.step === run.steps) return
-    for (let loss = waiting[0]; loss !== undefined && loss.hours <= hours.now; loss = waiting[0]) {
-      waiting.shift()
-      strike(loss)
-      const [next] = waiting
-      if (!isMending || next === undefined) continue
-      const since = next.hours <= hours.now ? loss.hours : hours.now
-      unplan = playing.world.schedule((next.hours - since) * HOUR_MS, 'another loss', strikeDue)
+    if (this.#last.step === this.#run.steps) return
+    for (;;) {
+      const [loss, next] = this.#waiting
+      if (loss === undefined || loss.hours > this.#hours.now) return
+      this.#waiting.shift()
+      this.#strike(loss)
+      if (!this.#isMending || next === undefined) continue
+      const since = next.hours <= this.#hours.now ? loss.hours : this.#hours.now
+      const ms = (next.hours - since) * HOUR_MS
+      this.#unplan = this.#playing.world.schedule(ms, 'another loss', () => this.#strikeDue())
       return
     }
   }
 
-  const onEntry = (entry: Entry) => {
-    if (entry.type === 'step') {
-      for (const recovery of recoveries) recovery.lossAfter ??= entry.loss
-      iterations++
-      if (iterations === 1) hours.begin(job.iterationHours)
-      else hours.made()
-      last = { step: entry.step, hours: hours.now, virtualMs: entry.at, loss: entry.loss }
-      if (iterations === 1) {
-        firstMs = entry.at
-        bytes.clear()
-      }
-      onStep(iterations)
-      // What is looked at is what was made, as where nothing is lost; then a loss comes.
-      if (entry.step % run.evaluation.everySteps !== 0) strikeDue()
-    } else if (entry.type === 'evaluation') {
-      hours.evaluated()
-      curve.push([iterations, hours.now, rounded(entry.loss)])
-      strikeDue()
-    } else if (entry.type === 'held' && entry.cause !== 'replica') {
-      empty.delete(entry.stage)
-      const weightError = weightErrors.held(entry.by, entry.stage)
-      if (entry.cause !== 'lost') return
-      recoveries.push({
-        iteration: iterations,
-        hours: hours.now,
-        stage: entry.stage,
-        strategy: entry.strategy,
-        skipped: entry.skipped.map(({ strategy }) => strategy),
-        seconds: entry.secondsSinceLoss,
-        bytes: entry.bytes,
-        stepsLost: Math.max(0, last.step - entry.ofStep),
-        weightError: weightError === null ? null : rounded(weightError),
-        lossBefore: last.loss,
-        lossAfter: null,
-      })
-    } else if (entry.type === 'roster' && isMending && empty.size === 0) {
-      isMending = false
-      strikeDue()
+  #record(entry: Entry): void {
+    if (entry.type === 'step') this.#made(entry)
+    else if (entry.type === 'evaluation') {
+      this.#hours.evaluated()
+      this.#curve.push([this.#iterations, this.#hours.now, rounded(entry.loss)])
+      this.#strikeDue()
+    } else if (entry.type === 'held' && entry.cause !== 'replica') this.#held(entry)
+    else if (entry.type === 'roster' && this.#isMending && this.#empty.size === 0) {
+      this.#isMending = false
+      this.#strikeDue()
     }
   }
 
-  const isEnough = (entry: Entry) => {
-    if (entry.type === 'evaluation') return job.targetLoss !== null && entry.loss <= job.targetLoss
-    return entry.type === 'step' && job.hours !== null && hours.now >= job.hours
+  #made(entry: Extract<Entry, { type: 'step' }>): void {
+    for (const recovery of this.#recoveries) recovery.lossAfter ??= entry.loss
+    this.#iterations++
+    if (this.#iterations === 1) this.#hours.begin(this.#job.iterationHours)
+    else this.#hours.made()
+    this.#last = {
+      step: entry.step,
+      hours: this.#hours.now,
+      virtualMs: entry.at,
+      loss: entry.loss,
+    }
+    if (this.#iterations === 1) {
+      this.#firstMs = entry.at
+      this.#bytes.clear()
+    }
+    this.#meter?.step()
+    this.#onStep(this.#iterations)
+    // The held-out loss is that of what was made, as where nothing is lost. A loss comes after it.
+    if (entry.step % this.#run.evaluation.everySteps !== 0) this.#strikeDue()
   }
 
-  let failure: string | null
-  try {
-    const history = await play({
-      run,
-      corpus: await loadCorpus(run, resolve(folder, 'run.json')),
-      spares: job.peers === null ? run.spares : job.peers - run.stages - 1,
-      deaths: [],
-      replaced: true,
-      link: DEFAULT_LINK,
-      links: linksOf(job.network),
-      costMs: job.machine?.costMs ?? costsOf(job.compute),
-      cores: job.machine?.cores,
-      messageMs: job.machine?.messageMs,
-      domainOf: job.domains && ((slot) => job.domains![slot % job.domains!.length]!),
-      speedOf: (slot) => job.compute.speeds[slot % job.compute.speeds.length]!,
-      limitMs: Number.POSITIVE_INFINITY,
-      watch: (peer) =>
-        meterCalls(peer, (protocol, more) => {
-          // As in /gensyn-node/microbatch/2.0.0.
-          count(PURPOSES[protocol.split('/')[2]!] ?? 'agreement', more)
-        }),
-      wrap: (stage, index, peer) => {
-        weightErrors.built(peer, index, stage)
-        return stage
-      },
-      onStored: (more) => count('checkpoints', more),
-      disturb,
-      onEntry,
-      isEnough,
+  #held(entry: Extract<Entry, { type: 'held' }>): void {
+    this.#empty.delete(entry.stage)
+    const weightError = this.#weightErrors.held(entry.by, entry.stage)
+    if (entry.cause !== 'lost') return
+    this.#recoveries.push({
+      iteration: this.#iterations,
+      hours: this.#hours.now,
+      stage: entry.stage,
+      strategy: entry.strategy,
+      skipped: entry.skipped.map(({ strategy }) => strategy),
+      seconds: entry.secondsSinceLoss,
+      bytes: entry.bytes,
+      stepsLost: Math.max(0, this.#last.step - entry.ofStep),
+      weightError: weightError === null ? null : rounded(weightError),
+      lossBefore: this.#last.loss,
+      lossAfter: null,
     })
-    failure = history.finished?.failure ?? null
-  } catch (error) {
-    // A swarm that can go no further: its story is told until there.
-    failure = (error as Error).message.split('\n')[0]!
   }
-  const after = Math.max(1, iterations - 1)
-  return {
-    losses,
-    recoveries,
-    iterations,
-    steps: last.step,
-    hours: last.hours,
-    curve,
-    stepSeconds: (last.virtualMs - firstMs) / 1000 / after,
-    bytesPerIteration: Object.fromEntries(
-      [...bytes].filter(([, sum]) => sum > 0).map(([name, sum]) => [name, Math.round(sum / after)]),
-    ),
-    failure,
+
+  #isEnough(entry: Entry): boolean {
+    const { targetLoss, hours } = this.#job
+    if (entry.type === 'evaluation') return targetLoss !== null && entry.loss <= targetLoss
+    return entry.type === 'step' && hours !== null && this.#hours.now >= hours
   }
 }
 
-/** Losses and errors are stated to so many digits: what lies behind them says nothing. */
+/** To the digits to which losses and errors are stated: the digits behind them say nothing. */
 function rounded(value: number): number {
   return Number(value.toPrecision(8))
-}
-
-export function costsOf({
-  forwardMs,
-  backwardMs,
-  endsMs,
-  updateMs,
-  startMs,
-}: Scenario['compute']): Costs {
-  return {
-    ...DEFAULT_COSTS,
-    build: startMs,
-    forward: forwardMs,
-    forwardKeeping: forwardMs,
-    backward: backwardMs,
-    lossAndGradient: endsMs,
-    loss: endsMs / 2,
-    update: updateMs,
-  }
-}
-
-/** Between the peers of two slots, by their regions. */
-function linksOf({ regions, within, between }: Scenario['network']) {
-  const link = ({ latencyMs, mbitPerSecond }: typeof within): Link => ({
-    latencyMs,
-    bytesPerMs: mbitPerSecond * 125,
-  })
-  const far = (named: (typeof between)[number]): Link =>
-    named.shared ? { ...link(named), queue: named.regions.join(' - ') } : link(named)
-  const near = link(within)
-  const table = regions.map((from) =>
-    regions.map((to) => {
-      const named = between.find(
-        ({ regions: [a, b] }) => (a === from && b === to) || (a === to && b === from),
-      )
-      return named === undefined ? near : far(named)
-    }),
-  )
-  const { length } = regions
-  return (from: number, to: number) => table[from % length]![to % length]!
-}
-
-/** `{ model: { layers: 6 } }` as `{ 'model.layers': 6 }`. */
-function flat(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(settings).flatMap(([name, value]) => {
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-        return [[name, value]]
-      }
-      return Object.entries(value).map(([inner, each]) => [`${name}.${inner}`, each])
-    }),
-  )
 }

@@ -3,9 +3,10 @@
  * and data under the same seed, so they are compared seed by seed: what a hard seed costs all of them is no doubt about
  * which is better.
  */
-import { type Estimate, estimate } from '../strategies/statistics.ts'
+
 import { inUnit, listed, significant, timeUnit, withMargin } from './report/format.ts'
 import type { Recommendation, Results, TrialResult } from './results.ts'
+import { type Estimate, estimate } from './statistics.ts'
 
 /** A strategy with its trials under one failure process. */
 interface Candidate {

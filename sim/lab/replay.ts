@@ -2,8 +2,9 @@
  * What needs no training: walks along the curve of a run that nothing disturbed. A loss may set it back and takes its
  * time; all else is as if nothing had happened.
  */
-import { type Point, valueAt } from '../strategies/statistics.ts'
+
 import type { Loss } from './failures/loss.ts'
+import { type Point, valueAt } from './statistics.ts'
 
 export interface Walk {
   /** Held-out loss after so many iterations, from 0 on. */

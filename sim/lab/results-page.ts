@@ -1,10 +1,10 @@
 /** docs/RESULTS.md: the paper's table beside ours, and its claims. */
 
-import { estimate } from '../strategies/statistics.ts'
 import type { Evidence } from './claims.ts'
 import { difference, hours, lateLoss, ratio, trialsOf } from './comparisons.ts'
 import { listed, significant, withMargin } from './report/format.ts'
 import type { Claim, Results, Summary } from './results.ts'
+import { estimate } from './statistics.ts'
 
 interface Page extends Evidence {
   readonly claims: readonly Claim[]

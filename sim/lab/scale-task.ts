@@ -1,21 +1,18 @@
 /** A trial of the mode `scale` on its way to a worker, and its name in the cache. */
 import type { Run } from '../../src/run/run.ts'
 import { keyOfValue } from '../jobs/key.ts'
-import type { Point } from '../strategies/statistics.ts'
 import type { Loss } from './failures/loss.ts'
-import { costsOf } from './play-job.ts'
+import { costsOf } from './job-settings.ts'
+import type { Task } from './outcomes.ts'
 import { type ScaleNetwork, type ScaleSetting, sizesOf } from './scale/setting.ts'
 import type { Scenario } from './scenario.ts'
+import type { Point } from './statistics.ts'
 
 /** Raise it when trials would come out otherwise than before though their settings are the same. */
 const VERSION = 3
 
-export interface ScaleTask {
-  readonly steps: number
-  /** For people. */
-  readonly name: string
+export interface ScaleTask extends Task {
   readonly setting: ScaleSetting
-  readonly key: string
 }
 
 export interface ScaleTrial {
@@ -26,7 +23,7 @@ export interface ScaleTrial {
   readonly peers: number
   readonly hours: number
   readonly losses: readonly Loss[]
-  /** Of a run without failures, if there is one. */
+  /** Held-out loss of a run without failures; null if there is none. */
   readonly curve: readonly Point[] | null
 }
 

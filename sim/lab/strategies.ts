@@ -1,14 +1,17 @@
-/** Strategies that a scenario can name. A scenario can also write any other recovery settings of a manifest in full. */
+/**
+ * The one table of strategies: those that a scenario names, and those of the table of docs/STRATEGIES.md. A scenario can
+ * also spell out whatever the recovery settings of a manifest can say.
+ */
 import { z } from 'zod'
 import { type WrittenRecovery, writtenRecovery } from '../../src/run/run-schema.ts'
 
 /**
- * What needs no run of its own, since its steps are those of the undisturbed run. `calm`: nothing fails. `exact`: a failure
- * loses nothing. A number: it takes all stages back to the last multiple of so many steps.
+ * A strategy that needs no run of its own, since its steps are those of the undisturbed run. `calm`: nothing fails.
+ * `exact`: a failure loses nothing. A number: a failure takes all stages back to the last multiple of so many steps.
  */
 const replay = z.union([z.literal('calm'), z.literal('exact'), z.int().min(1)])
 
-/** Times that are stated, where nobody measures them: those of a published system. */
+/** Times that are stated and not measured: those of a published system. */
 const stated = z.strictObject({
   iterationFactor: z
     .number()
@@ -44,37 +47,126 @@ export const strategySchema = z.strictObject({
 
 export type LabStrategy = z.output<typeof strategySchema>
 
+/** What the table of docs/STRATEGIES.md plays of a strategy. */
+interface TableSettings {
+  /** Probabilities that a body stage is lost in an iteration. */
+  readonly rates: readonly number[]
+  /** What the table's settings add to the description. */
+  readonly says?: string
+  /** Recovery settings of the table, where they are not those of the row. */
+  readonly recovery?: WrittenRecovery
+  /** The first and the last body stage are never lost. */
+  readonly edgesExempt?: true
+  /** Every stage has two holders: as many peers more. */
+  readonly replicas?: true
+  /** Played only if it is named. */
+  readonly extra?: true
+  /** False if the strategy needs a store that outlives the peers, or more peers than holders and spares. */
+  readonly storeless: boolean
+  /** As in {@link LabStrategy}: what the table computes instead of playing it. */
+  readonly replay?: 'exact' | number
+  /** Of an exact replay: a lost stage is also held so many stages before it; 0: by another of its holders. */
+  readonly standby?: 0 | 1
+}
+
+interface Row extends LabStrategy {
+  /** False for rows of the table alone, which no scenario can name. */
+  readonly named: boolean
+  /** Null for rows that the table does not have. */
+  readonly table: TableSettings | null
+}
+
+/** The probability at which the table compares all strategies. */
+export const RATE = 0.005
+
+/** The probabilities at which the table compares the strategies that matter most. */
+export const ALL_RATES: readonly number[] = [0.001, 0.002, RATE]
+
 const FALLBACKS = ['copy', 'random']
 
 function row(
   name: string,
   says: string,
   recovery: WrittenRecovery,
-  more: Partial<LabStrategy> = {},
-): LabStrategy {
-  return { name, says, recovery, replay: null, along: null, stated: null, ...more }
+  table: TableSettings | null,
+  more: Partial<Row> = {},
+): Row {
+  const plain = { replay: null, along: null, stated: null, named: true }
+  return { name, says, recovery, ...plain, table, ...more }
 }
 
-const ROWS: readonly LabStrategy[] = [
-  row('none', 'nothing fails', { policy: ['random'] }, { replay: 'calm' }),
-  row('checkfree', 'average of both neighbours by gradient norm; an edge from its one neighbour', {
-    policy: ['checkfree', ...FALLBACKS],
-  }),
-  row('checkfree+', 'half of the microbatches in the swapped order, edges from their twins', {
-    policy: ['checkfree+', ...FALLBACKS],
-  }),
-  row('shadow', 'own weights in int8 and moments in bfloat16, kept by another member', {
-    policy: ['shadow', 'checkfree', ...FALLBACKS],
-  }),
-  row('snapshot', 'own weights and moments, erasure-coded over three members', {
-    policy: ['snapshot', 'checkfree', ...FALLBACKS],
-  }),
-  row('uniform', 'plain average of both neighbours', { policy: ['uniform', ...FALLBACKS] }),
-  row('copy', 'copy of one neighbour', { policy: FALLBACKS }),
-  row('random', 'initial weights', { policy: ['random'] }),
-  row('redundant', 'the holder before a stage also applies its updates', {
-    policy: ['redundant', ...FALLBACKS],
-  }),
+/** Plain CheckFree cannot bring an edge back: the table spares the edges, as the paper does. */
+const INNER: TableSettings = {
+  rates: [RATE],
+  says: 'edges never fail',
+  edgesExempt: true,
+  storeless: true,
+}
+
+/** All strategies that the laboratory and its table know. */
+const ROWS: readonly Row[] = [
+  row(
+    'none',
+    'nothing fails',
+    { policy: ['random'] },
+    { rates: [0], storeless: true },
+    { replay: 'calm' },
+  ),
+  row(
+    'checkfree',
+    'average of both neighbours by gradient norm; an edge from its one neighbour',
+    { policy: ['checkfree', ...FALLBACKS] },
+    INNER,
+  ),
+  row('uniform', 'plain average of both neighbours', { policy: ['uniform', ...FALLBACKS] }, INNER),
+  row('copy', 'copy of one neighbour', { policy: FALLBACKS }, INNER),
+  row('random', 'initial weights', { policy: ['random'] }, INNER),
+  row(
+    'none (swapped)',
+    'nothing fails, half of the microbatches in the swapped order',
+    { policy: ['checkfree+'] },
+    { rates: [0], storeless: true },
+    { named: false },
+  ),
+  row(
+    'checkfree+',
+    'half of the microbatches in the swapped order, edges from their twins',
+    { policy: ['checkfree+', ...FALLBACKS] },
+    { rates: ALL_RATES, storeless: true },
+  ),
+  row(
+    'shadow',
+    'own weights in int8 and moments in bfloat16, kept by another member',
+    { policy: ['shadow', 'checkfree', ...FALLBACKS] },
+    { rates: ALL_RATES, says: 'at most 20 steps old', storeless: true },
+  ),
+  row(
+    'shadow (no moments)',
+    'own weights in int8, at most 20 steps old, fresh optimizer',
+    { policy: ['shadow', 'checkfree', ...FALLBACKS], shadow: { moments: 'none' } },
+    { rates: [RATE], storeless: true, extra: true },
+    { named: false },
+  ),
+  row(
+    'snapshot',
+    'own weights and moments, erasure-coded over three members',
+    { policy: ['snapshot', 'checkfree', ...FALLBACKS] },
+    {
+      rates: [RATE],
+      says: 'at most 20 steps old',
+      recovery: {
+        policy: ['snapshot', 'checkfree', ...FALLBACKS],
+        snapshot: { everySteps: 20, endsEverySteps: 20, data: 2, parity: 1 },
+      },
+      storeless: true,
+    },
+  ),
+  row(
+    'redundant',
+    'the holder before a stage also applies its updates',
+    { policy: ['redundant', ...FALLBACKS] },
+    { rates: [RATE], storeless: true, replay: 'exact', standby: 1 },
+  ),
   ...[1, 5, 10, 50, 100].map((every) =>
     row(
       `checkpoint-${every}`,
@@ -83,14 +175,52 @@ const ROWS: readonly LabStrategy[] = [
         policy: ['checkpoint', ...FALLBACKS],
         checkpoint: { everySteps: every, mode: 'lazy' },
       },
+      every === 10 || every === 50 ? { rates: ALL_RATES, storeless: false, replay: every } : null,
       { replay: every },
     ),
   ),
+  row(
+    'replica',
+    'two holders of every stage, one of which fails: the other one has the same bits',
+    { policy: FALLBACKS },
+    { replicas: true, rates: [RATE], storeless: false, replay: 'exact', standby: 0 },
+    { named: false },
+  ),
+  row(
+    'checkfree (copied edges)',
+    'average of both neighbours; the first and last stage from their one neighbour',
+    { policy: ['checkfree', ...FALLBACKS] },
+    { rates: [RATE], storeless: true, extra: true },
+    { named: false },
+  ),
 ]
 
-export const STRATEGY_NAMES: readonly string[] = ROWS.map(({ name }) => name)
+/** Names that a scenario can use. */
+export const STRATEGY_NAMES: readonly string[] = ROWS.flatMap(({ name, named }) =>
+  named ? name : [],
+)
 
-/** @param named as in a scenario: its name, or spelled out */
-export function strategyOf(named: string | LabStrategy): LabStrategy {
-  return typeof named === 'string' ? ROWS.find(({ name }) => name === named)! : named
+/** @param given as in a scenario: the name of a strategy, or the strategy spelled out */
+export function strategyOf(given: string | LabStrategy): LabStrategy {
+  if (typeof given !== 'string') return given
+  const { name, says, recovery, replay, along, stated } = ROWS.find((each) => each.name === given)!
+  return { name, says, recovery, replay, along, stated }
 }
+
+/** A row of the table of docs/STRATEGIES.md. */
+export interface Case extends TableSettings {
+  readonly name: string
+  /** What the strategy does, in a line. */
+  readonly says: string
+  readonly recovery: WrittenRecovery
+}
+
+/** The rows of the table, in its order. */
+export const CASES: readonly Case[] = ROWS.flatMap(({ name, says, recovery, table }) => {
+  if (table === null) return []
+  const whole = table.says === undefined ? says : `${says}; ${table.says}`
+  return [{ recovery, ...table, name, says: whole }]
+})
+
+/** The row that all others are compared with. */
+export const UNDISTURBED: Case = CASES[0]!

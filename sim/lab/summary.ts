@@ -1,6 +1,7 @@
 /** What the seeds of a strategy under one failure process say together. */
-import { estimate } from '../strategies/statistics.ts'
+
 import type { Summary, TrialResult } from './results.ts'
+import { estimate } from './statistics.ts'
 
 const BYTES_PER_MEGABYTE = 1e6
 

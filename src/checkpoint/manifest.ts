@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import type { Origin } from '../../protocols/membership.ts'
+import { count } from '../../protocols/schemas.ts'
 import { sha256 } from '../../protocols/weights.ts'
 import { coverFault } from '../../stages/boxes.ts'
 import { sizeOf } from '../../stages/shape.ts'
@@ -24,7 +25,6 @@ export function stepFolder(step: number): string {
   return `step-${String(step).padStart(12, '0')}`
 }
 
-const count = z.int().nonnegative()
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
 const storedBox = z.strictObject({

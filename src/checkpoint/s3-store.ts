@@ -2,9 +2,9 @@
  * A store in a bucket of S3, or of another service with its HTTP protocol. An object appears whole or not at all. That is
  * enough for a checkpoint, because its manifest is written last.
  */
-import { createHash } from 'node:crypto'
 import { AwsClient } from 'aws4fetch'
 import { type Clock, withDeadline } from '../../protocols/clock.ts'
+import { sha256 } from '../../protocols/weights.ts'
 import { InputError } from '../base/errors.ts'
 import { STORE_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import { CheckpointError } from './error.ts'
@@ -85,7 +85,7 @@ export class S3Store implements Store {
   async write(name: string, content: readonly Uint8Array[]): Promise<void> {
     const body = Buffer.concat(content)
     // The server compares the body with this digest.
-    const digest = createHash('sha256').update(body).digest('hex')
+    const digest = sha256(body)
     await this.#request('PUT', this.#path(name), [200], {
       body,
       headers: { 'x-amz-content-sha256': digest },

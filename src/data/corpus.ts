@@ -2,9 +2,9 @@
  * The corpus of a run, a text in memory or a prepared dataset, and the tokens of each microbatch. They are pure functions
  * of the manifest and the corpus. Any peer can make any microbatch again, so that the loss of a peer loses no data.
  */
-import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { sha256 } from '../../protocols/weights.ts'
 import { Random } from '../../stages/random.ts'
 import { InputError, systemCode } from '../base/errors.ts'
 import type { Tokens } from '../run/batch-source.ts'
@@ -78,7 +78,7 @@ export async function readSource(source: string, folder: string): Promise<Uint8A
 
 /** SHA-256 of a text, in hex. */
 export function digestOf(text: Uint8Array): string {
-  return createHash('sha256').update(text).digest('hex')
+  return sha256(text)
 }
 
 /**

@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { count } from '../../protocols/schemas.ts'
 import { InputError, systemCode } from '../base/errors.ts'
 import { digestOf } from './tokenizer.ts'
 
@@ -19,7 +20,6 @@ export const MAX_DATASET_BYTES = 64 << 20
 /** Largest number of sources. A source can have any number of files. */
 export const MAX_SOURCES = 256
 
-const count = z.int().nonnegative()
 const digest = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 has 64 digits 0-9a-f')
 /** A file name without a path, so that no file outside the folder can be named. */
 const fileName = z.string().regex(/^[\w-]+(\.[\w-]+)*$/, 'a plain file name')

@@ -1,7 +1,7 @@
 /** Tokenizers: bytes, or a tokenizer.json of Hugging Face. */
-import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { sha256 } from '../../protocols/weights.ts'
 import { END_OF_TEXT } from '../../stages/formats/byte-tokenizer.ts'
 import { InputError, systemCode } from '../base/errors.ts'
 import { openTokenizerJson } from './tokenizer-json.ts'
@@ -65,7 +65,7 @@ export function digestOfTokenizer(name: string): string | null {
 
 /** SHA-256 of some bytes, in hex. */
 export function digestOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return sha256(bytes)
 }
 
 function configuredEnd(path: string): string | undefined {

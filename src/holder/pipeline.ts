@@ -209,7 +209,7 @@ export class Pipeline {
       this.#record(work, clock.now() - begun, loss)
     } catch (error) {
       if (!step.isCurrent || !step.isLatest(header)) return
-      onTrouble({ header, to: null, error: asProtocolError(error, `stage ${stageIndex}`) })
+      onTrouble({ header, to: null, error: errorOf(error, `stage ${stageIndex}`) })
     }
   }
 
@@ -235,7 +235,7 @@ export class Pipeline {
       })
     } catch (error) {
       if (!step.isCurrent || !step.isLatest(header)) return
-      onTrouble({ header, to, error: asProtocolError(error, what) })
+      onTrouble({ header, to, error: errorOf(error, what) })
     }
   }
 
@@ -244,7 +244,7 @@ export class Pipeline {
   }
 }
 
-function asProtocolError(error: unknown, what: string): ProtocolError {
+function errorOf(error: unknown, what: string): ProtocolError {
   const code = error instanceof ProtocolError ? error.code : 'INTERNAL'
   const reason = error instanceof Error ? error.message : String(error)
   return new ProtocolError(code, `${what}: ${reason}`, { cause: error })

@@ -1,7 +1,7 @@
 /** The saved stages of a run: a peer writes `stage-<s>.safetensors` to its slot, and readers find all stages of one step. */
-import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { sha256 } from '../../protocols/weights.ts'
 import { type NamedTensor, writeSafetensors } from '../../stages/safetensors.ts'
 import type { Parameter } from '../../stages/stage.ts'
 import { replaceFile } from '../base/atomic-file.ts'
@@ -113,5 +113,5 @@ function filesIn(dataDir: string, run: string): string[] {
 }
 
 function digestOf(path: string): string {
-  return createHash('sha256').update(readFileSync(path)).digest('hex')
+  return sha256(readFileSync(path))
 }

@@ -1,6 +1,6 @@
 /** The manifest of a run, run.json: every setting that decides what is trained. The run's id is the manifest's digest. */
-import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
+import { sha256 } from '../../protocols/weights.ts'
 import type { StageConfig } from '../../stages/model.ts'
 import { createFile, replaceFile } from '../base/atomic-file.ts'
 import { InputError, systemCode } from '../base/errors.ts'
@@ -157,7 +157,7 @@ export function runId(run: Run): string {
       ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
       : value,
   )
-  return createHash('sha256').update(text).digest('hex')
+  return sha256(text)
 }
 
 /** Most microbatches that one driver has under way: enough that no stage waits for the next one. */

@@ -11,9 +11,9 @@ import { createLibp2pNetwork, type Libp2pInit } from '../../../protocols/libp2p.
 import { type MicrobatchHeader, microbatch } from '../../../protocols/microbatch.ts'
 import { ask } from '../../../protocols/procedure.ts'
 import { type Run, runId } from '../../../src/run/run.ts'
-import { median } from '../../strategies/statistics.ts'
 import type { MessageCost } from '../../world/message-cost.ts'
 import type { Link } from '../../world/wire.ts'
+import { median } from '../statistics.ts'
 
 export const LOOPBACK: Libp2pInit = {
   listen: ['/ip4/127.0.0.1/tcp/0'],

@@ -7,7 +7,7 @@ import { Random } from '../../../stages/random.ts'
 import type { AnyStage, BodyStage, EndsStage } from '../../../stages/stage.ts'
 import { createWorkerStage } from '../../../stages/worker-stage.ts'
 import type { Costs } from '../../scenario.ts'
-import { median } from '../../strategies/statistics.ts'
+import { median } from '../statistics.ts'
 
 export interface StageOptions {
   readonly provider: Provider

@@ -1,6 +1,6 @@
 /** What a swarm's journal tells that a live run and its simulation must agree on. */
 import type { Entry } from '../../../src/base/journal.ts'
-import { median } from '../../strategies/statistics.ts'
+import { median } from '../statistics.ts'
 
 export interface Told {
   /** From one step's end to the next, of those after the warm-up. */

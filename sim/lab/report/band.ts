@@ -1,5 +1,5 @@
 /** One line with a band out of the curves of several seeds. */
-import { type Point, valueAt } from '../../strategies/statistics.ts'
+import { type Point, valueAt } from '../statistics.ts'
 import { estimateOf } from '../summary.ts'
 
 export interface BandPoint {

@@ -1,6 +1,7 @@
 /** Where the bytes of an average iteration went: a bar for each strategy, stacked by purpose. */
-import { estimate } from '../../strategies/statistics.ts'
+
 import type { TrialResult } from '../results.ts'
+import { estimate } from '../statistics.ts'
 import { BELOW, gutter, ROW, TOP } from './bars.ts'
 import { bytesText, byteUnit, significant, type Unit } from './format.ts'
 import { classesOf, type Looks } from './look.ts'

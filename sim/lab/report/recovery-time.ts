@@ -1,6 +1,7 @@
 /** How long a lost stage is without a holder, with each strategy. */
-import { estimate } from '../../strategies/statistics.ts'
+
 import type { TrialResult } from '../results.ts'
+import { estimate } from '../statistics.ts'
 import { estimateOf } from '../summary.ts'
 import { barChart } from './bars.ts'
 import { inUnit, timeUnit, withMargin } from './format.ts'

@@ -4,7 +4,7 @@ import { claimsOf, type Evidence } from '../../../sim/lab/claims.ts'
 import { lateLoss } from '../../../sim/lab/comparisons.ts'
 import { recoveryTransfers } from '../../../sim/lab/paper/recovery.ts'
 import type { RecoveryResult, Results, TrialResult } from '../../../sim/lab/results.ts'
-import { correlation } from '../../../sim/strategies/statistics.ts'
+import { correlation } from '../../../sim/lab/statistics.ts'
 import { sampleResults } from '../../fixtures/results.ts'
 
 const SAMPLE = sampleResults({ seeds: 1 })

@@ -1,5 +1,5 @@
-/** Which trials a table takes, and in which order. */
-import { type Case, UNDISTURBED } from './cases.ts'
+/** The trials that a table needs, and their order. */
+import { type Case, UNDISTURBED } from '../strategies.ts'
 import type { SCALES } from './scales.ts'
 import { keyOf, type Trial } from './trial.ts'
 
@@ -7,28 +7,27 @@ export interface Extent {
   readonly scale: keyof typeof SCALES
   readonly cases: readonly Case[]
   readonly seeds: readonly number[]
-  /** Of those that a case names, the ones that are played; a case without failures always is. */
+  /** The rates that are played, of those that a row has. A row without failures is always played. */
   readonly rates: readonly number[]
   readonly steps: number
 }
 
 export function trialOf({ scale, steps }: Extent, row: Case, rate: number, seed: number): Trial {
-  const { recovery, revision, replicas, edgesExempt = false } = row
-  const more = { ...(revision && { revision }), ...(replicas && { replicas }) }
-  return { scale, steps, seed, rate, edgesExempt, recovery, ...more }
+  const { recovery, replicas, edgesExempt = false } = row
+  return { scale, steps, seed, rate, edgesExempt, recovery, ...(replicas && { replicas }) }
 }
 
-/** Of a short undisturbed run: what the case costs while nothing fails. */
+/** A short undisturbed run, which shows what the row costs while nothing fails. */
 export function calmTrialOf(extent: Extent, row: Case): Trial {
   return trialOf({ ...extent, steps: SHORT_STEPS }, row, 0, extent.seeds[0]!)
 }
 
-/** The same run with many failures, which a replay is held against. */
+/** The same run with many losses, which a replay is compared with. */
 export function roughTrialOf(extent: Extent, row: Case): Trial {
   return trialOf({ ...extent, steps: SHORT_STEPS }, row, ROUGH_RATE, extent.seeds[0]!)
 }
 
-/** Failures begin after 50. */
+/** Losses begin after 50 iterations. */
 const SHORT_STEPS = 64
 const ROUGH_RATE = 0.05
 
@@ -36,7 +35,7 @@ export function ratesOf({ rates }: Extent, row: Case): number[] {
   return row.rates.filter((rate) => rate === 0 || rates.includes(rate))
 }
 
-/** Each once, seed by seed: with the first seed there is a table of all rows. */
+/** Each trial once, seed by seed: with the first seed there is a table of all rows. */
 export function trialsOf(extent: Extent): Trial[] {
   const { cases, seeds } = extent
   const played = [UNDISTURBED, ...cases].filter(({ replay }) => replay === undefined)

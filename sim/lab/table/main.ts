@@ -1,20 +1,21 @@
 /**
- * `npm run sim:strategies`: every way to bring a lost stage back, under the same failures, on one table. Trials that were
- * played before are taken from the cache, so that it goes on where it was stopped.
+ * `npm run sim:strategies`: every way to bring a lost stage back, under the same failures, in one table. The laboratory
+ * plays the trials and keeps their outcomes, so that a table that was stopped goes on.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
-import { replaceFile } from '../../src/base/atomic-file.ts'
-import { InputError } from '../../src/base/errors.ts'
-import { createTerminal } from '../../src/base/terminal.ts'
-import { Cache } from '../jobs/cache.ts'
-import { doAll } from '../jobs/crew.ts'
-import { Progress } from '../jobs/progress.ts'
-import { ALL_RATES, CASES } from './cases.ts'
+import { replaceFile } from '../../../src/base/atomic-file.ts'
+import { InputError } from '../../../src/base/errors.ts'
+import { createTerminal } from '../../../src/base/terminal.ts'
+import { Cache } from '../../jobs/cache.ts'
+import { Progress } from '../../jobs/progress.ts'
+import { outcomesOf } from '../outcomes.ts'
+import type { PlayOutcome } from '../play-job.ts'
+import { ALL_RATES, CASES } from '../strategies.ts'
 import { pageOf } from './page.ts'
 import { type Extent, trialsOf } from './plan.ts'
-import { keyOf, type Outcome } from './trial.ts'
+import { keyOf, outcomeOf, taskOfTrial } from './trial.ts'
 
 interface Options {
   readonly cache: string
@@ -50,26 +51,26 @@ const terminal = createTerminal({ json: false })
 
 async function main(options: Options): Promise<void> {
   const extent = extentOf(options)
-  const cache = new Cache<Outcome>(options.cache)
-  const missing = trialsOf(extent).filter((trial) => cache.get(keyOf(trial)) === undefined)
-  const progress = new Progress(createTerminal({ json: false, stream: process.stderr }), missing)
   let failure: unknown = null
-  if (options.cached !== true && missing.length > 0) {
-    await doAll(missing, {
-      program: new URL('./worker.ts', import.meta.url),
+  if (options.cached !== true) {
+    const lab = {
       workers: Number(options.workers),
-      nameOf: (trial) => JSON.stringify(trial),
-      onOutcome: (trial, outcome: Outcome) => {
-        cache.put(keyOf(trial), outcome)
-        progress.finished()
-      },
-      onSteps: (made) => progress.steps(made),
-    }).catch((error) => {
+      cache: options.cache,
+      progress: (tasks: readonly { steps: number }[]) =>
+        new Progress(createTerminal({ json: false, stream: process.stderr }), tasks),
+    }
+    await outcomesOf(trialsOf(extent).map(taskOfTrial), 'worker', lab).catch((error) => {
       failure = error
     })
   }
-  // Also when a trial has failed: the others are not lost.
-  const page = pageOf(extent, { get: (trial) => cache.get(keyOf(trial)) })
+  // The table is printed even if a trial has failed: the other outcomes are not lost.
+  const cache = new Cache<PlayOutcome>(options.cache)
+  const page = pageOf(extent, {
+    get: (trial) => {
+      const played = cache.get(keyOf(trial))
+      return played && outcomeOf(trial, played)
+    },
+  })
   terminal.line(page)
   if (options.write === true) writePage(page)
   if (failure !== null) throw failure
@@ -93,9 +94,9 @@ function extentOf({ only, seeds, rates, steps, quick }: Options): Extent {
   }
 }
 
-/** What people wrote above the mark stays. */
+/** Keeps what stands above the mark. */
 function writePage(page: string): void {
-  const path = fileURLToPath(new URL('../../docs/STRATEGIES.md', import.meta.url))
+  const path = fileURLToPath(new URL('../../../docs/STRATEGIES.md', import.meta.url))
   const [prose] = readFileSync(path, 'utf8').split(MARK)
   replaceFile(path, `${prose}${MARK}\n\n${page}`)
 }

@@ -1,6 +1,6 @@
 /** The table as Markdown, for a terminal and for docs/STRATEGIES.md alike. */
+import type { Estimate } from '../statistics.ts'
 import type { Extent } from './plan.ts'
-import type { Estimate } from './statistics.ts'
 import {
   type Comparison,
   confirmationsOf,
@@ -17,7 +17,7 @@ const CLOSE = 0.01
 /** What such a strategy may cost while nothing fails, as a share of the time of a step. */
 const CHEAP = 0.02
 
-/** A replay's losses are those of the real run if they differ by no more than this share: sums in another order. */
+/** The largest share by which a replay's losses may differ from those of the real run: sums have another order. */
 const SAME = 1e-4
 
 export function pageOf(extent: Extent, played: Played): string {

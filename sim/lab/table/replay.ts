@@ -1,11 +1,10 @@
-/** What needs no run of its own: strategies after which the steps of the undisturbed run are made, some of them again. */
-import type { Case } from './cases.ts'
-import { SCALES } from './scales.ts'
-import { type Point, valueAt } from './statistics.ts'
-import { drawFailures, stepsOfRollback } from './trace.ts'
-import type { Outcome, Trial } from './trial.ts'
+/** Strategies that need no run of their own: they make the steps of the undisturbed run, some of them again. */
+import { type Point, valueAt } from '../statistics.ts'
+import type { Case } from '../strategies.ts'
+import { stepsOfRollback } from './deaths.ts'
+import { deathsOf, type Outcome, type Trial } from './trial.ts'
 
-/** Which step each iteration makes. */
+/** The step that each iteration makes. */
 export function stepsOf(
   replay: NonNullable<Case['replay']>,
   trial: Trial,
@@ -16,13 +15,7 @@ export function stepsOf(
   return stepsOfRollback(deathsOf(trial), replay, steps, iterationsMax)
 }
 
-export function deathsOf({ scale, seed, rate, steps, edgesExempt }: Trial) {
-  const { quiet, typed } = SCALES[scale]
-  const stages = Number(typed.stages)
-  return drawFailures({ seed, rate, iterations: steps, quiet, stages, edgesExempt })
-}
-
-/** The loss on held-out text by iterations that were paid for, from that of the undisturbed run by steps. */
+/** The held-out loss by iterations, from the held-out loss of the undisturbed run by steps. */
 export function replayedCurve(undisturbed: Outcome, made: readonly number[]): Point[] {
   const curve: Point[] = [[0, undisturbed.training[0]![1]], ...undisturbed.validation]
   return undisturbed.validation.flatMap(([iteration]) => {

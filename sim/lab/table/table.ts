@@ -1,13 +1,13 @@
 /** The table, from outcomes alone: what is missing is left out. */
-import type { Death } from '../scenario.ts'
-import { type Case, RATE, UNDISTURBED } from './cases.ts'
+import type { Death } from '../../scenario.ts'
+import { type Estimate, estimate, type Point, stepsTo, valueAt } from '../statistics.ts'
+import { type Case, RATE, UNDISTURBED } from '../strategies.ts'
+import { jointFailures } from './deaths.ts'
 import { calmTrialOf, type Extent, ratesOf, roughTrialOf, trialOf } from './plan.ts'
-import { type Deviation, deathsOf, deviation, replayedCurve, stepsOf } from './replay.ts'
-import { type Estimate, estimate, type Point, stepsTo, valueAt } from './statistics.ts'
-import { jointFailures } from './trace.ts'
-import type { Outcome, Trial } from './trial.ts'
+import { type Deviation, deviation, replayedCurve, stepsOf } from './replay.ts'
+import { deathsOf, type Outcome, type Trial } from './trial.ts'
 
-/** Whose outcome it knows. */
+/** The outcomes that are known. */
 export interface Played {
   get(trial: Trial): Outcome | undefined
 }
@@ -31,7 +31,7 @@ export interface Row {
   readonly above: Estimate
   /** Iterations to the target, of the seeds that reach it. */
   readonly toTarget: Estimate
-  /** Of a recovery; null if none was played. `fallbacks`: the share that another than the policy's first row made. */
+  /** Means of a recovery; null if none was played. `fallbacks`: the share that the policy's first row did not make. */
   readonly recovery: {
     readonly bytes: number
     readonly seconds: number
@@ -89,7 +89,7 @@ function summary({ steps }: Extent, row: Case, rate: number, pairs: readonly Pai
         ? null
         : {
             bytes: mean(recoveries.map(({ bytes }) => bytes)),
-            seconds: mean(recoveries.map(({ secondsSinceLoss }) => secondsSinceLoss ?? 0)),
+            seconds: mean(recoveries.map(({ seconds }) => seconds ?? 0)),
             fallbacks: mean(recoveries.map(({ skipped }) => (skipped.length > 0 ? 1 : 0))),
           },
   }
@@ -97,15 +97,15 @@ function summary({ steps }: Extent, row: Case, rate: number, pairs: readonly Pai
 
 export interface Overhead {
   readonly row: Case
-  /** Sent a step by all peers together, beyond what training sends. */
+  /** Bytes that all peers together send in a step, beyond what training sends. */
   readonly bytes: number
   /** The same as a share of what training sends. */
   readonly traffic: number
-  /** Of a virtual step, as a share of one without. */
+  /** Virtual time of a step, as a share of that of a step without. */
   readonly time: number
   /** CPU seconds of a step outside of stages, beyond those without, as a share of all that a step takes. */
   readonly cpu: number
-  /** Held by all peers together beyond what training holds. */
+  /** Bytes that all peers together hold beyond what training holds. */
   readonly memory: number
 }
 
@@ -136,7 +136,7 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, each) => total + each, 0)
 }
 
-/** Of two strategies under the same failures, the one that is said to be worse less the other. */
+/** The loss of the strategy that is said to be worse, less that of the other, under the same failures. */
 export interface Comparison {
   readonly worse: string
   readonly better: string
@@ -173,21 +173,21 @@ export function rankingOf(extent: Extent, played: Played): Comparison[] {
   })
 }
 
-/** A replay held against a real run. */
+/** A replay compared with a real run. */
 export interface Confirmation {
   readonly row: Case
   readonly failures: number
   /** Iterations of the real run. */
   readonly iterations: number
-  /** From the same run without failures. */
+  /** Of the real run from the same run without failures. */
   readonly fromCalm: Deviation
-  /** Of that one from the undisturbed run that the replay is made of. */
+  /** Of the run without failures from the undisturbed run that the replay is made of. */
   readonly calmFromNone: Deviation
-  /** Of the failures that it replays, and how many of them an exact replay leaves out though they may not be exact. */
+  /** Failures of the replay; `joint`: those that an exact replay leaves out though they may not be exact. */
   readonly replayed: { readonly failures: number; readonly joint: number }
 }
 
-/** Within so many iterations after a loss, there may be nobody who stands by again. */
+/** Within so many iterations after a loss there may be no new standby. */
 const JOINT_STEPS = 4
 
 export function confirmationsOf(extent: Extent, played: Played): Confirmation[] {
@@ -201,7 +201,7 @@ export function confirmationsOf(extent: Extent, played: Played): Confirmation[] 
     const { standby } = row
     const jointOf = (each: readonly Death[]) =>
       standby === undefined ? [] : jointFailures(each, JOINT_STEPS, standby)
-    // From its first joint failure on the real run is no replay, and need not be.
+    // From its first joint failure on the real run need not be a replay.
     const [joint] = jointOf(deathsOf(rough.trial))
     const iterations = joint?.step ?? rough.training.length
     return [

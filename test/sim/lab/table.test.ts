@@ -2,22 +2,22 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { UNDISTURBED } from '../../sim/strategies/cases.ts'
-import { type Extent, trialOf } from '../../sim/strategies/plan.ts'
-import { deviation, replayedCurve } from '../../sim/strategies/replay.ts'
-import { estimate, stepsTo, valueAt } from '../../sim/strategies/statistics.ts'
-import { rankingOf, rowsOf } from '../../sim/strategies/table.ts'
-import { drawFailures, jointFailures, stepsOfRollback } from '../../sim/strategies/trace.ts'
-import { keyOf, type Outcome, playTrial, type Trial } from '../../sim/strategies/trial.ts'
-import { temporaryFolder } from '../fixtures/folder.ts'
+import { estimate, stepsTo, valueAt } from '../../../sim/lab/statistics.ts'
+import { UNDISTURBED } from '../../../sim/lab/strategies.ts'
+import { drawDeaths, jointFailures, stepsOfRollback } from '../../../sim/lab/table/deaths.ts'
+import { type Extent, trialOf } from '../../../sim/lab/table/plan.ts'
+import { deviation, replayedCurve } from '../../../sim/lab/table/replay.ts'
+import { rankingOf, rowsOf } from '../../../sim/lab/table/table.ts'
+import { keyOf, type Outcome, playTrial, type Trial } from '../../../sim/lab/table/trial.ts'
+import { temporaryFolder } from '../../fixtures/folder.ts'
 
 describe('failures', () => {
   const failures = { seed: 1, iterations: 1000, quiet: 50, stages: 6, edgesExempt: false }
   const names = (rate: number, more = {}) =>
-    drawFailures({ ...failures, rate, ...more }).map(({ step, stage }) => `${step}/${stage}`)
+    drawDeaths({ ...failures, rate, ...more }).map(({ step, stage }) => `${step}/${stage}`)
 
   test('come as often as the rate says, and not in the quiet iterations', () => {
-    const many = drawFailures({ ...failures, rate: 0.1, iterations: 10_000 })
+    const many = drawDeaths({ ...failures, rate: 0.1, iterations: 10_000 })
     // A binomial of 6 x 9949 draws: five standard deviations.
     expect(Math.abs(many.length - 5969)).toBeLessThan(5 * Math.sqrt(5969 * 0.9))
     expect(Math.min(...many.map(({ step }) => step))).toBeGreaterThan(50)
@@ -109,7 +109,7 @@ describe('trials of a tiny model', () => {
 
   test('every stage of the trace is lost and brought back, and nothing else', () => {
     const { seed, rate, steps } = roughTrial
-    const deaths = drawFailures({
+    const deaths = drawDeaths({
       seed,
       rate,
       iterations: steps,
@@ -180,7 +180,6 @@ test('rows pair each seed with its undisturbed run; a ranking needs its interval
         cpuSeconds: 1,
         otherCpuSeconds: 0,
         bufferBytes: 0,
-        seconds: 1,
       },
     })
   for (const seed of [1, 2, 3]) {
@@ -201,7 +200,7 @@ test('rows pair each seed with its undisturbed run; a ranking needs its interval
 
 test('the command prints a table, and plays nothing twice', () => {
   const cache = join(temporaryFolder(), 'cache')
-  const main = new URL('../../sim/strategies/main.ts', import.meta.url).pathname
+  const main = new URL('../../../sim/lab/table/main.ts', import.meta.url).pathname
   const play = () => {
     const args = [main, '--quick', '--only', 'checkfree', '--cache', cache]
     return spawnSync(process.execPath, args, { encoding: 'utf8' })

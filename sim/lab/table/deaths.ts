@@ -1,25 +1,26 @@
-/** Who fails when: drawn once a seed, and the same for all strategies. */
-import { Random } from '../../stages/random.ts'
-import type { Death } from '../scenario.ts'
+/** Which stages are lost after which iterations: drawn once for each seed, and the same for all strategies. */
+import { Random } from '../../../stages/random.ts'
+import type { Death } from '../../scenario.ts'
+import { toLastCheckpoint } from '../replay.ts'
 
 export interface Failures {
   readonly seed: number
-  /** Of a body stage in an iteration. */
+  /** Probability that a body stage is lost in an iteration. */
   readonly rate: number
   readonly iterations: number
   /** Iterations before the first one in which a stage may fail. */
   readonly quiet: number
   readonly stages: number
-  /** The first and the last body stage never fail: plain CheckFree cannot bring them back. */
+  /** The first and the last body stage are never lost: plain CheckFree cannot bring them back. */
   readonly edgesExempt: boolean
 }
 
 /**
- * Each stage fails right after an iteration or does not, independently of all others. What is drawn does not depend on
- * the rate nor on the number of iterations: the failures of a lower rate are among those of a higher one, and those of
+ * Each stage is lost right after an iteration or is not, independently of all others. The draws depend neither on the rate
+ * nor on the number of iterations. So the losses of a lower rate are among those of a higher one, and the losses with
  * exempt edges among those of all stages.
  */
-export function drawFailures(failures: Failures): Death[] {
+export function drawDeaths(failures: Failures): Death[] {
   const { seed, rate, iterations, quiet, stages, edgesExempt } = failures
   const random = new Random(seed).stream('failures')
   const deaths: Death[] = []
@@ -34,18 +35,10 @@ export function drawFailures(failures: Failures): Death[] {
 }
 
 /**
- * Which step a failure right after another one takes all stages back to: the last multiple of `every`. A stage that vanishes
- * right after a step has not saved it any more.
- */
-function toCheckpoint(every: number): (step: number) => number {
-  return (step) => Math.floor(Math.max(0, step - 1) / every) * every
-}
-
-/**
- * Which step each iteration makes when every failure takes the whole model back to the last checkpoint. A stage that
- * vanishes right after a step has not saved it any more.
+ * The step that each iteration makes if every loss takes the whole model back to the last checkpoint. A stage that is lost
+ * right after a step has not saved that step.
  * @param every steps between two checkpoints
- * @returns of as many iterations as it takes to make `steps` steps, or of `iterationsMax`
+ * @returns a step for each iteration until `steps` steps are made, and for at most `iterationsMax` iterations
  */
 export function stepsOfRollback(
   deaths: readonly Death[],
@@ -53,20 +46,21 @@ export function stepsOfRollback(
   steps: number,
   iterationsMax: number,
 ): number[] {
+  const backTo = toLastCheckpoint(every)
   const failing = new Set(deaths.map(({ step }) => step))
   const made: number[] = []
   let committed = 0
   while (committed < steps && made.length < iterationsMax) {
     made.push(++committed)
-    if (failing.has(made.length)) committed = toCheckpoint(every)(committed)
+    if (failing.has(made.length)) committed = backTo(committed)
   }
   return made
 }
 
 /**
- * Failures of a stage within so many iterations of a failure of the one whose holder stands by for it: the standby may
- * not have survived, or its successor not be ready yet.
- * @param before how many stages before it that is; 0 for a second holder of the stage itself
+ * Losses of a stage within so many iterations of a loss of its standby. The standby may not have survived, or its successor
+ * may not be ready yet.
+ * @param before how many stages before the stage its standby is; 0 for a second holder of the stage itself
  */
 export function jointFailures(
   deaths: readonly Death[],

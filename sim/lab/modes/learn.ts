@@ -1,0 +1,175 @@
+/**
+ * The mode `learn`: the model truly learns, in virtual time. Strategies whose steps are those of another run are not
+ * played; short runs measure what they take, and they walk along the curve of that run.
+ */
+import { InputError } from '../../../src/base/errors.ts'
+import { type Bench, type Draw, type Mode, playAll, type Question } from '../bench.ts'
+import type { PlayJob, PlayOutcome } from '../play-job.ts'
+import type { TrialResult } from '../results.ts'
+import type { LabStrategy } from '../strategies.ts'
+import {
+  playedResult,
+  RECOVERY_SECONDS,
+  statedTimes,
+  type Times,
+  walkedResult,
+} from '../trial-results.ts'
+
+/** Steps of a short run that shows what a step takes. */
+const PROBE_STEPS = 16
+/** Steps of a short run before a stage is lost. */
+const PROBE_CALM = 8
+/** The most steps between two checkpoints of a short run: one must be complete when the stage is lost. */
+const PROBE_EVERY = 4
+
+interface Measurements {
+  /** Virtual seconds of an undisturbed iteration. */
+  readonly stepSeconds: number
+  /** The undisturbed run of each seed. */
+  readonly undisturbed: ReadonlyMap<number, PlayOutcome>
+  /** What each replayed strategy takes that does not state it. */
+  readonly times: ReadonlyMap<string, Times>
+}
+
+export const learn: Mode = {
+  check({ bench: { shape }, strategies }, draws) {
+    const replayed = strategies.find(({ replay }) => replay !== null && replay !== 'calm')
+    const ofPeers = draws.some(({ losses }) => losses.some((loss) => 'slot' in loss))
+    if (replayed === undefined || !ofPeers || shape.peers <= shape.whole) return
+    throw new InputError(
+      `strategy ${replayed.name}: where stages have several holders and single peers fail it cannot be computed from the undisturbed run; spell it out without \`replay\`, so that it is played.`,
+    )
+  },
+
+  async trials(question) {
+    const measurements = await measure(question)
+    const draws = question.drawn(iterationSecondsOf(question.bench, measurements.stepSeconds))
+    return learnAll(question, draws, measurements)
+  },
+}
+
+/** The scenario's seconds of an undisturbed iteration. */
+function iterationSecondsOf({ scenario }: Bench, stepSeconds: number): number {
+  return scenario.iterationSeconds ?? stepSeconds
+}
+
+/** Seconds of the scenario in one of virtual time. */
+function foldOf({ scenario }: Bench, stepSeconds: number): number {
+  const { iterationSeconds } = scenario
+  return iterationSeconds === null ? 1 : iterationSeconds / stepSeconds
+}
+
+/** Plays the undisturbed run of each seed to its end, whatever the target, so that it serves other targets too. */
+async function measure({ bench, strategies }: Question): Promise<Measurements> {
+  const { seeds } = bench.scenario
+  const outcomes = await playAll(
+    bench,
+    seeds.map((seed) => ({ seed, recovery: { policy: ['random'] } })),
+  )
+  const { stepSeconds } = outcomes[0]!
+  const replayed = strategies.filter(({ replay, stated }) => replay !== null && stated === null)
+  return {
+    stepSeconds,
+    undisturbed: new Map(seeds.map((seed, i) => [seed, outcomes[i]!])),
+    times: await timesOf(bench, replayed, iterationSecondsOf(bench, stepSeconds)),
+  }
+}
+
+/** Measures strategies by two short runs of each: one without losses, and one in which a stage is lost. */
+async function timesOf(
+  bench: Bench,
+  strategies: readonly LabStrategy[],
+  iterationSeconds: number,
+): Promise<Map<string, Times>> {
+  const probe = (recovery: PlayJob['recovery'], losses: PlayJob['losses']) => ({
+    recovery: oftener(recovery),
+    losses,
+    steps: PROBE_STEPS,
+  })
+  const base = probe({ policy: ['random'] }, [])
+  const [first, ...calm] = await playAll(bench, [
+    base,
+    ...strategies.map(({ recovery }) => probe(recovery, [])),
+  ])
+  const stage = Math.ceil(bench.shape.stages / 2)
+  const rough = await playAll(
+    bench,
+    strategies.map(({ recovery }, i) => {
+      const hours = (PROBE_CALM * calm[i]!.stepSeconds) / 3_600
+      return probe(recovery, [{ hours, stage }])
+    }),
+  )
+  return new Map(
+    strategies.map(({ name, recovery }, i) => {
+      const factor = calm[i]!.stepSeconds / first!.stepSeconds
+      return [name, timesFrom(recovery, factor, calm[i]!, rough[i]!, iterationSeconds)]
+    }),
+  )
+}
+
+/** @param factor time of a step of the short run, in steps of a run without the strategy */
+function timesFrom(
+  recovery: PlayJob['recovery'],
+  factor: number,
+  calm: PlayOutcome,
+  rough: PlayOutcome,
+  iterationSeconds: number,
+): Times {
+  const { bytesPerIteration } = calm
+  const held = rough.recoveries.find(({ strategy }) => strategy === recovery.policy?.[0])
+  // A checkpoint is saved so much less often than in the short run, and takes so much less.
+  const share = PROBE_EVERY / Math.max(PROBE_EVERY, recovery.checkpoint?.everySteps ?? 0)
+  const { checkpoints = 0 } = bytesPerIteration
+  return {
+    seconds: iterationSeconds * (1 + (factor - 1) * share),
+    recoverySeconds: held?.seconds ?? RECOVERY_SECONDS,
+    bytesPerIteration:
+      checkpoints === 0
+        ? bytesPerIteration
+        : { ...bytesPerIteration, checkpoints: Math.round(checkpoints * share) },
+  }
+}
+
+/** The same recovery settings, with checkpoints that a short run gets to. */
+function oftener(recovery: PlayJob['recovery']): PlayJob['recovery'] {
+  const { checkpoint } = recovery
+  if (checkpoint?.everySteps === undefined) return recovery
+  const everySteps = Math.min(checkpoint.everySteps, PROBE_EVERY)
+  return { ...recovery, checkpoint: { ...checkpoint, everySteps } }
+}
+
+async function learnAll(
+  { bench, strategies }: Question,
+  draws: readonly Draw[],
+  { stepSeconds, undisturbed, times }: Measurements,
+): Promise<TrialResult[]> {
+  const { budget, targetLoss, stopAtTarget } = bench.scenario
+  const iterationSeconds = iterationSecondsOf(bench, stepSeconds)
+  const base = {
+    fold: foldOf(bench, stepSeconds),
+    iterationHours: iterationSeconds / 3_600,
+    targetLoss: stopAtTarget ? targetLoss : null,
+    hours: budget.hours,
+  }
+  const played = strategies.filter(({ replay }) => replay === null)
+  const jobs = draws.flatMap(({ seed, losses }) =>
+    played.map(({ recovery }) => ({ ...base, seed, recovery, losses })),
+  )
+  const outcomes = await playAll(bench, jobs)
+  return draws.flatMap((draw) => {
+    const byName = new Map(
+      played.map((strategy) => [
+        strategy.name,
+        playedResult(bench, strategy, draw, outcomes.shift()!, iterationSeconds),
+      ]),
+    )
+    return strategies.map((strategy): TrialResult => {
+      const { name, replay, along } = strategy
+      if (replay === null) return byName.get(name)!
+      const { curve } = byName.get(along ?? '') ?? undisturbed.get(draw.seed)!
+      const points = curve.map(([step, , loss]) => [step, loss] as const)
+      const taken = times.get(name) ?? statedTimes(strategy, iterationSeconds)
+      return walkedResult(bench, strategy, draw, points, taken, iterationSeconds)
+    })
+  })
+}
