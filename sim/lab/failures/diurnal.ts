@@ -1,4 +1,4 @@
-/** Process `diurnal`: the hazard follows the hour of the day, as when volunteers leave in the evening. */
+/** Process `diurnal`: the hazard follows the hour of the day, as it does for volunteers. */
 import { z } from 'zod'
 import { hazardOf } from './draws.ts'
 import { failureProcess, named, percent, setting } from './process.ts'

@@ -1,6 +1,7 @@
 /**
  * Process `spot`: peers are lost as four recorded fleets lost cloud instances at spot prices.
- * Instances are lost in groups at independent times. A group is one instance, or several at the same moment, of geometric size.
+ * Instances are lost in groups at independent times.
+ * A group is one instance, or several at the same moment, of geometric size.
  * Any instance of the fleet may be in a group.
  * A swarm that is larger than the recorded fleet is several such fleets, and a smaller swarm is a part of one.
  * So a group of ten out of 76 instances takes about one of eight peers, not all eight.

@@ -8,7 +8,10 @@ interface CsvFile {
   readonly text: string
 }
 
-/** Files trials.csv, curves.csv, recoveries.csv and summary.csv. A null is an empty cell; spaces separate several names in a cell. */
+/**
+ * Files trials.csv, curves.csv, recoveries.csv and summary.csv.
+ * A null is an empty cell, and spaces separate several names in a cell.
+ */
 export function csvFiles(results: Results): CsvFile[] {
   return [
     { name: 'trials.csv', text: trialsCsv(results) },

@@ -5,7 +5,7 @@ import type { Results } from '../results.ts'
 export const COLOURS = 8
 
 export interface Look {
-  /** Number in the class `of-0`, `of-1` .., which a switch of the legend hides; null outside the scenario's strategies. */
+  /** Number in the class `of-0`, `of-1` .., which a legend's switch hides; null outside the scenario's strategies. */
   readonly index: number | null
   readonly colour: number
   /** Number of times that all colours were used before. From 1 on lines are dashed and marks are diamonds. */

@@ -51,5 +51,5 @@ function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (each) => ENTITIES[each]!).replace(CONTROL, '')
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: it is them that are meant
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters on purpose
 const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g

@@ -39,7 +39,7 @@ export function ticksWithin(domain: Ticks['domain'], about = 5): Ticks {
   }
 }
 
-/** As `ticksWithin`, with the domain widened so that the axis begins and ends with a tick. */
+/** Ticks of the domain, widened so that the axis begins and ends with a tick. */
 export function ticksAround([from, to]: Ticks['domain'], about = 5): Ticks {
   const step = roundStep(to - from, about)
   const [first, last] = [Math.floor(from / step + ROUNDING), Math.ceil(to / step - ROUNDING)]
