@@ -119,7 +119,8 @@ const COSTS: Readonly<Record<StageMethod, number>> = {
 }
 
 /**
- * Draws the strategy that comes first. Its upkeep runs in every step. Other strategies recover the stages that it cannot.
+ * Draws the policy of a case. Every strategy can come first, so that its upkeep meets all faults. Later strategies recover
+ * the stages that the first strategy cannot.
  */
 function policyFor(seed: number, stages: number, hasStore: boolean): readonly string[] {
   const random = new Random(`fuzz/policy/${seed}`)

@@ -29,7 +29,7 @@ export class Learners {
     this.#given = given
   }
 
-  /** By member id. */
+  /** Progress of each new replica, by member id. */
   get progress(): ReadonlyMap<number, ReplicaProgress> {
     return this.#learning
   }

@@ -182,7 +182,7 @@ test("a stage of the paper's size reaches its new node within the slowest link o
   const transfers = recoveryTransfers()
   expect(transfers).toHaveLength(18)
   expect(Math.max(...transfers)).toBeLessThan(26.8)
-  // At best 256 MiB take this time at 0.2425 GiB/s, less 4 ms.
+  // The fastest link carries 256 MiB at 0.2425 GiB/s.
   expect(Math.min(...transfers)).toBeGreaterThan(0.25 / 0.2425)
 })
 
