@@ -1,4 +1,4 @@
-/** `gensyn-node bench`: measures this machine for a run and writes calibration.json. */
+/** Implements `gensyn-node bench`, which measures this machine for a run and writes calibration.json. */
 import type { Clock } from '../../../protocols/clock.ts'
 import { InputError } from '../../../src/base/errors.ts'
 import type { Terminal } from '../../../src/base/terminal.ts'
@@ -14,7 +14,10 @@ export interface BenchOptions {
   readonly threads: number
 }
 
-/** @throws InputError for a run that cannot be read, a provider that is not there, a place that cannot be written */
+/**
+ * Measures this machine and writes the calibration to `out`.
+ * @throws InputError if the run cannot be read, the provider is unavailable, or `out` cannot be written
+ */
 export async function bench(
   { run: path, out, provider: wanted, threads }: BenchOptions,
   { terminal, clock }: { terminal: Terminal; clock: Clock },
@@ -30,6 +33,7 @@ export async function bench(
   terminal.line(`${sentenceOf(calibration)}; written to ${out}`)
 }
 
+/** Summary of a calibration for the terminal. */
 export function sentenceOf({ costMs, cores, messageMs, link }: Calibration): string {
   const { forwardKeeping, backward, lossAndGradient, update } = costMs
   return [
@@ -40,7 +44,7 @@ export function sentenceOf({ costMs, cores, messageMs, link }: Calibration): str
   ].join('; ')
 }
 
-/** To three digits. */
+/** Number with three significant digits. */
 export function rounded(value: number): string {
   return String(Number(value.toPrecision(3)))
 }

@@ -7,13 +7,16 @@ import { type Calibration, shapeOf } from './calibration.ts'
 import { measureLoopback } from './loopback.ts'
 import { measureStages, type StageOptions } from './stage-costs.ts'
 
-/** Takes up to a minute on a machine that has nothing else to do; on a busy one it measures what is left. */
+/**
+ * Measures stages and loopback, which takes up to a minute on an idle machine.
+ * Other programs that run at the same time change the result.
+ */
 export async function calibrate(
   run: Run,
   options: StageOptions,
   clock: Clock,
 ): Promise<Calibration> {
-  // The stages first, in a process that has not built one.
+  // Stages come first, because the build time must be that of a process without stages.
   const { costMs, cores } = await measureStages(run, options, clock)
   const { link, messageMs } = await measureLoopback(run, clock)
   return {
@@ -34,7 +37,10 @@ export async function calibrate(
   }
 }
 
-/** Of two calibrations, before something and after it: a machine that changes its speed has changed it for that, too. */
+/**
+ * Mean of two calibrations, one from before an experiment and one from after it.
+ * The mean accounts for a machine whose speed changes during the experiment.
+ */
 export function meanOf(before: Calibration, after: Calibration): Calibration {
   const mean = <T extends object>(a: T, b: T): T =>
     Object.fromEntries(

@@ -1,6 +1,6 @@
 /**
- * `calibration.json`: what a machine takes for the work of one run's shape, as it was measured there. A simulation that is
- * given these figures says what a swarm on that machine takes.
+ * Reads and writes `calibration.json`: the measured costs of a machine for runs of one shape.
+ * A simulation with these costs predicts the times of a swarm on that machine.
  */
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
@@ -57,12 +57,14 @@ const calibrationSchema = z.strictObject({
 
 export type Calibration = z.output<typeof calibrationSchema>
 
+/** Shape of a run: the settings that its costs depend on. */
 export function shapeOf({ model, stages, microbatch, keep, wire }: Run): Calibration['shape'] {
   const { hiddenSize, intermediateSize, layers, vocabSize } = model
   const layersAStage = layers / stages
   return { hiddenSize, intermediateSize, layersAStage, vocabSize, ...microbatch, keep, wire }
 }
 
+/** @throws InputError if the file cannot be written */
 export function writeCalibration(path: string, calibration: Calibration): void {
   try {
     replaceFile(path, `${JSON.stringify(calibration, null, 2)}\n`)
@@ -74,8 +76,9 @@ export function writeCalibration(path: string, calibration: Calibration): void {
 }
 
 /**
- * @param run that is to be simulated with it
- * @throws InputError if the file is not there, is no calibration, or was measured for another shape
+ * Reads a calibration and checks that it fits the run.
+ * @param run run that the calibration will simulate
+ * @throws InputError if the file is missing, is no calibration, or was measured for another shape
  */
 export function readCalibration(path: string, run: Run): Calibration {
   const remedy = 'Measure one with `gensyn-node bench`.'

@@ -1,4 +1,4 @@
-/** A live swarm on this machine, a process a stage on loopback, as `demo` plays it; and what its coordinator journaled. */
+/** Runs a live swarm as `demo` does, one process a stage on loopback, and returns its coordinator's journal. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ import { type Run, readRun, runId } from '../../../src/run/run.ts'
 
 export interface LiveOptions {
   readonly settings: InitOptions['settings']
-  /** The holder of a stage is killed right after a step; null for nobody. Then there is one spare. */
+  /** Stage whose holder is killed right after a step, with one spare in the swarm; null for no kill. */
   readonly kill: { readonly stage: number; readonly step: number } | null
 }
 
@@ -20,7 +20,10 @@ export interface Live {
   readonly entries: readonly Entry[]
 }
 
-/** @throws Error if the swarm failed */
+/**
+ * Runs the swarm to its end in a temporary folder.
+ * @throws Error if the swarm failed
+ */
 export async function playLive({ settings, kill }: LiveOptions, io: DemoIo): Promise<Live> {
   const folder = mkdtempSync(join(tmpdir(), 'gensyn-calibration-'))
   try {

@@ -1,4 +1,4 @@
-/** The other process of loopback.ts: takes microbatches in as a holder does, and says what processor time it has used. */
+/** The second process of loopback.ts: accepts microbatches as a holder does, and reports its processor time. */
 import { systemClock } from '../../../protocols/clock.ts'
 import { decodeTensor } from '../../../protocols/codec.ts'
 import { createLibp2pNetwork } from '../../../protocols/libp2p.ts'
@@ -14,7 +14,7 @@ serve(
   microbatch,
   {
     accept: (_from, _header, length) => {
-      // One call at a time; a holder, too, uses its buffers again.
+      // Calls come one at a time, so one buffer is enough. A holder reuses its buffers too.
       if (buffer.length !== length) buffer = new Uint8Array(new SharedArrayBuffer(length))
       return buffer
     },

@@ -1,7 +1,7 @@
 /**
- * What messages cost on this machine: calls of the microbatch's own protocol over libp2p to another process, without a
- * body and with one of the run's size, one at a time. Processor time of both processes is work that a simulation charges
- * its processor for; what the clock says beyond it is the link.
+ * Measures the cost of messages on this machine by calls of the microbatch protocol over libp2p to another process.
+ * Calls go one at a time, without a body and with a body of the run's size.
+ * A simulation charges the processor time of both processes to its processors. The remaining wall time is the link's.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -22,14 +22,17 @@ export const LOOPBACK: Libp2pInit = {
 }
 
 const TIMEOUT_MS = 60_000
-/** V8 goes on compiling for the first some hundred. */
+/** Calls that do not count, because V8 still compiles during the first few hundred. */
 const WARM_UP = 400
 const ROUNDS = 7
 const CALLS = 100
-/** What no link is faster than: memory. Where the clock says nothing beyond processor time, this is the link. */
+/**
+ * Fastest possible link, about as fast as memory.
+ * The result has this speed if processor time accounts for all of the wall time.
+ */
 const BYTES_PER_MS_MAX = 10_000_000
 
-/** Of one call, both processes together. */
+/** Times of one call, for both processes together. */
 interface CallCost {
   readonly wallMs: number
   readonly cpuMs: number
@@ -40,6 +43,7 @@ export interface LoopbackCosts {
   readonly messageMs: MessageCost
 }
 
+/** Starts the second process, measures calls to it, and stops it. */
 export async function measureLoopback(run: Run, clock: Clock): Promise<LoopbackCosts> {
   const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
   const child = fork(new URL(`./loopback-peer${extension}`, import.meta.url))
@@ -70,7 +74,7 @@ export async function measureLoopback(run: Run, clock: Clock): Promise<LoopbackC
   }
 }
 
-/** As a microbatch of the run that has all body stages before it. */
+/** Header and tensor of a microbatch of the run whose route has all body stages. */
 function sample(run: Run): { header: MicrobatchHeader; tensor: Float32Array } {
   const { batch, context } = run.microbatch
   const shape = [batch, context, run.model.hiddenSize]
@@ -104,7 +108,7 @@ async function costOf(
   return { wallMs, cpuMs: (cpu + (await cpuMs(child))) / CALLS }
 }
 
-/** That both processes have used. */
+/** Processor time in milliseconds that both processes have used. */
 async function cpuMs(child: ChildProcess): Promise<number> {
   const answer = once(child, 'message')
   child.send('cpu')
@@ -120,13 +124,16 @@ function middle(costs: readonly CallCost[]): CallCost {
   }
 }
 
-/** @param bytes of the full call's body */
+/**
+ * Costs of messages and link from a call without a body and a call with one.
+ * @param bytes size of the body of the full call
+ */
 export function costsOf(bare: CallCost, full: CallCost, bytes: number): LoopbackCosts {
   const bodyCpuMs = Math.max(0, full.cpuMs - bare.cpuMs)
   const bodyLinkMs = full.wallMs - bare.wallMs - bodyCpuMs
   return {
     messageMs: {
-      // A question and its answer, each sent and received.
+      // A call has four message ends: a request and its answer, each sent and received.
       each: bare.cpuMs / 4,
       perMegabyte: bodyCpuMs / 2 / (bytes / 1e6),
     },

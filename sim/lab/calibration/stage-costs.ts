@@ -1,4 +1,4 @@
-/** What a stage's methods take on this machine, alone and all cores together. */
+/** Measures the times of a stage's methods on this machine, on one core and on all cores at once. */
 import { availableParallelism } from 'node:os'
 import type { Clock } from '../../../protocols/clock.ts'
 import { type Run, stageConfig } from '../../../src/run/run.ts'
@@ -11,19 +11,19 @@ import { median } from '../statistics.ts'
 
 export interface StageOptions {
   readonly provider: Provider
-  /** Of each stage, as `join` is told. */
+  /** Number of threads of each stage, as in the options of `join`. */
   readonly threads: number
 }
 
-/** Rounds that do not count, and the most and fewest that do. */
+/** Rounds that do not count; `ROUNDS` and `ROUNDS_LEAST` are the most and the fewest rounds that count. */
 const WARM_UP = 8
 const ROUNDS = 40
 const ROUNDS_LEAST = 5
-/** A large model is measured fewer times. */
+/** Time after which measuring stops, so a large model has fewer rounds. */
 const ENOUGH_MS = 15_000
-/** Body stages that are built: what more cores get done together follows from these. */
+/** Most body stages that are built. The gain of more cores is extrapolated from these. */
 const BODIES_MAX = 8
-/** So small that the weights stay what they are. */
+/** Options of an update whose learning rate hardly changes the weights. */
 const UPDATE = { learningRate: 1e-9, gradientScale: 1 }
 
 export interface StageCosts {
@@ -31,7 +31,7 @@ export interface StageCosts {
   readonly cores: number
 }
 
-/** Builds the ends and a body stage a core, and frees them. */
+/** Builds the ends and one body stage for each core, measures them, and frees them. */
 export async function measureStages(
   run: Run,
   { provider, threads }: StageOptions,
@@ -41,7 +41,7 @@ export async function measureStages(
   const options = { provider, threads, random: new Random(run.seed) }
   const cores = availableParallelism()
   const begun = clock.now()
-  // The first one also loads what all need: so does that of a process which takes a stage.
+  // The first build also loads shared code, as does the first build of a process that joins a run.
   const bodies: BodyStage[] = [await createWorkerStage(config, 1, options)]
   const buildMs = clock.now() - begun
   while (bodies.length < Math.min(cores, BODIES_MAX)) {
@@ -66,6 +66,7 @@ export async function measureStages(
   }
 }
 
+/** Times of the methods of stages, by method and kind of stage. */
 class Samples {
   readonly #clock: Clock
   readonly #ms = new Map<string, Record<AnyStage['kind'], number[]>>()
@@ -87,7 +88,7 @@ class Samples {
     this.#ms.clear()
   }
 
-  /** Of what stages of both kinds do, the mean over all of a run: one of the ends, and the others. */
+  /** Median time of each method. If both kinds have it, the mean over `stages` body stages and the ends. */
   costs(stages: number): Record<string, number> {
     const costs = [...this.#ms].map(([method, { body, ends }]) => {
       if (body.length === 0) return [method, median(ends)]
@@ -98,7 +99,7 @@ class Samples {
   }
 }
 
-/** A microbatch through the ends and one body stage, and all else that stages do between two steps. */
+/** Rounds of measurement: a microbatch through the ends and one body stage, then the work between two steps. */
 class Rounds {
   readonly #run: Run
   readonly #ends: EndsStage
@@ -142,7 +143,7 @@ class Rounds {
     await of('load', () => stage.load(weights, state))
   }
 
-  /** How much more all body stages get done at once than one alone. */
+  /** Throughput of all body stages at once, as a multiple of the throughput of one. */
   async together(clock: Clock): Promise<number> {
     const input = await this.#ends.embed(this.#tokens())
     const pass = async (body: BodyStage) => {
@@ -166,7 +167,7 @@ class Rounds {
       const all = await timed(this.#bodies, passes)
       gains.push((this.#bodies.length * alone) / all)
     }
-    // More than all cores they cannot get done, whatever the clock says.
+    // Noise of the clock can give values outside the possible range.
     return Math.min(this.#bodies.length, Math.max(1, median(gains)))
   }
 

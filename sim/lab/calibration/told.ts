@@ -1,26 +1,30 @@
-/** What a swarm's journal tells that a live run and its simulation must agree on. */
+/** Extracts from a swarm's journal the facts that a live run and its simulation must agree on. */
 import type { Entry } from '../../../src/base/journal.ts'
 import { median } from '../statistics.ts'
 
 export interface Told {
-  /** From one step's end to the next, of those after the warm-up. */
+  /** Median seconds from the end of a step to the end of the next, after the warm-up. */
   readonly secondsAStep: number
   /** Training loss of each step, in order. */
   readonly losses: readonly number[]
-  /** Of stages that were lost. */
+  /** Recoveries of lost stages. */
   readonly recoveries: readonly ToldRecovery[]
 }
 
 interface ToldRecovery {
   readonly stage: number
-  /** The last that was made before the stage was held again. */
+  /** Last step before the stage was held again. */
   readonly step: number
   readonly strategy: string
-  /** That the weights are of. */
+  /** Step whose weights the stage has after the recovery. */
   readonly ofStep: number
 }
 
-/** @param entries of whoever coordinated; others may be among them @param warmUp steps whose time does not count */
+/**
+ * Extracts the facts from a journal.
+ * @param entries journal entries of the coordinator; entries of other types are ignored
+ * @param warmUp number of steps whose time does not count
+ */
 export function toldBy(entries: readonly Entry[], warmUp: number): Told {
   const made: { at: number; loss: number }[] = []
   const recoveries: ToldRecovery[] = []
@@ -38,7 +42,7 @@ export function toldBy(entries: readonly Entry[], warmUp: number): Told {
   }
 }
 
-/** Steps at the beginning whose losses are the same, to the last bit. */
+/** Number of steps at the beginning whose losses are bitwise equal. */
 export function sameLosses(a: Told, b: Told): number {
   const other = a.losses.findIndex((loss, step) => loss !== b.losses[step])
   return other < 0 ? a.losses.length : other

@@ -1,4 +1,4 @@
-/** Failures that come together: a rack, a provider or a region goes, and takes its neighbours along. */
+/** Process `bursts`: several peers or stages fail together, as when a rack, a provider or a region fails. */
 import { z } from 'zod'
 import type { Random } from '../../../stages/random.ts'
 import { chooseOne, chooseSome } from './choose.ts'
@@ -14,7 +14,7 @@ import {
   targetsOf,
 } from './targets.ts'
 
-/** From the first failure of a burst to its last one, at most. */
+/** Longest time from the first failure of a burst to its last one, in hours. */
 const BURST_HOURS = 5 / 3600
 
 const PER_HOUR_MAX = 1000
@@ -50,7 +50,7 @@ export const bursts = failureProcess({
     const choose = chooserOf(failure, place)
     const { perHour } = failure
     return thinnedHours(random, place.hours, perHour, () => perHour).flatMap((hour) => {
-      // Named by its time: its number would depend on the rate.
+      // The time names the stream, because the number of the burst would depend on the rate.
       const burst = random.stream(`burst ${hour}`)
       const size = geometric(failure.size, burst)
       const struck = choose(size, burst)
@@ -71,7 +71,7 @@ export const bursts = failureProcess({
 
 type Bursts = z.output<(typeof bursts)['schema']>
 
-/** Who is struck by a burst of some size, by its random numbers. */
+/** Function that draws the targets of a burst from its size and its random numbers. */
 function chooserOf(
   failure: Bursts,
   place: Place,

@@ -1,4 +1,4 @@
-/** Volunteers, who leave by the hour of the day: a rate that swings around its mean. */
+/** Process `diurnal`: the hazard follows the hour of the day, as it does for volunteers. */
 import { z } from 'zod'
 import { hazardOf } from './draws.ts'
 import { failureProcess, named, percent, setting } from './process.ts'

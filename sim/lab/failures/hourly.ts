@@ -1,4 +1,4 @@
-/** The rates of the paper: a share of the stages, or of the peers, fails in an hour. */
+/** Process `hourly`: a share of the stages or peers fails in an hour, as in the paper's rates. */
 import { z } from 'zod'
 import { hazardOf } from './draws.ts'
 import { failureProcess, named, percent, setting } from './process.ts'

@@ -1,11 +1,11 @@
-/** The paper's own draw: after each iteration, each stage fails or does not. */
+/** Process `iteration`: each stage fails with a probability after each iteration, as the paper draws failures. */
 import { z } from 'zod'
 import { failureProcess, named, percent, setting } from './process.ts'
 import { eachOf, stageFields, stagesOf, streamOf } from './targets.ts'
 
 const SECONDS_PER_HOUR = 3600
 
-/** Of an iteration: how long after its end a stage fails. */
+/** Time from the end of an iteration to a failure, as a share of the iteration. */
 const AFTER = 0.001
 
 export const iteration = failureProcess({
@@ -29,7 +29,7 @@ export const iteration = failureProcess({
       const draws = streamOf(random, target)
       const losses: { hours: number; stage: number }[] = []
       for (let made = 1; made * length < place.hours; made++) {
-        // Drawn whatever the probability is: the failures of a lower one are among those of a higher one.
+        // The draw does not depend on the probability, so a lower one gives a subset of the failures.
         if (draws.float() < failure.probability) {
           losses.push({ hours: (made + AFTER) * length, ...target })
         }

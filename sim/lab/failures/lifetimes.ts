@@ -1,4 +1,4 @@
-/** How long peers stay. Whoever comes in the place of a lost one begins a new life. */
+/** Process `lifetimes`: peers stay for a random time. The replacement of a lost peer draws a new time. */
 import { z } from 'zod'
 import { exponential } from '../../exponential.ts'
 import { weibull } from './draws.ts'

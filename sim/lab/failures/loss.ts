@@ -1,20 +1,20 @@
-/** Who fails when. Drawn once a seed and failure process, and the same for all strategies. */
+/** Losses, drawn once for each seed and failure process, and equal for all strategies. */
 
-/** What processes draw from: the scenario, as far as failures depend on it. */
+/** The part of a scenario that failures depend on. */
 export interface Place {
   /** Hours for which failures are drawn. */
   readonly hours: number
-  /** Body stages: 1..stages may fail; stage 0, the ends, only where the process says so. */
+  /** Number of body stages. Stages 1..stages may fail; stage 0, the ends, fails only if the process allows it. */
   readonly stages: number
-  /** Peers that are in the swarm at any time, spares among them. Who comes in place of a lost one has its slot. */
+  /** Number of peers in the swarm at any time, including spares. The replacement of a lost peer takes its slot. */
   readonly peers: number
   /** Region of each slot. */
   readonly regionOf: (slot: number) => string
-  /** Seconds that an undisturbed iteration takes, for processes that speak of iterations. */
+  /** Seconds of an undisturbed iteration, for processes that count iterations. */
   readonly iterationSeconds: number
 }
 
-/** Either all holders of a stage vanish, or one peer does. */
+/** Loss of all holders of a stage, or of the peer in a slot. */
 export type Loss =
   | { readonly hours: number; readonly stage: number }
   | { readonly hours: number; readonly slot: number }

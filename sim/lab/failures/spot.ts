@@ -1,8 +1,10 @@
 /**
- * Cloud instances at spot prices, as four recorded fleets lost them. Instances are lost in groups at independent times:
- * a group is a single one or several that go at the same moment, of geometric size, and anyone in the fleet may be among
- * them. A swarm that is larger than the recorded fleet is several such fleets; one that is smaller is a part of one, so
- * that a group of ten out of 76 instances takes one of its eight peers, not all of them.
+ * Process `spot`: peers are lost as four recorded fleets lost cloud instances at spot prices.
+ * Instances are lost in groups at independent times.
+ * A group is one instance, or several at the same moment, of geometric size.
+ * Any instance of the fleet may be in a group.
+ * A swarm that is larger than the recorded fleet is several such fleets, and a smaller swarm is a part of one.
+ * So a group of ten out of 76 instances takes about one of eight peers, not all eight.
  */
 import { z } from 'zod'
 import { exponential } from '../../exponential.ts'
@@ -12,17 +14,17 @@ import { failureProcess, named, setting } from './process.ts'
 
 interface Fleet {
   readonly says: string
-  /** Instances, on average over the recording. */
+  /** Mean number of instances over the recording. */
   readonly instances: number
-  /** Removals in an hour by instances that are there. */
+  /** Removals an hour for each instance that is present. */
   readonly perInstanceHour: number
-  /** Of all removals, those that come with another one at the same time, or between the same two samples. */
+  /** Share of removals that coincide with another one: same time, or between the same two samples. */
   readonly together: number
-  /** Instances in such a group on average. */
+  /** Mean number of instances in a group of coinciding removals. */
   readonly groupMean: number
 }
 
-/** Of the traces that Bamboo (Thorpe et al., NSDI 2023) recorded; docs/FAILURES.md compares. */
+/** Statistics of the traces that Bamboo (Thorpe et al., NSDI 2023) recorded; docs/FAILURES.md compares them. */
 const FLEETS = {
   'aws-p3': {
     says: 'V100 at AWS',
@@ -70,7 +72,7 @@ export const spot = failureProcess({
     .meta({ description: 'Peers are lost like spot instances, many at the same time.' }),
   draw: ({ like }, { place, random }) => {
     const { instances, perInstanceHour, together, groupMean } = FLEETS[like]
-    // Of ten removals, `together` are of groups, and a group is `groupMean` of them.
+    // The share `together` of removals is in groups, and a group has `groupMean` removals.
     const groupsPerRemoval = together / groupMean
     const eventsPerRemoval = groupsPerRemoval + 1 - together
     const hoursBetween = 1 / (instances * perInstanceHour * eventsPerRemoval)

@@ -1,4 +1,4 @@
-/** All failure processes. What a scenario may say, its help and what is drawn come from this table. */
+/** Table of all failure processes: the schema of scenarios, their help and the draws come from it. */
 import { z } from 'zod'
 import { Random } from '../../../stages/random.ts'
 import { bursts } from './bursts.ts'
@@ -29,19 +29,19 @@ type Schemas<Rows extends readonly { readonly schema: z.ZodType }[]> = {
 
 export const failureSchema = z.discriminatedUnion(
   'process',
-  // A map over a tuple is one, which its type does not say.
+  // Mapping a tuple gives a tuple, but the type of `map` does not say so.
   FAILURE_PROCESSES.map(({ schema }) => schema) as unknown as Schemas<typeof FAILURE_PROCESSES>,
 )
 
 export type Failure = z.output<typeof failureSchema>
 
 /**
- * Depends on the failure's numbers, the place and the seed alone: all strategies face the same. Who fails does not
- * depend on how many others there are, as far as the process allows; of `hourly`, `iteration`, `diurnal` and `bursts`,
- * what fails at a lower rate fails at a higher one, too.
- * @param folder of the scenario file
- * @returns sorted by time
- * @throws InputError if nothing may fail or a trace is not as it should be, with its path and line
+ * Draws losses from the failure's settings, the place and the seed alone, so all strategies face the same losses.
+ * Losses of a peer or stage do not depend on the number of others, as far as the process allows.
+ * The losses of a lower rate are among those of a higher rate for `hourly`, `iteration`, `diurnal` and `bursts`.
+ * @param folder folder of the scenario file
+ * @returns losses sorted by time
+ * @throws InputError if nothing may fail, or if a trace is invalid, with its path and line
  */
 export function drawLosses(failure: Failure, place: Place, seed: number, folder: string): Loss[] {
   const { name, draw } = rowOf(failure)
@@ -51,7 +51,7 @@ export function drawLosses(failure: Failure, place: Place, seed: number, folder:
     .sort((a, b) => a.hours - b.hours || numberOf(a) - numberOf(b))
 }
 
-/** One sentence for whoever reads the results. */
+/** Describes the failures in one sentence for the results. */
 export function describeFailure(failure: Failure): string {
   return rowOf(failure).describe(failure)
 }

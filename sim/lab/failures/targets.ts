@@ -1,4 +1,4 @@
-/** What a process strikes: stages or peers, each with a random stream of its own. */
+/** Targets of a process: stages or peers, each with its own random stream. */
 import { z } from 'zod'
 import { InputError } from '../../../src/base/errors.ts'
 import type { Random } from '../../../stages/random.ts'
@@ -8,7 +8,7 @@ import { setting } from './process.ts'
 
 export type Target = { readonly stage: number } | { readonly slot: number }
 
-/** What processes that strike stages and peers alike ask for. */
+/** Settings of processes that can strike stages or peers. */
 interface Targeting {
   readonly name: string
   readonly of: 'stage' | 'peer'
@@ -46,13 +46,19 @@ export function endsFit({ of, ends, edges }: Omit<Targeting, 'name'>): boolean {
   return of === 'stage' || (!ends && edges)
 }
 
-/** @throws InputError if nothing is left that may fail */
+/**
+ * Lists the stages or peers that may fail.
+ * @throws InputError if nothing may fail
+ */
 export function targetsOf(targeting: Targeting, place: Place): Target[] {
   if (targeting.of === 'peer') return Array.from({ length: place.peers }, (_, slot) => ({ slot }))
   return stagesOf(targeting, place)
 }
 
-/** @throws InputError if no stage is left that may fail */
+/**
+ * Lists the stages that may fail.
+ * @throws InputError if no stage may fail
+ */
 export function stagesOf(
   { name, ends, edges }: Omit<Targeting, 'of'>,
   { stages }: Place,
@@ -68,9 +74,9 @@ export function stagesOf(
 }
 
 /**
- * Each of the targets fails by itself, at a hazard that may change with the hour.
- * @param hazardMax an hour: no hour has a higher one
- * @throws InputError if nothing is left that may fail
+ * Draws losses of each target independently, at a hazard that may change with the hour.
+ * @param hazardMax upper bound of `hazardAt`, an hour
+ * @throws InputError if nothing may fail
  */
 export function lossesAt(
   targeting: Targeting,
@@ -86,14 +92,14 @@ export function lossesAt(
   )
 }
 
-/** Depends on the target alone, not on how many others there are. */
+/** Random stream of a target, which does not depend on the number of targets. */
 export function streamOf(random: Random, target: Target): Random {
   return 'stage' in target
     ? random.stream('stage').stream(target.stage)
     : random.stream('slot').stream(target.slot)
 }
 
-/** For descriptions: `Each body stage`, `Each of the peers`. */
+/** Subject of a description, for example `Each body stage` or `Each peer`. */
 export function eachOf({ of, ends, edges }: Omit<Targeting, 'name'>): string {
   if (of === 'peer') return 'Each peer'
   const which = edges ? 'Each body stage' : 'Each body stage but the first and the last'

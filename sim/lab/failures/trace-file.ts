@@ -1,6 +1,7 @@
 /**
- * Recorded comings and goings of cloud instances, in either of two forms, told apart by the first line. Lines end with
- * LF or CRLF; empty ones are skipped; there is no heading and no comment; spaces around a comma do not count.
+ * Reads a trace: recorded arrivals and removals of cloud instances. The first line tells which of two forms a trace has.
+ * Lines end with LF or CRLF. Empty lines are skipped, and spaces around a comma are ignored.
+ * A trace has no header and no comments.
  *
  * Events, as Bamboo recorded them at AWS: `milliseconds,add|remove,instance`
  *
@@ -8,21 +9,22 @@
  *     0,add,node2
  *     2040000,remove,node1
  *
- * - milliseconds: since any moment, a whole number, never less than in the line before; the first line's is hour 0.
- * - instance: any name without a comma. It is added before it is removed, and not added again until then.
- * - A silence of any length says that nothing happened.
+ * - milliseconds: a whole number since any moment, never less than in the line before. The first line is hour 0.
+ * - instance: any name without a comma. An instance is added before it is removed, and removed before it is added again.
+ * - A gap of any length means that nothing happened.
  *
  * Samples, as Bamboo recorded them at Google: `YYYY-MM-DD, HH:MM:SS, count`
  *
  *     2021-12-11, 11:14:50, 55
  *     2021-12-11, 11:15:50, 54
  *
- * - date and time: of any one time zone that keeps no summer time, never earlier than in the line before.
- * - count: how many instances there are. Between two samples as many went as the count fell by, at the time of the
- *   second one; which ones is drawn by the seed. What went and was replaced in between leaves no mark.
- * - Two samples lie at most `gapHoursMax` apart: what happened in between would be missing.
+ * - date and time: in one time zone without summer time, never earlier than in the line before.
+ * - count: number of instances. The fall of the count between two samples is the number of removals.
+ *   Removals take the time of the second sample, and the seed draws the instances.
+ *   An instance that was replaced between two samples leaves no mark.
+ * - Two samples are at most `gapHoursMax` apart, because events in a longer gap would be missing.
  *
- * A trace is refused by its path and line if it is not like that, and if it is empty or shorter than a minute.
+ * An invalid trace is refused with its path and line. An empty trace and one shorter than a minute are refused too.
  */
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
@@ -30,23 +32,23 @@ import { InputError, systemCode } from '../../../src/base/errors.ts'
 import type { Random } from '../../../stages/random.ts'
 
 export interface TraceEvent {
-  /** Since the first line. */
+  /** Milliseconds since the first line. */
   readonly ms: number
   readonly kind: 'add' | 'remove'
   readonly instance: string
 }
 
 export interface Trace {
-  /** In the order of time; nobody is added who is there, or removed who is not. */
+  /** Events in order of time. Only absent instances are added, and only present ones are removed. */
   readonly events: readonly TraceEvent[]
-  /** From the first line to the last one. */
+  /** Milliseconds from the first line to the last one. */
   readonly lengthMs: number
 }
 
-/** A line whose time is known to be right. */
+/** A line whose time is valid and not earlier than that of the line before. */
 interface Line {
   readonly ms: number
-  /** The fields that are not its time. */
+  /** Fields after the time. */
   readonly rest: readonly string[]
   refuse(why: string): InputError
 }
@@ -59,8 +61,9 @@ const COUNT_MAX = 100_000
 const FORMS = '`milliseconds,add|remove,instance` or `YYYY-MM-DD, HH:MM:SS, count`'
 
 /**
- * @param gapHoursMax for samples
- * @param random which of the instances went, for samples
+ * Reads and checks a trace.
+ * @param gapHoursMax longest gap between two samples, in hours; events ignore it
+ * @param random draws the removed instances of samples; events ignore it
  * @throws InputError that names the path and the line
  */
 export function readTrace(path: string, gapHoursMax: number, random: Random): Trace {
@@ -129,7 +132,7 @@ function msOfDate(date: string, time: string): number | undefined {
   return daysUntil(year, month, day) * MS_PER_DAY + ((hour * 60 + minute) * 60 + second) * 1000
 }
 
-/** In the Gregorian calendar, from a fixed day. A year is taken to begin in March, so that a leap day ends it. */
+/** Days from a fixed day, in the Gregorian calendar. Years begin in March here, so a leap day is the last day. */
 function daysUntil(year: number, month: number, day: number): number {
   const marches = month > 2 ? year : year - 1
   const sinceMarch = Math.floor((153 * ((month + 9) % 12) + 2) / 5)

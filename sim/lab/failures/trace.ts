@@ -1,8 +1,9 @@
 /**
- * A recorded fleet, played again. The first instances of it are the swarm's peers; the others stand by for them, and
- * each takes the lowest slot that becomes empty, who came first before the others. While the fleet is smaller than the
- * swarm some slots have nobody of it and lose nobody. When the trace is over it begins again, with the instances of its
- * beginning; that they take the slots anew is no loss.
+ * Process `trace`: peers come and go like the instances of a recorded fleet.
+ * The first instances of the fleet are the peers of the swarm, and the other instances are on standby.
+ * The instance that has been on standby longest takes the lowest empty slot.
+ * While the fleet is smaller than the swarm, some slots have no instance and lose none.
+ * At its end the trace starts again with its first instances. Their new assignment to slots is not a loss.
  */
 import { resolve } from 'node:path'
 import { z } from 'zod'
@@ -52,7 +53,7 @@ function slotLosses(events: readonly TraceEvent[], peers: number): SlotLoss[] {
   const slotOf = new Map<string, number>()
   const standingBy = new Set<string>()
   const empty = new Set(Array.from({ length: peers }, (_, slot) => slot))
-  // Slots are taken when all of a moment has happened: who is removed together with another does not replace it.
+  // Slots are filled after all events of a moment, so an instance removed in the same moment is no replacement.
   const fill = () => {
     const slots = [...empty].sort((a, b) => a - b)
     for (const instance of standingBy) {

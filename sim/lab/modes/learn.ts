@@ -1,6 +1,7 @@
 /**
- * The mode `learn`: the model truly learns, in virtual time. Strategies whose steps are those of another run are not
- * played; short runs measure what they take, and they walk along the curve of that run.
+ * The mode `learn`: trains the model, in virtual time.
+ * A strategy whose steps are those of another run is not played.
+ * Short runs measure the times of such a strategy, and its losses come from the curve of the other run.
  */
 import { InputError } from '../../../src/base/errors.ts'
 import { type Bench, type Draw, type Mode, playAll, type Question } from '../bench.ts'
@@ -15,11 +16,11 @@ import {
   walkedResult,
 } from '../trial-results.ts'
 
-/** Steps of a short run that shows what a step takes. */
+/** Number of steps of a short run that measures the time of a step. */
 const PROBE_STEPS = 16
-/** Steps of a short run before a stage is lost. */
+/** Number of steps of a short run before the loss of a stage. */
 const PROBE_CALM = 8
-/** The most steps between two checkpoints of a short run: one must be complete when the stage is lost. */
+/** Most steps between two checkpoints of a short run, so that one is complete when the stage is lost. */
 const PROBE_EVERY = 4
 
 interface Measurements {
@@ -27,7 +28,7 @@ interface Measurements {
   readonly stepSeconds: number
   /** The undisturbed run of each seed. */
   readonly undisturbed: ReadonlyMap<number, PlayOutcome>
-  /** What each replayed strategy takes that does not state it. */
+  /** Measured times of each replayed strategy that does not state its times. */
   readonly times: ReadonlyMap<string, Times>
 }
 
@@ -48,18 +49,18 @@ export const learn: Mode = {
   },
 }
 
-/** The scenario's seconds of an undisturbed iteration. */
+/** Seconds of an undisturbed iteration: the scenario's value, or the measured one. */
 function iterationSecondsOf({ scenario }: Bench, stepSeconds: number): number {
   return scenario.iterationSeconds ?? stepSeconds
 }
 
-/** Seconds of the scenario in one of virtual time. */
+/** Number of seconds of the scenario in one second of virtual time. */
 function foldOf({ scenario }: Bench, stepSeconds: number): number {
   const { iterationSeconds } = scenario
   return iterationSeconds === null ? 1 : iterationSeconds / stepSeconds
 }
 
-/** Plays the undisturbed run of each seed to its end, whatever the target, so that it serves other targets too. */
+/** Plays the undisturbed run of each seed to its end, past any target, so that it serves other targets too. */
 async function measure({ bench, strategies }: Question): Promise<Measurements> {
   const { seeds } = bench.scenario
   const outcomes = await playAll(
@@ -107,7 +108,10 @@ async function timesOf(
   )
 }
 
-/** @param factor time of a step of the short run, in steps of a run without the strategy */
+/**
+ * Times of a strategy from its two short runs.
+ * @param factor time of a step of the short run, as a multiple of the time without the strategy
+ */
 function timesFrom(
   recovery: PlayJob['recovery'],
   factor: number,
@@ -117,7 +121,7 @@ function timesFrom(
 ): Times {
   const { bytesPerIteration } = calm
   const held = rough.recoveries.find(({ strategy }) => strategy === recovery.policy?.[0])
-  // A checkpoint is saved so much less often than in the short run, and takes so much less.
+  // Checkpoints are rarer than in the short run by this factor, and so is their cost.
   const share = PROBE_EVERY / Math.max(PROBE_EVERY, recovery.checkpoint?.everySteps ?? 0)
   const { checkpoints = 0 } = bytesPerIteration
   return {
@@ -130,7 +134,7 @@ function timesFrom(
   }
 }
 
-/** The same recovery settings, with checkpoints that a short run gets to. */
+/** The same recovery settings, with checkpoints often enough for a short run. */
 function oftener(recovery: PlayJob['recovery']): PlayJob['recovery'] {
   const { checkpoint } = recovery
   if (checkpoint?.everySteps === undefined) return recovery
@@ -138,6 +142,7 @@ function oftener(recovery: PlayJob['recovery']): PlayJob['recovery'] {
   return { ...recovery, checkpoint: { ...checkpoint, everySteps } }
 }
 
+/** Plays the strategies without a replay, and computes the others from the curves of the played runs. */
 async function learnAll(
   { bench, strategies }: Question,
   draws: readonly Draw[],

@@ -1,4 +1,4 @@
-/** The mode `replay`: every strategy walks along a recorded curve, and nothing is played. */
+/** The mode `replay`: losses of every strategy come from a recorded curve, and nothing is played. */
 import type { Mode } from '../bench.ts'
 import { statedTimes, walkedResult } from '../trial-results.ts'
 

@@ -1,4 +1,4 @@
-/** The mode `scale`: stages only take time, so that swarms of thousands of peers can be played. */
+/** The mode `scale`: stages only take time and train nothing, so that a swarm can have thousands of peers. */
 import { jobOf, type Mode } from '../bench.ts'
 import { outcomesOf } from '../outcomes.ts'
 import { runOf } from '../play-job.ts'

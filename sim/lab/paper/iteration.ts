@@ -1,11 +1,12 @@
 /**
- * One iteration of the paper's own protocol, played event by event: what its testbed's network and processors make of it.
- * The laboratory takes its seconds an iteration from here, and that they are the paper's shows that network and compute
- * times are set as they were there.
+ * Simulates one iteration of the paper's protocol, event by event, on the network and processors of its testbed.
+ * The laboratory takes the duration of an iteration from here.
+ * The duration agrees with the paper's, which shows that network and compute times are set as in the paper.
  *
- * 21 nodes, three a stage. Stage 0 has embedding and head; each of its nodes drives its microbatches along a fixed route
- * and computes their loss itself. Then all nodes of a stage send each other their whole gradients, and the iteration is
- * over when the last of them has come. No transfer slows another down.
+ * The testbed has 21 nodes, three for each stage. Stage 0 has embedding and head.
+ * Each node of stage 0 drives its microbatches along a fixed route and computes their loss itself.
+ * Then all nodes of a stage send each other their whole gradients.
+ * The iteration ends when the last gradient has arrived. No transfer slows down another one.
  */
 import { Wire } from '../../world/wire.ts'
 import { World } from '../../world/world.ts'
@@ -13,36 +14,45 @@ import { paperLinks } from './regions.ts'
 
 const MIB = 1024 ** 2
 
+/** Parameters of the paper's protocol and testbed. */
 export const PAPER_PROTOCOL = {
-  /** With embedding and head. */
+  /** Number of stages, including stage 0 with embedding and head. */
   stages: 7,
-  /** Nodes a stage. */
+  /** Number of nodes of each stage. */
   replicas: 3,
-  /** Of each node of stage 0. */
+  /** Number of microbatches that each node of stage 0 drives in an iteration. */
   microbatches: 6,
-  /** Of them, on their way at once. */
+  /** Number of microbatches of a driver that are in flight at once. */
   inFlight: 3,
-  /** 8 sequences of 1024 tokens, 1024 wide, in float32. */
+  /** Size of an activation: 8 sequences of 1024 tokens with 1024 values each, in float32. */
   activationBytes: 32 * MIB,
-  /** Of a stage's weights, in float32. */
+  /** Size of the gradient of a stage's weights, in float32. */
   gradientBytes: 256 * MIB,
-  /** Before each iteration. */
+  /** Pause before each iteration. */
   sleepMs: 10_000,
-  /** Of a microbatch in a stage of four layers; what the ends compute is not counted. */
+  /**
+   * Time of a forward pass of a microbatch through a stage of four layers.
+   * Computation of the ends is not counted.
+   */
   forwardMs: 400,
+  /** Time of a backward pass of a microbatch through a stage of four layers. */
   backwardMs: 800,
-  /** Shorter delays are left out. */
+  /** Delays up to this one are ignored. */
   ignoredDelayMs: 200,
 }
 
 export interface PaperIteration {
   readonly seconds: number
-  /** From the first microbatch to the last. */
+  /** Seconds from the start of the first microbatch to the end of the last. */
   readonly microbatchesSeconds: number
-  /** From there until all gradients are everywhere. */
+  /** Seconds from there until all gradients have arrived. */
   readonly exchangeSeconds: number
 }
 
+/**
+ * Simulates one iteration in virtual time.
+ * The function is one piece, because all its steps share the clock, the wire and the state of the nodes.
+ */
 export async function playPaperIteration(
   overrides: Partial<typeof PAPER_PROTOCOL> = {},
 ): Promise<PaperIteration> {
@@ -52,7 +62,7 @@ export async function playPaperIteration(
   const { clock } = world
   const links = paperLinks('none')
   const wire = new Wire((from, to) => links(Number(from), Number(to)))
-  /** When each node is done with what it has been given. */
+  /** Time at which each node has finished the work assigned to it. */
   const freeAt = new Array<number>(stages * replicas).fill(0)
 
   const compute = (node: number, ms: number) => {
@@ -74,7 +84,7 @@ export async function playPaperIteration(
       await compute(node, forwardMs)
       at = node
     }
-    // To the loss, and with its gradient back.
+    // The driver computes the loss, and then its gradient takes the route backwards.
     await hop(at, driver)
     at = driver
     for (const node of route.reverse()) {
@@ -84,7 +94,7 @@ export async function playPaperIteration(
     }
     await hop(at, driver)
   }
-  /** A node of stage 0 starts the next microbatch when one has come home. */
+  /** Drives the microbatches of a node of stage 0, which starts the next one when one has returned. */
   const drive = async (driver: number) => {
     let left = microbatches
     const lane = async () => {

@@ -1,6 +1,7 @@
 /**
- * What an iteration takes this project's node where the paper's nodes were: the node's own code, one peer a stage in the
- * paper's regions, with activations and compute times of the paper's size.
+ * Measures the virtual time of an iteration of this project's node on the paper's testbed.
+ * The simulation runs the node's own code with one peer for each stage in the paper's regions.
+ * Sizes of activations and compute times are the paper's.
  */
 import { createJournal, type Entry } from '../../../src/base/journal.ts'
 import { runNode } from '../../../src/node/node.ts'
@@ -12,17 +13,19 @@ import { World } from '../../world/world.ts'
 import { PAPER_PROTOCOL } from './iteration.ts'
 import { paperLinks, type Sharing } from './regions.ts'
 
-/** The paper's batch and width. Its context is longer: a body's byte counts for as many as that makes. */
+/** The paper's batch with a shorter context. `bodyScale` makes a body count as large as the paper's. */
 const BATCH = { batch: 8, context: 16 }
+/** The paper's width. */
 const HIDDEN = 1024
 const ELEMENTS = BATCH.batch * BATCH.context * HIDDEN
-/** The first one is behind the building of stages. */
+/** Number of iterations. The first one does not count, because it includes the building of stages. */
 const ITERATIONS = 3
 const LIMIT_MS = 3_600_000
 
 /**
- * Seconds of virtual time an iteration.
- * @param sharing whether the microbatches that a peer sends take its uplink from each other; they do not in the paper's code
+ * Measures the mean seconds of virtual time of an iteration after the first.
+ * The function is one piece, because it reads as a list of one experiment's settings followed by its run.
+ * @param sharing whether the transfers of a peer share its uplink, which they do not in the paper's code
  */
 export async function playOurIteration(sharing: Sharing): Promise<number> {
   const { stages: all, microbatches, forwardMs, backwardMs, activationBytes } = PAPER_PROTOCOL
@@ -37,7 +40,7 @@ export async function playOurIteration(sharing: Sharing): Promise<number> {
     microbatch: BATCH,
     data: { source: 'file:none', sha256: '0'.repeat(64), bytes: 1 },
     evaluation: { everySteps: 2 * ITERATIONS, microbatches: 1 },
-    // No upkeep: the paper's testbed has none.
+    // These strategies need no upkeep, and the paper's testbed has none.
     recovery: { policy: ['checkfree', 'copy', 'random'] },
   })
   const world = new World({ seed: 1 })

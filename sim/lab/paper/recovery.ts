@@ -1,10 +1,10 @@
-/** What a recovery moves in the paper's testbed. */
+/** Computes the transfer times of a recovery in the paper's testbed. */
 import { PAPER_PROTOCOL } from './iteration.ts'
 import { paperLinks } from './regions.ts'
 
 /**
- * Seconds until a new node of each body stage has its neighbours' weights, over the links of its region: both neighbours at
- * once, at the ends of the pipeline the one that there is.
+ * Seconds until a new node of each body stage has its neighbours' weights, over the links of its region.
+ * Both neighbours send at once. At the ends of the pipeline there is only one neighbour.
  */
 export function recoveryTransfers(): number[] {
   const { stages, replicas, gradientBytes: weightBytes } = PAPER_PROTOCOL

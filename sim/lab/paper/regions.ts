@@ -1,10 +1,10 @@
 /**
- * The network that the paper's throughput was measured on: what its code says of seven Google Cloud regions, each pair's
- * latency and bandwidth. As the paper's code has it, and in the form that a scenario takes.
+ * The network of the paper's throughput experiments: latency and bandwidth between seven Google Cloud regions.
+ * The file has the table of the paper's code and the network in the form that a scenario takes.
  */
 import type { Link } from '../../world/wire.ts'
 
-/** In the paper's order: its node i is in region i modulo 7. */
+/** Regions in the paper's order: the paper's node i is in region i modulo 7. */
 const PAPER_REGIONS = [
   'Australia',
   'Belgium',
@@ -17,7 +17,7 @@ const PAPER_REGIONS = [
 
 type PaperRegion = (typeof PAPER_REGIONS)[number]
 
-/** Milliseconds one way, and GiB a second, the same in both directions. */
+/** One-way latency in milliseconds and bandwidth in GiB a second, equal in both directions. */
 const PAIRS: readonly (readonly [PaperRegion, PaperRegion, number, number])[] = [
   ['Australia', 'Belgium', 129, 0.00983],
   ['Australia', 'Canada', 98, 0.01318],
@@ -42,10 +42,10 @@ const PAIRS: readonly (readonly [PaperRegion, PaperRegion, number, number])[] = 
   ['Netherlands', 'London', 4.8, 0.02368],
 ]
 
-/** Of a pair that the table does not have, which is two nodes of one region. */
+/** Latency and bandwidth between two nodes of one region, which the table does not list. */
 const WITHIN = { ms: 10, gibPerSecond: 0.5 }
 
-/** The paper's code takes so much off each latency. */
+/** Milliseconds that the paper's code subtracts from each latency. */
 const LATENCY_OFF_MS = 0.1
 
 const MBIT_OF_GIB = (8 * 1024 ** 3) / 1e6
@@ -55,7 +55,7 @@ function linkOf(ms: number, gibPerSecond: number) {
   return { latencyMs, mbitPerSecond: Math.round(gibPerSecond * MBIT_OF_GIB * 1000) / 1000 }
 }
 
-/** For a scenario: `network: PAPER_NETWORK`. Slot i is in the region that the paper's node i is in. */
+/** Network for a scenario, as `network: PAPER_NETWORK`. Slot i is in the region of the paper's node i. */
 export const PAPER_NETWORK = {
   regions: [...PAPER_REGIONS] as string[],
   within: linkOf(WITHIN.ms, WITHIN.gibPerSecond),
@@ -65,12 +65,12 @@ export const PAPER_NETWORK = {
   })),
 }
 
-/** What the transfers of a peer wait for: each other, or, as in the paper's code, nothing. */
+/** Whether the transfers of a peer share its uplink or, as in the paper's code, share nothing. */
 export type Sharing = 'uplink' | 'none'
 
 const BYTES_PER_MS_OF_MBIT = 125
 
-/** Between the nodes of these numbers. */
+/** Function that gives the link between two nodes from their numbers. */
 export function paperLinks(sharing: Sharing): (from: number, to: number) => Link {
   const { regions, within, between } = PAPER_NETWORK
   const region = (node: number) => regions[node % regions.length]!

@@ -1,4 +1,4 @@
-/** One line with a band out of the curves of several seeds. */
+/** Combines the curves of several seeds into one mean line with a confidence band. */
 import { type Point, valueAt } from '../statistics.ts'
 import { estimateOf } from '../summary.ts'
 
@@ -9,12 +9,12 @@ export interface BandPoint {
   readonly margin: number | null
 }
 
-/** Enough for a line that looks smooth at the width of a page. */
+/** Largest number of points of a line: with so many it looks smooth at the width of a page. */
 const MOST_POINTS = 160
 
 /**
- * Wherever a seed was evaluated, as far as all seeds go: where one of them ends the mean would jump. The others are
- * interpolated there.
+ * Mean and margin at each place where some seed was evaluated; the other seeds are interpolated there.
+ * The line covers only the range that all seeds cover, because the mean would jump where a seed ends.
  */
 export function bandOf(curves: readonly (readonly Point[])[]): BandPoint[] {
   const evaluated = curves.filter((curve) => curve.length > 0)
@@ -30,7 +30,7 @@ export function bandOf(curves: readonly (readonly Point[])[]): BandPoint[] {
   })
 }
 
-/** Evenly, with the first and the last. */
+/** At most `MOST_POINTS` evenly spaced places, including the first and the last. */
 function thinned(places: readonly number[]): number[] {
   const every = Math.max(1, (places.length - 1) / (MOST_POINTS - 1))
   const count = Math.min(places.length, MOST_POINTS)

@@ -1,4 +1,4 @@
-/** Horizontal bars, one a strategy, each with its error bar and its numbers at the right. */
+/** Draws horizontal bars, one for each strategy, with an error bar and the numbers at the right. */
 import { classesOf, type Look } from './look.ts'
 import { element, type Markup } from './markup.ts'
 import {
@@ -16,23 +16,23 @@ import { type Scale, ticksWithin } from './scale.ts'
 export const ROW = 26
 const THICKNESS = 14
 const GAP = 8
-/** Above the first row, and below the last for the axis. */
+/** Space above the first row; `BELOW` is the space below the last row, for the axis. */
 export const TOP = 6
 export const BELOW = 44
-/** A name or a number may take this much of a chart. */
+/** Largest share of a chart's width that a name or a number takes. */
 const MOST_TEXT = 0.32
 
 export interface Bar {
   readonly name: string
   readonly look: Look
-  /** In the unit of the axis; null if there is nothing to draw, which `text` then explains. */
+  /** Value in the unit of the axis; null if there is nothing to draw, and `text` explains why. */
   readonly value: { readonly mean: number; readonly margin: number | null } | null
   readonly text: string
-  /** Only drawn as an outline: the value is not that of all seeds. */
+  /** Draws the bar as an outline only, because the value does not cover all seeds. */
   readonly hollow?: boolean
 }
 
-/** `upTo` is on the axis whatever the values are. */
+/** @param upTo value that the axis always reaches */
 export function barChart(
   about: Omit<Figure, 'height'>,
   bars: readonly Bar[],
@@ -48,7 +48,7 @@ export function barChart(
     top: TOP,
     bottom: TOP + bars.length * ROW,
   }
-  // A chart without a bar still has an axis to stand on.
+  // Without any bar the domain would be empty, so it ends at 1.
   const most = Math.max(upTo, widest(drawn)) || 1
   const axis = axisOf(ticksWithin([0, most], 4), [area.left, area.right], label)
   return figure(
@@ -58,13 +58,16 @@ export function barChart(
   )
 }
 
-/** Room for texts beside the bars. */
+/** Width of the space for texts beside the bars. */
 export function gutter(texts: readonly string[]): number {
   const longest = Math.max(0, ...texts.map(textWidth))
   return Math.min(MOST_TEXT * WIDTH, longest + GAP)
 }
 
-/** As much of the error bars as leaves the bars to be seen: with two seeds they can be ten times as long. */
+/**
+ * Upper end of the axis: the ends of the error bars, but at most 1.5 times the largest mean.
+ * With two seeds an error bar can be ten times as long as its bar and would hide the bars.
+ */
 function widest(bars: readonly Bar[]): number {
   const means = bars.map(({ value }) => value!.mean)
   const ends = bars.map(({ value }) => value!.mean + (value!.margin ?? 0))
@@ -99,7 +102,7 @@ function row(bar: Bar, area: Area, x: Scale, y: number): Markup {
   return element('g', { class: classesOf(look, 'row') }, title, label, rect, ...errors, number)
 }
 
-/** An end beyond the chart has no cap. */
+/** Draws an error bar; an end that lies beyond the chart has no cap. */
 function errorBar(mean: number, margin: number, area: Area, x: Scale, y: number): Markup[] {
   const ends = [x.at(mean - margin), x.at(mean + margin)]
   const inside = ends.map((end) => Math.min(area.right, Math.max(area.left, end)))

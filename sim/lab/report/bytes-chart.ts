@@ -1,4 +1,4 @@
-/** Where the bytes of an average iteration went: a bar for each strategy, stacked by purpose. */
+/** Draws the bytes of an average iteration: a bar for each strategy, stacked by purpose. */
 
 import type { TrialResult } from '../results.ts'
 import { estimate } from '../statistics.ts'
@@ -10,17 +10,17 @@ import { type Area, axisOf, cut, figure, horizontalAxis, WIDTH } from './plot.ts
 import { type Scale, ticksWithin } from './scale.ts'
 
 const THICKNESS = 14
-/** Shades of the style sheet; a purpose beyond them has the last one. */
+/** Number of shades in the style sheet; all further purposes share the last shade. */
 export const SHADES = 6
 
 interface Stack {
   readonly name: string
-  /** Bytes, one for each purpose. */
+  /** Bytes of each purpose. */
   readonly parts: readonly number[]
   readonly total: number
 }
 
-/** Null if nothing was sent. */
+/** @returns null if nothing was sent */
 export function bytesChart(trials: readonly TrialResult[], looks: Looks): Markup | null {
   const purposes = [
     ...new Set(trials.flatMap(({ bytesPerIteration }) => Object.keys(bytesPerIteration))),

@@ -1,4 +1,4 @@
-/** The results as tables for other programs, by RFC 4180: a line of names first, CRLF at the ends, quotes where needed. */
+/** Writes the results as CSV by RFC 4180: a header line, CRLF line ends, and quotes where needed. */
 import type { Results, Summary } from '../results.ts'
 
 type Cell = string | number | null
@@ -8,7 +8,10 @@ interface CsvFile {
   readonly text: string
 }
 
-/** trials.csv, curves.csv, recoveries.csv and summary.csv; what is null is empty, several names are divided by spaces. */
+/**
+ * Files trials.csv, curves.csv, recoveries.csv and summary.csv.
+ * A null is an empty cell, and spaces separate several names in a cell.
+ */
 export function csvFiles(results: Results): CsvFile[] {
   return [
     { name: 'trials.csv', text: trialsCsv(results) },

@@ -1,30 +1,33 @@
-/** Numbers as people read them: few digits, a unit that fits, and no more precision than the margin allows. */
+/** Formats numbers for readers: few digits, a fitting unit, and no more precision than the margin allows. */
 
 const MINUS = '−'
 
-/** With so many decimals, and a real minus sign. */
+/** Number with the given count of decimals and a typographic minus sign. */
 function fixed(value: number, decimals: number): string {
   const text = value.toFixed(decimals)
   if (Number(text) === 0) return text.replace('-', '')
   return text.replace('-', MINUS)
 }
 
-/** With so many digits that count, thousands apart by a thin space, and never an exponent. */
+/** Number with the given count of significant digits, a thin space between thousands, and no exponent. */
 export function significant(value: number, digits = 3): string {
   return grouped(fixed(value, decimalsFor(value, digits)))
 }
 
 interface Measured {
   readonly mean: number
-  /** Half a confidence interval; null if it is not known. */
+  /** Half of the confidence interval; null if it is unknown. */
   readonly margin: number | null
 }
 
-/** `3.21 ± 0.12`: two digits of the margin, the mean to the same place; three digits of the mean if there is no margin. */
+/**
+ * Text such as `3.21 ± 0.12`: the margin with two digits, the mean to the same decimal place.
+ * Without a margin the mean has three digits.
+ */
 export function withMargin({ mean, margin }: Measured): string {
   if (margin === null || !Number.isFinite(margin)) return significant(mean)
   if (margin <= ROUNDING * Math.abs(mean)) return `${significant(mean)} ± 0`
-  // Beyond four digits of the mean nobody reads, unless all of the margin is there.
+  // Four digits of the mean are enough, unless the margin needs up to six.
   const enough = Math.max(
     decimalsFor(mean, 4),
     Math.min(decimalsFor(margin, 1), decimalsFor(mean, 6)),
@@ -33,10 +36,10 @@ export function withMargin({ mean, margin }: Measured): string {
   return `${grouped(fixed(mean, decimals))} ± ${grouped(fixed(margin, decimals))}`
 }
 
-/** A margin that is nothing but this share of the mean was left over by sums that should have cancelled. */
+/** Share of the mean below which a margin is only the rounding error of sums that should cancel. */
 const ROUNDING = 1e-9
 
-/** Decimals that leave so many digits that count; none for large numbers. */
+/** Number of decimals that gives the wanted significant digits; 0 for large numbers. */
 function decimalsFor(value: number, digits: number): number {
   if (value === 0) return 0
   const magnitude = Math.floor(Math.log10(Math.abs(Number(value.toPrecision(digits)))))
@@ -49,7 +52,7 @@ function grouped(text: string): string {
   return fraction === undefined ? apart : `${apart}.${fraction}`
 }
 
-/** A unit, and how many of it are one of what numbers are stored in. */
+/** A unit and its factor: `perStored` of it equal one stored unit (an hour or a byte). */
 export interface Unit {
   readonly name: string
   readonly perStored: number
@@ -70,12 +73,12 @@ const BYTE_UNITS: readonly Unit[] = [
   { name: 'bytes', perStored: 1 },
 ]
 
-/** For numbers of hours up to this one: the largest unit of which it is several; hours for none. */
+/** Unit for times up to `hours`: the largest unit of which this is at least three; hours for 0. */
 export function timeUnit(hours: number): Unit {
   return hours === 0 ? TIME_UNITS[1]! : unitFor(TIME_UNITS, hours, 3)
 }
 
-/** For numbers of bytes up to this one. */
+/** Unit for sizes up to `bytes`: the largest unit of which this is at least one. */
 export function byteUnit(bytes: number): Unit {
   return unitFor(BYTE_UNITS, bytes, 1)
 }
@@ -84,30 +87,31 @@ function unitFor(units: readonly Unit[], largest: number, atLeast: number): Unit
   return units.find(({ perStored }) => largest * perStored >= atLeast) ?? units.at(-1)!
 }
 
-/** In another unit than the stored one. */
+/** Converts a stored value and its margin into `unit`. */
 export function inUnit({ mean, margin }: Measured, { perStored }: Unit): Measured {
   return { mean: mean * perStored, margin: margin === null ? null : margin * perStored }
 }
 
-/** One amount by itself, in the unit that fits it. */
+/** A time in the unit that fits it. */
 export function hoursText(hours: number): string {
   const unit = timeUnit(hours)
   return `${significant(hours * unit.perStored)} ${unit.name}`
 }
 
+/** A size in the unit that fits it. */
 export function bytesText(bytes: number): string {
   const unit = byteUnit(bytes)
   return `${significant(bytes * unit.perStored)} ${unit.name}`
 }
 
-/** With spaces that no line ends at before a unit and around a margin. */
+/** Text with no-break spaces before a unit and around a margin. */
 export function unbroken(text: string): string {
   return text.replace(/ ± | (?=(?:h|min|s|days|%)(?![\w]))/g, (each) =>
     each.replaceAll(' ', '\u00a0'),
   )
 }
 
-/** `a, b and c`. */
+/** Names as a list in words, for example `a, b and c`. */
 export function listed(names: readonly string[], last = 'and'): string {
   if (names.length < 2) return names.join('')
   return `${names.slice(0, -1).join(', ')} ${last} ${names.at(-1)}`

@@ -1,4 +1,4 @@
-/** Which share of the time each strategy spends on iterations that are not lost again. */
+/** Draws the share of time that each strategy spends on iterations that are not rolled back. */
 import type { Summary } from '../results.ts'
 import { barChart } from './bars.ts'
 import { withMargin } from './format.ts'

@@ -1,4 +1,4 @@
-/** What happened in all trials, an event a line, in the order of its hour: for whoever wants to draw something of their own. */
+/** Writes the events of all trials as JSON lines for other programs; each trial's events are in order of time. */
 import type { Results } from '../results.ts'
 
 export function journalLines(results: Results): string {

@@ -1,20 +1,20 @@
-/** How a strategy looks: the same colour, dash and mark wherever it appears. */
+/** Assigns each strategy one colour, dash and mark, which all charts share. */
 import type { Results } from '../results.ts'
 
-/** Colours of the style sheet, `--c0` and so on. */
+/** Number of colours in the style sheet: `--c0`, `--c1` and so on. */
 export const COLOURS = 8
 
 export interface Look {
-  /** Of the classes `of-0`, ..: what a switch of the legend hides; null for what is no strategy of the scenario. */
+  /** Number in the class `of-0`, `of-1` .., which a legend's switch hides; null outside the scenario's strategies. */
   readonly index: number | null
   readonly colour: number
-  /** How often the colours have been used up before: such lines are dashed, such marks diamonds. */
+  /** Number of times that all colours were used before. From 1 on lines are dashed and marks are diamonds. */
   readonly round: number
 }
 
 export type Looks = ReadonlyMap<string, Look>
 
-/** Of the scenario's strategies, then of whatever else brought stages back. */
+/** Looks of the scenario's strategies, followed by those of other strategies that recovered stages. */
 export function looksOf({ strategies, trials }: Pick<Results, 'strategies' | 'trials'>): Looks {
   const names = new Set([
     ...strategies.map(({ name }) => name),
@@ -34,7 +34,7 @@ export function looksOf({ strategies, trials }: Pick<Results, 'strategies' | 'tr
   )
 }
 
-/** Classes of an element that shows a strategy, and of what kind the element is. */
+/** CSS classes of an element that shows a strategy; `kind` is the class for the kind of element. */
 export function classesOf({ index, colour, round }: Look, kind: string): string {
   return [kind, `c${colour}`, `r${round}`, ...(index === null ? [] : [`of-${index}`])].join(' ')
 }

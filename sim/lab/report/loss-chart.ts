@@ -1,4 +1,4 @@
-/** Loss on held-out text against hours or iterations: a line for each strategy, with the band of its seeds. */
+/** Draws the loss on held-out text against hours or iterations: a line and band for each strategy. */
 import type { TrialResult } from '../results.ts'
 import { type BandPoint, bandOf } from './band.ts'
 import { significant, timeUnit } from './format.ts'
@@ -10,9 +10,9 @@ import { type Scale, type Ticks, ticksAround, ticksWithin } from './scale.ts'
 const HEIGHT = 300
 const AREA = { left: 48, right: WIDTH - 14, top: 28, bottom: HEIGHT - 44 }
 
-/** What comes before this share of the axis may be above the chart: the first losses would flatten all the others. */
+/** Share of the axis whose losses may lie above the chart, because the first losses would flatten all later ones. */
 const STEEP = 0.1
-/** Below the lowest line, as a share of what is shown. */
+/** Space below the lowest line, as a share of the visible range. */
 const ROOM = 0.06
 
 interface Line {
@@ -20,7 +20,10 @@ interface Line {
   readonly band: readonly BandPoint[]
 }
 
-/** Null if no trial was evaluated. `clip` names the clipping path, once a page. */
+/**
+ * @param clip id of the clipping path, unique on the page
+ * @returns null if no trial was evaluated
+ */
 export function lossChart(
   trials: readonly TrialResult[],
   against: 'hours' | 'iterations',

@@ -1,4 +1,4 @@
-/** Elements of HTML and SVG as text. What is not itself an element is escaped, so no name in a scenario can become one. */
+/** Builds HTML and SVG as text. All text is escaped, so a name in a scenario cannot become an element. */
 
 export class Markup {
   readonly text: string
@@ -10,10 +10,10 @@ export class Markup {
 export type Child = Markup | string | number | null | readonly Child[]
 export type Attributes = Readonly<Record<string, string | number | null>>
 
-/** Elements that HTML knows without an end tag. */
+/** HTML elements without an end tag. */
 const VOID = new Set(['meta', 'input', 'br', 'hr'])
 
-/** An element; attributes and children that are null are left out. Numbers of attributes are cut to what can be seen. */
+/** An element without its null attributes and children. Numeric attributes are rounded to two decimals. */
 export function element(name: string, attributes: Attributes, ...children: Child[]): Markup {
   const all = Object.entries(attributes)
     .filter(([, value]) => value !== null)
@@ -23,7 +23,7 @@ export function element(name: string, attributes: Attributes, ...children: Child
   return new Markup(`<${name}${all}>${inner(children)}</${name}>`)
 }
 
-/** Several without one around them. */
+/** Several children without an element around them. */
 export function fragment(...children: Child[]): Markup {
   return new Markup(inner(children))
 }
@@ -47,9 +47,9 @@ const ENTITIES: Readonly<Record<string, string>> = {
 }
 
 function escaped(text: string): string {
-  // Control characters have no place in a page, not even escaped.
+  // HTML forbids control characters, even escaped ones.
   return text.replace(/[&<>"']/g, (each) => ENTITIES[each]!).replace(CONTROL, '')
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: it is them that are meant
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters on purpose
 const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g

@@ -1,6 +1,6 @@
 /**
- * The report: one HTML file that needs nothing else. Its policy forbids scripts and whatever would be fetched; switches
- * are check boxes that the style sheet reads, tooltips are titles.
+ * Writes the report as one self-contained HTML file. Its content security policy forbids scripts and requests.
+ * Switches are check boxes that the style sheet reads, and tooltips are titles.
  */
 import { createHash } from 'node:crypto'
 import type { Results } from '../results.ts'
@@ -17,7 +17,7 @@ import { claimsTable, overview, summaryTable } from './tables.ts'
 import { timeLine } from './time-line.ts'
 import { timeToTarget } from './time-to-target.ts'
 
-/** The whole file. The same results give the same bytes. */
+/** Text of the report file. The same results give the same bytes. */
 export function reportHtml(results: Results): string {
   const { scenario, strategies } = results
   const looks = looksOf(results)
@@ -45,7 +45,7 @@ export function reportHtml(results: Results): string {
   return `<!doctype html>\n${element('html', { lang: 'en' }, head, body).text}\n`
 }
 
-/** The one style sheet by its hash, and nothing else from anywhere. */
+/** Content security policy that allows only the style sheet with this hash. */
 function policyFor(style: string): string {
   const hash = createHash('sha256').update(style).digest('base64')
   return `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`

@@ -1,27 +1,27 @@
-/** What all charts share: their size, the axes, and the figure around them. All lengths are of the drawing, not of the screen. */
+/** Draws what all charts share: axes and figures. Lengths are in units of the drawing, not in screen pixels. */
 import { type Child, element, type Markup } from './markup.ts'
 import { type Scale, scale, type Tick, type Ticks } from './scale.ts'
 
-/** Two charts are beside each other on a desk, one fills a phone. */
+/** Width of a chart: two stand side by side on a wide screen, one fills a narrow screen. */
 export const WIDTH = 480
-/** A chart that takes the whole width. */
+/** Width of a chart that takes the full width of the page. */
 export const WIDE = 1000
 
-/** Of a letter of the charts' text, on average and with some to spare. */
+/** Average width of a character of the charts' text, with a margin. */
 const LETTER = 7.4
 
-/** Room that a text takes. */
+/** Estimated width of a text. */
 export function textWidth(text: string): number {
   return text.length * LETTER
 }
 
-/** As much of a text as there is room for. */
+/** Text shortened to the given width, with an ellipsis where something was cut. */
 export function cut(text: string, width: number): string {
   const letters = Math.floor(width / LETTER)
   return text.length <= letters ? text : `${text.slice(0, Math.max(1, letters - 1))}…`
 }
 
-/** Where the data lie: between these edges. */
+/** Edges of the part of the drawing that shows data. */
 export interface Area {
   readonly left: number
   readonly right: number
@@ -35,7 +35,7 @@ export interface Axis {
   readonly label: string
 }
 
-/** An axis of these ticks between two edges. */
+/** Axis with these ticks between the two edges of `range`. */
 export function axisOf(
   { domain, ticks }: Ticks,
   range: readonly [from: number, to: number],
@@ -44,7 +44,7 @@ export function axisOf(
   return { scale: scale(domain, range), ticks, label }
 }
 
-/** Numbers below, the unit at the end, lines upward. */
+/** Draws the numbers and the label below the area, and vertical grid lines. */
 export function horizontalAxis({ scale, ticks, label }: Axis, area: Area): Markup[] {
   const lines = ticks.map(({ value }) => {
     const x = scale.at(value)
@@ -58,7 +58,7 @@ export function horizontalAxis({ scale, ticks, label }: Axis, area: Area): Marku
   return [...lines, ...numbers, title]
 }
 
-/** Numbers at the left, the unit above them, lines to the right. */
+/** Draws the numbers at the left, the label above them, and horizontal grid lines. */
 export function verticalAxis({ scale, ticks, label }: Axis, area: Area): Markup[] {
   const lines = ticks.map(({ value }) => {
     const y = scale.at(value)
@@ -77,18 +77,18 @@ export function verticalAxis({ scale, ticks, label }: Axis, area: Area): Markup[
 const MIDDLE = { 'text-anchor': 'middle' }
 
 export interface Figure {
-  /** What kind of chart it is, for whoever looks for it. */
+  /** Kind of chart, as the attribute `data-chart` names it. */
   readonly kind: string
   readonly title: string
-  /** What must be known to read it; null if the chart says all. */
+  /** Caption with what a reader needs to know; null if the chart needs none. */
   readonly note: string | null
   readonly width?: number
   readonly height: number
-  /** Between title and drawing. */
+  /** Legend between title and drawing. */
   readonly legend?: Markup
 }
 
-/** A drawing with its title, which is also what a screen reader says of it. */
+/** Figure of a drawing and its title, which is also the label for screen readers. */
 export function figure(
   { kind, title, note, width = WIDTH, height, legend }: Figure,
   ...drawing: Child[]

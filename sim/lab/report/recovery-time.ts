@@ -1,4 +1,4 @@
-/** How long a lost stage is without a holder, with each strategy. */
+/** Draws the time that a lost stage is without a holder under each strategy. */
 
 import type { TrialResult } from '../results.ts'
 import { estimate } from '../statistics.ts'
@@ -10,10 +10,10 @@ import type { Markup } from './markup.ts'
 
 const SECONDS_PER_HOUR = 3600
 
-/** Null if nothing was brought back. */
+/** @returns null if no stage was recovered */
 export function recoveryTime(trials: readonly TrialResult[], looks: Looks): Markup | null {
   const groups = [...Map.groupBy(trials, ({ strategy }) => strategy)].map(([name, own]) => {
-    // A mean for each seed: recoveries of one seed are no samples of their own.
+    // Each seed counts as one mean: recoveries of the same seed are not independent samples.
     const means = own.flatMap((trial) => meanHours(trial) ?? [])
     return { name, value: estimateOf(means) }
   })

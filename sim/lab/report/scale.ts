@@ -1,6 +1,6 @@
-/** From numbers to places on a chart, and the round numbers that its axis names. */
+/** Maps numbers to places on a chart and chooses the round numbers of its axis. */
 
-/** A place for each number of a domain, evenly. */
+/** Linear map from the numbers of a domain to places on a chart. */
 export interface Scale {
   readonly domain: readonly [from: number, to: number]
   readonly at: (value: number) => number
@@ -27,8 +27,8 @@ export interface Ticks {
 }
 
 /**
- * Multiples of 1, 2 or 5 times a power of ten within the domain, about `about` of them, each with the decimals that tell
- * it from the next.
+ * About `about` ticks within the domain: multiples of 1, 2 or 5 times a power of ten.
+ * The label of a tick has just enough decimals to distinguish it from the next one.
  */
 export function ticksWithin(domain: Ticks['domain'], about = 5): Ticks {
   const [from, to] = domain
@@ -39,7 +39,7 @@ export function ticksWithin(domain: Ticks['domain'], about = 5): Ticks {
   }
 }
 
-/** The same for the domain widened to the next ticks, so that the axis begins and ends with one. */
+/** Ticks of the domain, widened so that the axis begins and ends with a tick. */
 export function ticksAround([from, to]: Ticks['domain'], about = 5): Ticks {
   const step = roundStep(to - from, about)
   const [first, last] = [Math.floor(from / step + ROUNDING), Math.ceil(to / step - ROUNDING)]
@@ -55,10 +55,10 @@ function multiples(step: number, first: number, last: number): Tick[] {
   })
 }
 
-/** What is lost of a quotient that should be whole. */
+/** Rounding error allowed in a quotient that should be a whole number. */
 const ROUNDING = 1e-9
 
-/** 10 is there for quotients just above 5. */
+/** Factors of a round step; 10 is for quotients just above 5. */
 const STEPS = [1, 2, 5, 10]
 
 function roundStep(span: number, about: number): number {

@@ -1,6 +1,7 @@
 /**
- * The style sheet. Colours of strategies are Okabe and Ito's, which the colour-blind can tell apart, a little darker on
- * white and a little lighter on black; purposes of bytes are shades of one hue, so nobody takes them for strategies.
+ * Writes the style sheet. Colours of strategies are those of Okabe and Ito, which colour-blind readers can distinguish.
+ * These colours are a little darker on white and a little lighter on black.
+ * Purposes of bytes are shades of one hue, so readers do not mistake them for strategies.
  */
 
 const LIGHT = `
@@ -114,7 +115,7 @@ thead th { color: var(--muted); border-bottom-color: var(--edge); vertical-align
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }`
 
-/** For so many strategies, each with a switch `show-0`, .. that hides its lines and fades its rows. */
+/** Style sheet for a report. Switch `show-N` hides the lines of strategy N and fades its rows. */
 export function styleSheet(colours: number, shades: number, strategies: number): string {
   const each = (count: number, rule: (i: number) => string) =>
     Array.from({ length: count }, (_, i) => rule(i)).join('\n')

@@ -1,11 +1,11 @@
-/** Samples for legends. */
+/** Draws the samples of a legend. */
 import { classesOf, type Look } from './look.ts'
 import { element, type Markup } from './markup.ts'
 
-/** Of a mark. */
+/** Radius of a mark, in units of the drawing. */
 export const RADIUS = 5
 
-/** A sample of how a strategy looks, as a line or as a mark. */
+/** Sample of a strategy's look, as a line or as a mark. */
 export function swatch(look: Look, kind: 'line' | 'mark'): Markup {
   const shown = classesOf({ ...look, index: null }, kind)
   const drawing =

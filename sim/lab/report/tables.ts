@@ -1,4 +1,4 @@
-/** The tables of the report: an overview, the summary of a failure process, the claims of the paper. */
+/** Writes the tables of the report: overview, summary of a failure process, claims of the paper. */
 import type { Claim, Results, Summary } from '../results.ts'
 import { inUnit, significant, timeUnit, withMargin } from './format.ts'
 import { type Child, element, type Markup } from './markup.ts'
@@ -11,7 +11,7 @@ interface Column {
   readonly numeric?: boolean
 }
 
-/** Wider than a phone it scrolls by itself, not with the page. */
+/** Table that scrolls within the page if it is wider than the screen. */
 function table(
   kind: string,
   columns: readonly Column[],
@@ -37,12 +37,12 @@ function table(
   )
 }
 
-/** A line for each strategy, a column for each failure process; null where there is one process alone. */
+/** Table with a row for each strategy and a column for each failure process; null for a single process. */
 export function overview({ failures, strategies, summary, targetLoss }: Results): Markup | null {
   if (failures.length < 2) return null
   const largest = Math.max(0, ...summary.map((each) => each.hoursToTarget?.mean ?? 0))
   const unit = timeUnit(largest)
-  // Where nobody reached the target anywhere, the loss at the end says more than nothing.
+  // If no strategy reached the target, the table shows final losses instead.
   const byTime = targetLoss !== null && largest > 0
   const measure = (each: Summary) =>
     !byTime ? each.finalLoss : each.hoursToTarget && inUnit(each.hoursToTarget, unit)
@@ -73,7 +73,7 @@ export function overview({ failures, strategies, summary, targetLoss }: Results)
   )
 }
 
-/** `replayed` are the strategies whose trials were computed from an undisturbed run. */
+/** @param replayed names of strategies whose trials were computed from an undisturbed run */
 export function summaryTable(summaries: readonly Summary[], replayed: ReadonlySet<string>): Markup {
   const largest = Math.max(0, ...summaries.map((each) => each.hoursToTarget?.mean ?? 0))
   const unit = timeUnit(largest)

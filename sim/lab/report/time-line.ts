@@ -1,4 +1,4 @@
-/** When stages were lost and who brought them back: a lane for each strategy, under the first seed. */
+/** Draws losses and recoveries over time under the first seed: a lane for each strategy. */
 import type { RecoveryResult, TrialResult } from '../results.ts'
 import { BELOW, gutter } from './bars.ts'
 import { bytesText, hoursText, listed, significant, timeUnit } from './format.ts'
@@ -10,12 +10,12 @@ import { RADIUS, swatch } from './swatch.ts'
 
 const LANE = 30
 const TOP = 6
-/** With more recoveries than this in any lane, each would only hide others: they are counted instead, in all lanes. */
+/** Most recoveries of a lane that marks show. With more, marks would overlap, so all lanes show counts. */
 const MOST_MARKS = 120
-/** Width of the columns that counts are of. */
+/** Width of a column that shows a count. */
 const COLUMN = 6
 
-/** Null if nothing was lost. */
+/** @returns null if there was neither a loss nor a recovery */
 export function timeLine(trials: readonly TrialResult[], looks: Looks): Markup | null {
   const lanes = [...Map.groupBy(trials, ({ strategy }) => strategy).values()].map(
     ([first, ...others]) =>
@@ -92,14 +92,14 @@ function lane(trial: TrialResult, { counted, looks, area, at, y }: Lane): Markup
 
 function mark(recovery: RecoveryResult, look: Look, x: number, y: number): Markup {
   const title = element('title', {}, wordsOf(recovery))
-  // What brought a stage back is not hidden with the strategy of that name: the lane is another's.
+  // The lane may belong to another strategy, so the legend's switch must not hide this mark.
   const shown = classesOf({ ...look, index: null }, 'mark')
   if (look.round === 0) return element('circle', { class: shown, cx: x, cy: y, r: RADIUS }, title)
   const d = `M${x - RADIUS - 1} ${y}l${RADIUS + 1} ${-RADIUS - 1} ${RADIUS + 1} ${RADIUS + 1} ${-RADIUS - 1} ${RADIUS + 1}Z`
   return element('path', { class: shown, d }, title)
 }
 
-/** Columns as high as recoveries are many in it, coloured by who made most of them. */
+/** Columns as high as their number of recoveries, in the colour of the most frequent strategy. */
 function counts(
   recoveries: readonly RecoveryResult[],
   looks: Looks,
@@ -128,7 +128,7 @@ function counts(
   })
 }
 
-/** A cross where a run could not go on. */
+/** Cross where a run could not continue. */
 function stopped(failure: string, x: number, y: number): Markup {
   const d = `M${x - 5} ${y - 5}l10 10m0 -10l-10 10`
   return element('path', { class: 'stopped', d }, element('title', {}, `ended: ${failure}`))

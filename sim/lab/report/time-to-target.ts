@@ -1,4 +1,4 @@
-/** How long each strategy takes to the target loss. */
+/** Draws the time that each strategy takes to reach the target loss. */
 import type { Summary } from '../results.ts'
 import { barChart } from './bars.ts'
 import { inUnit, significant, timeUnit, withMargin } from './format.ts'

@@ -1,4 +1,4 @@
-/** Which stages are lost after which iterations: drawn once for each seed, and the same for all strategies. */
+/** Losses of stages by iteration, drawn once for each seed and equal for all strategies. */
 import { Random } from '../../../stages/random.ts'
 import type { Death } from '../../scenario.ts'
 import { toLastCheckpoint } from '../replay.ts'
@@ -11,14 +11,15 @@ export interface Failures {
   /** Iterations before the first one in which a stage may fail. */
   readonly quiet: number
   readonly stages: number
-  /** The first and the last body stage are never lost: plain CheckFree cannot bring them back. */
+  /** Excludes the first and the last body stage from losses, because plain CheckFree cannot recover these stages. */
   readonly edgesExempt: boolean
 }
 
 /**
- * Each stage is lost right after an iteration or is not, independently of all others. The draws depend neither on the rate
- * nor on the number of iterations. So the losses of a lower rate are among those of a higher one, and the losses with
- * exempt edges among those of all stages.
+ * Draws losses: each stage is lost right after an iteration or is not, independently of all others.
+ * The draws depend neither on the rate nor on the number of iterations.
+ * So the losses of a lower rate are among those of a higher one.
+ * The losses with exempt edges are among those of all stages.
  */
 export function drawDeaths(failures: Failures): Death[] {
   const { seed, rate, iterations, quiet, stages, edgesExempt } = failures
@@ -35,9 +36,9 @@ export function drawDeaths(failures: Failures): Death[] {
 }
 
 /**
- * The step that each iteration makes if every loss takes the whole model back to the last checkpoint. A stage that is lost
- * right after a step has not saved that step.
- * @param every steps between two checkpoints
+ * The step that each iteration makes if every loss rolls the whole model back to the last checkpoint.
+ * A stage that is lost right after a step has not saved that step.
+ * @param every number of steps between two checkpoints
  * @returns a step for each iteration until `steps` steps are made, and for at most `iterationsMax` iterations
  */
 export function stepsOfRollback(
@@ -58,9 +59,9 @@ export function stepsOfRollback(
 }
 
 /**
- * Losses of a stage within so many iterations of a loss of its standby. The standby may not have survived, or its successor
- * may not be ready yet.
- * @param before how many stages before the stage its standby is; 0 for a second holder of the stage itself
+ * Losses of a stage within `withinSteps` iterations after a loss of its standby.
+ * The standby may be lost with the stage, or the new standby may not be ready yet.
+ * @param before number of stages from the standby to the stage; 0 for a second holder of the stage itself
  */
 export function jointFailures(
   deaths: readonly Death[],

@@ -1,6 +1,6 @@
 /**
- * `npm run sim:strategies`: every way to bring a lost stage back, under the same failures, in one table. The laboratory
- * plays the trials and keeps their outcomes, so that a table that was stopped goes on.
+ * Implements `npm run sim:strategies`, which compares all recovery strategies under the same failures in one table.
+ * The laboratory plays the trials and caches their outcomes, so an interrupted table can continue.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -30,7 +30,7 @@ interface Options {
 }
 
 const QUICK_STEPS = 80
-/** Below it, docs/STRATEGIES.md is written by this program. */
+/** Mark in docs/STRATEGIES.md. This program writes the part below the mark. */
 const MARK = '<!-- npm run sim:strategies -- --write -->'
 
 const command = new Command('sim:strategies')
@@ -63,7 +63,7 @@ async function main(options: Options): Promise<void> {
       failure = error
     })
   }
-  // The table is printed even if a trial has failed: the other outcomes are not lost.
+  // The table is printed even if a trial has failed, so that the other outcomes are visible.
   const cache = new Cache<PlayOutcome>(options.cache)
   const page = pageOf(extent, {
     get: (trial) => {
@@ -94,7 +94,7 @@ function extentOf({ only, seeds, rates, steps, quick }: Options): Extent {
   }
 }
 
-/** Keeps what stands above the mark. */
+/** Writes the table into docs/STRATEGIES.md and keeps the text above the mark. */
 function writePage(page: string): void {
   const path = fileURLToPath(new URL('../../../docs/STRATEGIES.md', import.meta.url))
   const [prose] = readFileSync(path, 'utf8').split(MARK)

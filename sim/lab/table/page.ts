@@ -1,4 +1,4 @@
-/** The table as Markdown, for a terminal and for docs/STRATEGIES.md alike. */
+/** Writes the table as Markdown, for a terminal and for docs/STRATEGIES.md. */
 import type { Estimate } from '../statistics.ts'
 import type { Extent } from './plan.ts'
 import {
@@ -12,12 +12,12 @@ import {
   TARGET_SHARE,
 } from './table.ts'
 
-/** Within which share of the undisturbed final loss a strategy is called as good as no failure. */
+/** Largest share above the undisturbed final loss at which a strategy counts as good as no failure. */
 const CLOSE = 0.01
-/** What such a strategy may cost while nothing fails, as a share of the time of a step. */
+/** Largest cost of such a strategy while nothing fails, as a share of the time of a step. */
 const CHEAP = 0.02
 
-/** The largest share by which a replay's losses may differ from those of the real run: sums have another order. */
+/** Largest relative difference between losses of a replay and a real run, whose sums have another order. */
 const SAME = 1e-4
 
 export function pageOf(extent: Extent, played: Played): string {
@@ -168,7 +168,7 @@ function shown({ mean, margin }: Estimate, digits: number, scale = 1): string {
   return Number.isFinite(margin) ? `${value} ± ${(scale * margin).toFixed(digits)}` : value
 }
 
-/** Columns as wide as their widest cell, so that it reads as text too. */
+/** Markdown table whose columns are as wide as their widest cell, so that it is readable as text too. */
 function markdown(head: readonly string[], body: readonly (readonly string[])[]): string[] {
   const widths = head.map((name, i) =>
     Math.max(3, name.length, ...body.map((row) => row[i]!.length)),

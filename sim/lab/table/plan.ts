@@ -1,4 +1,4 @@
-/** The trials that a table needs, and their order. */
+/** Plans the trials that a table needs, and their order. */
 import { type Case, UNDISTURBED } from '../strategies.ts'
 import type { SCALES } from './scales.ts'
 import { keyOf, type Trial } from './trial.ts'
@@ -7,7 +7,7 @@ export interface Extent {
   readonly scale: keyof typeof SCALES
   readonly cases: readonly Case[]
   readonly seeds: readonly number[]
-  /** The rates that are played, of those that a row has. A row without failures is always played. */
+  /** Rates to play, if a row has them. A row without failures is always played. */
   readonly rates: readonly number[]
   readonly steps: number
 }
@@ -17,17 +17,17 @@ export function trialOf({ scale, steps }: Extent, row: Case, rate: number, seed:
   return { scale, steps, seed, rate, edgesExempt, recovery, ...(replicas && { replicas }) }
 }
 
-/** A short undisturbed run, which shows what the row costs while nothing fails. */
+/** A short undisturbed run that measures the cost of the row while nothing fails. */
 export function calmTrialOf(extent: Extent, row: Case): Trial {
   return trialOf({ ...extent, steps: SHORT_STEPS }, row, 0, extent.seeds[0]!)
 }
 
-/** The same run with many losses, which a replay is compared with. */
+/** The same run with many losses, for the comparison with a replay. */
 export function roughTrialOf(extent: Extent, row: Case): Trial {
   return trialOf({ ...extent, steps: SHORT_STEPS }, row, ROUGH_RATE, extent.seeds[0]!)
 }
 
-/** Losses begin after 50 iterations. */
+/** Number of steps of a short run. Losses begin after 50 iterations. */
 const SHORT_STEPS = 64
 const ROUGH_RATE = 0.05
 
@@ -35,7 +35,7 @@ export function ratesOf({ rates }: Extent, row: Case): number[] {
   return row.rates.filter((rate) => rate === 0 || rates.includes(rate))
 }
 
-/** Each trial once, seed by seed: with the first seed there is a table of all rows. */
+/** Each trial once, seed by seed, so that a table of all rows exists after the first seed. */
 export function trialsOf(extent: Extent): Trial[] {
   const { cases, seeds } = extent
   const played = [UNDISTURBED, ...cases].filter(({ replay }) => replay === undefined)

@@ -1,4 +1,4 @@
-/** Strategies that need no run of their own: they make the steps of the undisturbed run, some of them again. */
+/** Computes strategies from the undisturbed run, because they make the same steps and repeat some of them. */
 import { type Point, valueAt } from '../statistics.ts'
 import type { Case } from '../strategies.ts'
 import { stepsOfRollback } from './deaths.ts'
@@ -15,7 +15,7 @@ export function stepsOf(
   return stepsOfRollback(deathsOf(trial), replay, steps, iterationsMax)
 }
 
-/** The held-out loss by iterations, from the held-out loss of the undisturbed run by steps. */
+/** Held-out loss by iteration, from the held-out loss by step of the undisturbed run. */
 export function replayedCurve(undisturbed: Outcome, made: readonly number[]): Point[] {
   const curve: Point[] = [[0, undisturbed.training[0]![1]], ...undisturbed.validation]
   return undisturbed.validation.flatMap(([iteration]) => {
@@ -24,17 +24,18 @@ export function replayedCurve(undisturbed: Outcome, made: readonly number[]): Po
   })
 }
 
-/** How a real run compares with its replay. */
+/** Difference between a real run and its replay. */
 export interface Deviation {
-  /** The first iteration that makes another step, counted from 1; null if all make the same. */
+  /** First iteration that makes another step, counted from 1; null if all make the same steps. */
   readonly partsAt: number | null
-  /** The largest difference of a training loss until then, as a share of it. */
+  /** Largest relative difference of a training loss before that iteration. */
   readonly loss: number
 }
 
 /**
+ * Compares a real run with its replay.
  * @param undisturbed the same run without failures, for at least as many steps
- * @param iterations how many are compared; all if left out
+ * @param iterations number of iterations to compare; all by default
  */
 export function deviation(
   real: Outcome,

@@ -1,6 +1,6 @@
-/** What the trials of the table train: the model and text of the reference runs, or a tiny model for tests. */
+/** Settings of the trials of the table: the model and text of the reference runs, or a tiny model for tests. */
 
-/** Two stages may be lost at once: with one spare each, both come back under the same roster. */
+/** Number of spares. If two stages are lost at once, both recover under the same roster. */
 export const SPARES = 2
 
 interface Scale {
@@ -28,7 +28,7 @@ export const SCALES = {
       },
       data: { heldOut: 0.05 },
       evaluation: { everySteps: 25, microbatches: 8 },
-      // Keeping all makes the same numbers a tenth faster.
+      // Keeping all activations gives the same numbers and is a tenth faster.
       keep: 'all',
     },
     quiet: 50,

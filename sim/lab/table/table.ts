@@ -1,4 +1,4 @@
-/** The table, from outcomes alone: what is missing is left out. */
+/** Computes the table from outcomes alone, and leaves out rows without outcomes. */
 import type { Death } from '../../scenario.ts'
 import { type Estimate, estimate, type Point, stepsTo, valueAt } from '../statistics.ts'
 import { type Case, RATE, UNDISTURBED } from '../strategies.ts'
@@ -7,7 +7,7 @@ import { calmTrialOf, type Extent, ratesOf, roughTrialOf, trialOf } from './plan
 import { type Deviation, deviation, replayedCurve, stepsOf } from './replay.ts'
 import { deathsOf, type Outcome, type Trial } from './trial.ts'
 
-/** The outcomes that are known. */
+/** The known outcomes. */
 export interface Played {
   get(trial: Trial): Outcome | undefined
 }
@@ -27,11 +27,11 @@ export interface Row {
   /** Loss on held-out text, nats a token, half-way and at the end. */
   readonly halfWay: Estimate
   readonly final: Estimate
-  /** How much the final loss is above the undisturbed one of the same seed, as a share. */
+  /** Relative excess of the final loss over the undisturbed one of the same seed. */
   readonly above: Estimate
-  /** Iterations to the target, of the seeds that reach it. */
+  /** Iterations to the target, over the seeds that reach it. */
   readonly toTarget: Estimate
-  /** Means of a recovery; null if none was played. `fallbacks`: the share that the policy's first row did not make. */
+  /** Means over recoveries; null if none was played. `fallbacks` is the share that the policy's first row did not make. */
   readonly recovery: {
     readonly bytes: number
     readonly seconds: number
@@ -39,7 +39,7 @@ export interface Row {
   } | null
 }
 
-/** The target that iterations are counted to: the undisturbed loss after this share of the steps. */
+/** Share of the steps after which the undisturbed loss is the target. */
 export const TARGET_SHARE = 0.7
 
 export function rowsOf(extent: Extent, played: Played): Row[] {
@@ -97,15 +97,15 @@ function summary({ steps }: Extent, row: Case, rate: number, pairs: readonly Pai
 
 export interface Overhead {
   readonly row: Case
-  /** Bytes that all peers together send in a step, beyond what training sends. */
+  /** Bytes that all peers together send in a step, in addition to training traffic. */
   readonly bytes: number
-  /** The same as a share of what training sends. */
+  /** `bytes` as a share of training traffic. */
   readonly traffic: number
-  /** Virtual time of a step, as a share of that of a step without. */
+  /** Additional virtual time of a step, as a share of a step of the undisturbed run. */
   readonly time: number
-  /** CPU seconds of a step outside of stages, beyond those without, as a share of all that a step takes. */
+  /** Additional CPU seconds of a step outside of stages, as a share of all CPU seconds of an undisturbed step. */
   readonly cpu: number
-  /** Bytes that all peers together hold beyond what training holds. */
+  /** Bytes of buffers of all peers together, in addition to those of training. */
   readonly memory: number
 }
 
@@ -136,16 +136,19 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, each) => total + each, 0)
 }
 
-/** The loss of the strategy that is said to be worse, less that of the other, under the same failures. */
+/**
+ * Comparison of two strategies under the same failures.
+ * Differences are the loss of the strategy that the paper calls worse minus the loss of the other.
+ */
 export interface Comparison {
   readonly worse: string
   readonly better: string
-  /** Difference of losses on held-out text, over all evaluations of the second half and at the end. */
+  /** Mean difference of the held-out loss over the evaluations of the second half; `final` is the one at the end. */
   readonly secondHalf: Estimate
   readonly final: Estimate
 }
 
-/** The paper's ablation (arXiv 2506.15461, figure 2), edges exempt: each is said to be worse than the next. */
+/** Strategies of the paper's ablation (arXiv 2506.15461, figure 2) with exempt edges, from the worst to the best. */
 const RANKING = ['random', 'copy', 'uniform', 'checkfree'] as const
 
 export function rankingOf(extent: Extent, played: Played): Comparison[] {
@@ -173,21 +176,21 @@ export function rankingOf(extent: Extent, played: Played): Comparison[] {
   })
 }
 
-/** A replay compared with a real run. */
+/** Comparison of a replay with a real run. */
 export interface Confirmation {
   readonly row: Case
   readonly failures: number
-  /** Iterations of the real run. */
+  /** Number of compared iterations of the real run. */
   readonly iterations: number
-  /** Of the real run from the same run without failures. */
+  /** Deviation of the real run from the same run without failures. */
   readonly fromCalm: Deviation
-  /** Of the run without failures from the undisturbed run that the replay is made of. */
+  /** Deviation of the run without failures from the undisturbed run, which the replay is computed from. */
   readonly calmFromNone: Deviation
-  /** Failures of the replay; `joint`: those that an exact replay leaves out though they may not be exact. */
+  /** Failures of the replay. `joint` counts those for which an exact replay may be wrong. */
   readonly replayed: { readonly failures: number; readonly joint: number }
 }
 
-/** Within so many iterations after a loss there may be no new standby. */
+/** Number of iterations after a loss within which there may be no new standby. */
 const JOINT_STEPS = 4
 
 export function confirmationsOf(extent: Extent, played: Played): Confirmation[] {
@@ -201,7 +204,7 @@ export function confirmationsOf(extent: Extent, played: Played): Confirmation[] 
     const { standby } = row
     const jointOf = (each: readonly Death[]) =>
       standby === undefined ? [] : jointFailures(each, JOINT_STEPS, standby)
-    // From its first joint failure on the real run need not be a replay.
+    // From its first joint failure on, the real run may differ from the replay.
     const [joint] = jointOf(deathsOf(rough.trial))
     const iterations = joint?.step ?? rough.training.length
     return [

@@ -1,4 +1,4 @@
-/** One trial of the table: a strategy under the failures of a seed, as a job of the laboratory. */
+/** Defines a trial of the table: a strategy under the failures of a seed, as a job of the laboratory. */
 import type { WrittenRecovery } from '../../../src/run/run-schema.ts'
 import { type PlayJob, type PlayOutcome, playJob } from '../play-job.ts'
 import { type PlayTask, taskOf } from '../play-task.ts'
@@ -25,7 +25,7 @@ export interface Trial {
 export interface Outcome {
   readonly trial: Trial
   readonly failures: number
-  /** Steps in the order in which they were made, each with its training loss. */
+  /** Steps in the order of their computation, each with its training loss. */
   readonly training: readonly Point[]
   /** The loss on held-out text. */
   readonly validation: readonly Point[]
@@ -36,7 +36,7 @@ export interface Outcome {
 interface Cost extends ProcessCosts {
   /** Virtual seconds of an average step after the first. */
   readonly stepSeconds: number
-  /** Bytes of bodies that all peers sent in a step after the first, or wrote to the store, by what they are for. */
+  /** Bytes of bodies by purpose that all peers sent or wrote to the store in a step after the first. */
   readonly stepBytes: Readonly<Record<string, number>>
 }
 
@@ -45,7 +45,7 @@ export function deathsOf({ scale, seed, rate, steps, edgesExempt }: Trial) {
   return drawDeaths({ seed, rate, iterations: steps, quiet, stages: run.stages, edgesExempt })
 }
 
-/** Each peer is a laptop with its own processor and uplink, as a scenario has it that says nothing else. */
+/** Default settings of a scenario: each peer is a laptop with its own processor and uplink. */
 const SETTING = scenarioSchema.parse({
   format: 'gensyn-scenario',
   version: 1,
@@ -80,7 +80,7 @@ function jobOf(trial: Trial): PlayJob {
   }
 }
 
-/** The trial on its way to a worker. */
+/** Task for a worker that plays the trial. */
 export function taskOfTrial(trial: Trial): PlayTask {
   const task = taskOf(jobOf(trial), process.cwd(), '')
   return { ...task, name: JSON.stringify(trial) }
@@ -103,7 +103,10 @@ export function outcomeOf(trial: Trial, played: PlayOutcome): Outcome {
   }
 }
 
-/** @param onStep hears how many steps are made */
+/**
+ * Plays a trial in this process.
+ * @param onStep receives the number of steps made so far
+ */
 export async function playTrial(trial: Trial, onStep: (made: number) => void): Promise<Outcome> {
   return outcomeOf(trial, await playJob(jobOf(trial), process.cwd(), onStep))
 }
