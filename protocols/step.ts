@@ -17,7 +17,7 @@ const HOPS_MAX = 1024
 
 /**
  * Body stages that a microbatch visits, in order, with a member for each. Every message of a microbatch carries the route.
- * One function checks a route in a tenth of the time that nested schemas take.
+ * One function checks the route, which avoids the cost of nested schemas for each message.
  */
 const routeSchema = z.custom<Hop[]>(isRoute)
 

@@ -1,11 +1,11 @@
-/** Data for stages that only cost time: tokens that say which microbatch they are. */
+/** Data for stages that only cost time. The tokens of a microbatch identify its step and its index. */
 import type { BatchSource } from '../src/run/batch-source.ts'
 import { costTokens } from './world/cost-stage.ts'
 
-/** A microbatch has one row of two tokens. */
+/** Number of tokens of a microbatch, in one row. */
 const TOKENS = 2
 
-/** @param read hears of each microbatch of a step that is read */
+/** @param read is called for each microbatch of a step that is read */
 export function costBatches(read?: (step: number, index: number) => void): BatchSource {
   const batch = (step: number, index: number) => {
     const tokens = costTokens(step, index, TOKENS)

@@ -1,10 +1,10 @@
 /**
- * What may happen to a swarm, a row a fault. Each is drawn from the seed, so that a history can be repeated; each ends
- * by itself after a while, and all end when calm is to come.
+ * The table of faults that can strike a swarm, one row for each fault. Each fault is drawn from the seed, so a history can
+ * be repeated. Each fault ends by itself, and all faults end at the calm time.
  *
- * Faults keep the promises of a `Network`, so that whatever goes wrong under them is a mistake of the node: a message
- * is never changed unnoticed (Noise and the checksums of frames see to that), never answered twice, and a handler that
- * runs twice for one call (as it does for a caller who asks again after a lost answer) runs for a call that fails.
+ * Faults keep the promises of a `Network`, so any failure under them is a mistake of the node. A message is never changed
+ * unnoticed, because Noise and the checksums of frames detect it. A message is never answered twice. A handler may run
+ * twice for one call, as when a caller repeats a question after a lost answer. Such a handler runs for a call that fails.
  */
 import type { PeerId } from '../protocols/network.ts'
 import type { Random } from '../stages/random.ts'
@@ -13,27 +13,27 @@ import type { Disturbance, Fate } from './world/disturbance.ts'
 import type { VirtualNetwork } from './world/network.ts'
 import type { World } from './world/world.ts'
 
-/** What faults act on. */
+/** The swarm and the functions that faults act on. */
 export interface Theatre {
   readonly world: World
   readonly network: VirtualNetwork
-  /** Peers that may crash now, so that what is left can still go on. */
+  /** Peers that may crash now without ending the run. */
   expendable(): readonly PeerId[]
-  /** Ends a peer without a farewell, if it is alive. */
+  /** Kills a living peer without notice. */
   crash(peer: PeerId): void
-  /** Starts a peer under a name that nobody alive has: a new one, or one that crashed. */
+  /** Starts a peer under a name that no living peer has: a new name, or the name of a crashed peer. */
   start(peer: PeerId): void
 }
 
 /** A fault that has struck. */
 interface Blow {
-  /** For whoever reads the history: "peer-3 stands still". */
+  /** Description of the fault for the history, such as "peer-3 stands still". */
   readonly what: string
   /** Undoes it. */
   end?(): void
 }
 
-/** Null where there is nobody whom it could strike. */
+/** Strikes the swarm with one fault. The result is null if the fault has no possible target. */
 type Fault = (theatre: Theatre, random: Random) => Blow | null
 
 /** The largest share of all living peers that one fault crashes. */
@@ -45,7 +45,7 @@ const LOSS_MAX = 0.1
 const DELAY_MS_MAX = 3_000
 const REORDER_MS_MAX = 500
 const AGAIN_MS_MAX = 5_000
-/** From a cut until a side takes the connection for lost. */
+/** Most milliseconds from a cut until a side takes the connection for lost. */
 const SEVERED_MS_MAX = 10_000
 
 export const FAULTS = {
@@ -71,7 +71,7 @@ export const FAULTS = {
     return { what: `${peer} crashes, to come back`, end: () => theatre.start(peer) }
   },
 
-  /** A laptop's lid, SIGSTOP: connections stay, nobody answers. */
+  /** Suspends peers, as a closed laptop or SIGSTOP does. Their connections stay, and their messages get no answer. */
   freeze({ network }, random) {
     const peer = pick(network.living, random)
     if (peer === undefined) return null
@@ -102,21 +102,21 @@ export const FAULTS = {
     return { what: `the clock of ${peer} goes at ${rate}`, end: () => machine.drift(1) }
   },
 
-  /** Two groups that cannot hear each other. */
+  /** Separates two groups, so that no message passes between them. */
   partition(theatre, random) {
     const island = islandOf(theatre, random)
     const what = `[${[...island].join(', ')}] is cut off`
     return cut(theatre, random, what, (from, to) => island.has(from) !== island.has(to))
   },
 
-  /** A group whose messages do not get out, though it hears the others. */
+  /** Blocks the messages that a group sends. The group still receives messages. */
   oneWay(theatre, random) {
     const island = islandOf(theatre, random)
     const what = `[${[...island].join(', ')}] is not heard`
     return cut(theatre, random, what, (from, to) => island.has(from) && !island.has(to))
   },
 
-  /** Connections that break, or go silent, with a question or an answer on the way. */
+  /** Breaks connections, or silences them, while a question or an answer is on the way. */
   loss: (theatre, random) => befall(theatre, random, 'lost', () => lossOf(random)),
 
   corruption: (theatre, random) => befall(theatre, random, 'corrupt', () => 'corrupt'),
@@ -126,14 +126,14 @@ export const FAULTS = {
       againAfterMs: AGAIN_MS_MAX * random.float(),
     })),
 
-  /** All messages take longer, by the same. */
+  /** Delays all messages by the same time. */
   delay({ network }, random) {
     const delayMs = DELAY_MS_MAX * random.float()
     const end = network.disturb(() => ({ delayMs }))
     return { what: `messages come ${Math.round(delayMs)} ms late`, end }
   },
 
-  /** Each message takes longer by another time, so that they overtake each other. */
+  /** Delays each message by a different time, so that messages overtake each other. */
   reorder({ network }, random) {
     const end = network.disturb(() => ({ delayMs: REORDER_MS_MAX * random.float() }))
     return { what: 'messages overtake each other', end }
@@ -151,7 +151,10 @@ export type FaultName = keyof typeof FAULTS
 
 const FAULT_NAMES = Object.keys(FAULTS) as FaultName[]
 
-/** Swarm testing: a history with some kinds of faults finds what one with all of them hides. */
+/**
+ * Draws some kinds of faults. A history with a few kinds finds mistakes that a history with all kinds hides (swarm
+ * testing).
+ */
 export function drawFaults(random: Random): FaultName[] {
   const drawn = FAULT_NAMES.filter(() => random.integer(2) === 0)
   return drawn.length > 0 ? drawn : [pick(FAULT_NAMES, random)!]
@@ -159,18 +162,18 @@ export function drawFaults(random: Random): FaultName[] {
 
 export interface Storm {
   readonly faults: readonly FaultName[]
-  /** Mean time between two blows; they come like a Poisson process. */
+  /** Mean time between two faults. Faults are a Poisson process. */
   readonly gapMs: number
-  /** Mean time that a blow lasts. */
+  /** Mean time that a fault lasts. */
   readonly lengthMs: number
-  /** No fault strikes from here on, and all that last have ended. */
+  /** Time from which no fault strikes and all earlier faults have ended. */
   readonly calmAtMs: number
   readonly random: Random
-  /** Hears of each blow as it strikes and as it ends. */
+  /** Called when a fault strikes and when it ends. */
   readonly tell?: ((what: string) => void) | undefined
 }
 
-/** Lets faults strike until calm comes; none at all if there are none to choose from. */
+/** Lets faults strike until the calm time. With an empty list no fault strikes. */
 export function unleash(theatre: Theatre, storm: Storm): void {
   const { world } = theatre
   const { faults, gapMs, lengthMs, calmAtMs, random, tell = () => {} } = storm
@@ -197,7 +200,7 @@ export function unleash(theatre: Theatre, storm: Storm): void {
   next()
 }
 
-/** Messages that `cuts` says so are blocked; either side may take its connections for lost after a while. */
+/** Blocks the messages that `cuts` selects. Either side may take its connections for lost after a while. */
 function cut(
   { world, network }: Theatre,
   random: Random,
@@ -208,7 +211,7 @@ function cut(
   const severing: (() => void)[] = []
   for (const from of network.living) {
     for (const to of network.living) {
-      // A side sends, hears no acknowledgement, and gives the connection up; or it waits on.
+      // A side that gets no acknowledgement either gives the connection up or keeps waiting.
       if (from === to || !(cuts(from, to) || cuts(to, from)) || random.integer(2) === 0) continue
       const ms = SEVERED_MS_MAX * random.float()
       severing.push(
@@ -228,7 +231,7 @@ function cut(
   }
 }
 
-/** A share of all messages has a fate. */
+/** Gives a share of all messages a fate. */
 function befall({ network }: Theatre, random: Random, how: string, fate: () => Fate): Blow {
   const share = LOSS_MAX * random.float()
   const disturbance: Disturbance = () => (random.float() < share ? fate() : undefined)
@@ -242,12 +245,12 @@ function lossOf(random: Random): Fate {
   return random.integer(2) === 0 ? 'reset' : 'swallowed'
 }
 
-/** Some of the living, at least one, at most half of them. */
+/** Draws a group of living peers: at least one, and at most half of them. */
 function islandOf({ network }: Theatre, random: Random): ReadonlySet<PeerId> {
   return new Set(sample(network.living, random.float() / 2, random))
 }
 
-/** A share of the list, at least one if there is any, without order. */
+/** Draws a share of the list, in no order. The result has at least one element unless the list is empty. */
 function sample(list: readonly PeerId[], share: number, random: Random): PeerId[] {
   const rest = [...list]
   const count = Math.min(rest.length, Math.max(1, Math.floor(share * list.length)))
@@ -258,7 +261,7 @@ function pick<T>(list: readonly T[], random: Random): T | undefined {
   return list[random.integer(list.length)]
 }
 
-/** The world counts its events: no other storm has the same name. */
+/** The number of events of the world makes the name unique among storms. */
 function newName({ world }: Theatre, index: number): PeerId {
   return `joiner-${world.fired}-${index}`
 }

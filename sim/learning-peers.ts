@@ -1,4 +1,4 @@
-/** What peers of a virtual swarm need in order to train for real: stages that compute, and data to learn from. */
+/** Stages that compute and data to learn from, for peers of a virtual swarm that train for real. */
 import { type Corpus, heldOutMicrobatch, microbatch } from '../src/data/corpus.ts'
 import type { BatchSource } from '../src/run/batch-source.ts'
 import { type Run, stageConfig } from '../src/run/run.ts'
@@ -12,13 +12,13 @@ export interface LearningStages {
   readonly run: Run
   /** Milliseconds of virtual time that a method takes on a host. */
   readonly costMs: (method: StageMethod | 'build', host: Host) => number
-  /** The implementation; the one that computes in this thread if left out. */
+  /** Creates the stage. The default computes in this thread. */
   readonly create?: typeof createLocalStage | undefined
-  /** Puts something round each stage, under the time that the stage takes. */
+  /** Wraps each stage. The wrapper runs within the time that the stage takes. */
   readonly wrap?: ((stage: AnyStage, index: number, host: Host) => AnyStage) | undefined
 }
 
-/** Every stage of the simulator that computes with real tensors is made here, whatever the swarm is for. */
+/** Builds every stage of the simulator that computes with real tensors. */
 export function learningStages({
   run,
   costMs,
@@ -42,7 +42,7 @@ export function learningStages({
   }
 }
 
-/** Microbatches of a text. */
+/** Gives the microbatches of a text. */
 export function corpusBatches(run: Run, corpus: Corpus): BatchSource {
   return {
     training: (step, index) => microbatch(run, corpus, step, index),

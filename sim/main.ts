@@ -1,4 +1,4 @@
-/** `gensyn-node sim`: plays one scenario and says what came of it. */
+/** `gensyn-node sim`: plays one scenario and prints its result. */
 import { resolve } from 'node:path'
 import { replaceFile } from '../src/base/atomic-file.ts'
 import { InputError } from '../src/base/errors.ts'
@@ -16,7 +16,7 @@ export interface SimOptions {
   readonly kill: boolean
   readonly killStage?: number | undefined
   readonly killStep?: number | undefined
-  /** Where to write the journal of all peers. */
+  /** Path of the file that gets the journal of all peers. */
   readonly journal?: string | undefined
 }
 

@@ -1,6 +1,6 @@
 /**
- * A swarm of hundreds of virtual peers under churn, with the node's own code and stages that only cost time: what
- * `sim/scale-main.ts` measures, and what the model of `sim/lab/scale/` is held against.
+ * A swarm of hundreds of virtual peers under churn, with the node's own code and stages that only cost time.
+ * `sim/scale-main.ts` measures this swarm. The tests compare the model of `sim/lab/scale/` with it.
  */
 import { HOUR_MS } from '../protocols/clock.ts'
 import type { PeerId } from '../protocols/network.ts'
@@ -17,7 +17,7 @@ import type { StageMethod } from './world/stage.ts'
 import type { Link } from './world/wire.ts'
 import { World } from './world/world.ts'
 
-/** Elements of an activation. */
+/** Number of elements of an activation. */
 export const ACTIVATION_ELEMENTS = 8
 
 export interface NodeSwarmOptions {
@@ -26,33 +26,33 @@ export interface NodeSwarmOptions {
   readonly seed: number
   readonly link: Link
   readonly costMs: (method: StageMethod | 'build') => number
-  /** Slot i is `speeds[i % speeds.length]` times as fast. */
+  /** The peer of slot i works `speeds[i % speeds.length]` times as fast as a peer of speed 1. */
   readonly speeds: readonly number[]
-  /** What a byte of a tensor counts on the wire. */
+  /** Number of bytes that each byte of a tensor counts on the wire. */
   readonly bodyScale: number
-  /** Steps that are made before hours begin to count; at least 1. */
+  /** Number of steps before hours are counted; at least 1. */
   readonly warmSteps: number
-  /** Another peer joins in place of each one at once. */
+  /** Losses of peers. Another peer joins at once in place of each lost peer. */
   readonly losses: readonly Loss[]
-  /** Ends the run. */
+  /** Hours after which the run ends. */
   readonly untilHours: number
 }
 
 export interface NodeSwarm {
-  /** When each step was made, in virtual ms; those before the hours count are left out. */
+  /** Virtual time of each step in ms. Steps before the counted hours are left out. */
   readonly madeAt: readonly number[]
   readonly counts: ReadonlyMap<Entry['type'], number>
-  /** Of stages that had lost their last holder. */
+  /** Journal entries of the stages that were recovered after the loss of their last holder. */
   readonly recoveries: readonly Extract<Entry, { type: 'held' }>[]
-  /** Stages whose last holder went, with when. */
+  /** Stages that lost their last holder, and when. */
   readonly emptied: readonly { readonly hours: number; readonly stage: number }[]
-  /** From the first of these steps to the last: of the coordinator, and of all members. */
+  /** Number of questions from the first counted step to the last one: by the coordinator, and by all members. */
   readonly asked: { readonly coordinator: number; readonly all: number }
-  /** Events of the world. */
+  /** Number of events of the world. */
   readonly events: number
 }
 
-/** A run of nothing but time. */
+/** Makes a run whose stages only cost time. */
 export function costRun(
   settings: Pick<Run, 'steps' | 'stages' | 'spares' | 'microbatches'> & {
     readonly policy?: readonly string[]
@@ -71,7 +71,7 @@ export function costRun(
   })
 }
 
-/** Plays until the run's last step, or until its hours are over. */
+/** Plays until the last step of the run, or until its hours are over. */
 export function playNodes(options: NodeSwarmOptions): Promise<NodeSwarm> {
   return new Playing(options).run()
 }
@@ -83,11 +83,11 @@ class Playing {
   readonly #recoveries: Extract<Entry, { type: 'held' }>[] = []
   readonly #emptied: { hours: number; stage: number }[] = []
   readonly #madeAt: number[] = []
-  /** Questions until now, at the first counted step and at the last one. */
+  /** Number of questions so far, at the first counted step and at the last one. */
   readonly #asked = { coordinator: 0, all: 0 }
   #first = this.#asked
   #last = this.#asked
-  /** When hours began to count; null before. */
+  /** Virtual time from which hours count; null before. */
   #begunAt: number | null = null
   #warm = 0
   #named = 0

@@ -1,11 +1,12 @@
 /**
- * `npm run sim:scale`: swarms of hundreds and thousands of virtual peers under churn, with the node's own code; what a
- * step costs their coordinator, and this machine. Of several sizes (`--peers 100,1000`) the questions that a coordinator
- * asks a step and peer must not differ by more than a factor: messages grow with the peers, not with their square.
- * A thousand questions at once outlive a young generation of V8's usual 16 MiB; 64 save a tenth of the processor time.
+ * `npm run sim:scale` plays swarms of hundreds and thousands of virtual peers under churn, with the node's own code. It
+ * prints what a step costs the coordinator and this machine. With several sizes (`--peers 100,1000`) the coordinator's
+ * questions for each step and peer may differ by at most a factor. Messages therefore grow with the peers and not with
+ * their square. A thousand pending questions outlive V8's usual young generation of 16 MiB. A young generation of 64 MiB
+ * saves processor time.
  *
- * `--compare` plays each size for `--hours` twice, by the node's own code and by the model of `sim/lab/scale/`, and prints
- * both; `--model` plays the model alone, which takes thousands of peers and days.
+ * `--compare` plays each size for `--hours` twice, with the node's own code and with the model of `sim/lab/scale/`. It
+ * prints both results. `--model` plays the model alone, which can take thousands of peers for days.
  */
 import { Command } from 'commander'
 import { systemClock } from '../protocols/clock.ts'
@@ -20,7 +21,7 @@ const METHOD_MS = 20
 const BUILD_MS = 1_000
 const LINK = { latencyMs: 20, bytesPerMs: 12_500 }
 const DAY_HOURS = 24
-/** The most that two sizes of swarms may differ in the questions of a step and peer. */
+/** Largest ratio between two sizes of swarms in questions for each step and peer. */
 const LINEAR_FACTOR = 3
 
 const terminal = createTerminal({ json: false })
@@ -61,7 +62,7 @@ async function playSizes(): Promise<void> {
   }
 }
 
-/** @returns questions of the coordinator, a step and peer */
+/** @returns the coordinator's questions for each step and peer */
 async function play(peers: number): Promise<number> {
   const settings = {
     steps: Number(options.steps),
@@ -153,7 +154,7 @@ function happened({ counts }: NodeSwarm): string {
   return `${of('lost')} lost, ${of('elected')} took notice of another coordinator, ${of('aborted')} steps started over, ${of('amended')} mended`
 }
 
-/** From now on. */
+/** Measures from the time of the call. */
 function measure() {
   const begun = systemClock.now()
   const cpu = process.cpuUsage()

@@ -1,6 +1,6 @@
 /**
- * One history of a swarm: nodes of src under virtual time, with stages that truly learn and may lose their holders. A
- * function of its settings: the same ones give the same journal, byte for byte.
+ * One history of a swarm: nodes of src under virtual time, with stages that learn and may lose their holders. The history
+ * is a function of its settings. The same settings give the same journal, byte for byte.
  */
 import type { PeerId } from '../protocols/network.ts'
 import type { Entry } from '../src/base/journal.ts'
@@ -19,9 +19,9 @@ import type { StageMethod } from './world/stage.ts'
 import type { Link } from './world/wire.ts'
 import { World } from './world/world.ts'
 
-/** The holder of a stage vanishes. */
+/** The loss of a stage's holder after a given step. */
 export interface Death {
-  /** Right after so many steps were committed, those counted again that were made again after a rollback. */
+  /** Number of committed steps after which the holder dies. Steps that are repeated after a rollback count again. */
   readonly step: number
   readonly stage: number
 }
@@ -31,62 +31,62 @@ export interface Scenario {
   readonly corpus: Corpus
   readonly spares: number
   readonly deaths: readonly Death[]
-  /** Another peer joins in place of each one that dies, so that there are always as many spares. */
+  /** True if another peer joins in place of each lost peer, so that the number of spares stays the same. */
   readonly replaced: boolean
-  /** Between any two peers, and to the store. */
+  /** Link between any two peers, and to the store. */
   readonly link: Link
-  /** Between the peers of two slots, where it depends on them. */
+  /** Link between the peers of two slots, where links differ between slots. */
   readonly links?: ((from: number, to: number) => Link) | undefined
-  /** Milliseconds of virtual time. */
+  /** Duration of each method of a stage, in milliseconds of virtual time. */
   readonly costMs: Costs
-  /** That all peers share, need not be whole; null or left out: each has a machine to itself. */
+  /** Number of cores that all peers share, which may be a fraction. If null or left out, each peer has its own machine. */
   readonly cores?: number | null | undefined
-  /** What messages take of their peers' processors; left out: nothing. */
+  /** Processor time that messages cost their peers; none if left out. */
   readonly messageMs?: MessageCost | undefined
-  /** What the peer of a slot is likely to be lost together with; nothing if left out. */
+  /** Failure domain of the peer of a slot; unknown if left out. */
   readonly domainOf?: ((slot: number) => string) | undefined
-  /** By how much the peer of a slot is faster than `costMs` says; 1 if left out. */
+  /** Factor by which the peer of a slot is faster than `costMs` states; 1 if left out. */
   readonly speedOf?: ((slot: number) => number) | undefined
-  /** Virtual time after which the history is given up: a swarm that waits for a joiner beats for ever. */
+  /** Virtual time after which the history is given up. A swarm that waits for a joiner would otherwise never end. */
   readonly limitMs: number
-  /** Sees every peer's end of the network before its node does. */
+  /** Called with each peer's end of the network before its node uses it. */
   readonly watch?: (peer: VirtualPeer) => void
   readonly onEntry?: (entry: Entry) => void
-  /** Puts something round each stage that a peer builds, under the time that it takes. */
+  /** Wraps each stage that a peer builds. The wrapper runs within the time that the stage takes. */
   readonly wrap?: (stage: AnyStage, index: number, peer: PeerId) => AnyStage
-  /** Hears how many bytes are written to the store of checkpoints. */
+  /** Called with the number of bytes that are written to the store of checkpoints. */
   readonly onStored?: (bytes: number) => void
-  /** Called before time begins, with what makes peers vanish at any time. */
+  /** Called before virtual time begins, with an object that can kill peers at any time. */
   readonly disturb?: (playing: Playing) => void
-  /** True for an entry at which the history may end, before its last step. */
+  /** True for an entry at which the history may end before its last step. */
   readonly isEnough?: (entry: Entry) => boolean
 }
 
-/** Milliseconds of virtual time. */
+/** Duration of each method of a stage, in milliseconds of virtual time. */
 export type Costs = Readonly<Record<StageMethod | 'build', number>>
 
 /**
- * A history that goes on, for whoever disturbs it. A slot is a place for one peer: 0, 1, ... in the order in which the
- * first ones join; whoever comes in place of a lost one has its slot.
+ * A history that is being played, for code that disturbs it. A slot is a place for one peer. Slots have the numbers 0, 1,
+ * ... in the order in which the first peers join. A peer that replaces a lost peer gets the slot of the lost peer.
  */
 export interface Playing {
   readonly world: World
-  /** All holders of a stage vanish. Null if it has none, so that nothing happens. */
+  /** Kills all holders of a stage. The result is null if the stage has no holder. */
   loseStage(stage: number): Vanished | null
-  /** Null if nobody is there now. */
+  /** Kills the peer of a slot. The result is null if the slot has no living peer. */
   losePeer(slot: number): Vanished | null
 }
 
 interface Vanished {
-  /** One of those that did. */
+  /** One of the peers that were killed. */
   readonly peer: PeerId
-  /** That was held; null for a spare. */
+  /** The stage that the peer held; null for a spare. */
   readonly stage: number | null
-  /** Nobody holds it any more. */
+  /** True if the stage has no holder left. */
   readonly emptied: boolean
 }
 
-/** A laptop a stage, on a home network. */
+/** A home network. Each stage runs on a laptop. */
 export const DEFAULT_LINK: Link = { latencyMs: 20, bytesPerMs: 2_500 }
 export const DEFAULT_LIMIT_MS = 24 * 3_600_000
 export const DEFAULT_COSTS: Scenario['costMs'] = {
@@ -107,15 +107,15 @@ export const DEFAULT_COSTS: Scenario['costMs'] = {
 }
 
 export interface History {
-  /** What all peers journaled, in the order in which it happened. */
+  /** Journal entries of all peers, in the order in which they were written. */
   readonly entries: readonly Entry[]
-  /** Of the coordinator; null if enough had been seen before. */
+  /** Result of the coordinator; null if `isEnough` ended the history. */
   readonly finished: Finished | null
-  /** Of virtual time. */
+  /** Seconds of virtual time that the history took. */
   readonly seconds: number
 }
 
-/** How long a newcomer waits for one contact. */
+/** Milliseconds that a newcomer waits for one contact. */
 const CONNECT_MS = 10_000
 
 export function play(scenario: Scenario): Promise<History> {
@@ -205,7 +205,9 @@ class Play {
     })
   }
 
-  /** The coordinator, then all others. Each is looked at when its turn comes, for it may have died. */
+  /**
+   * Gives the coordinator, then all others. Each contact is read when its turn comes, because it may have died meanwhile.
+   */
   *#contactsOf({ name }: Host): Iterable<PeerId> {
     const { coordinator, network } = this.#swarm
     for (const contact of new Set([coordinator!, ...network.living])) {
@@ -216,7 +218,10 @@ class Play {
   #join(slot: number): void {
     const { peers } = this.#swarm
     const { name, network, finished } = this.#swarm.join(`peer-${peers.size + 1}`, slot)
-    /** Takes the peer out of the run. True if the run ends with it; the end of a killed peer says nothing. */
+    /**
+     * Removes the peer from the run. The result is true if the run ends with this peer. The end of a killed peer does not
+     * count.
+     */
     const endsRun = () => network.alive && (name === this.#swarm.coordinator || this.#takeOut(name))
     finished.then(
       (outcome) => {
@@ -228,7 +233,7 @@ class Play {
     )
   }
 
-  /** True if the peer was the last one inside: a newcomer would look for a member for ever. */
+  /** Removes the peer. The result is true if it was the last peer inside, since a newcomer would then search for ever. */
   #takeOut(name: PeerId): boolean {
     return this.#inside.delete(name) && this.#inside.size === 0
   }
@@ -250,7 +255,7 @@ class Play {
     this.#entries.push(entry)
     onEntry?.(entry)
     const enters = entry.type === 'founded' || entry.type === 'joined'
-    // A killed peer still journals what its code was about to say.
+    // The code of a killed peer can still write journal entries, which are ignored here.
     if (enters && this.#swarm.network.living.includes(entry.peer)) this.#inside.add(entry.peer)
     if (entry.type === 'dropped') this.#lose(entry.peer)
     if (isEnough?.(entry)) this.#over.resolve(null)
@@ -260,7 +265,7 @@ class Play {
     for (const holder of dead.map(({ stage }) => this.#lastHolder(stage))) this.#kill(holder)
   }
 
-  /** The holder of a stage that came last, by the last journaled roster. */
+  /** The holder that joined a stage last, by the last journaled roster. */
   #lastHolder(stage: number): PeerId {
     const { roster } = this.#swarm
     const holder = roster && holdersOf(roster, stage).at(-1)
@@ -269,7 +274,7 @@ class Play {
   }
 }
 
-/** Null where every peer computes at its own pace. */
+/** The shared processor of the peers; null if every peer computes at its own pace. */
 function processorOf({ cores, messageMs }: Scenario, world: World): Processor | null {
   const shared = cores ?? null
   if (shared === null && messageMs === undefined) return null

@@ -1,7 +1,7 @@
 /**
- * The rosters of a swarm of hundreds or thousands of peers in one process. A roster never changes, so that all members
- * can have the same object: one of them makes a roster and its index, and the others find both. Without this a change
- * of members costs the square of their number.
+ * Shares the rosters of a swarm of hundreds or thousands of peers in one process. A roster never changes, so all members
+ * can refer to the same object. One member makes a roster and its index, and the other members find both. Without sharing,
+ * a change of members costs the square of their number.
  */
 import type { Roster } from '../protocols/membership.ts'
 import { ROSTERS, type RosterSource } from '../src/membership/roster.ts'

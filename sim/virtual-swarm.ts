@@ -1,6 +1,6 @@
 /**
- * A swarm of virtual peers: each runs the node's own code on a virtual network, in the time of one world. Whoever makes
- * a swarm says what its stages are, where its data comes from and which peers a newcomer asks.
+ * A swarm of virtual peers. Each peer runs the node's own code on a virtual network, in the time of one world. The caller
+ * provides the stages, the data, and the peers that a newcomer asks.
  */
 import { ProtocolError } from '../protocols/errors.ts'
 import type { Roster } from '../protocols/membership.ts'
@@ -18,7 +18,7 @@ import type { VirtualPeer } from './world/peer.ts'
 import type { Process, Processor } from './world/processor.ts'
 import type { RunOptions, World } from './world/world.ts'
 
-/** What a virtual peer runs on. */
+/** The surroundings of a virtual peer. */
 export interface Host {
   readonly name: PeerId
   /** The place of the peer in the swarm. A replacement has the slot of the peer that it replaces. */
@@ -32,7 +32,7 @@ export interface Host {
 export interface SwarmPeer extends Host {
   /** Settles when the node has ended. */
   readonly finished: Promise<Finished>
-  /** Ends the node as Ctrl-C does. */
+  /** Stops the node as Ctrl-C does. */
   stop(reason?: unknown): void
 }
 
@@ -41,10 +41,10 @@ export type StageBuilder = (host: Host, stage: number, isSecond: boolean) => Pro
 
 export interface VirtualSwarmOptions {
   readonly run: Run
-  /** A new world: nothing has happened in it. */
+  /** A world in which nothing has happened yet. */
   readonly world: World
   readonly network: Omit<VirtualNetworkOptions, 'world'>
-  /** What all peers share; null or left out: each has a processor of its own. */
+  /** Processor that all peers share. If null or left out, each peer has a processor of its own. */
   readonly processor?: Processor | null
   readonly stages: StageBuilder
   readonly data: (host: Host) => BatchSource
@@ -52,19 +52,20 @@ export interface VirtualSwarmOptions {
   readonly contacts?: (host: Host) => Iterable<PeerId>
   /** Milliseconds until a contact that does not answer is given up. */
   readonly connectMs?: number
-  /** True when a newcomer need not look for the run any more. */
+  /** True when a newcomer can stop searching for the run. */
   readonly isOver?: () => boolean
   /** Called with each host before its node starts. */
   readonly prepare?: (host: Host) => void
-  /** What the node of a host gets beside or instead of what all nodes get. */
+  /** Options of a host's node. They extend or replace the options of all nodes. */
   readonly node?: (host: Host) => Partial<NodeOptions>
 }
 
-/** Between two attempts of a newcomer to find a member of the run. */
+/** Milliseconds between two attempts of a newcomer to find a member of the run. */
 const SEARCH_MS = 1_000
 const CONNECT_MS = 5_000
 
 /**
+ * Runs a node for each virtual peer in one world.
  * @example
  * ```ts
  * const network = { links: () => link }
@@ -78,9 +79,9 @@ const CONNECT_MS = 5_000
 export class VirtualSwarm {
   readonly world: World
   readonly network: VirtualNetwork
-  /** All peers that have joined, by name; of two with the same name the later one. */
+  /** All peers that have joined, by name. A later peer replaces an earlier peer with the same name. */
   readonly peers = new Map<PeerId, SwarmPeer>()
-  /** Of all that have ever joined: a message to a dead peer still has a link. */
+  /** Slots of all peers that have ever joined. A message to a dead peer still needs a link. */
   readonly #slots = new Map<PeerId, number>()
   readonly #options: VirtualSwarmOptions
   readonly #runId: string
@@ -135,14 +136,14 @@ export class VirtualSwarm {
       ...this.#options.node?.(host),
       ...overrides,
     })
-    // A failure is for those who wait for this peer.
+    // The failure is reported to callers that wait for this peer.
     finished.catch(() => {})
     const peer = { ...host, finished, stop: (reason?: unknown) => abort.abort(reason) }
     this.peers.set(name, peer)
     return peer
   }
 
-  /** Ends a peer without notice. Code of the peer that waits for virtual time still runs, and finds its network gone. */
+  /** Kills a peer without notice. Its code still runs after waits for virtual time, but its network is closed. */
   kill(name: PeerId): void {
     const peer = this.peers.get(name)!
     this.network.kill(name)
@@ -150,7 +151,7 @@ export class VirtualSwarm {
     peer.stop(new Error(`${name} was killed`))
   }
 
-  /** Ends a peer without notice. Nothing of the peer's code runs any more. */
+  /** Kills a peer without notice. No code of the peer runs afterwards. */
   crash(name: PeerId): void {
     this.network.crash(name)
   }
@@ -165,12 +166,12 @@ export class VirtualSwarm {
     return this.network.living.flatMap((name) => this.peers.get(name) ?? [])
   }
 
-  /** The last peer of a slot that is alive. */
+  /** The last living peer of a slot. */
   at(slot: number): PeerId | undefined {
     return this.living.findLast((peer) => peer.slot === slot)?.name
   }
 
-  /** The slot of a peer that has joined, be it alive or not. */
+  /** The slot of a peer that has joined, whether or not it is alive. */
   slotOf(name: PeerId): number {
     return this.#slots.get(name)!
   }
@@ -201,7 +202,7 @@ export class VirtualSwarm {
     for (const listen of [...this.#listeners]) listen(entry)
   }
 
-  /** Asks contact after contact. Null for the founder, the first time. */
+  /** Asks one contact after another. The result is null for the founder's first start. */
   async #find(host: Host, enter: Enter, signal: AbortSignal): Promise<PeerId | null> {
     const { name, network } = host
     if (name === this.#founder && !this.#hasFounded) {

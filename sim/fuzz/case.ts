@@ -1,4 +1,4 @@
-/** What one seed stands for: a swarm, its machines and links, and what is to befall it. */
+/** The case of one seed: a swarm, its machines, its links, and the faults that strike it. */
 
 import { policyOf, RECOVERY_NAMES, rowsOf } from '../../src/recovery/index.ts'
 import { type Run, runSchema } from '../../src/run/run-schema.ts'
@@ -9,23 +9,23 @@ import type { StageMethod } from '../world/stage.ts'
 export interface Case {
   readonly seed: number
   readonly run: Run
-  /** That are there from the start. */
+  /** Number of peers that join at the start. */
   readonly peers: number
-  /** One way, between the nearest peers and between the farthest. */
+  /** Latency one way in ms, between the nearest peers and between the farthest peers. */
   readonly latencyMs: { readonly least: number; readonly most: number }
   readonly costMs: (method: StageMethod) => number
   readonly buildMs: number
   readonly faults: readonly FaultName[]
-  /** Old questions come again, as if a link had kept them back. */
+  /** True if old questions are sent again, as if a link had delayed them. */
   readonly replays: boolean
-  /** How a store of checkpoints behaves, if the run's policy names them: null if it does not. */
+  /** Behaviour of the store of checkpoints; null if the run's policy has no checkpoints. */
   readonly store: StoreCase | null
-  /** The coordinator itself stands still or is cut off, so often and for so long; null if it is hit like all others. */
+  /** Mean times of freezes and cuts of the coordinator. If null, the coordinator is hit like all other peers. */
   readonly coordinator: { readonly gapMs: number; readonly lengthMs: number } | null
   readonly gapMs: number
   readonly lengthMs: number
   readonly calmAtMs: number
-  /** A step's, roughly, of a swarm that is left alone. */
+  /** Approximate duration of an undisturbed step. */
   readonly stepMs: number
 }
 
@@ -35,7 +35,7 @@ const STEPS = [6, 12] as const
 const MICROBATCHES = [2, 8] as const
 
 interface StoreCase {
-  /** Of one write, on average. */
+  /** Mean duration of one write. */
   readonly writeMs: number
   /** Share of writes that fail. */
   readonly failing: number
@@ -45,10 +45,10 @@ export function drawCase(seed: number): Case {
   const random = new Random(`fuzz/${seed}`)
   const within = ([least, most]: readonly [number, number]) =>
     least + random.integer(most - least + 1)
-  /** So that small and large are as likely. */
+  /** Draws on a logarithmic scale, so that small and large values are equally likely. */
   const spread = (least: number, most: number) => least * (most / least) ** random.float()
   const peers = within(PEERS)
-  // Enough for two holders a stage, so that most losses are of replicas.
+  // Each stage gets at least two holders, so that most losses are losses of replicas.
   const stages = Math.min(within(STAGES), Math.floor(peers / 2) - 1)
   const microbatches = within(MICROBATCHES)
   const least = spread(1, 60)
@@ -81,12 +81,12 @@ export function drawCase(seed: number): Case {
   }
 }
 
-/** Only who is gone for good, with the only state of its stage, takes a swarm back. */
+/** Adds crashes. A swarm rolls back only if a peer is lost for good with the only state of its stage. */
 function withCrashes(faults: readonly FaultName[], always: boolean): readonly FaultName[] {
   return always ? [...new Set<FaultName>([...faults, 'restart', 'crash'])] : faults
 }
 
-/** A third of all runs have checkpoints, drawn apart from the rest. */
+/** Draws a store for a third of all runs. The draws are independent of all other draws of the case. */
 function drawStore(seed: number, stepMs: number) {
   const random = new Random(`fuzz/${seed}/store`)
   if (random.integer(3) > 0) return null
@@ -94,14 +94,14 @@ function drawStore(seed: number, stepMs: number) {
   const checkpoint = { everySteps: 1 + random.integer(3), mode }
   return {
     checkpoint,
-    /** Peers beyond the body stages: few, so that many losses are of a stage's only holder. */
+    /** Number of peers beyond the body stages. The number is small, so that many losses are of a stage's only holder. */
     beyond: 2 + random.integer(5),
     writeMs: stepMs * 0.01 * 300 ** random.float(),
     failing: random.integer(3) === 0 ? 0.05 : 0,
   }
 }
 
-/** In forward passes of a body stage. */
+/** Duration of each method, in forward passes of a body stage. */
 const COSTS: Readonly<Record<StageMethod, number>> = {
   forward: 1,
   forwardKeeping: 1,
@@ -118,7 +118,10 @@ const COSTS: Readonly<Record<StageMethod, number>> = {
   close: 0,
 }
 
-/** Each strategy has its turn first: their upkeep runs beside all else, and what they cannot bring back others do. */
+/**
+ * Draws the policy of a case. Every strategy can come first, so that its upkeep meets all faults. Later strategies recover
+ * the stages that the first strategy cannot.
+ */
 function policyFor(seed: number, stages: number, hasStore: boolean): readonly string[] {
   const random = new Random(`fuzz/policy/${seed}`)
   const able = ['auto', ...RECOVERY_NAMES].filter((name) => {
@@ -152,7 +155,7 @@ function runOf(
   })
 }
 
-/** Elements of an activation. */
+/** Number of elements of an activation. */
 export function elementsOf({ microbatch, model }: Run): number {
   return microbatch.batch * microbatch.context * model.hiddenSize
 }

@@ -1,4 +1,7 @@
-/** Faults of the coordinator: it is lost at any point of a step, and comes back when another may have its place. */
+/**
+ * Faults of the coordinator. The coordinator is lost at any point of a step, and returns when another peer may have its
+ * place.
+ */
 import type { PeerId } from '../../protocols/network.ts'
 import { exponential } from '../exponential.ts'
 import type { VirtualNetwork } from '../world/network.ts'
@@ -13,13 +16,13 @@ export interface CoordinatorFaults {
   readonly gapMs: number
   /** Mean time that a fault lasts. */
   readonly lengthMs: number
-  /** No fault begins from here on, and all have ended. */
+  /** Time from which no fault begins and all earlier faults have ended. */
   readonly calmAtMs: number
-  /** Hears of each fault as it begins and as it ends. */
+  /** Called when a fault begins and when it ends. */
   readonly tell: (what: string) => void
 }
 
-/** Freezes the coordinator or cuts it off, again and again, until calm comes. */
+/** Freezes the coordinator or cuts it off, again and again, until the calm time. */
 export function disturbCoordinator(options: CoordinatorFaults): void {
   const { world, network, coordinator, gapMs, lengthMs, calmAtMs, tell } = options
   const random = world.random.stream('coordinator')

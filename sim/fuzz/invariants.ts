@@ -1,6 +1,6 @@
 /**
- * What must always hold (the design's I1 to I9), each checked by a small machine of its own, on what peers say, write
- * and compute. None of them asks the node's code what is right.
+ * The invariants I1 to I9 of the design. Each invariant has a state machine of its own. The machine checks what peers
+ * send, write and compute. No check calls the node's code to decide what is right.
  */
 import type { Change } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -12,7 +12,7 @@ import type { Run } from '../../src/run/run.ts'
 import { initialWeights, sumsOf, updatedWeights } from '../world/cost-stage.ts'
 import type { Served } from './tap.ts'
 
-/** Says that an invariant is broken, and how. */
+/** Reports that an invariant is broken, and how. */
 type Violate = (what: string) => void
 
 /** An update that a peer has made. */
@@ -28,9 +28,9 @@ export interface Checker {
   /** A peer knows this roster. */
   roster?(peer: PeerId, roster: Roster): void
   updated?(update: Updated): void
-  /** The weights of a stage that a peer has just taken. */
+  /** Called with the weights of a stage that a peer has just taken. */
   built?(peer: PeerId, stage: number, strategy: string, weights: readonly number[]): void
-  /** The weights that a peer held when the run was over for it. */
+  /** Called with the weights that a peer held when its run ended. */
   kept?(peer: PeerId, stage: number, weights: readonly number[], finished: Finished): void
   read?(peer: PeerId, step: number, index: number): void
   wrote?(entry: Entry): void
@@ -39,7 +39,7 @@ export interface Checker {
 
 type Invariant = (run: Run, violate: Violate) => Checker
 
-/** Strategies that give a stage as it is after the last step. */
+/** Strategies that restore a stage exactly as it is after the last step. */
 const EXACT: ReadonlySet<string> = new Set(['replica', 'redundant', 'seed', 'checkpoint'])
 
 export const INVARIANTS = {
@@ -54,15 +54,16 @@ export const INVARIANTS = {
   }),
 
   /**
-   * Same bits: what a stage's holders have is what the sequence of steps makes of what it began with. A step that was given
-   * up by going back to a checkpoint may come out otherwise the next time, if a stage was rebuilt in between.
+   * Same bits: the weights of a stage's holders follow from its first weights and the sequence of steps. A rollback to a
+   * checkpoint gives steps up. A step that was given up may have another result the next time, if a stage was rebuilt in
+   * between.
    */
   I2: (run, violate) => {
-    /** By stage and step: the weights after it; and those that it was rebuilt with, before anyone made a step of them. */
+    /** Weights by stage and step: after the step, or as rebuilt before any holder made a step of them. */
     const made = new Map<string, (readonly number[])[]>()
     const rebuilt = new Map<string, (readonly number[])[]>()
     const committed = new Map<PeerId, number>()
-    /** Steps that were given up: there may be two of them. */
+    /** Steps that were given up. Such a step may have two results. */
     const givenUp = new Set<number>()
     for (let stage = 0; stage <= run.stages; stage++) {
       made.set(`${stage}/0`, [initialWeights(stage)])
@@ -111,13 +112,14 @@ export const INVARIANTS = {
   },
 
   /**
-   * No fork: one roster an epoch, accepted by a quorum of the one before under a ballot of who proposes it, and one outcome
-   * a step. Steps follow each other, or all goes back to a checkpoint.
+   * No fork: each epoch has one roster, and each step has one outcome. A quorum of the previous roster accepts the roster
+   * under a ballot of the proposer. Steps follow each other, or all members go back to a checkpoint. The function exceeds
+   * 60 lines because both callbacks share its tables of rosters and ballots.
    */
   I3: (_, violate) => {
     const rosters = new Map<number, { readonly text: string; readonly roster: Roster }>()
     const steps = new Map<number, string>()
-    /** By epoch and ballot: what was accepted, and by whom. */
+    /** Accepted changes by epoch and ballot, with the peers that accepted them. */
     const accepted = new Map<
       string,
       Map<string, { ballot: Ballot; change: string; by: Set<PeerId> }>
@@ -159,7 +161,7 @@ export const INVARIANTS = {
       },
       roster(peer, roster) {
         const known = rosters.get(roster.epoch)
-        // Another peer's bytes were the same.
+        // Another peer had a roster of the same bytes.
         if (known?.roster === roster) return
         const text = canonical(roster as Json)
         if (known !== undefined) {
@@ -178,7 +180,7 @@ export const INVARIANTS = {
           )
         }
         const { committed, learningRate, loss } = roster
-        // It went back to that step: of its outcome nothing is said any more.
+        // A roster after a rollback has no loss, so the outcome of its step is not compared.
         if (loss === null && committed > 0) return
         const outcome = `learning rate ${learningRate}, loss ${loss}`
         const others = steps.get(committed)
@@ -204,7 +206,7 @@ export const INVARIANTS = {
     }
   },
 
-  /** Data: what a step trains on is a function of the step, and always as much. */
+  /** Data: the tokens of a step are a function of the step, and their number is constant. */
   I7: ({ steps, microbatches, microbatch }, violate) => {
     const tokens = microbatches * microbatch.batch * microbatch.context
     return {
@@ -219,7 +221,7 @@ export const INVARIANTS = {
     }
   },
 
-  /** Nothing unchecked: whatever a peer turns away it turns away with a code, and writes down. */
+  /** Nothing unchecked: a peer that rejects a message answers with a code, and writes a journal entry. */
   I8: (_, violate) => {
     const unwritten = new Map<string, number>()
     const count = (key: string, by: number) => unwritten.set(key, (unwritten.get(key) ?? 0) + by)
@@ -243,7 +245,7 @@ export const INVARIANTS = {
     }
   },
 
-  /** One record: every entry can be read again, and every step that is decided has one. */
+  /** One record: every entry can be read again, and every decided step has one entry. */
   I9: (_, violate) => {
     const decided = new Set<number>()
     return {
@@ -268,7 +270,9 @@ export const INVARIANTS = {
 
 export type InvariantName = keyof typeof INVARIANTS
 
-/** Of a roster whose last step is an earlier one than before: nobody holds what came after it, and no sum goes on. */
+/**
+ * True for a roster that rolled back to an earlier step. No member holds later state, and no sum of gradients continues.
+ */
 function wentBack({ epoch, fenceEpoch, loss, members }: Roster): boolean {
   return fenceEpoch === epoch && loss === null && members.every(({ stage }) => stage === null)
 }
@@ -277,7 +281,7 @@ function same(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((value, i) => Object.is(value, b[i]))
 }
 
-/** JSON with the keys in order; what is undefined is left out, as in JSON. */
+/** JSON with sorted keys. Undefined members are left out, as in JSON. */
 function canonical(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'undefined'

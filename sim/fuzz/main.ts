@@ -1,4 +1,4 @@
-/** `npm run sim:fuzz`: histories of many seeds, on several cores; or the story of one. */
+/** `npm run sim:fuzz`: plays the histories of many seeds on several cores, or prints the story of one seed. */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
@@ -14,11 +14,11 @@ interface Options {
   readonly from: string
   readonly seed?: string
   readonly workers: string
-  /** Ends with the first seed that fails. */
+  /** True to stop at the first seed that fails. */
   readonly first?: true
 }
 
-/** Seeds that a worker is given at a time. */
+/** Number of seeds in a worker's batch. */
 const BATCH = 4
 const PROGRESS_SEEDS = 100
 
@@ -76,8 +76,8 @@ async function playMany(): Promise<void> {
 }
 
 /**
- * Has one worker play batch after batch until there are none. A process, not a thread: threads that are started from
- * TypeScript can bring each other down (stages/thread-start.ts).
+ * Lets one worker process play batch after batch until no batch is left. The worker is a process because threads that are
+ * started from TypeScript can make each other fail (stages/thread-start.ts).
  */
 function employ(batch: () => number[], hear: (result: Result) => void): Promise<void> {
   const worker = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)))

@@ -9,7 +9,7 @@ export class FuzzPeer {
   readonly tap: Tap
   /** When the peer was started, by its own clock. */
   readonly bornAt: number
-  /** The stage that the peer built last, by its index. */
+  /** The stages that the peer built last, by index. */
   readonly built = new Map<number, AnyStage>()
   /** How the node ended; null while it runs. */
   ended: Finished | Error | null = null

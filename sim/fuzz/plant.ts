@@ -1,4 +1,4 @@
-/** Loaded before anything else (`node --import`), in every thread: puts the mistake that PLANTED names into src. */
+/** Puts the mistake that the variable PLANTED names into src. Every thread loads this module first (`node --import`). */
 import { registerHooks } from 'node:module'
 import { planted } from './planted.ts'
 

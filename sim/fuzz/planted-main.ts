@@ -1,9 +1,9 @@
-/** `npm run sim:planted`: each planted mistake, and the seed that finds it. */
+/** `npm run sim:planted`: prints each planted mistake, and the seed that finds it. */
 import { execFile } from 'node:child_process'
 import { createTerminal } from '../../src/base/terminal.ts'
 import { checkPlanted, PLANTED } from './planted.ts'
 
-/** Within so many seeds each must be found. */
+/** Number of seeds within which each mistake must be found. */
 const SEEDS = 200
 
 const terminal = createTerminal({ json: false })
@@ -20,7 +20,7 @@ for (const [name, { breaks }] of Object.entries(PLANTED)) {
 terminal.line(`${missed} of ${Object.keys(PLANTED).length} planted mistakes were not found`)
 if (missed > 0) process.exitCode = 1
 
-/** What the fuzzer says of the first seed that fails; null if none does. */
+/** Output of the fuzzer about the first seed that fails; null if no seed fails. */
 function finds(name: string): Promise<string | null> {
   const at = (file: string) => new URL(file, import.meta.url).pathname
   const args = ['--import', at('./plant.ts'), at('./main.ts'), '--seeds', `${SEEDS}`, '--first']

@@ -1,18 +1,18 @@
 /**
- * Mistakes to be planted, so that it is known that the fuzzer finds them: what the node would be without one of the
- * lines that keep an invariant. `plant.ts` puts one of them in as the module is loaded; no file is changed.
+ * Mistakes that are planted to check that the fuzzer finds them. Each mistake removes or changes a line that keeps an
+ * invariant. `plant.ts` changes the module as it is loaded, and changes no file.
  */
 import { readFileSync } from 'node:fs'
 
 interface Edit {
-  /** Its path below `src/`. */
+  /** Path of the file below `src/`. */
   readonly file: string
-  /** Stands there once. */
+  /** Text that occurs in the file exactly once. */
   readonly find: string
   readonly replace: string
 }
 
-/** By name: the invariant that it breaks, and where. */
+/** The planted mistakes by name, each with the invariant that it breaks and its place. */
 export const PLANTED: Readonly<
   Record<string, { readonly breaks: string; readonly edits: readonly Edit[] }>
 > = {
@@ -183,7 +183,7 @@ function edit(file: string, find: string, replace: string): Edit {
   return { file, find, replace }
 }
 
-/** A module's text with the mistakes of a row in it. @throws if a line that is to be changed is not there, once */
+/** A module's text with the mistakes of a row in it. @throws Error if a line to be changed does not occur exactly once */
 export function planted(name: string, file: string, text: string): string {
   let changed = text
   for (const { find, replace } of PLANTED[name]!.edits.filter((each) => each.file === file)) {
@@ -194,7 +194,7 @@ export function planted(name: string, file: string, text: string): string {
   return changed
 }
 
-/** Tries each row on the text of today. @throws as `planted` does */
+/** Applies each row to the present text of its file. @throws Error as `planted` does */
 export function checkPlanted(): void {
   for (const [name, { edits }] of Object.entries(PLANTED)) {
     for (const { file } of edits) {

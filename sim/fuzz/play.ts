@@ -1,4 +1,7 @@
-/** Plays the history of one seed with the node's own code, and holds it to the invariants all along. */
+/**
+ * Plays the history of one seed with the node's own code and checks the invariants. The file exceeds 350 lines because it
+ * holds the class Play and its constants.
+ */
 import * as agreement from '../../protocols/agreement.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import * as membership from '../../protocols/membership.ts'
@@ -33,27 +36,27 @@ export interface Violation {
 
 export interface Outcome {
   readonly violation: Violation | null
-  /** The ends, which nothing but a copy brings back, had no holder left: the run had to end. */
+  /** True if the ends lost all their holders, so that the run had to end. Only a copy can bring the ends back. */
   readonly endsLost: boolean
-  /** What struck, and what all peers journaled, in order. */
+  /** Faults and journal entries of all peers, in order. */
   readonly story: readonly (Entry | { readonly at: number; readonly fault: string })[]
   readonly events: number
   readonly virtualMs: number
 }
 
-/** From calm until the run must be over: the longest deadlines that may have begun before it, one after another. */
+/** Time from calm until the run must be over: the sum of the longest deadlines that may have begun before calm. */
 const PROGRESS_MS = 30 * 60_000
-/** From the first peer's end until all others that are in the run must have ended. */
+/** Time from the first peer's end until all other peers in the run must have ended. */
 const PARTING_MS = 40 * 60_000
 const EVENTS_MAX = 3_000_000
 const PEERS_MAX = 64
-/** Of a roster: with fewer nobody crashes. */
+/** Smallest number of members of a roster at which peers may crash. */
 const EXPENDABLE_MEMBERS = 5
-/** Who looks on asks in this name. */
+/** Name under which the fuzzer itself asks questions. */
 const ONLOOKER = 'onlooker'
 const FOUNDER = 'peer-0'
 
-/** Questions that may come again: those that a roster, a ballot or a step fences. */
+/** Protocols whose old questions may come again, since a roster, a ballot or a step fences them. */
 const FENCED: ReadonlySet<string> = new Set(
   [
     agreement.propose,
@@ -69,6 +72,7 @@ const FENCED: ReadonlySet<string> = new Set(
 )
 const REPLAYED_MAX = 256
 
+/** Plays one case. The class exceeds 250 lines because every fault and every check reads the same peers and rosters. */
 export class Play {
   readonly #case: Case
   readonly #run: Run
@@ -77,20 +81,20 @@ export class Play {
   readonly #random: Random
   readonly #checkers: readonly Checker[]
   readonly #store = new MemoryStore()
-  /** The last peer of each name, in the order of their joining. */
+  /** The last peer of each name, in the order of joining. */
   readonly #peers = new Map<PeerId, FuzzPeer>()
   readonly #story: (Entry | { at: number; fault: string })[] = []
   readonly #entries: Entry[] = []
   readonly #over = Promise.withResolvers<void>()
-  /** Some of the questions that were asked, of any age. */
+  /** A sample of the questions that were asked, of any age. */
   readonly #asked: Served[] = []
   #violation: Violation | null = null
   #endsLost = false
   /** The newest roster that any peer knows. */
   #newest: Roster | null = null
-  /** Rosters that peers have told of, by their bytes. */
+  /** Rosters that peers have reported, by their bytes. */
   readonly #rosters = new Map<string, Roster>()
-  /** When a peer first ended with all steps made; null before. */
+  /** Time when a peer first ended with all steps made; null before. */
   #doneAt: number | null = null
 
   constructor(given: Case) {
@@ -175,7 +179,7 @@ export class Play {
     }
   }
 
-  /** Lets everything happen to the swarm that the case says. */
+  /** Starts all faults of the case. */
   #disturb(): void {
     const { stepMs, faults, gapMs, lengthMs, calmAtMs, coordinator, replays } = this.#case
     const { world, network } = this.#swarm
@@ -199,7 +203,7 @@ export class Play {
 
   #becomeCalm(): void {
     this.#tell('calm')
-    // So many that no stage need wait for a peer to take it.
+    // The number of peers is large enough that no stage waits for a peer to take it.
     for (let i = 0; this.#swarm.network.living.length < this.#run.stages + 3; i++) {
       if (this.#doneAt !== null) break
       this.#start(`late-${i}`)
@@ -210,7 +214,7 @@ export class Play {
     this.#story.push({ at: this.#swarm.world.clock.now(), fault })
   }
 
-  /** Fencing (I6): an old question comes again, and must change nothing. */
+  /** Fencing (I6): sends an old question again, which must change nothing. */
   #replay(everyMs: number): void {
     const { world, network } = this.#swarm
     const again = () => {
@@ -245,12 +249,12 @@ export class Play {
     }
   }
 
-  /** Peers that may crash so that a majority of the roster and a holder of the ends are left. */
+  /** Peers that may crash while a majority of the roster and a holder of the ends remain. */
   #expendable(): PeerId[] {
     const { living } = this.#swarm.network
     const hasStore = this.#case.store !== null
     const roster = this.#newest
-    // Of a few, one more is too many: the roster that is on its way may be without others already.
+    // In a small roster one more loss is too many, because the next roster may already lack other members.
     if (roster === null || roster.members.length < EXPENDABLE_MEMBERS) return []
     const present = roster.members.filter(({ peer, session }) => {
       const known = this.#peers.get(peer)
@@ -258,15 +262,15 @@ export class Play {
     })
     const ends = present.filter(({ stage }) => stage === 0)
     if (!hasStore && ends.length === 0) return []
-    // One fault may take several.
+    // One fault may take several peers.
     const lost = Math.max(1, Math.floor(CRASHED_SHARE_MAX * living.length))
     if (2 * (present.length - lost) <= roster.members.length) return []
-    // From a checkpoint the ends come back, too.
+    // A checkpoint also brings the ends back.
     const needed = new Set(hasStore ? [] : ends.slice(0, 2).map(({ peer }) => peer))
     return living.filter((peer) => !needed.has(peer))
   }
 
-  /** The store that all peers see, as slow and as sound as the case says. A crash ends what a peer was writing. */
+  /** The store that all peers share, with the delays and failures of the case. A crash ends the writes of a peer. */
   #storeOf({ clock }: Machine): Store | null {
     const { store: how } = this.#case
     if (how === null) return null
@@ -286,7 +290,7 @@ export class Play {
     }
   }
 
-  /** Any other peer that is alive, in the run or not. */
+  /** All other living peers, whether or not they are in the run. */
   #contactsOf(name: PeerId): PeerId[] {
     const others = this.#swarm.network.living.filter((peer) => peer !== name)
     const contact = others[this.#random.integer(others.length)]
@@ -354,7 +358,7 @@ export class Play {
     if (served.protocol === agreement.install.protocol) this.#readRoster(served.peer)
   }
 
-  /** The same bytes, of however many peers, are one object. */
+  /** Decodes a roster. Equal bytes from several peers give the same object. */
   #decode(peer: PeerId, body: Uint8Array): Roster {
     const bytes = Buffer.from(body).toString('latin1')
     const roster = this.#rosters.get(bytes) ?? membership.decodeRoster(peer, body)
@@ -362,7 +366,7 @@ export class Play {
     return roster
   }
 
-  /** Reads the roster that a peer knows at this moment. */
+  /** Reads the roster that a peer has at this moment. */
   #readRoster(name: PeerId): void {
     const peer = this.#peers.get(name)
     if (!peer?.runs) return
@@ -390,7 +394,7 @@ export class Play {
     this.#look()
   }
 
-  /** A peer says that the run is finished: all others must end soon. */
+  /** Handles a peer's report that the run is finished. All other peers must end soon. */
   #finish(name: PeerId, { committed }: Finished): void {
     if (committed !== this.#run.steps) {
       this.#violate('I4', `${name} is content with ${committed} steps`)
@@ -420,7 +424,7 @@ export class Play {
   }
 }
 
-/** Peers lie on a ring; the farther apart, the longer the way. */
+/** Links of peers on a ring. The latency grows with the distance. */
 function linksOf({ latencyMs: { least, most }, seed }: Case): LinkTable {
   const places = new Map<PeerId, number>()
   const placeOf = (peer: PeerId) => {

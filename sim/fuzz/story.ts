@@ -1,4 +1,4 @@
-/** A history in lines, for whoever looks for what went wrong. */
+/** Prints a history as lines, for debugging. */
 import type { Entry } from '../../src/base/journal.ts'
 import type { Case } from './case.ts'
 import type { Outcome } from './play.ts'

@@ -1,4 +1,4 @@
-/** Sees what a peer answers, those questions included that it asks itself; the peer notices nothing. */
+/** Observes what a peer answers, also to its own questions. The observation does not change the peer. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Handler, Json, Message, PeerId } from '../../protocols/network.ts'
 import type { VirtualPeer } from '../world/peer.ts'
@@ -13,11 +13,11 @@ export interface Served {
 }
 
 export interface Tap {
-  /** Puts a question to the peer as if it had come from another. @throws what its handler throws */
+  /** Sends a question to the peer in the name of another peer. @throws the error that the peer's handler throws */
   ask(from: PeerId, protocol: string, question: Json, body?: Uint8Array): Promise<Message>
 }
 
-/** @param served hears of each question when it is answered or refused */
+/** @param served is called when a question is answered or refused */
 export function tap(peer: VirtualPeer, served: (what: Served) => void): Tap {
   const handlers = new Map<string, Handler>()
   const { self } = peer
@@ -31,7 +31,7 @@ export function tap(peer: VirtualPeer, served: (what: Served) => void): Tap {
   const register = peer.handle.bind(peer)
   peer.handle = (protocol, handler) => {
     const { accept, handle } = handler
-    // In place: a loop back to the peer itself goes to the handler, not by way of the network.
+    // The handler is replaced in place, because the peer's calls to itself go to the handler and not through the network.
     handler.handle = async (from, message) => {
       const { header, body } = message
       try {

@@ -1,4 +1,4 @@
-/** A process that plays the seeds that it is given. */
+/** A worker process that plays the seeds of each batch. */
 import { drawCase } from './case.ts'
 import { type Outcome, Play } from './play.ts'
 

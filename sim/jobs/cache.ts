@@ -1,4 +1,4 @@
-/** Outcomes of jobs that were done before, a file each under the key of their settings. */
+/** Outcomes of earlier jobs, with one file for each key of settings. */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { replaceFile } from '../../src/base/atomic-file.ts'
@@ -9,12 +9,12 @@ export class Cache<Outcome> {
   readonly #folder: string
 
   constructor(folder: string) {
-    // Outcomes of another machine are not those of this one.
+    // Outcomes of another machine differ from the outcomes of this one.
     this.#folder = MACHINE === null ? folder : join(folder, MACHINE)
     mkdirSync(this.#folder, { recursive: true })
   }
 
-  /** Undefined if it has not been done yet. */
+  /** The outcome of a job; undefined if the job has not been done yet. */
   get(key: string): Outcome | undefined {
     try {
       return JSON.parse(readFileSync(this.#pathOf(key), 'utf8'))

@@ -1,36 +1,34 @@
 /**
- * Does jobs in processes side by side. Processes, not threads: threads that are started from TypeScript can bring each
- * other down (stages/thread-start.ts).
+ * Does jobs in processes side by side. Threads are not used, since threads that are started from TypeScript can make each
+ * other fail (stages/thread-start.ts).
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Report } from './serve.ts'
 
 /**
- * Each worker has a core to itself: V8's own threads, which look for garbage beside it, would take from the others'. It
- * may fill 400 MiB before the whole heap is looked through for the first time.
+ * Options of V8 that give each worker one core. The collector's own threads would take time from other workers. The heap
+ * may grow to 400 MiB before the first full collection.
  */
 const FLAGS = ['--expose-gc', '--single-threaded-gc', '--initial-heap-size=400']
 
 export interface Job {
-  /** How long it is, beside others. */
+  /** Number of steps of the job, which is its length relative to other jobs. */
   readonly steps: number
 }
 
 export interface CrewOptions<J extends Job, Outcome> {
-  /** The program of a worker, which calls `serve`. */
+  /** Program of a worker, which calls `serve`. */
   readonly program: URL
   readonly workers: number
-  /** For people, who read why it failed. */
+  /** Name of the job in messages about its failure. */
   readonly nameOf: (job: J) => string
   readonly onOutcome: (job: J, outcome: Outcome) => void
-  /** Hears from time to time how many steps all jobs of this crew have made. */
+  /** Called from time to time with the number of steps that all jobs of this crew have made. */
   readonly onSteps: (made: number) => void
 }
 
-/**
- * @throws Error naming each job that failed, after all others were done
- */
+/** Does all jobs and gives their outcomes. @throws Error naming each job that failed, after all others are done */
 export async function doAll<J extends Job, Outcome>(
   jobs: readonly J[],
   { program, workers, nameOf, onOutcome, onSteps }: CrewOptions<J, Outcome>,
@@ -45,7 +43,7 @@ export async function doAll<J extends Job, Outcome>(
   const employ = async () => {
     for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
       const doing = job
-      // A process a job: what one leaves behind in memory does not weigh on the next.
+      // Each job has its own process, so that memory left by one job does not affect the next.
       const worker = fork(fileURLToPath(program), { execArgv: FLAGS })
       try {
         onOutcome(doing, await outcomeOf<J, Outcome>(worker, doing, (steps) => count(doing, steps)))

@@ -1,7 +1,7 @@
-/** The name of an outcome: a digest of all that it depends on. */
+/** The key of an outcome: a digest of everything that the outcome depends on. */
 import { createHash } from 'node:crypto'
 
-/** Two values of the same content have the same key, whatever the order of their members. */
+/** Gives values of equal content the same key, whatever the order of their members. */
 export function keyOfValue(value: unknown): string {
   return createHash('sha256')
     .update(JSON.stringify(sorted(value)))

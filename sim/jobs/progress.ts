@@ -1,4 +1,4 @@
-/** Says from time to time how far jobs are, and how long they will take. */
+/** Prints from time to time how far jobs are, and how long they will take. */
 import { systemClock } from '../../protocols/clock.ts'
 import type { Terminal } from '../../src/base/terminal.ts'
 import type { Job } from './crew.ts'
@@ -11,7 +11,7 @@ export class Progress {
   readonly #steps: number
   readonly #begun = systemClock.now()
   #finished = 0
-  /** What the first steps took is mostly the start of their processes. */
+  /** Time of the last line. The first line waits, since the first steps mostly measure the start of processes. */
   #saidAt = this.#begun
 
   constructor(out: Terminal, jobs: readonly Job[]) {

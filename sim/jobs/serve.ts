@@ -1,15 +1,15 @@
-/** The inside of a process that does the jobs that it is given; what starts it is crew.ts. */
+/** The inside of a worker process that does jobs. The module crew.ts starts the process. */
 
-/** What such a process says. */
+/** Messages from the worker process to its parent. */
 export type Report<Outcome> =
   | { readonly type: 'step'; readonly made: number }
   | { readonly type: 'outcome'; readonly outcome: Outcome }
   | { readonly type: 'failure'; readonly message: string }
 
-/** Steps between two words about how far it is. */
+/** Number of steps between two progress messages. */
 const REPORT_STEPS = 25
 
-/** @param work hears the job, and says how many of its steps are made */
+/** @param work does a job, and reports how many of its steps are made */
 export function serve<Job, Outcome>(
   work: (job: Job, onStep: (made: number) => void) => Promise<Outcome>,
 ): void {
@@ -25,6 +25,6 @@ export function serve<Job, Outcome>(
     }
   })
 
-  // Nobody is left to be told: its parent was stopped, or has what it wanted.
+  // The parent was stopped or needs nothing more, so the process ends.
   process.on('disconnect', () => process.exit())
 }

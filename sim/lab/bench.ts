@@ -1,4 +1,4 @@
-/** What all modes of the laboratory work with: the scenario, the shape of its run, and the jobs that are made of both. */
+/** The scenario, the shape of its run, and the jobs that are made of both. All modes of the laboratory use this module. */
 import { resolve } from 'node:path'
 import { InputError } from '../../src/base/errors.ts'
 import type { Run } from '../../src/run/run.ts'
@@ -13,16 +13,16 @@ import type { LoadedScenario, Scenario } from './scenario.ts'
 import type { Point } from './statistics.ts'
 import type { LabStrategy } from './strategies.ts'
 
-/** What follows from the run's settings before anything is played. */
+/** Properties of the run that follow from its settings before anything is played. */
 export interface Shape {
-  /** Body stages. */
+  /** Number of body stages. */
   readonly stages: number
   readonly peers: number
-  /** Peers beyond which stages have several holders. */
+  /** Number of peers that fills every stage and the run's spares. With more peers some stages have several holders. */
   readonly whole: number
-  /** Iterations between two looks at the held-out loss. */
+  /** Number of iterations between two evaluations of the held-out loss. */
   readonly everySteps: number
-  /** Of the run, but for what a trial sets. */
+  /** Digest of the run without the settings that a trial changes. */
   readonly digest: string
   readonly machine: PlayJob['machine']
 }
@@ -41,7 +41,7 @@ export interface Draw {
   readonly losses: readonly Loss[]
 }
 
-/** What a mode makes trials of. */
+/** The input from which a mode makes trials. */
 export interface Question {
   readonly bench: Bench
   readonly strategies: readonly LabStrategy[]
@@ -56,10 +56,10 @@ export interface Mode {
   trials(question: Question): Promise<TrialResult[]>
 }
 
-/** A run takes at most so many times the hours of its iterations, with all that holds it up. */
+/** Time limit of a trial, as a multiple of the hours of its iterations. The difference allows for recoveries. */
 const HOURS_FACTOR = 3
 
-/** The losses of each failure process and seed. */
+/** Draws the losses of each failure process and seed. */
 export function drawsOf(
   { scenario, folder, shape: { stages, peers } }: Bench,
   iterationSeconds: number,
@@ -83,7 +83,7 @@ export function drawsOf(
 }
 
 /**
- * Makes each run once, since its text is hashed, and checks each strategy.
+ * Makes the run of each strategy once, since hashing its text takes time. Checks each strategy.
  * @throws InputError naming the strategy that cannot work with the run
  */
 export async function shapeOf(
@@ -145,7 +145,7 @@ function machineOf({ compute }: Scenario, folder: string, run: Run): PlayJob['ma
   return { costMs, cores, messageMs }
 }
 
-/** A trial of the scenario; `given` says what is special about it. */
+/** Makes a trial of the scenario. `given` overrides the scenario's settings. */
 export function jobOf(
   scenario: Scenario,
   given: Partial<PlayJob>,
@@ -173,7 +173,7 @@ export function jobOf(
   }
 }
 
-/** Plays trials of the scenario; what was played before is taken from the cache. */
+/** Plays trials of the scenario. Outcomes of earlier trials come from the cache. */
 export function playAll(
   { scenario, folder, lab, shape }: Bench,
   given: readonly Partial<PlayJob>[],

@@ -1,7 +1,7 @@
 /**
- * `npm run sim:calibration`: a live swarm of a process a stage on this machine beside its calibrated simulation. They must
- * agree in seconds a step within a bound, in every loss to the last bit, and in what becomes of a stage whose holder is
- * killed. Exit code 1 where they do not. The machine must have nothing else to do.
+ * `npm run sim:calibration` plays a live swarm, with a process for each stage, and its calibrated simulation. The two must
+ * agree on seconds for each step within a bound, and on every loss to the last bit. They must also agree on the recovery
+ * of a stage whose holder is killed. The exit code is 1 where they differ. The machine must have no other work.
  */
 import { resolve } from 'node:path'
 import { Command } from 'commander'
@@ -18,11 +18,11 @@ import { type Calibration, writeCalibration } from './calibration/calibration.ts
 import { playLive } from './calibration/live.ts'
 import { sameLosses, type Told, toldBy } from './calibration/told.ts'
 
-/** Seconds a step may differ by so much. */
+/** Largest relative difference in seconds for each step. */
 const BOUND = 0.15
 const STAGES = 6
 const KILLED_STAGE = 3
-/** As each process of the demo has. */
+/** Options of each stage, as in the processes of the demo. */
 const STAGE_OPTIONS = { provider: 'cpu', threads: 1 } as const
 
 const options = new Command('sim:calibration')
@@ -48,7 +48,7 @@ const settings = {
 const io = { clock: systemClock, line: () => {}, signal: new AbortController().signal }
 const failures: string[] = []
 
-/** The whole history in virtual time. */
+/** Plays the whole history in virtual time. */
 async function simulated(
   run: Run,
   { costMs, link, cores, messageMs }: Calibration,

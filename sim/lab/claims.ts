@@ -1,4 +1,7 @@
-/** What the paper claims (arXiv 2506.15461), each held against our results: its number, ours, and whether it holds. */
+/**
+ * Compares the paper's claims (arXiv 2506.15461) with our results: its number, our number, and a verdict. The file exceeds
+ * 350 lines because the claims are one table.
+ */
 
 import {
   type Comparison,
@@ -19,17 +22,17 @@ import { SMALL_RUN } from './scenarios/small.ts'
 import { correlation, type Estimate, estimate } from './statistics.ts'
 
 export interface Evidence {
-  /** Time to the target by the paper's hourly rates. */
+  /** Time to the target under the paper's hourly failure rates. */
   readonly main: Results
-  /** Its settings one by one, edges exempt. */
+  /** The paper's settings one by one, with the edges exempt from failures. */
   readonly ablation: Results
-  /** The same failures, a larger model. */
+  /** The failures of `ablation` with a larger model. */
   readonly larger: Results
-  /** Without failures. */
+  /** Training without failures. */
   readonly calm: Results
-  /** Stages that are lost together with their neighbours. */
+  /** Failures that take neighbouring stages together. */
   readonly bursts: Results
-  /** Peers that are lost as spot instances are. */
+  /** Failures of peers that follow the losses of spot instances. */
   readonly spot: Results
 }
 
@@ -43,7 +46,7 @@ interface Row {
 
 const ABLATION = '16 %, edges exempt'
 
-/** Whether the paper has it faster than redundant computation, by rate (claim 8). */
+/** True where the paper's strategy is faster than redundant computation, by failure rate (claim 8). */
 const FASTER: Readonly<Record<string, Readonly<Record<string, boolean>>>> = {
   checkfree: { '5 %': true, '16 %': false },
   'checkfree+': { '5 %': true, '10 %': true, '16 %': false },
@@ -247,7 +250,7 @@ const ROWS: readonly Row[] = [
     paper: 'theory (section 4.4)',
     judge: ({ ablation: { trials } }) => {
       const seeds = [...new Set(trials.map(({ seed }) => seed))]
-      // Centred strategy by strategy: that one is better than another says nothing of their errors.
+      // The points of each strategy are centred, since differences between strategies say nothing about their errors.
       const correlations = seeds.map((seed) => {
         const own = trials.filter((trial) => trial.seed === seed)
         return correlation(own.flatMap(({ recoveries }) => centred(recoveries.flatMap(pointOf))))
@@ -293,7 +296,7 @@ export function claimsOf(evidence: Evidence): Claim[] {
   }))
 }
 
-/** Recoveries of a strategy, a list for each seed: those of one run are no samples of their own. */
+/** Recoveries of a strategy, one list for each seed. The recoveries of one run are not independent samples. */
 function bySeed(
   { trials }: Results,
   strategy: string,
@@ -312,13 +315,13 @@ function isBetween({ stage }: RecoveryResult): boolean {
   return stage > 1 && stage < SMALL_RUN.stages
 }
 
-/** The points less their mean. */
+/** Subtracts the mean from the points. */
 function centred(points: readonly (readonly [number, number])[]): [number, number][] {
   const [x, y] = [estimate(points.map(([x]) => x)).mean, estimate(points.map(([, y]) => y)).mean]
   return points.map((point) => [point[0] - x, point[1] - y])
 }
 
-/** Of the recoveries of each seed. */
+/** Mean value over the recoveries of each seed. */
 function means(
   seeds: readonly (readonly RecoveryResult[])[],
   of: (recovery: RecoveryResult) => number | number[],
@@ -326,18 +329,18 @@ function means(
   return seeds.map((recoveries) => estimate(recoveries.flatMap(of)).mean)
 }
 
-/** By how much the first step's training loss is above that of the last one before; nothing if one is missing. */
+/** Rise of the training loss from the last step before the loss to the first step after it; empty if a loss is missing. */
 function spikeOf({ lossBefore, lossAfter }: RecoveryResult): number[] {
   return lossBefore === null || lossAfter === null ? [] : [lossAfter - lossBefore]
 }
 
-/** Error and spike; nothing if one is missing. */
+/** Weight error and rise of the loss; empty if a value is missing. */
 function pointOf(recovery: RecoveryResult): [number, number][] {
   const { weightError } = recovery
   return weightError === null ? [] : spikeOf(recovery).map((spike) => [weightError, spike])
 }
 
-/** Whether the first is below the second, by intervals that do not meet; null if they do. */
+/** True if the first interval lies below the second, false if above it; null if the intervals overlap. */
 function apart(below: Estimate, above: Estimate): boolean | null {
   if (below.mean + below.margin < above.mean - above.margin) return true
   if (above.mean + above.margin < below.mean - below.margin) return false
@@ -351,7 +354,7 @@ interface Ratio {
   readonly value: Comparison
 }
 
-/** By rate of the paper's Table 2, over the seeds in which both reached the target. */
+/** Ratios by failure rate of the paper's Table 2, over the seeds in which both strategies reached the target. */
 function ratios(results: Results, one: string, other: string, measure: Measure): Ratio[] {
   return results.failures
     .filter(({ name }) => name !== '33 %')
@@ -363,7 +366,7 @@ function ratios(results: Results, one: string, other: string, measure: Measure):
     }))
 }
 
-/** Each difference is claimed to be above 0. */
+/** Tests the claim that each difference is above 0. */
 function chain(links: readonly (readonly [string, Estimate])[]): Finding {
   const sides = links.map(([, each]) => side(each, 0, false))
   const { verdict } = verdictOf(sides)

@@ -1,4 +1,4 @@
-/** `gensyn-node sim --scenario`: plays a scenario and leaves its report in a folder. */
+/** `gensyn-node sim --scenario`: plays a scenario and writes its report into a folder. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { replaceFile } from '../../src/base/atomic-file.ts'
@@ -14,12 +14,12 @@ import { loadScenario } from './scenario.ts'
 
 export interface LabOptions {
   readonly scenario: string
-  /** Where the report goes. */
+  /** Folder of the report. */
   readonly out?: string | undefined
-  /** Where trials that were played are kept. */
+  /** Folder of the outcomes of earlier trials. */
   readonly cache: string
   readonly workers: number
-  /** Other values for settings, by their paths. */
+  /** Values that replace settings, by the paths of the settings. */
   readonly set?: Readonly<Record<string, unknown>> | undefined
 }
 

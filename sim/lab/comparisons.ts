@@ -1,13 +1,13 @@
-/** Two strategies held against each other seed by seed, since they meet the same failures under a seed. */
+/** Compares two strategies seed by seed, since strategies meet the same failures under the same seed. */
 
 import type { Claim, Results, TrialResult } from './results.ts'
 import { type Estimate, estimate } from './statistics.ts'
 
 export type Measure = (trial: TrialResult) => number | null
 
-/** Mean held-out loss of the last quarter of its iterations: a single evaluation is half noise. */
+/** Mean held-out loss of the last quarter of the iterations. A single evaluation is half noise. */
 export const lateLoss: Measure = ({ curve, iterations, failure }) => {
-  // It ended early, in a quarter that is nobody else's last.
+  // A run that ended early has a last quarter at other iterations than the other runs.
   if (failure !== null) return null
   const late = curve
     .filter(([iteration]) => iteration > 0.75 * iterations)
@@ -16,13 +16,13 @@ export const lateLoss: Measure = ({ curve, iterations, failure }) => {
 }
 export const hours: Measure = ({ reached }) => reached?.hours ?? null
 export const iterations: Measure = ({ reached }) => reached?.iterations ?? null
-/** Until the target: where all runs have evaluated what they evaluate. */
+/** Seconds for each iteration until the target. All runs have made the same evaluations until then. */
 export const secondsPerIteration: Measure = ({ reached }) =>
   reached === null ? null : (reached.hours * 3_600) / reached.iterations
 
-/** Over the seeds in which both have a value. */
+/** Difference or ratio of two strategies, over the seeds in which both have a value. */
 export interface Comparison extends Estimate {
-  /** Seeds in which one of them has a value and the other, which did not get there, has none. */
+  /** Number of seeds in which only the other strategy has a value, since this one did not reach the target. */
   readonly missedByOne: number
   readonly missedByOther: number
 }
@@ -33,7 +33,7 @@ export function trialsOf({ trials }: Results, failures: string, strategy: string
   return trials.filter((trial) => trial.failures === failures && trial.strategy === strategy)
 }
 
-/** By seed, of those in which both were played. */
+/** Pairs of values by seed, for the seeds in which both strategies were played. */
 function pairs(...[results, failures, one, other, measure]: Asked) {
   return trialsOf(results, failures, one).flatMap((trial) => {
     const beside = trialsOf(results, failures, other).find(({ seed }) => seed === trial.seed)
@@ -51,20 +51,20 @@ function compare(asked: Asked, by: (one: number, other: number) => number): Comp
   }
 }
 
-/** Of one less the other. */
+/** Mean difference: the value of `one` less the value of `other`. */
 export function difference(...asked: Asked): Comparison {
   return compare(asked, (a, b) => a - b)
 }
 
-/** Of one over the other. */
+/** Mean ratio: the value of `one` divided by the value of `other`. */
 export function ratio(...asked: Asked): Comparison {
   return compare(asked, (a, b) => a / b)
 }
 
 /**
- * True if all of the interval is on the side that is claimed, false if on the other, null if it is on both. Who missed the
- * target in a seed needed more than whoever did not: seeds of which that alone is known must not say the contrary, and two of
- * them are enough where there are no others.
+ * True if the whole interval lies on the claimed side of the border, false if on the other side, null if on both. A
+ * strategy that missed the target in a seed needed more than a strategy that reached it. Such a seed must not contradict
+ * the interval. If no seed has both values, two such seeds decide.
  */
 export function side(value: Estimate | Comparison, border: number, below: boolean): boolean | null {
   const { mean, margin, count } = value

@@ -1,7 +1,7 @@
 /**
- * The hours of a scenario. A small model's iteration stands for one of the model that is meant, which takes longer: hours go by
- * in so much less virtual time. In an iteration in which a stage is lost, only what an iteration usually takes counts so; what
- * it takes beyond that (detection, agreement, handshakes, weights on their way) takes the time that it takes.
+ * The hours of a scenario. An iteration of a small model stands for one of the intended model, which takes longer. Hours
+ * therefore pass in less virtual time. In an iteration with a loss, only the usual duration of an iteration is scaled. The
+ * additional time counts unscaled: detection, agreement, handshakes and transfers of weights.
  */
 import { HOUR_MS } from '../../protocols/clock.ts'
 import type { World } from '../world/world.ts'
@@ -15,18 +15,18 @@ export class Hours {
   readonly #world: World
   readonly #fold: number
   #hasBegun = false
-  /** From a loss until the end of the iteration. */
+  /** True from a loss until the end of the iteration. */
   #isDisturbed = false
-  /** When the pace changed last. */
+  /** Time of the last change of pace. */
   #since = { virtualMs: 0, hours: 0 }
-  /** When the last iteration ended. */
+  /** Virtual time at which the last iteration ended. */
   #madeMs = 0
-  /** Iterations in which nothing was lost, and what they took; one is taken for granted. */
+  /** Number and total duration of iterations without a loss. The first iteration is assumed to be one. */
   #calm = { count: 1, ms: 0 }
   readonly #due: Due[] = []
   #cancel: (() => void) | undefined
 
-  /** @param fold seconds of the scenario in one of virtual time */
+  /** @param fold seconds of the scenario in one second of virtual time */
   constructor(world: World, fold: number) {
     this.#world = world
     this.#fold = fold
@@ -38,8 +38,8 @@ export class Hours {
   }
 
   /**
-   * The first iteration has been made: until now, while the swarm came together, it was hour 0.
-   * @param hours of an undisturbed iteration, which it is said to have taken
+   * Called after the first iteration. The time until then, while the swarm forms, counts as hour 0.
+   * @param hours of an undisturbed iteration, which the first iteration counts
    */
   begin(hours: number): void {
     this.#hasBegun = true
@@ -49,14 +49,14 @@ export class Hours {
     this.#schedule()
   }
 
-  /** Makes something happen then; what lies in the past happens at once. Of the same hour, in the order of the calls. */
+  /** Schedules a call at an hour. A call for a past hour happens at once. Calls for the same hour keep their order. */
   at(hours: number, fire: () => void): void {
     const place = this.#due.findIndex((each) => each.hours > hours)
     this.#due.splice(place === -1 ? this.#due.length : place, 0, { hours, fire })
     this.#schedule()
   }
 
-  /** A stage has lost its last holder. */
+  /** Called when a stage has lost its last holder. */
   lost(): void {
     this.#change(() => {
       this.#isDisturbed = true
@@ -64,7 +64,7 @@ export class Hours {
     })
   }
 
-  /** An iteration has been made, not the first. */
+  /** Called after each iteration but the first. */
   made(): void {
     const now = this.#world.clock.now()
     const took = now - this.#madeMs
@@ -76,13 +76,13 @@ export class Hours {
         return 0
       }
       this.#isDisturbed = false
-      // It has counted 1:1; of what it usually takes, the rest is missing.
+      // The whole iteration has counted unscaled, so the scaled part of its usual duration is added here.
       const usualMs = Math.min(took, this.#calm.ms / this.#calm.count)
       return (usualMs * (this.#fold - 1)) / HOUR_MS
     })
   }
 
-  /** After an iteration the loss has been looked at, which is no part of the next one. */
+  /** Called after an evaluation of the loss, whose time is no part of the next iteration. */
   evaluated(): void {
     this.#madeMs = this.#world.clock.now()
   }
@@ -92,7 +92,7 @@ export class Hours {
     return this.#isDisturbed ? 1 : this.#fold
   }
 
-  /** @param change gives the hours that go by at once */
+  /** @param change gives the hours that pass at once */
   #change(change: () => number): void {
     const { now } = this
     const more = change()

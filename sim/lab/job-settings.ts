@@ -1,4 +1,4 @@
-/** Settings of a scenario in the form that the simulator takes. */
+/** Converts settings of a scenario into the form that the simulator takes. */
 import { type Costs, DEFAULT_COSTS } from '../scenario.ts'
 import type { Link } from '../world/wire.ts'
 import type { Scenario } from './scenario.ts'
@@ -23,7 +23,7 @@ export function costsOf({
   }
 }
 
-/** The links between the peers of two slots, by their regions. */
+/** Links between the peers of two slots, by their regions. */
 export function linksOf({ regions, within, between }: Scenario['network']) {
   const link = ({ latencyMs, mbitPerSecond }: typeof within): Link => ({
     latencyMs,
@@ -44,7 +44,7 @@ export function linksOf({ regions, within, between }: Scenario['network']) {
   return (from: number, to: number) => table[from % length]![to % length]!
 }
 
-/** `{ model: { layers: 6 } }` as `{ 'model.layers': 6 }`. */
+/** Flattens nested settings: `{ model: { layers: 6 } }` becomes `{ 'model.layers': 6 }`. */
 export function flat(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(settings).flatMap(([name, value]) => {

@@ -1,4 +1,6 @@
-/** Plays a scenario's trials and makes its results of them: a function of the scenario, with any number of workers. */
+/**
+ * Plays a scenario's trials and computes its results. The results depend on the scenario and not on the number of workers.
+ */
 import { keyOfValue } from '../jobs/key.ts'
 import { assumptionsOf } from './assumptions.ts'
 import { type Bench, drawsOf, type Mode, shapeOf } from './bench.ts'
@@ -17,7 +19,8 @@ import { summarize } from './summary.ts'
 const MODES: Readonly<Record<Scenario['mode'], Mode>> = { learn, replay, scale }
 
 /**
- * @throws InputError if a strategy cannot work with the run, or a trace is not sound: before anything is played
+ * Plays the trials and gives the results.
+ * @throws InputError before anything is played, if a strategy cannot work with the run or a trace is malformed
  */
 export async function examine(loaded: LoadedScenario, lab: Laboratory): Promise<Results> {
   const { scenario, folder } = loaded
@@ -30,7 +33,7 @@ export async function examine(loaded: LoadedScenario, lab: Laboratory): Promise<
     curve: scenario.curve === null ? null : recordedCurve(scenario.curve, folder),
   }
   const mode = MODES[scenario.mode]
-  // A trace that is not sound is refused before anything is played, whatever time an iteration will turn out to take.
+  // A malformed trace is refused before anything is played, whatever the duration of an iteration will be.
   mode.check(question, question.drawn(scenario.iterationSeconds ?? 1))
   const trials = await mode.trials(question)
   const { targetLoss } = scenario

@@ -1,4 +1,4 @@
-/** What there is to choose from: the bundled scenarios, and every setting of one. */
+/** Lists the bundled scenarios, and every setting of a scenario. */
 import { z } from 'zod'
 import type { Terminal } from '../../src/base/terminal.ts'
 import { BUNDLED } from './bundled.ts'
@@ -35,7 +35,7 @@ interface ScenarioSetting {
   readonly byDefault: unknown
 }
 
-/** All settings of a scenario that say what they mean, in the order of the file. */
+/** All settings of a scenario that have a description, in the order of the file. */
 export function scenarioSettings(): ScenarioSetting[] {
   const schema = z.toJSONSchema(scenarioSchema, { io: 'input', unrepresentable: 'any' })
   return settingsIn(schema as unknown as Described, '')
@@ -58,7 +58,7 @@ function settingsIn(
   return [...own, ...inner]
 }
 
-/** What tells a variant from the others. */
+/** The field that distinguishes a variant from the others. */
 function kindOf({ properties }: Described): string {
   const kind = properties?.process?.const
   return typeof kind === 'string' ? `(${kind})` : ''

@@ -1,9 +1,9 @@
-/** Which losses of peers are losses of a stage, where each stage has one holder: what a replay has to know. */
+/** Finds the losses of peers that are losses of a stage, where each stage has one holder. A replay needs these losses. */
 import type { Loss } from './failures/loss.ts'
 
 /**
- * The first peers hold the stages, the ends among them, in the order of their slots; the others wait. Of those that wait
- * the one that came first takes a lost stage, and who comes in place of a lost peer waits behind all others.
+ * Assigns the stages and the ends to the first peers, in the order of their slots. All other peers wait. A lost stage goes
+ * to the waiting peer that came first. The replacement of a lost peer waits behind all others.
  * @returns the losses by which a stage was left without a holder
  */
 export function stageLosses(losses: readonly Loss[], stages: number, peers: number): Loss[] {

@@ -1,4 +1,4 @@
-/** Outcomes of tasks: taken from the cache, or worked out by processes side by side. */
+/** Outcomes of tasks, from the cache or from worker processes that run side by side. */
 import { Cache } from '../jobs/cache.ts'
 import { doAll, type Job } from '../jobs/crew.ts'
 
@@ -6,7 +6,7 @@ export interface Laboratory {
   readonly workers: number
   /** Folder of the outcomes of earlier tasks. */
   readonly cache: string
-  /** Hears of the tasks that are not in the cache, and of how many of their steps are made. */
+  /** Called with the tasks that are not in the cache. The result receives the number of steps made. */
   readonly progress: (tasks: readonly Job[]) => Progressing
 }
 
@@ -16,14 +16,14 @@ interface Progressing {
 }
 
 export interface Task extends Job {
-  /** For people. */
+  /** Name of the task in messages. */
   readonly name: string
-  /** Tasks of the same key have the same outcome. */
+  /** Cache key. Tasks of the same key have the same outcome. */
   readonly key: string
 }
 
 /**
- * The outcomes of tasks, in their order. Tasks with the same key are done once.
+ * Gives the outcomes of tasks in the order of the tasks. Tasks with the same key are done once.
  * @param program name of the worker's module, beside this one
  * @throws Error naming each task that failed, after the outcomes of all others are in the cache
  */

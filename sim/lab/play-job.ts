@@ -1,4 +1,4 @@
-/** One trial that is played: a training run of the node's own code under virtual time and failures. */
+/** Plays one trial: a training run of the node's own code under virtual time and failures. */
 import { resolve } from 'node:path'
 import { HOUR_MS } from '../../protocols/clock.ts'
 import type { Entry } from '../../src/base/journal.ts'
@@ -17,54 +17,54 @@ import type { Scenario } from './scenario.ts'
 import type { Point } from './statistics.ts'
 import { WeightErrors } from './weight-errors.ts'
 
-/** All that the outcome depends on. */
+/** Settings of a trial, on which its outcome depends. */
 export interface PlayJob {
-  /** The most steps that are made. */
+  /** Most steps that the trial makes. */
   readonly steps: number
   readonly seed: number
   readonly run: Scenario['run']
   readonly recovery: WrittenRecovery
-  /** Path of the text; null for the bundled one. */
+  /** Path of the text; null for the bundled text. */
   readonly data: string | null
-  /** Number of peers; null for one a stage, the ends, and the run's spares. */
+  /** Number of peers; null for one holder of each stage, the ends and the run's spares. */
   readonly peers: number | null
   readonly network: Scenario['network']
-  /** Failure domains of the slots, in turn; left out: none is known. */
+  /** Failure domains of the slots, in turn; unknown if left out. */
   readonly domains?: readonly string[] | undefined
   readonly compute: Scenario['compute']
-  /** One machine that all peers share, instead of one for each peer that takes what `compute` says. */
+  /** One machine that all peers share. If left out, each peer has its own machine with the costs in `compute`. */
   readonly machine?: Pick<Calibration, 'costMs' | 'cores' | 'messageMs'> | undefined
-  /** Seconds of the scenario in one of virtual time, except while a loss holds the swarm up. */
+  /** Seconds of the scenario in one second of virtual time, except while a recovery delays the swarm. */
   readonly fold: number
-  /** Hours of an undisturbed iteration. The first iteration counts as much, though the swarm comes together before it. */
+  /** Hours of an undisturbed iteration. The first iteration counts as many hours, although the swarm forms before it. */
   readonly iterationHours: number
   readonly losses: readonly Loss[]
   /**
-   * True if a loss waits for the end of its iteration. Where one iteration stands for many, a loss within it would cost as
-   * many times too much. Two losses keep the time between them, or the second waits until the first is mended: each of
-   * the many iterations that are meant has had its own.
+   * True if a loss waits for the end of its iteration. Where one iteration stands for many, a loss within an iteration
+   * would cost many times too much. Two losses keep the time between them, or the second loss waits for the recovery from
+   * the first. The reason is that each of the many iterations would have its own recovery.
    */
   readonly atBoundaries: boolean
-  /** Held-out loss that ends the run; null goes on. */
+  /** Held-out loss that ends the run; null for no target. */
   readonly targetLoss: number | null
   /** Hours that end the run; null for no limit. */
   readonly hours: number | null
   /** Losses right after given steps, for trials that count steps instead of hours. */
   readonly deaths?: readonly Death[]
-  /** Records what {@link Details} has. Without them a run that fails has an outcome, with them it is an error. */
+  /** Records the fields of {@link Details}. A failed run is then an error; otherwise a failed run has an outcome. */
   readonly detailed?: true
 }
 
-/** What is recorded of a trial, in the scenario's hours. */
+/** Measurements of a trial, in the scenario's hours. */
 export interface PlayOutcome {
   readonly losses: { hours: number; stage: number | null }[]
   readonly recoveries: RecoveryResult[]
   readonly iterations: number
-  /** Steps that are not lost again. */
+  /** Number of steps that no rollback discards. */
   readonly steps: number
   readonly hours: number
   readonly curve: [iterations: number, hours: number, loss: number][]
-  /** Virtual seconds of an average iteration after the first, with whatever held it up. */
+  /** Mean virtual seconds of an iteration after the first one, with all delays. */
   readonly stepSeconds: number
   readonly bytesPerIteration: Record<string, number>
   readonly failure: string | null
@@ -79,7 +79,7 @@ interface Details {
   readonly costs: ProcessCosts
 }
 
-/** What bytes are for, by the name of the protocol that carries them; all others are the swarm's agreement. */
+/** Purposes of bytes, by the name of the protocol that carries them. All other protocols serve the swarm's agreement. */
 const PURPOSES: Readonly<Record<string, string>> = {
   microbatch: 'activations',
   keep: 'upkeep',
@@ -94,8 +94,9 @@ const PURPOSES: Readonly<Record<string, string>> = {
 }
 
 /**
+ * Makes the run of a trial.
  * @param folder where relative paths begin
- * @throws InputError if the settings make no run
+ * @throws InputError if the settings make no valid run
  */
 export function runOf(job: PlayJob, folder: string): Promise<Run> {
   const { run, recovery, seed, steps, data } = job
@@ -104,7 +105,8 @@ export function runOf(job: PlayJob, folder: string): Promise<Run> {
 }
 
 /**
- * @param onStep hears how many steps are made
+ * Plays a trial to its end.
+ * @param onStep receives the number of steps made
  * @throws Error if a detailed run fails
  */
 export async function playJob(
@@ -131,11 +133,11 @@ class JobPlay {
   #hours!: Hours
   #iterations = 0
   #last = { step: 0, hours: 0, virtualMs: 0, loss: null as number | null }
-  /** Virtual time at which the first iteration was made. */
+  /** Virtual time at which the first iteration ended. */
   #firstMs = 0
   /** Stages without a holder. */
   readonly #empty = new Set<number>()
-  /** True from a loss until the roster says who holds the stage. */
+  /** True from a loss until a roster names a holder of the stage. */
   #isMending = false
   /** Losses that wait for the end of an iteration, in order. */
   readonly #waiting: Loss[]
@@ -157,7 +159,7 @@ class JobPlay {
       failure = history.finished?.failure ?? null
     } catch (error) {
       if (this.#meter !== null) throw error
-      // The swarm can go no further: its story is told until there.
+      // The swarm cannot continue, so the outcome covers the time until now.
       failure = (error as Error).message.split('\n')[0]!
     }
     const after = Math.max(1, this.#iterations - 1)
@@ -243,10 +245,10 @@ class JobPlay {
     this.#weightErrors.lost(gone.peer, gone.stage!)
   }
 
-  /** Losses that are due: the next one when this one is mended, or as long after it as the two fell apart. */
+  /** Applies due losses. The next loss comes after the recovery from this one, or after the time between the two losses. */
   #strikeDue(): void {
     this.#unplan()
-    // Nothing is left to be disturbed.
+    // After the last step a loss has no effect.
     if (this.#last.step === this.#run.steps) return
     for (;;) {
       const [loss, next] = this.#waiting
@@ -291,7 +293,8 @@ class JobPlay {
     }
     this.#meter?.step()
     this.#onStep(this.#iterations)
-    // The held-out loss is that of what was made, as where nothing is lost. A loss comes after it.
+    // The held-out loss belongs to the completed steps, as in a run without losses. A loss therefore comes after the
+    // evaluation.
     if (entry.step % this.#run.evaluation.everySteps !== 0) this.#strikeDue()
   }
 
@@ -321,7 +324,7 @@ class JobPlay {
   }
 }
 
-/** To the digits to which losses and errors are stated: the digits behind them say nothing. */
+/** Rounds to the digits to which losses and errors are stated. Further digits have no meaning. */
 function rounded(value: number): number {
   return Number(value.toPrecision(8))
 }

@@ -1,27 +1,27 @@
-/** A trial on its way to a worker, and its name in the cache. */
+/** A trial in the form that goes to a worker, with its name in the cache. */
 import type { Run } from '../../src/run/run.ts'
 import { wholeRecovery } from '../../src/run/run-schema.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import type { Task } from './outcomes.ts'
 import type { PlayJob } from './play-job.ts'
 
-/** Raise it when trials would come out otherwise than before though their settings are the same. */
+/** Version of outcomes. Raise it when trials with the same settings give other outcomes than before. */
 const VERSION = 3
-/** The same, for trials in which something is lost. */
+/** Version of the outcomes of trials that have losses. */
 const LOSSES_VERSION = 2
 
 export interface PlayTask extends Task {
   readonly play: PlayJob
-  /** Where relative paths begin. */
+  /** Folder where relative paths begin. */
   readonly folder: string
 }
 
-/** A digest of a run, but for what a trial sets. */
+/** Digest of a run without the settings that a trial changes. */
 export function digestOf({ recovery: _, seed, steps, ...others }: Run): string {
   return keyOfValue(others)
 }
 
-/** @param digest of the run, but for what the trial sets */
+/** @param digest of the run without the settings that the trial changes */
 export function taskOf(play: PlayJob, folder: string, digest: string): PlayTask {
   const { steps, seed, losses, deaths = [], recovery } = play
   const name = `${recovery.policy?.join(', ') ?? 'no policy'}; seed ${seed}; ${losses.length} losses drawn`

@@ -1,14 +1,14 @@
-/** What a trial costs the process that plays it, in the steps after the first: before that the stages are built. */
+/** Measures the cost of a trial in its process, in the steps after the first. Stages are built before that. */
 import type { AnyStage } from '../../stages/stage.ts'
 
 export interface ProcessCosts {
   /** Processor seconds of a step. */
   readonly cpuSeconds: number
-  /** Processor seconds of a step in which no stage computes. */
+  /** Processor seconds of a step during which no stage computes. */
   readonly otherCpuSeconds: number
   /**
-   * Bytes in array buffers after the last step: what stages exchange and keep, with memory of theirs that waits to be used
-   * again. What ONNX Runtime computes on is not among them.
+   * Bytes in array buffers after the last step. The number covers what stages exchange and keep, and freed memory that
+   * stages keep for reuse. The memory in which ONNX Runtime computes is not counted.
    */
   readonly bufferBytes: number
 }
@@ -17,7 +17,7 @@ export class ProcessMeter {
   readonly #last: number
   #steps = 0
   #firstCpu = cpuSeconds()
-  /** Stages that compute now, and since when at least one does. */
+  /** Number of stages that compute now, and the time since which at least one computes. */
   #computing = 0
   #since = 0
   #stageCpu = 0
@@ -28,7 +28,7 @@ export class ProcessMeter {
     this.#last = last
   }
 
-  /** The same stage, whose methods are measured. */
+  /** Wraps a stage, so that its methods are measured. */
   wrap<S extends AnyStage>(stage: S): S {
     return new Proxy(stage, {
       get: (target, name) => {
@@ -46,7 +46,7 @@ export class ProcessMeter {
     })
   }
 
-  /** Another step is made. */
+  /** Called after each step. */
   step(): void {
     this.#steps++
     if (this.#steps === this.#last) this.#bufferBytes = usedBuffers()
@@ -83,7 +83,7 @@ function cpuSeconds(): number {
 /** Bytes in array buffers that are in use: exact if the process was started with `--expose-gc`. */
 function usedBuffers(): number {
   globalThis.gc?.()
-  // The first collection frees in the background; the second one waits for it.
+  // The first collection frees memory in the background, and the second one waits for the first.
   globalThis.gc?.()
   return process.memoryUsage().arrayBuffers
 }

@@ -1,7 +1,7 @@
 /**
- * Which strategy to use under each failure process, by how much, and how sure that is. Strategies meet the same failures
- * and data under the same seed, so they are compared seed by seed: what a hard seed costs all of them is no doubt about
- * which is better.
+ * Recommends a strategy under each failure process, with the difference to the others and its certainty. Strategies meet
+ * the same failures and data under the same seed. The comparison is therefore seed by seed. A hard seed costs all
+ * strategies, so it adds no doubt about which strategy is better.
  */
 
 import { inUnit, listed, significant, timeUnit, withMargin } from './report/format.ts'
@@ -14,10 +14,10 @@ interface Candidate {
   readonly trials: readonly TrialResult[]
 }
 
-/** What strategies are compared by: less of it is better, null where a trial has none. */
+/** A value by which strategies are compared; null if a trial has none. Lower values are better. */
 type Measure = (trial: TrialResult) => number | null
 
-/** Numbers of one measure in words. */
+/** Words in which differences of one measure are stated. */
 interface Words {
   readonly amount: (value: Pick<Estimate, 'mean' | 'margin'>) => string
   readonly less: string
@@ -28,7 +28,7 @@ interface Words {
 
 const CALM = 'Nothing was lost, so the strategies differ by the cost of their upkeep only.'
 
-/** One for each failure process, in the order of the results. */
+/** One recommendation for each failure process, in the order of the results. */
 export function recommend({
   failures,
   trials,
@@ -43,8 +43,8 @@ export function recommend({
 }
 
 /**
- * Those that were disturbed. A strategy which lost nothing while another had lost something by the same hour of the same
- * seed is what the others are held against, and cannot be chosen.
+ * Strategies that were disturbed. A strategy is a baseline if it lost nothing although another strategy lost something by
+ * the same hour of the same seed. The recommendation compares the others with a baseline but never chooses it.
  */
 function candidatesOf(trials: readonly TrialResult[]): Candidate[] {
   const groups = Map.groupBy(trials, ({ strategy }) => strategy)
@@ -89,7 +89,7 @@ function choice(
   return { strategy: lowest[0]!.strategy, sentence: `${why}By the final loss, ${advice}` }
 }
 
-/** Where nothing is learnt, the best is the one that loses the least time. */
+/** Chooses the strategy that loses the least time, for trials without learning. */
 function choiceByGoodput(candidates: readonly Candidate[]): Omit<Recommendation, 'failures'> {
   if (candidates.length === 0) return { strategy: null, sentence: 'No strategy was tried.' }
   const lost: Measure = ({ goodput }) => 1 - goodput
@@ -117,7 +117,7 @@ function raised(sentence: string): string {
   return sentence[0]!.toUpperCase() + sentence.slice(1)
 }
 
-/** Those that have the measure at all: the ones first that have it under more seeds, then the better ones. */
+/** Orders the strategies that have the measure: first by the number of seeds that have it, then by its mean. */
 function ranked(candidates: readonly Candidate[], measure: Measure): Candidate[] {
   const share = (each: Candidate) => valuesOf(each, measure).length / each.trials.length
   return candidates
@@ -125,7 +125,7 @@ function ranked(candidates: readonly Candidate[], measure: Measure): Candidate[]
     .sort((a, b) => share(b) - share(a) || meanOf(a, measure) - meanOf(b, measure))
 }
 
-/** Sentences on the best strategy and on its distance from the next one. */
+/** Sentences on the best strategy and on its difference to the next one. */
 function adviceOf(
   candidates: readonly Candidate[],
   [best, ...others]: readonly Candidate[],
@@ -150,14 +150,16 @@ function adviceOf(
   return `${leader} ${apart} The same holds for ${listed(more.map((each) => each.strategy))}.`
 }
 
-/** Whether the difference may be none. One that has the measure under fewer seeds is behind, whatever the means say. */
+/**
+ * True if the difference may be zero. A strategy that has the measure in fewer seeds ranks lower, whatever the means are.
+ */
 function tied(best: Candidate, other: Candidate, measure: Measure): boolean {
   if (valuesOf(other, measure).length < valuesOf(best, measure).length) return false
   const { mean, margin, count } = difference(best, other, measure)
   return count > 1 && mean - margin <= 0
 }
 
-/** How far the first is before the other, null if no seed has both, and how sure that is. */
+/** States the lead of the first strategy over the other, with its certainty; null if no seed has both values. */
 function ahead(best: Candidate, other: Candidate, measure: Measure, words: Words) {
   const { mean, margin, count } = difference(best, other, measure)
   const few = valuesOf(other, measure).length < valuesOf(best, measure).length
@@ -174,7 +176,7 @@ function seedsOf(candidate: Candidate, measure: Measure): string {
   return `${valuesOf(candidate, measure).length} of ${all} ${all === 1 ? 'seed' : 'seeds'}`
 }
 
-/** Of the other less the better one, over the seeds in which both have the measure. */
+/** Difference of the other strategy less the better one, over the seeds in which both have the measure. */
 function difference(best: Candidate, other: Candidate, measure: Measure): Estimate {
   const bySeed = new Map(best.trials.map((trial) => [trial.seed, measure(trial)]))
   const differences = other.trials.flatMap((trial) => {

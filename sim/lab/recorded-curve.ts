@@ -4,8 +4,8 @@ import { InputError } from '../../src/base/errors.ts'
 import type { Point } from './statistics.ts'
 
 /**
- * Reads the held-out loss of a recorded run: CSV of iteration and loss.
- * @throws InputError if the file is not there, or not a curve
+ * Reads the held-out loss of a recorded run from a CSV file of iteration and loss.
+ * @throws InputError if the file is missing or holds no curve
  */
 export function recordedCurve(curve: string, folder: string): Point[] {
   const path = resolve(folder, curve)

@@ -1,34 +1,34 @@
 /**
- * What needs no training: walks along the curve of a run that nothing disturbed. A loss may set it back and takes its
- * time; all else is as if nothing had happened.
+ * Replays a strategy without training: walks along the curve of an undisturbed run. A loss takes time and may move the
+ * walk back. Everything else is as in the undisturbed run.
  */
 
 import type { Loss } from './failures/loss.ts'
 import { type Point, valueAt } from './statistics.ts'
 
 export interface Walk {
-  /** Held-out loss after so many iterations, from 0 on. */
+  /** Held-out loss by number of iterations, from 0 on. */
   readonly curve: readonly Point[]
-  /** In the order of their hours. */
+  /** Losses in the order of their hours. */
   readonly losses: readonly Loss[]
-  /** Of an iteration. */
+  /** Duration of an iteration. */
   readonly seconds: number
-  /** Of a recovery, in which nothing is trained; another loss meanwhile begins it anew. */
+  /** Duration of a recovery, in which nothing is trained. Another loss during a recovery restarts it. */
   readonly recoverySeconds: number
-  /** Where a loss takes it back to. Progress is in iterations, and need not be whole. */
+  /** Progress after a loss, from the progress before it. Progress is in iterations, and may be a fraction. */
   readonly backTo: (progress: number) => number
-  /** Iterations between two looks at the loss. */
+  /** Number of iterations between two evaluations of the loss. */
   readonly everySteps: number
   readonly iterationsMax: number
   readonly hoursMax: number
-  /** Where it ends; null goes on. */
+  /** Held-out loss that ends the walk; null for no target. */
   readonly targetLoss: number | null
 }
 
 export interface Walked {
-  /** Made, those counted again that were made again. */
+  /** Number of iterations made. Iterations that are repeated count again. */
   readonly iterations: number
-  /** Where it has come. */
+  /** Number of iterations that count as progress at the end. */
   readonly progress: number
   readonly hours: number
   readonly curve: [iterations: number, hours: number, loss: number][]
@@ -38,7 +38,7 @@ export interface Walked {
 /** A loss, and the progress that it cost. */
 interface Met {
   readonly loss: Loss
-  /** The last one that was made. */
+  /** The last iteration before the loss. */
   readonly iteration: number
   readonly lost: number
 }
@@ -55,7 +55,7 @@ export function walk(given: Walk): Walked {
   let progress = 0
   let made = 0
   let looks = 0
-  /** Until the next look at the loss, or the end; or until `hour`, if that comes first. */
+  /** Walks until the next evaluation or the end, or until `hour` if it comes first. */
   const goOn = (hour: number) => {
     const next = Math.min((looks + 1) * everySteps, iterationsMax)
     const whole = (next - made) * iterationHours
@@ -84,7 +84,7 @@ export function walk(given: Walk): Walked {
   for (const loss of given.losses) {
     while (hours < loss.hours && !isOver()) goOn(loss.hours)
     if (isOver()) break
-    // What nothing has been added to since it was restored is still there.
+    // A loss right after a recovery costs no further progress.
     const back = progress > restored ? Math.min(progress, backTo(progress)) : progress
     met.push({ loss, iteration: wholeOf(made), lost: progress - back })
     progress = back
@@ -96,13 +96,14 @@ export function walk(given: Walk): Walked {
 }
 
 /**
- * To the last checkpoint, one every so many iterations. What ends with the loss has not been saved any more.
+ * Gives the progress of the last checkpoint, with a checkpoint after every so many iterations. An iteration that ends at
+ * the moment of the loss was not saved.
  */
 export function toLastCheckpoint(every: number): (progress: number) => number {
   return (progress) => Math.max(0, Math.ceil(progress / every - WHOLE) - 1) * every
 }
 
-/** So near to its end an iteration is whole. */
+/** Tolerance in iterations within which an iteration counts as complete. */
 const WHOLE = 1e-6
 
 function wholeOf(made: number): number {

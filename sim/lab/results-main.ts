@@ -1,6 +1,6 @@
 /**
- * `npm run sim:results`: plays the paper's experiments and writes docs/RESULTS.md from them. What was played before is taken
- * from the cache, so that it goes on where it was stopped.
+ * `npm run sim:results` plays the paper's experiments and writes docs/RESULTS.md. Outcomes of earlier trials come from the
+ * cache, so that an interrupted run continues.
  */
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -24,7 +24,7 @@ interface Options {
 }
 
 const PAGE = fileURLToPath(new URL('../../docs/RESULTS.md', import.meta.url))
-/** What people wrote above it stays. */
+/** Marks the generated part of the page. Text above the mark is written by hand and stays. */
 const MARK = '<!-- npm run sim:results -->'
 
 const terminal = createTerminal({ json: false })
@@ -65,7 +65,7 @@ async function main({ cache, workers, out, seeds }: Options): Promise<void> {
   terminal.line(`${out} has the tables`)
 }
 
-/** What has been played so far. */
+/** Writes the page from the outcomes so far. */
 function write(out: string, evidence: Evidence): void {
   const page = resultsPage({ ...evidence, claims: claimsOf(evidence) })
   const [prose] = readFileSync(out, 'utf8').split(MARK)

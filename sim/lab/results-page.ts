@@ -19,9 +19,12 @@ const PAPER_HOURS: Readonly<Record<string, Readonly<Record<string, number>>>> = 
   checkfree: { '5 %': 367.81, '10 %': 405.87, '16 %': 562.96 },
   'checkfree+': { '5 %': 355.13, '10 %': 367.81, '16 %': 460.6 },
 }
-/** 10,000 iterations of 91.3 s: as many as its redundant computation, which feels no failure, took. */
+/**
+ * Hours of 10,000 iterations of 91.3 s. The paper's redundant computation, which loses nothing to failures, took as many.
+ */
 const PAPER_UNDISTURBED_HOURS = 253.6
 
+/** The page in Markdown. The function exceeds 60 lines because it is the text of the page in its order. */
 export function resultsPage({ main, ablation, larger, calm, bursts, spot, claims }: Page): string {
   return [
     '## Hours to the target loss',
@@ -92,7 +95,7 @@ export function resultsPage({ main, ablation, larger, calm, bursts, spot, claims
   ].join('\n')
 }
 
-/** Nothing where nothing was played. */
+/** One section; empty if nothing was played. */
 function section(
   title: string,
   says: string,
@@ -130,12 +133,12 @@ function timeCell({ hoursToTarget, reached, seeds }: Summary): string {
   return ofSeeds(hoursToTarget, reached, seeds)
 }
 
-/** With the seeds that it is of, where those are not all. */
+/** The value, followed by the number of its seeds if some seeds are missing. */
 function ofSeeds(value: Parameters<typeof withMargin>[0], count: number, seeds: number): string {
   return `${withMargin(value)}${count < seeds ? ` (${count} of ${seeds})` : ''}`
 }
 
-/** Where there is one failure process: how each strategy fared under it. */
+/** Results of each strategy, for scenarios with one failure process. */
 function closeTable(results: Results): string[] {
   return [
     '| strategy | hours to the target | of those without failures | runs that came to an end before |',
@@ -170,7 +173,7 @@ function lossTable(results: Results): string[] {
   })
 }
 
-/** Beside the run without failures, and the paper's ratio. */
+/** Our ratios to the run without failures, beside the paper's ratio. */
 function paperTable(results: Results): string[] {
   return ratioTable(results, 'none', ({ strategy, failures }) => {
     const paper = PAPER_HOURS[strategy]?.[failures]
@@ -178,7 +181,7 @@ function paperTable(results: Results): string[] {
   })
 }
 
-/** Ratios of hours, seed by seed where the target was reached; where it was not, what was spent is a bound. */
+/** Ratios of hours, seed by seed where the target was reached. Where it was missed, the hours spent are a lower bound. */
 function ratioTable(
   results: Results,
   base: string,
@@ -195,7 +198,7 @@ function ratioCell(results: Results, base: string, summary: Summary): string {
   const { strategy, failures, seeds } = summary
   const value = ratio(results, failures, strategy, base, hours)
   if (value.count === 0) {
-    // No bound: a run that came to an end has not spent what it was given, and what reached the target has not missed it.
+    // Only a run that neither ended early nor reached the target gives a bound.
     const spent = ratio(results, failures, strategy, base, ({ failure, hours }) =>
       failure === null ? hours : null,
     )
@@ -204,7 +207,7 @@ function ratioCell(results: Results, base: string, summary: Summary): string {
   return ofSeeds(value, value.count, seeds)
 }
 
-/** Each sentence once, with the scenarios that it is said of where those are not all. */
+/** Each assumption once, followed by its scenarios if it does not hold for all of them. */
 function assumptions(all: readonly Results[]): string[] {
   const played = all.filter(({ trials }) => trials.length > 0)
   const sentences = new Set(played.flatMap((results) => results.assumptions))

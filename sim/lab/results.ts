@@ -1,7 +1,7 @@
 /**
- * `results.json`: all that a scenario's trials gave, and what follows from it. The report, the tables and the figures of
- * docs are made from this file and from nothing else. It holds no real time, no path and no date: the same scenario gives
- * the same bytes on any machine of the same arithmetic, with any number of workers.
+ * `results.json`: the results of a scenario's trials, and their summaries. The report, the tables and the figures of docs
+ * are made from this file alone. It holds no real time, path or date. The same scenario gives the same bytes on any
+ * machine of the same arithmetic, with any number of workers.
  */
 import { z } from 'zod'
 
@@ -9,7 +9,7 @@ const count = z.int().min(0)
 const hours = z.number().min(0).describe('Virtual hours of the scenario.')
 const loss = z.number().describe('Loss in nats a token, on held-out text unless stated otherwise.')
 
-/** Half the width of the 95 % confidence interval over seeds; null where there is one seed alone. */
+/** Mean and half the width of its 95 % confidence interval over seeds. The width is null for a single seed. */
 const estimate = z.strictObject({
   mean: z.number(),
   margin: z.number().nullable(),
@@ -49,7 +49,7 @@ const trial = z.strictObject({
   source: z
     .enum(['played', 'replayed'])
     .describe('replayed: computed from the undisturbed run of the same seed, see assumptions.'),
-  /** Stages (or peers, where a process takes peers) that failed. */
+  /** Stages that failed, or peers where a failure process takes peers. */
   losses: z.array(z.strictObject({ hours, stage: count.nullable() })),
   recoveries: z.array(recovery),
   iterations: count.describe('Number of iterations, including those that a rollback repeated.'),
@@ -66,7 +66,7 @@ const trial = z.strictObject({
     .describe(
       'Share of all hours: the time that the surviving iterations would take without disturbance.',
     ),
-  /** Of an average iteration, by what they were for: activations, weights, upkeep, agreement, store. */
+  /** Mean bytes of an iteration by purpose: activations, weights, upkeep, agreement, store. */
   bytesPerIteration: z.record(z.string(), count),
   curve: z
     .array(z.tuple([count, hours, loss]))

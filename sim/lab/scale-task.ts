@@ -1,4 +1,4 @@
-/** A trial of the mode `scale` on its way to a worker, and its name in the cache. */
+/** A trial of the mode `scale` in the form that goes to a worker, with its name in the cache. */
 import type { Run } from '../../src/run/run.ts'
 import { keyOfValue } from '../jobs/key.ts'
 import type { Loss } from './failures/loss.ts'
@@ -8,7 +8,7 @@ import { type ScaleNetwork, type ScaleSetting, sizesOf } from './scale/setting.t
 import type { Scenario } from './scenario.ts'
 import type { Point } from './statistics.ts'
 
-/** Raise it when trials would come out otherwise than before though their settings are the same. */
+/** Version of outcomes. Raise it when trials with the same settings give other outcomes than before. */
 const VERSION = 3
 
 export interface ScaleTask extends Task {
@@ -44,7 +44,7 @@ export function scaleTaskOf({ curve, ...trial }: ScaleTrial, scenario: Scenario)
   return { steps, name, setting, key: keyOfValue({ VERSION, ...setting }) }
 }
 
-/** A link for every pair of regions. */
+/** Makes a link for every pair of regions. */
 function wholeNetwork({ regions, within, between }: Scenario['network']): ScaleNetwork {
   const pairs = regions.flatMap((a, i) => regions.slice(i + 1).map((b): [string, string] => [a, b]))
   return {

@@ -1,4 +1,4 @@
-/** A process that plays the swarms that it is given. */
+/** A worker process that plays swarms of the mode `scale`. */
 import { serve } from '../jobs/serve.ts'
 import { playScale } from './scale/play.ts'
 import type { ScaleTask } from './scale-task.ts'

@@ -178,16 +178,17 @@ export const scenarioSchema = z
 
 export type Scenario = z.output<typeof scenarioSchema>
 
-/** A scenario, and where what it names is to be looked for. */
+/** A scenario, and the folder where its paths begin. */
 export interface LoadedScenario {
   readonly scenario: Scenario
   readonly folder: string
 }
 
 /**
+ * Loads a scenario.
  * @param named the name of a bundled scenario, or the path of a file
- * @param set what takes the place of settings, by their paths: `run.stages`
- * @throws InputError if it is not there, or not sound
+ * @param set values that replace settings, by paths such as `run.stages`
+ * @throws InputError if the scenario is missing or malformed
  */
 export function loadScenario(
   named: string,
@@ -204,7 +205,7 @@ export function loadScenario(
   return { scenario: data, folder: bundled === undefined ? dirname(resolve(named)) : process.cwd() }
 }
 
-/** The same value, with another one at a path. */
+/** A copy of the value with another value at a path. */
 function withValue(value: unknown, [name, ...rest]: readonly string[], inner: unknown): unknown {
   if (name === undefined) return inner
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,4 +1,4 @@
-/** Means and medians of a few values, and how far they can be trusted. */
+/** Means, medians and confidence intervals of a few values. */
 
 export interface Estimate {
   readonly mean: number
@@ -22,14 +22,17 @@ export function estimate(values: readonly number[]): Estimate {
   return { mean, margin: t * Math.sqrt(squares / (count - 1) / count), count }
 }
 
-/** Of a shared machine's times the middle one: others' work makes some of them longer. */
+/**
+ * The median. On a shared machine it is a better estimate of a duration than the mean, since other work makes some values
+ * longer.
+ */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
-/** Pearson's, of pairs; NaN if all of one kind are the same. */
+/** Pearson's correlation of pairs; NaN if all first or all second values are equal. */
 export function correlation(pairs: readonly (readonly [number, number])[]): number {
   const xs = pairs.map(([x]) => x)
   const ys = pairs.map(([, y]) => y)
@@ -42,10 +45,10 @@ function covariance(xs: readonly number[], ys: readonly number[]): number {
   return xs.reduce((sum, each, i) => sum + (each - x) * (ys[i]! - y), 0) / xs.length
 }
 
-/** A point of a curve: after so many steps, this loss. */
+/** A point of a curve: the loss after a number of steps. */
 export type Point = readonly [step: number, loss: number]
 
-/** The value of a curve between its points; before the first and after the last that of the end. */
+/** The value of a curve, interpolated between its points. Outside the points it is the value of the nearest end. */
 export function valueAt(curve: readonly Point[], step: number): number {
   const next = curve.findIndex(([at]) => at >= step)
   if (next === -1) return curve.at(-1)![1]
@@ -55,7 +58,7 @@ export function valueAt(curve: readonly Point[], step: number): number {
   return before + ((after - before) * (step - from)) / (to - from)
 }
 
-/** Where a curve first comes down to `target`, between its points too; null if it never does. */
+/** Steps at which a curve first reaches `target`, interpolated between its points; null if it never does. */
 export function stepsTo(curve: readonly Point[], target: number): number | null {
   const reached = curve.findIndex(([, loss]) => loss <= target)
   if (reached === -1) return null

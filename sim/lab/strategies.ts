@@ -1,17 +1,17 @@
 /**
- * The one table of strategies: those that a scenario names, and those of the table of docs/STRATEGIES.md. A scenario can
- * also spell out whatever the recovery settings of a manifest can say.
+ * The one table of strategies: those of scenarios, and those of the table of docs/STRATEGIES.md. A scenario can also
+ * define any strategy that the recovery settings of a manifest can express.
  */
 import { z } from 'zod'
 import { type WrittenRecovery, writtenRecovery } from '../../src/run/run-schema.ts'
 
 /**
- * A strategy that needs no run of its own, since its steps are those of the undisturbed run. `calm`: nothing fails.
- * `exact`: a failure loses nothing. A number: a failure takes all stages back to the last multiple of so many steps.
+ * A strategy that is replayed along the undisturbed run. `calm`: nothing fails. `exact`: a failure loses nothing. A
+ * number: a failure takes all stages back to the last multiple of so many steps.
  */
 const replay = z.union([z.literal('calm'), z.literal('exact'), z.int().min(1)])
 
-/** Times that are stated and not measured: those of a published system. */
+/** Times that a published system states and that are not measured here. */
 const stated = z.strictObject({
   iterationFactor: z
     .number()
@@ -47,25 +47,28 @@ export const strategySchema = z.strictObject({
 
 export type LabStrategy = z.output<typeof strategySchema>
 
-/** What the table of docs/STRATEGIES.md plays of a strategy. */
+/** Settings with which the table of docs/STRATEGIES.md plays a strategy. */
 interface TableSettings {
   /** Probabilities that a body stage is lost in an iteration. */
   readonly rates: readonly number[]
-  /** What the table's settings add to the description. */
+  /** Addition to the description about the table's settings. */
   readonly says?: string
-  /** Recovery settings of the table, where they are not those of the row. */
+  /** Recovery settings of the table, where they differ from the settings of the row. */
   readonly recovery?: WrittenRecovery
-  /** The first and the last body stage are never lost. */
+  /** True if the first and the last body stage are never lost. */
   readonly edgesExempt?: true
-  /** Every stage has two holders: as many peers more. */
+  /** True if every stage has two holders, which needs twice as many peers. */
   readonly replicas?: true
-  /** Played only if it is named. */
+  /** True for a row that is played only if it is named. */
   readonly extra?: true
   /** False if the strategy needs a store that outlives the peers, or more peers than holders and spares. */
   readonly storeless: boolean
-  /** As in {@link LabStrategy}: what the table computes instead of playing it. */
+  /** As in {@link LabStrategy}: the replay that the table computes instead of playing the strategy. */
   readonly replay?: 'exact' | number
-  /** Of an exact replay: a lost stage is also held so many stages before it; 0: by another of its holders. */
+  /**
+   * For an exact replay: how many stages earlier a lost stage's second holder is. 0 means another holder of the same
+   * stage.
+   */
   readonly standby?: 0 | 1
 }
 
@@ -76,10 +79,10 @@ interface Row extends LabStrategy {
   readonly table: TableSettings | null
 }
 
-/** The probability at which the table compares all strategies. */
+/** The probability of loss at which the table compares all strategies. */
 export const RATE = 0.005
 
-/** The probabilities at which the table compares the strategies that matter most. */
+/** The probabilities of loss at which the table compares the most important strategies. */
 export const ALL_RATES: readonly number[] = [0.001, 0.002, RATE]
 
 const FALLBACKS = ['copy', 'random']
@@ -95,7 +98,7 @@ function row(
   return { name, says, recovery, ...plain, table, ...more }
 }
 
-/** Plain CheckFree cannot bring an edge back: the table spares the edges, as the paper does. */
+/** Settings that exempt the edges, as in the paper, since plain CheckFree cannot recover an edge. */
 const INNER: TableSettings = {
   rates: [RATE],
   says: 'edges never fail',
@@ -200,7 +203,7 @@ export const STRATEGY_NAMES: readonly string[] = ROWS.flatMap(({ name, named }) 
   named ? name : [],
 )
 
-/** @param given as in a scenario: the name of a strategy, or the strategy spelled out */
+/** @param given as in a scenario: the name of a strategy, or its definition */
 export function strategyOf(given: string | LabStrategy): LabStrategy {
   if (typeof given !== 'string') return given
   const { name, says, recovery, replay, along, stated } = ROWS.find((each) => each.name === given)!
@@ -210,7 +213,7 @@ export function strategyOf(given: string | LabStrategy): LabStrategy {
 /** A row of the table of docs/STRATEGIES.md. */
 export interface Case extends TableSettings {
   readonly name: string
-  /** What the strategy does, in a line. */
+  /** Description of the strategy in one line. */
   readonly says: string
   readonly recovery: WrittenRecovery
 }
@@ -222,5 +225,5 @@ export const CASES: readonly Case[] = ROWS.flatMap(({ name, says, recovery, tabl
   return [{ recovery, ...table, name, says: whole }]
 })
 
-/** The row that all others are compared with. */
+/** The undisturbed run, with which all other rows are compared. */
 export const UNDISTURBED: Case = CASES[0]!

@@ -1,11 +1,11 @@
-/** What the seeds of a strategy under one failure process say together. */
+/** Summarizes the seeds of a strategy under one failure process. */
 
 import type { Summary, TrialResult } from './results.ts'
 import { estimate } from './statistics.ts'
 
 const BYTES_PER_MEGABYTE = 1e6
 
-/** One for each strategy and failure process, in the order in which the trials first name them. */
+/** One summary for each strategy and failure process, in the order in which the trials first name them. */
 export function summarize(trials: readonly TrialResult[]): Summary[] {
   const groups = Map.groupBy(trials, ({ strategy, failures }) =>
     JSON.stringify([failures, strategy]),
@@ -33,7 +33,7 @@ function summaryOf(trials: readonly TrialResult[]): Summary {
   }
 }
 
-/** As JSON can hold it: null for no value, and no margin, rather than an infinite one, for one value. */
+/** Estimate in the form of JSON: null for no values, and a null margin, instead of an infinite one, for a single value. */
 export function estimateOf(values: readonly number[]): Summary['goodput'] | null {
   if (values.length === 0) return null
   const { margin, ...rest } = estimate(values)

@@ -1,4 +1,4 @@
-/** Results of trials, from what was played or from a walk along a curve. */
+/** Results of trials, from played outcomes or from a walk along a curve. */
 import type { Bench, Draw } from './bench.ts'
 import type { Loss } from './failures/loss.ts'
 import { stageLosses } from './occupancy.ts'
@@ -8,10 +8,10 @@ import type { TrialResult } from './results.ts'
 import { type Point, stepsTo } from './statistics.ts'
 import type { LabStrategy } from './strategies.ts'
 
-/** Seconds of a recovery that nobody measures or states: the paper's "around 30 seconds". */
+/** Seconds of a recovery that is neither measured nor stated: the paper's "around 30 seconds". */
 export const RECOVERY_SECONDS = 30
 
-/** What a replayed strategy takes. */
+/** Durations of a replayed strategy. */
 export interface Times {
   /** Seconds of an iteration, in the scenario's time. */
   readonly seconds: number
@@ -19,7 +19,7 @@ export interface Times {
   readonly bytesPerIteration: Record<string, number>
 }
 
-/** Times that the strategy states, or that follow from the scenario alone. */
+/** Durations that the strategy states, or that follow from the scenario alone. */
 export function statedTimes({ stated }: LabStrategy, iterationSeconds: number): Times {
   const { iterationFactor = 1, recoverySeconds = RECOVERY_SECONDS } = stated ?? {}
   return { seconds: iterationSeconds * iterationFactor, recoverySeconds, bytesPerIteration: {} }
@@ -44,7 +44,7 @@ export function playedResult(
   }
 }
 
-/** @param curve held-out loss of the run that the strategy walks along, by iterations */
+/** @param curve held-out loss, by iterations, of the run that the strategy replays */
 export function walkedResult(
   { scenario, shape }: Bench,
   strategy: LabStrategy,
@@ -83,7 +83,7 @@ export function walkedResult(
   }
 }
 
-/** Where a loss takes the progress back to. */
+/** Progress after a loss, from the progress before it. */
 function setbackOf({ replay }: LabStrategy, setback: number): (progress: number) => number {
   if (typeof replay === 'number') return toLastCheckpoint(replay)
   return (progress) => Math.max(0, progress - setback)
@@ -114,13 +114,13 @@ function recoveryOf(
 }
 
 interface Useful {
-  /** Iterations that were not lost again. */
+  /** Number of iterations that no rollback discards. */
   readonly steps: number
   readonly hours: number
   readonly iterationSeconds: number
 }
 
-/** What follows from a curve, and from the iterations that were not lost again. */
+/** The final values that follow from a curve and the number of its iterations. */
 function endsOf(
   curve: PlayOutcome['curve'],
   targetLoss: number | null,

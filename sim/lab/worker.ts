@@ -1,4 +1,4 @@
-/** A process that plays the trials that it is given. */
+/** A worker process that plays trials. */
 import { serve } from '../jobs/serve.ts'
 import { playJob } from './play-job.ts'
 import type { PlayTask } from './play-task.ts'

@@ -1,4 +1,4 @@
-/** Each fault of the table does something, the same for the same seed, and nothing is left of it when calm has come. */
+/** Each fault of the table has an effect, the same for the same seed. No effect remains after the calm time. */
 import { describe, expect, test } from 'vitest'
 import { drawFaults, FAULTS, type FaultName, unleash } from '../../sim/faults.ts'
 import { VirtualNetwork } from '../../sim/world/network.ts'
@@ -11,7 +11,7 @@ const EVERY_MS = 200
 const CALM_MS = 60_000
 const END_MS = 90_000
 
-/** What one peer saw of another, call by call. */
+/** Calls that one peer made to another, and what it observed. */
 interface Seen {
   readonly at: number
   readonly by: string
@@ -21,7 +21,7 @@ interface Seen {
   readonly ms: number
 }
 
-/** Peers that ask each other in turn; whom faults strike, and with what effect. */
+/** Plays a history in which peers ask each other in turn and faults strike them. */
 async function play(faults: readonly FaultName[], seed: string | number) {
   const world = new World({ seed })
   const { clock } = world
@@ -29,7 +29,7 @@ async function play(faults: readonly FaultName[], seed: string | number) {
   const network = new VirtualNetwork({ world, links })
   const seen: Seen[] = []
   const told: string[] = []
-  /** How often each question was handled. */
+  /** Number of times that each question was handled. */
   const handled = new Map<string, number>()
   const joined: string[] = []
   const start = (name: string) => {
@@ -71,7 +71,7 @@ async function play(faults: readonly FaultName[], seed: string | number) {
   const random = world.random.stream('faults')
   unleash(theatre, { faults, gapMs: 3_000, lengthMs: 4_000, calmAtMs: CALM_MS, random, tell })
   await world.run(clock.sleep(END_MS), { waitingFor: 'the end' })
-  /** Of each clock against the world's. */
+  /** Difference of each peer's clock from the world's clock. */
   const drift = network.living.map((name) => network.machineOf(name).clock.now() - clock.now())
   return { seen, told, handled, joined, drift, living: network.living }
 }
@@ -81,12 +81,12 @@ const slowest = (seen: readonly Seen[]) =>
   Math.max(...seen.filter(({ outcome }) => outcome === 'ok').map(({ ms }) => ms))
 type Played = Awaited<ReturnType<typeof play>>
 
-/** What shows that a fault struck; none of it is true of an undisturbed history. */
+/** Evidence that a fault struck. No condition is true of an undisturbed history. */
 const EFFECTS: Readonly<Record<FaultName, (played: Played) => boolean>> = {
   crash: ({ living }) => living.length < PEERS,
   crashSeveral: ({ living }) => living.length < PEERS,
   restart: ({ joined, living }) => joined.length > PEERS && living.length === PEERS,
-  // The call that waited for the thaw was answered late, or ran into its deadline.
+  // The call that waited for the thaw was answered late, or met its deadline.
   freeze: ({ seen }) => codes(seen).has('TIMEOUT') && !codes(seen).has('PEER_LOST'),
   slow: ({ seen }) => slowest(seen) > 50,
   drift: ({ drift }) => drift.some((ms) => Math.abs(ms) > 1),
@@ -114,7 +114,7 @@ describe.each(Object.keys(FAULTS) as FaultName[])('%s', (name) => {
     const starts = played.told.filter((line) => !line.includes('no more'))
     for (const line of played.told) expect(Number(line.split(' ')[0])).toBeLessThanOrEqual(CALM_MS)
     expect(starts.length).toBeGreaterThan(3)
-    // Late calls may still end after calm; those that begin a little later are all well.
+    // Late calls may still fail after the calm time. Calls that begin a little later all succeed.
     const after = played.seen.filter(({ at }) => at > CALM_MS + 15_000)
     expect(after.length).toBeGreaterThan(20)
     for (const { peer, outcome, ms } of after) {

@@ -1,4 +1,4 @@
-/** What once made a swarm wait for ever, lose a stage for nothing, or keep a stage twice. */
+/** Regression tests: failures that once blocked a swarm for ever, lost a stage without need, or kept a stage twice. */
 import { expect, test } from 'vitest'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Network } from '../../protocols/network.ts'
@@ -45,11 +45,11 @@ interface World3 {
   readonly world: World
   readonly entries: Entry[]
   kill(name: string): void
-  /** Plays until the founder is done. */
+  /** Plays until the founder has ended. */
   end(): Promise<{ committed: number; failure: string | null }>
 }
 
-/** Peers p1..p6 for four body stages; `wrap` comes between a peer and its network. */
+/** Starts peers p1 to p6 for four body stages. `wrap` wraps each peer's network. */
 function swarm(
   run: Run,
   wrap: (network: Network, name: string) => Network,
@@ -131,7 +131,7 @@ test('a holder lost while others still build leaves no stage twice, and starts a
   expect(entriesOf(entries, 'aborted').every(({ code }) => code === 'PEER_LOST')).toBe(true)
 })
 
-/** A network's methods, so that one of them can be replaced. */
+/** Binds a network's methods, so that a test can replace one of them. */
 function bound(network: Network): Network {
   return {
     self: network.self,
@@ -154,7 +154,7 @@ function holderOf(entries: readonly Entry[], stage: number): string {
   return entriesOf(entries, 'held').find((entry) => entry.stage === stage)!.by
 }
 
-/** Acts right after a step was journaled. */
+/** Calls `act` right after the step is journaled. */
 function killAt(entries: Entry[], step: number, act: () => void): void {
   const push = entries.push.bind(entries)
   entries.push = (...added) => {

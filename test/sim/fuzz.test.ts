@@ -1,4 +1,7 @@
-/** Fifty histories of the fuzzer, and that a seed always has the same one. `npm run sim:fuzz` plays thousands. */
+/**
+ * Plays fifty histories of the fuzzer, and checks that a seed always gives the same history. `npm run sim:fuzz` plays
+ * thousands.
+ */
 import { describe, expect, test } from 'vitest'
 import { drawCase } from '../../sim/fuzz/case.ts'
 import { checkPlanted } from '../../sim/fuzz/planted.ts'

@@ -1,4 +1,4 @@
-/** A swarm that has shrunk for good goes on with fewer stages by itself, as it would if somebody had resharded it by hand. */
+/** A swarm that has shrunk permanently continues with fewer stages by itself, as after a manual reshard. */
 import { expect, test } from 'vitest'
 import { MemoryStore } from '../../sim/world/memory-store.ts'
 import type { Entry } from '../../src/base/journal.ts'
@@ -20,7 +20,7 @@ function runOf(stages = 4): Run {
     spares: 0,
     microbatches: 2,
     model: { ...base.model, layers: 4 },
-    // Each stage's own norm would be another one's with other stages.
+    // Clipping by each stage's own norm would depend on the number of stages.
     optimizer: { ...base.optimizer, clip: 'whole', schedule: 'cosine', clipNorm: 0.5 },
     recovery: tinyRecovery({
       policy: ['checkpoint'],
@@ -29,12 +29,12 @@ function runOf(stages = 4): Run {
   })
 }
 
-/** Virtual time stands still while files are read. */
+/** Virtual time does not advance while files are read. */
 function timed({ origin, load }: Resume, { world }: TestSwarm): Resume {
   return { origin, load: (...of) => world.compute(10, 'reading a stage', () => load(...of)) }
 }
 
-/** What a process needs to go on in the run that its own became. */
+/** Options with which a process continues in the successor of its run. */
 function goingOn(swarm: TestSwarm, name: string, store: MemoryStore): Partial<NodeOptions> {
   return {
     checkpoints: store,
@@ -50,7 +50,7 @@ function joinGoingOn(swarm: TestSwarm, name: string, store: MemoryStore): void {
   swarm.join(name, goingOn(swarm, name, store))
 }
 
-/** The first of a kind, to be done once: `then` after step `step` was made. */
+/** Calls `then` once, at the first entry that matches. */
 function once(swarm: TestSwarm, matches: (entry: Entry) => boolean, then: () => void): void {
   let done = false
   swarm.onEntry((entry) => {
@@ -62,7 +62,7 @@ function once(swarm: TestSwarm, matches: (entry: Entry) => boolean, then: () => 
 
 const isStep = (step: number) => (entry: Entry) => entry.type === 'step' && entry.step === step
 
-/** Of the steps that were made with so many stages, the losses. */
+/** Steps that were made with this number of stages. */
 function lossesIn(swarm: TestSwarm, stages: number) {
   return entriesOf(swarm.entries, 'step').filter(({ counted }) => counted.length === stages + 1)
 }

@@ -1,4 +1,4 @@
-/** One more holder of a stage gets its state while the others go on, and ends with their bits. */
+/** A new replica of a stage gets the state while the other holders train, and ends with the same bits. */
 import { expect, test } from 'vitest'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
 import { TestSwarm } from '../fixtures/virtual-swarm.ts'
@@ -6,9 +6,9 @@ import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 const STEPS = 16
 
 test('a joiner learns a stage while steps are made, and then has a part in them', async () => {
-  // Small activations beside a large stage, as in real models.
+  // Activations are small and stages are large, as in real models.
   const run = tinyRun({ steps: STEPS, spares: 0, microbatch: { batch: 1, context: 4 } })
-  // A slow link: the state of a stage takes longer than a step.
+  // The link is slow, so that the state of a stage takes longer than a step.
   const swarm = new TestSwarm(run, { link: { latencyMs: 20, bytesPerMs: 20 } })
   for (let i = 1; i <= 5; i++) swarm.join(`peer-${i}`)
   let joined = false
@@ -21,13 +21,14 @@ test('a joiner learns a stage while steps are made, and then has a part in them'
   await swarm.end()
 
   const [held] = entriesOf(swarm.entries, 'held').filter(({ cause }) => cause === 'replica')
-  // Of equals the ends are the weakest: nothing but a copy brings them back.
+  // Among equal stages the ends are the weakest, since only a copy can recover them.
   expect(held).toMatchObject({ by: 'peer-6', stage: 0, strategy: 'replica' })
   expect(entriesOf(swarm.entries, 'aborted')).toEqual([])
   const steps = entriesOf(swarm.entries, 'step')
   expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
 
-  // Steps were made while it was fetched: the virtual uplink is one queue, so that they took longer, but none waited.
+  // Steps were made during the fetch. They took longer, because the virtual uplink is one queue, but no step waited for
+  // the fetch.
   const began = entriesOf(swarm.entries, 'roster').find(({ roster }) =>
     roster.members.some(({ ready }) => !ready),
   )!

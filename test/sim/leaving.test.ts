@@ -1,4 +1,4 @@
-/** Leaving well: whoever has time to go hands its stage on first, and no microbatch is driven twice for it. */
+/** A departing peer with time to leave hands its stage on first. No microbatch is driven twice because of it. */
 import { describe, expect, test } from 'vitest'
 import type { Departure } from '../../src/node/leave-run.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
@@ -8,7 +8,7 @@ const STEPS = 8
 const run = tinyRun({ steps: STEPS })
 const NOTICE: Departure = { reason: 'the spot instance is taken back', withinMs: 120_000 }
 
-/** Peers 1..5 take the stages in the order in which they come; those beyond are spares. */
+/** Starts peers. Peers 1 to 5 take the stages in the order of joining, and later peers are spares. */
 function started(peers: number, signals: ReadonlyMap<string, AbortSignal>): TestSwarm {
   const swarm = new TestSwarm(run)
   for (let i = 1; i <= peers; i++) {
@@ -38,7 +38,7 @@ describe('ten notices at ten moments of a step', () => {
   test.each(Array.from({ length: 10 }, (_, i) => i))(
     'at moment %i: nothing is driven again, and the stage is held before its holder has gone',
     async (moment) => {
-      // Body stages and the ends, in turn.
+      // The leaver holds each body stage and the ends in turn.
       const leaver = `peer-${2 + (moment % 4)}`
       const swarm = await drained(leaver, 7, moment / 10)
       expect(entriesOf(swarm.entries, 'amended')).toEqual([])
@@ -80,7 +80,7 @@ test('a leaver whose stage nobody can take works on, until a joiner comes', asyn
       swarm.join('peer-6')
     })
   })
-  // Later joiners are not among those that `end` waits for from the start.
+  // The function `end` would not wait for peers that join later.
   await swarm.world.run(swarm.peers.get('peer-1')!.finished, {
     waitingFor: 'the coordinator to end',
     untilMs: 600_000,

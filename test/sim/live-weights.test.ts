@@ -1,4 +1,4 @@
-/** A peer that is not in the run takes a copy of the whole model while it is trained: that of one step, bit for bit. */
+/** A peer outside the run copies the whole model during training. The copy is the model after one step, bit for bit. */
 import { describe, expect, test } from 'vitest'
 import { fetchWeights } from '../../src/model/live-weights.ts'
 import type { NodeOptions } from '../../src/node/node.ts'
@@ -19,7 +19,7 @@ type Weights = Map<number, Float32Array>
 
 const HOLDERS = STAGES + 1
 
-/** What a run that is stopped after this step has, with so many peers. */
+/** The weights of a run that is stopped after this step, with so many peers. */
 async function stoppedAfter(step: number, peers: number): Promise<Weights> {
   const key = `${step} by ${peers}`
   const known = stopped.get(key)
@@ -39,7 +39,7 @@ function started(peers: number, overrides: Partial<NodeOptions> = {}): TestSwarm
   return swarm
 }
 
-/** Takes a copy, so many ms after this step is made. */
+/** Takes a copy this many ms after the step. */
 function copyAfter(swarm: TestSwarm, step: number, delayMs = 0, name = 'guest') {
   const { clock } = swarm.world
   const network = swarm.network.join(name)
@@ -70,7 +70,7 @@ function expectSame(copy: Weights, expected: Weights): void {
 }
 
 describe('the weights of a run that stopped at that step, while this one goes on', () => {
-  /** In ms: from right after a commit over the middle of a step to beyond the next commit. */
+  /** Delays in ms, from right after a commit, over the middle of a step, to beyond the next commit. */
   const DELAYS = [0, 150, 300, 450, 550, 600, 650, 700, 750, 900]
   const copied = new Set<number>()
 
@@ -103,12 +103,12 @@ describe('the weights of a run that stopped at that step, while this one goes on
         if (entry.type === 'held')
           held.set(entry.stage, [...(held.get(entry.stage) ?? []), entry.by])
         if (entry.type !== 'step' || entry.step !== 4) return
-        // Neither the coordinator nor whom the guest asks for the roster.
+        // The victim is neither the coordinator nor the peer that the guest asks for the roster.
         const victim = held.get(3)!.find((peer) => peer !== 'peer-1' && peer !== 'peer-2')
         swarm.world.schedule(afterMs, 'a replica is killed', () => swarm.kill(victim!))
       })
       await swarm.end()
-      // It was made before the loss, or was asked of the other at once.
+      // The copy was complete before the loss, or the guest asked the other holder at once.
       expect(await copied).toBe(4)
       expectSame(stages, await stoppedAfter(4, 2 * HOLDERS))
       expect(entriesOf(swarm.entries, 'step')).toHaveLength(run.steps)

@@ -1,4 +1,4 @@
-/** A swarm in two: the minority neither commits nor recovers, says so, and comes back by itself. */
+/** A swarm in two parts: the minority neither commits nor recovers, reports this, and returns by itself. */
 import { describe, expect, test } from 'vitest'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Entry } from '../../src/base/journal.ts'
@@ -6,16 +6,16 @@ import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
 import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STAGES = 2
-/** Two holders a stage and a spare: each side has some of every stage. */
+/** Number of peers: two holders of each stage and a spare. Each side has holders of some stages. */
 const PEERS = 7
 const STEPS = 40
-/** From the cut until whatever was decided before it has come to its end. */
+/** Milliseconds from the cut until all earlier decisions are complete. */
 const CUT_MS = 2_000
 const PART_MS = 25_000
-/** Long enough to hold all others for lost, too short for them to choose another coordinator. */
+/** Milliseconds after which all other peers count as lost, but before they elect another coordinator. */
 const DEAF_MS = 9_000
 
-/** From the silence of a coordinator until the next step: silence, a new connection, and the others' turns. */
+/** Limit in ms from a coordinator's silence until the next step: the silence, a new connection, and the election. */
 const FROZEN_MS = 10_000
 
 const run = tinyRun({
@@ -26,7 +26,7 @@ const run = tinyRun({
   model: { ...tinyRun().model, layers: STAGES },
 })
 
-/** All peers of a run, each of which looks for any other that is alive. */
+/** Starts all peers of a run. Each peer can ask any other living peer. */
 function swarmOf(): TestSwarm {
   const swarm = new TestSwarm(run)
   for (let i = 1; i <= PEERS; i++) {
@@ -37,7 +37,7 @@ function swarmOf(): TestSwarm {
         const founds = first
         first = false
         if (founds) return null
-        // A node looks for others as soon as it is started, before the swarm has it among its peers.
+        // A node looks for others as soon as it is started, before the swarm lists it.
         await Promise.resolve()
         const own = swarm.peers.get(name)?.network
         for (const contact of swarm.network.living) {
@@ -53,7 +53,7 @@ function swarmOf(): TestSwarm {
   return swarm
 }
 
-/** The first three peers, who hold all stages, are cut off in the middle of the run; or the last three. */
+/** Cuts off a minority in the middle of the run: the first three peers, who hold all stages, or the last three. */
 async function parted(minority: readonly string[]) {
   const swarm = swarmOf()
   let cutAt = Number.POSITIVE_INFINITY
@@ -85,12 +85,12 @@ describe.each([
     for (const type of ['committed', 'step', 'held', 'holding', 'roster'] as const) {
       expect(entriesOf(isolated, type), type).toEqual([])
     }
-    // Said once a member, before or while the others went on.
+    // Each member reports the wait once, before or while the others continue.
     const said = entriesOf(swarm.entries, 'waiting').filter(
       ({ peer, reason }) => minority.includes(peer) && reason.includes('ithout a majority'),
     )
     expect(said.length).toBeGreaterThan(0)
-    // The others went on without them, and they came back.
+    // The others continued without the minority, which returned later.
     const majoritySteps = entriesOf(swarm.entries, 'step').filter(
       ({ peer, at }) => !minority.includes(peer) && at < healedAt,
     )
@@ -123,7 +123,7 @@ test('a coordinator that hears nobody for a while does not put out those who hea
   })
   await swarm.end(3_600_000)
   const { entries } = swarm
-  // It held them all for lost.
+  // The peer counted all other peers as lost.
   expect(new Set(entriesOf(entries, 'lost').map(({ lost }) => lost)).size).toBe(PEERS - 1)
   for (const { roster } of entriesOf(entries, 'roster').slice(-1)) {
     expect(roster.members).toHaveLength(PEERS)

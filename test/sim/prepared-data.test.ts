@@ -1,4 +1,4 @@
-/** The tokens of a run do not depend on how many peers train, nor on who is lost. */
+/** The tokens of a run depend neither on the number of peers nor on losses. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { DEFAULT_COSTS, DEFAULT_LINK, play, type Scenario } from '../../sim/scenario.ts'
@@ -25,7 +25,7 @@ test('one stage, two, and four of which one is killed train on the same tokens i
         const tokens = super.microbatch(step, index)
         const known = given.get(`${step}/${index}`)
         const own = JSON.stringify(tokens)
-        // A step that starts over, and the backward pass, see what the first forward saw.
+        // A step that restarts, and a backward pass, read the same tokens as the first forward pass.
         if (known !== undefined) expect(own).toBe(known)
         given.set(`${step}/${index}`, own)
         return tokens
@@ -45,6 +45,6 @@ test('one stage, two, and four of which one is killed train on the same tokens i
   expect(one.given.size).toBe(5 * tinyRun().microbatches)
   expect(two.given).toEqual(one.given)
   expect(killed.given).toEqual(one.given)
-  // The same model, cut in two: what it learnt from them is the same too.
+  // The same model with another number of stages learns the same from the tokens.
   expect(two.losses).toBeAllclose(one.losses, { relative: 1e-5 })
 })

@@ -1,4 +1,4 @@
-/** Lost stages brought back by each strategy that keeps copies or swaps stages, in swarms that truly learn. */
+/** Each strategy that keeps copies or swaps stages recovers lost stages, in swarms that learn. */
 import { describe, expect, test } from 'vitest'
 import type { Entry } from '../../src/base/journal.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
@@ -12,18 +12,18 @@ type Recovery = Parameters<typeof tinyRecovery>[0]
 interface Outcome {
   readonly entries: readonly Entry[]
   readonly recoveries: Extract<Entry, { type: 'held' }>[]
-  /** Of each stage after each step, as its first holder had them. */
+  /** Weights of a stage after a step, as its first holder had them. */
   readonly weights: (stage: number, step: number) => Float32Array
-  /** As they were when the stage was held again. */
+  /** Weights of a stage at the moment of its recovery. */
   readonly restored: (stage: number) => Float32Array
 }
 
-/** A run whose holders of some stages are killed together, right after a step was committed. */
+/** Plays a run in which holders of some stages are killed together, right after a commit. */
 async function losing(stages: readonly number[], recovery: Recovery): Promise<Outcome> {
   const run = tinyRun({
     steps: 12,
     stages: 6,
-    // No replicas: a stage that is lost is lost.
+    // Without replicas, the loss of a holder is the loss of its stage.
     spares: PEERS,
     model: { ...tinyRun().model, layers: 6 },
     recovery: tinyRecovery(recovery),
@@ -66,7 +66,7 @@ describe('checkfree+', () => {
     const { recoveries, restored, weights } = await losing([0], { policy: ['checkfree+'] })
     const [recovery] = recoveries
     expect(recovery).toMatchObject({ strategy: 'checkfree+', learningRateScale: 1 })
-    // The copy of the last step, or of the one before if it was on its way.
+    // The copy is from the last step, or from the step before if the last one was still in transfer.
     expect(recovery!.ofStep).toBeGreaterThanOrEqual(LOST_AFTER - 1)
     expect(restored(0)).toEqual(weights(0, recovery!.ofStep))
   })
@@ -85,12 +85,12 @@ describe('checkfree+', () => {
 
 describe('shadow', () => {
   test('brings back the ends and two neighbours at once, each within the bound of int8', async () => {
-    // Kept by the holders of 3, 4 and 5.
+    // The copies are kept by the holders of stages 3, 4 and 5.
     const lost = [0, 1, 2]
     const { recoveries, restored, weights } = await losing(lost, { policy: ['shadow'] })
     for (const { stage, strategy, ofStep } of recoveries) {
       expect(strategy).toBe('shadow')
-      // Every fourth step, and one more on its way.
+      // Every fourth step has a copy, and one more copy may be in transfer.
       expect(ofStep).toBeGreaterThan(LOST_AFTER - 5)
       const was = weights(stage, ofStep)
       const is = restored(stage)
@@ -102,7 +102,7 @@ describe('shadow', () => {
   })
 
   test('a stage that is lost with its keeper goes to the next row of the policy, which says why', async () => {
-    // Stage 6 keeps the copy of 3.
+    // Stage 6 keeps the copy of stage 3.
     const { recoveries } = await losing([3, 6], { policy: ['shadow', 'checkfree', 'copy'] })
     const [middle] = recoveries.filter(({ stage }) => stage === 3)
     expect(middle).toMatchObject({

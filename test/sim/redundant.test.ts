@@ -1,4 +1,4 @@
-/** A stage that is lost comes back from its understudy, so that the run goes on as if nothing had happened. */
+/** A lost stage is recovered from its understudy, so that the run continues as if no peer had been lost. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Link } from '../../sim/world/wire.ts'
 import type { Entry } from '../../src/base/journal.ts'
@@ -10,7 +10,7 @@ const STAGES = 4
 const STEPS = 10
 const LOST_AFTER = 5
 
-/** Holders that are killed together, so many virtual ms after a step. */
+/** Holders that are killed together, at a number of virtual ms after a step. */
 interface Kill {
   readonly stages: readonly number[]
   readonly after: number
@@ -26,7 +26,7 @@ interface Options {
 interface Outcome {
   readonly entries: readonly Entry[]
   readonly losses: number[]
-  /** At the end, by stage. */
+  /** Weights at the end, by stage. */
   readonly weights: ReadonlyMap<number, Float32Array>
   readonly recoveries: Extract<Entry, { type: 'held' }>[]
 }
@@ -38,7 +38,7 @@ async function outcomeOf(kills: readonly Kill[] = [], options: Options = {}): Pr
   const run = tinyRun({
     steps: STEPS,
     stages: STAGES,
-    // No replicas: a stage that is lost is lost.
+    // Without replicas, the loss of a holder is the loss of its stage.
     spares: peers,
     microbatch,
     recovery: tinyRecovery({ policy: [...policy] }),
@@ -107,7 +107,7 @@ test.each(STAGES_AND_THOSE_BEFORE)('%s comes back exactly', async (_, stage, bef
 })
 
 describe.each([2, 0])('stage %d', (stage) => {
-  // At 0.8 the holder of stage 2 has told its gradient's norm, and its understudy does not have the gradient.
+  // At 0.8 the holder of stage 2 has reported its gradient's norm, and its understudy lacks the gradient.
   test.each([0.5, 0.8, 0.9, 0.97])(
     'comes back exactly from where %d of a step is made',
     async (part) => {
@@ -128,7 +128,7 @@ test('two stages apart come back exactly at once, and a stage a second time from
     { stages: [1, 3], after: LOST_AFTER + 2 },
   ])
   expect(outcome.recoveries.map(({ strategy }) => strategy)).toEqual(Array(4).fill('redundant'))
-  // The understudies go on as they were: none fetches a state that it has.
+  // The understudies keep their state, and no understudy fetches a state that it has.
   const fetched = entriesOf(outcome.entries, 'copied').filter(
     ({ seconds, bytes, step, stage }) =>
       step >= LOST_AFTER && [1, 3].includes(stage) && seconds > 0 && bytes > 0,
@@ -139,7 +139,7 @@ test('two stages apart come back exactly at once, and a stage a second time from
 })
 
 test('a new holder learns the stage after its own while steps are made, and then gives it back exactly', async () => {
-  // A slow link, and small activations beside the stages: the state takes longer than a step.
+  // The link is slow and activations are small compared with stages, so the state takes longer than a step.
   const link = { latencyMs: 20, bytesPerMs: 20 }
   const options = { link, microbatch: { batch: 1, context: 4 } }
   const expected = await outcomeOf([], options)
@@ -155,7 +155,7 @@ test('a new holder learns the stage after its own while steps are made, and then
   expect(ends!.donors).toEqual([{ stage: 0, peer: last!.by, copy: null }])
   const copied = entriesOf(outcome.entries, 'copied').filter(({ peer }) => peer === last!.by)
   const whole = copied.find(({ bytes }) => bytes > copied.at(-1)!.bytes)!
-  // Steps came while it was fetched, and were applied after it.
+  // Steps were made during the fetch, and were applied after it.
   const earlier = copied.slice(0, copied.indexOf(whole))
   expect(earlier.filter(({ step }) => step > whole.step).length).toBeGreaterThan(0)
   expectEqual(outcome, expected)

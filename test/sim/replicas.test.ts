@@ -1,15 +1,15 @@
-/** Replicas of every stage: the update is the one that an undisturbed swarm makes, whoever is lost and whenever. */
+/** With replicas of every stage, the update equals that of an undisturbed swarm, for any loss at any time. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
 import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STAGES = 3
 const PEERS = 2 * (STAGES + 1)
-/** The step that is disturbed, of so many. */
+/** The step that is disturbed. */
 const DISTURBED = 2
 const STEPS = 4
 
-// A large epsilon keeps AdamW smooth: with a small one the sign of a gradient that is all rounding decides an update.
+// A large epsilon keeps AdamW smooth. With a small one the sign of a gradient that is only rounding decides an update.
 const run = tinyRun({
   stages: STAGES,
   steps: STEPS,
@@ -25,7 +25,7 @@ async function started(): Promise<TestSwarm> {
   return swarm
 }
 
-/** All weights at the end by stage, each stage's holders having the same bits. */
+/** All weights at the end, by stage. The holders of each stage must have the same bits. */
 function weightsOf(swarm: TestSwarm): Map<number, Float32Array> {
   const byStage = new Map<number, Float32Array>()
   for (const { stage, weights, peer } of swarm.saved) {
@@ -43,10 +43,10 @@ function distance(a: Float32Array, b: Float32Array): number {
 }
 
 let undisturbed: Map<number, Float32Array>
-/** When the step that is to be disturbed begins and ends, in virtual ms. */
+/** Start and end of the step to be disturbed, in virtual ms. */
 let from: number
 let to: number
-/** When the first holder has applied it. */
+/** Time when the first holder has applied the step. */
 let applied: number
 let holders: { peer: string; stage: number }[]
 
@@ -72,7 +72,7 @@ describe('a replica is killed in the middle of a step', () => {
     'at point %i: each step is made once, and the weights are those of an undisturbed run',
     async (point) => {
       const swarm = await started()
-      // Every holder has its turn, the coordinator and the drivers among them.
+      // The victim is each holder in turn, the coordinator and the drivers among them.
       const victim = holders[point % holders.length]!
       const at = from + ((to - from) * (point + 0.5)) / POINTS
       swarm.world.schedule(at, 'a replica is killed', () => swarm.kill(victim.peer))
@@ -88,7 +88,7 @@ describe('a replica is killed in the middle of a step', () => {
         expect(new Set(stages).size, `step ${step}`).toBe(stages.length)
         expect(stages.length).toBeGreaterThanOrEqual(PEERS - 1)
       }
-      // It was noticed: without it, or by who took its place as the coordinator.
+      // The loss was noticed by the coordinator, or by its successor.
       const noticed = entriesOf(swarm.entries, victim.peer === 'peer-1' ? 'elected' : 'lost')
       expect(noticed.length).toBeGreaterThan(0)
     },
@@ -98,7 +98,7 @@ describe('a replica is killed in the middle of a step', () => {
 test('a replica that freezes while a step is applied is waited for only until it is missed', async () => {
   const swarm = await started()
   const victim = holders.find(({ peer }) => peer !== 'peer-1')!.peer
-  // All have agreed that the step is made, and are being told so.
+  // All members have agreed on the step, and the messages that say so are on their way.
   const frozenAt = applied - 30
   swarm.world.schedule(frozenAt, 'a replica freezes', () => {
     swarm.network.machineOf(victim).freeze()
@@ -110,7 +110,7 @@ test('a replica that freezes while a step is applied is waited for only until it
     swarm.kill(victim)
   })
   await swarm.end()
-  // A heartbeat, silence after it, one question more; the connection stands all the time.
+  // The time has a heartbeat, the silence after it, and one more question. The connection stays open.
   expect(made! - frozenAt).toBeLessThan(10_000)
   expect(made! - frozenAt).toBeGreaterThan(5_000)
   const steps = entriesOf(swarm.entries, 'step').map(({ step }) => step)

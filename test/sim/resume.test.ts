@@ -1,4 +1,7 @@
-/** A swarm is started from a checkpoint of another, with as many stages or with others, and goes on as that one would have. */
+/**
+ * A swarm starts from a checkpoint of another swarm, with the same or another number of stages. It continues as the other
+ * swarm would have.
+ */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +18,7 @@ const STEPS = 12
 const SAVED = 5
 const base = tinyRun()
 
-/** Its learning rate changes at every step, and one clips over the whole model. */
+/** A run whose learning rate changes at every step, and whose clipping covers the whole model. */
 function runOf(stages: number) {
   return tinyRun({
     stages,
@@ -27,14 +30,14 @@ function runOf(stages: number) {
   })
 }
 
-/** Virtual time stands still while files are read. */
+/** Virtual time does not advance while files are read. */
 function timed({ origin, load }: Resume, { world }: TestSwarm): Resume {
   return { origin, load: (...of) => world.compute(10, 'reading a stage', () => load(...of)) }
 }
 
 type Tensors = Map<string, number[]>
 
-/** Plays to the end. */
+/** Plays to the end of the run. */
 async function play(stages: number, given?: Resume) {
   const run = runOf(stages)
   const swarm = new TestSwarm(run)
@@ -110,6 +113,7 @@ test('a stage that is lost before the first step is read again', async () => {
   expect(losses).toEqual(unbroken.losses.slice(SAVED))
 })
 
+/** The block exceeds 60 lines because its tests cover one refusal or notice each. */
 describe('is told', () => {
   test('a peer that joins a run that was started without --resume', async () => {
     const swarm = new TestSwarm(runOf(4))

@@ -1,4 +1,4 @@
-/** A run whose policy names checkpoint: whatever stages it loses, it ends with the bits of a run that lost none. */
+/** A run whose policy has checkpoints ends with the bits of an undisturbed run, whatever stages it loses. */
 import { expect, test } from 'vitest'
 import { MemoryStore } from '../../sim/world/memory-store.ts'
 import type { World } from '../../sim/world/world.ts'
@@ -23,16 +23,16 @@ function runWith(policy: string[], mode: 'lazy' | 'sync' = 'lazy'): Run {
 interface Options {
   readonly run: Run
   readonly store?: Store
-  /** Gives the time, before anything happens. */
+  /** Called with the world before time begins. */
   readonly onWorld?: (world: World) => void
-  /** After this step the holders of these stages vanish. */
+  /** The holders of these stages are lost after this step. */
   readonly kill?: { readonly step: number; readonly stages: readonly number[] }
   readonly onEntry?: (entry: Entry) => void
 }
 
 interface History {
   readonly entries: Entry[]
-  /** What each stage's holder had at the end. */
+  /** The weights of each stage's holder at the end. */
   readonly weights: Map<number, number[]>
 }
 
@@ -63,7 +63,7 @@ async function play({
 
 const undisturbed = play({ run: runWith(['checkpoint']) })
 
-/** What a run came to; a loss that a new coordinator measured once more is there once. */
+/** The outcome of a run. A loss that a new coordinator measured again counts once. */
 function outcomeOf({ entries, weights }: History) {
   const { losses, evaluations, committedOnce } = reportOf(entries, runWith(['checkpoint']))
   return {
@@ -105,7 +105,7 @@ test('checkpoints change nothing of the training, and the last three stay', asyn
   expect(entriesOf(saving.entries, 'checkpoint').map(({ step }) => step)).toEqual([3, 6, 9, 12])
   const manifests = [...store.files.keys()].filter((name) => name.endsWith('manifest.json'))
   expect(manifests.map((name) => Number(/\d+/.exec(name)![0]))).toEqual([6, 9, 12])
-  // Nothing lies there that no manifest names.
+  // The store has no file that no manifest names.
   expect([...store.files.keys()].filter((name) => name.includes('part-'))).toEqual([])
 })
 
@@ -124,7 +124,7 @@ test('before the first checkpoint the next row of the policy is tried', async ()
   expect(entriesOf(entries, 'step').at(-1)!.step).toBe(STEPS)
 })
 
-/** Turns a bit of a step's data. */
+/** Flips a bit of a step's data. */
 function spoil(store: MemoryStore, step: number): void {
   const data = new RegExp(`0${step}/.*[.]bin$`)
   const [name, content] = [...store.files].find(([name]) => data.test(name))!
@@ -157,7 +157,7 @@ test('one that only a reader finds damaged is looked at again by all, and given 
     store,
     kill: { step: 7, stages: [3] },
     onEntry: (entry) => {
-      // After it was verified, and before it is read.
+      // The damage comes after the verification and before the read.
       if (entry.type !== 'rollback' || damaged) return
       damaged = true
       spoil(store, 6)
@@ -171,7 +171,7 @@ test('one that only a reader finds damaged is looked at again by all, and given 
   expect(outcomeOf(history)).toEqual(outcomeOf(await undisturbed))
 })
 
-/** A store that fails or takes its time when something is written. */
+/** A store whose writes fail or take time. */
 function storeWith(
   write: (name: string, write: () => Promise<void>) => Promise<void>,
 ): MemoryStore {
@@ -198,7 +198,7 @@ test('a full disk costs the checkpoint, not the training', async () => {
   expect(outcomeOf(history)).toEqual(outcomeOf(await undisturbed))
 })
 
-/** A store each of whose writes of some steps takes so many milliseconds of the world's time. */
+/** A store in which each write of a step takes a number of milliseconds of the world's time. */
 function slowStore(ms: (step: number) => number) {
   let world: World
   const store = storeWith(async (name, write) => {
@@ -214,7 +214,7 @@ function slowStore(ms: (step: number) => number) {
 const virtualSeconds = ({ entries }: History) => entriesOf(entries, 'step').at(-1)!.at / 1000
 
 test('a slow store costs checkpoints, not time; a synchronous one costs its time', async () => {
-  // Two writes of two seconds each, where a step takes about one.
+  // Two writes take two seconds each, while a step takes about one.
   const slow = (mode: 'lazy' | 'sync') =>
     play({ run: runWith(['checkpoint'], mode), ...slowStore((step) => (step === 3 ? 2_000 : 5)) })
   const [lazy, sync] = [await slow('lazy'), await slow('sync')]

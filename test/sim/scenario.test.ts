@@ -1,4 +1,4 @@
-/** The node's own code under virtual time: deterministic, and learning what one process learns. */
+/** The node's own code under virtual time is deterministic, and learns what one process learns. */
 import { describe, expect, test } from 'vitest'
 import { createSingleProcess } from '../../bench/single-process.ts'
 import {
@@ -81,7 +81,7 @@ test('a newcomer for whom the run is over does not keep the world going', async 
     disturb: (given) => {
       playing = given
     },
-    // The last word of the coordinator, before all end.
+    // The coordinator's last entry comes before all nodes end.
     onEntry: (entry) => {
       if (entry.type === 'evaluation' && entry.step === run.steps) playing.loseStage(2)
     },

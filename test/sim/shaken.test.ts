@@ -17,7 +17,7 @@ const LINK = { latencyMs: 20, bytesPerMs: 200 }
 /** Members of an entry that follow from floats which a stage computed. */
 const COMPUTED = /^(loss|norm|gradientScale)/
 
-/** With evaluations and checkpoints: one stage is averaged, and one at the edge goes back to a checkpoint. */
+/** Plays a run with evaluations and checkpoints. One stage is averaged, and one at the edge goes back to a checkpoint. */
 async function played(wrap: (stage: AnyStage) => AnyStage): Promise<History> {
   const recovery = tinyRecovery({
     policy: ['checkfree', 'checkpoint'],
@@ -39,7 +39,7 @@ async function played(wrap: (stage: AnyStage) => AnyStage): Promise<History> {
   })
 }
 
-/** The events and their times, without what was computed. */
+/** The events and their times, without computed numbers. */
 function shapeOf({ entries }: History): unknown {
   return JSON.parse(
     JSON.stringify(entries, (name, value) => (COMPUTED.test(name) ? 'computed' : value)),

@@ -1,4 +1,4 @@
-/** A swarm whose peers share the cores of one machine: slower, and otherwise the same. */
+/** A swarm whose peers share the cores of one machine is slower, with otherwise the same results. */
 import { expect, test } from 'vitest'
 import { DEFAULT_COSTS, play, type Scenario } from '../../sim/scenario.ts'
 import type { Entry } from '../../src/base/journal.ts'
@@ -56,7 +56,7 @@ test('messages take their time of the processor', async () => {
   const free = secondsAStep(await entries({ cores: 1 }))
   const charged = secondsAStep(await entries({ cores: 1, messageMs: MESSAGE }))
   const { stages, microbatches } = tinyRun()
-  // Of the microbatches alone: a question and its answer a hop, at both ends.
+  // The bound counts the microbatches alone: a question and its answer for each hop, at both ends.
   const least = (2 * (stages + 1) * microbatches * 4 * MESSAGE.each) / 1000
   expect(charged - free).toBeGreaterThan(0.9 * least)
   expect(charged - free).toBeLessThan(2 * least)

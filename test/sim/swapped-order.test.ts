@@ -1,4 +1,4 @@
-/** CheckFree+'s swapped order: a permutation, taken by half of the microbatches, whose gradient is that of that order. */
+/** CheckFree+'s swapped order is a permutation for half of the microbatches. The gradient is that of the swapped model. */
 import { describe, expect, test } from 'vitest'
 import { normalOrder, ordersOf, swappedOrder } from '../../src/coordinator/journeys.ts'
 import { microbatch } from '../../src/data/corpus.ts'
@@ -36,7 +36,7 @@ describe('the order of the body stages', () => {
 const run = tinyRun({
   steps: 1,
   recovery: tinyRecovery({ policy: ['checkfree+'] }),
-  // One step of plain gradient descent with a rate of 1: what the weights lose is the gradient.
+  // One step of plain gradient descent with a rate of 1 subtracts the gradient from the weights.
   optimizer: {
     ...tinyRun().optimizer,
     kind: 'sgd',
@@ -75,7 +75,7 @@ test('the gradient of a step is that of a float64 reference which visits the lay
   const loss = () => {
     const losses = ordersOf(run, 1).flatMap((order, index) => {
       const { tokens, targets } = microbatch(run, tinyCorpus(), 1, index)
-      // A layer a stage: the reference's n-th layer is that of the n-th stage on the way.
+      // Each stage has one layer. The reference's n-th layer is the layer of the n-th stage on the route.
       const weight = (name: string) =>
         before.get(name.replace(/layers\.(\d+)\./, (_, n) => `layers.${order[Number(n)]! - 1}.`))!
       return Array.from({ length: run.microbatch.batch }, (_, row) => {
@@ -99,7 +99,7 @@ test('the gradient of a step is that of a float64 reference which visits the lay
     })
     tensor[at] = middle
     const expected = (losses[0]! - losses[1]!) / 2e-3
-    // Float32 weights of up to 1 cannot lose less than 6e-8.
+    // Float32 weights of up to 1 have a resolution of 6e-8.
     expect(Math.abs(gradient - expected), name).toBeLessThan(1e-4 * Math.abs(expected) + 1.5e-7)
   }
 })

@@ -1,4 +1,4 @@
-/** The real node in a virtual world: it trains, loses a stage, recovers it, and does so twice in the same way. */
+/** The real node in a virtual world trains, loses a stage and recovers it. Two runs give the same journal. */
 import { expect, test } from 'vitest'
 import type { Entry } from '../../src/base/journal.ts'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
@@ -7,7 +7,7 @@ import { createWorkerStage } from '../../stages/worker-stage.ts'
 import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
 import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
-/** Early in the third step. */
+/** Virtual time of the kill, early in the third step. */
 const KILLED_AT_MS = 5_000
 
 async function train(create: typeof createLocalStage): Promise<Entry[]> {
@@ -25,6 +25,6 @@ test('a stage is lost and averaged in virtual time, to the last bit the same in 
   expect(entriesOf(journal, 'step').map(({ step }) => step)).toEqual([1, 2, 3, 4])
   const lost = entriesOf(journal, 'held').filter(({ cause }) => cause === 'lost')
   expect(lost).toMatchObject([{ stage: 2, strategy: 'checkfree' }])
-  // Threads end their work in whatever order they like.
+  // Threads may end their work in any order.
   expect(await train(createWorkerStage)).toEqual(journal)
 })

@@ -13,7 +13,7 @@ const METHOD_MS = 20
 const BUILD_MS = 1_000
 const LATENCY_MS = 20
 const MBIT_PER_SECOND = 100
-/** More steps than any comparison makes. */
+/** Number of steps of the run, which is more than any comparison makes. */
 const STEPS = 1_000_000
 
 export interface Compared {
@@ -25,7 +25,7 @@ export interface Compared {
   readonly hours: number
   readonly losses: readonly Loss[]
   readonly speeds: readonly number[]
-  /** How many bytes one byte of a tensor counts. At 32,768 an activation counts 1 MiB, and a stage 0.5 MiB. */
+  /** Number of bytes that each byte of a tensor counts. At 32,768 an activation counts 1 MiB, and a stage 0.5 MiB. */
   readonly bodyScale: number
 }
 

@@ -192,7 +192,7 @@ export class Coordinator implements Listener, Recovering, Stepping {
     if (change.type === 'commit') workMs = costMs.update + costMs.zeroGradients
     else if (change.type === 'members' && change.restart) workMs = costMs.zeroGradients
     else if (change.type === 'members' && change.assign.length > 0) {
-      // A new holder empties its sums. A holder whose stage gets a replica freezes its state.
+      // A new holder zeroes its gradient sums. A holder whose stage gets a replica freezes its state.
       workMs = Math.max(costMs.zeroGradients, costMs.optimizerState)
     }
     const askedAt = swarm.timeline.now
@@ -201,7 +201,7 @@ export class Coordinator implements Listener, Recovering, Stepping {
     this.upkeep.follow()
   }
 
-  /** Waits until it is known which members did not carry a change out. Those members are lost. */
+  /** Waits until it is known which members did not carry out a change. These members are lost. */
   *#missing(askedAt: number): Course {
     const { dead, wires, coordinator, timeline } = this.swarm
     let until = timeline.now

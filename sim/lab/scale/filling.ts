@@ -111,7 +111,10 @@ function give(
   })
 }
 
-/** A member that fails too often would be asked for ever, so it is lost. */
+/**
+ * Counts a failure of a member. A member that fails too often is lost, since the coordinator would otherwise ask it for
+ * ever.
+ */
 function fail({ holdFailures, lose }: Recovering, id: number): void {
   const failures = (holdFailures.get(id) ?? 0) + 1
   holdFailures.set(id, failures)
@@ -153,7 +156,7 @@ function gather(
   }
 }
 
-/** Where the state comes from: each needed shard of a copy from its keepers, a stage's weights from all its holders. */
+/** Sources of the state: the keepers of each needed shard of a copy, or all holders of a stage whose weights are used. */
 function sourcesOf(donors: Plan['donors'], shardsNeeded: number) {
   const copies = donors.filter(({ copy }) => copy !== null)
   const shards = Map.groupBy(copies, ({ copy }) => copy!.shard)

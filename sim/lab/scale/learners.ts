@@ -17,7 +17,7 @@ export class Learners {
   readonly #upkeep: Upkeep
   readonly #learning = new Map<number, Learning>()
   readonly #failures = new Map<number, number>()
-  /** Called when the next roster has something new to say. */
+  /** Called when the next roster has a change to name. */
   readonly #changed: () => void
   /** Called when a member has failed too often. */
   readonly #given: (id: number) => void
@@ -29,7 +29,7 @@ export class Learners {
     this.#given = given
   }
 
-  /** By member id. */
+  /** Progress of each new replica, by member id. */
   get progress(): ReadonlyMap<number, ReplicaProgress> {
     return this.#learning
   }
@@ -52,7 +52,7 @@ export class Learners {
     })
   }
 
-  /** The next roster says this of members, among them of those that become replicas. */
+  /** Applies the assignments of the next roster, among them those of new replicas. */
   advance(assign: readonly Assignment[]): void {
     for (const { id, stage, ready } of assign) {
       const learning = this.#learning.get(id)
@@ -66,7 +66,7 @@ export class Learners {
     }
   }
 
-  /** The roster names these replicas, which fetch the state from now on. */
+  /** Starts the fetch of the state by the replicas that the roster names. */
   fetch(assigned: readonly Assignment[]): void {
     const { wires, bytes, timeline, coordinator } = this.#swarm
     for (const { id, ready } of assigned) {

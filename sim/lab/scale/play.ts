@@ -22,7 +22,7 @@ export interface ScaleOutcome {
   readonly formingSeconds: number
 }
 
-/** @throws InputError if the setting cannot be */
+/** Plays a trial in the model. @throws InputError if the setting is invalid */
 export function playScale(setting: ScaleSetting): ScaleOutcome {
   checkScale(setting)
   const curve: [number, number, number][] = []

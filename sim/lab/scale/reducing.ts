@@ -11,7 +11,7 @@ import type { Peer } from './wires.ts'
 
 const CHUNK_BYTES = 4 * CHUNK_ELEMENTS
 
-/** Milliseconds of the stage that takes longest, with the question and the answer. */
+/** Milliseconds of the slowest stage, with the question and the answer. */
 export function reduceMs(swarm: Swarm, upkeep: Upkeep, shares: readonly Share[]): number {
   const { roster, setting } = swarm
   const contributors = Map.groupBy(
@@ -88,7 +88,10 @@ function stageMs(
   return 2 * coordinatorMs + connectMs + totalsMs
 }
 
-/** The same object while the same peers own the ranges of the stage. A peer that is connected to all owners refers to it. */
+/**
+ * A list that stays the same object while the same peers own the ranges of the stage. A peer refers to the list when it is
+ * connected to all of them.
+ */
 function companyOf(owners: readonly Peer[]): readonly Peer[] {
   const { company } = owners[0]!
   const isSame =

@@ -35,7 +35,7 @@ interface Work {
   readonly urgency: 0 | 1 | 2
 }
 
-/** What one holder does in the step. */
+/** Work of one holder in the step. */
 interface Part {
   readonly id: number
   readonly peer: Peer
@@ -51,7 +51,7 @@ interface Part {
   missing: number
 }
 
-/** What a holder has done in the step. */
+/** Result of a holder's work in the step. */
 export interface Share {
   readonly id: number
   readonly stage: number
@@ -130,7 +130,7 @@ export class Round {
     let part = this.#parts.get(id)
     if (part === undefined) {
       const peer = this.#options.peerOf(id)
-      // The member is lost, and the plan is mended as soon as that is known.
+      // The member is lost. The plan is changed as soon as the loss is noticed.
       if (peer === undefined) {
         this.#missing++
         return

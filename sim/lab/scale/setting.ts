@@ -55,7 +55,7 @@ export interface ScaleSetting {
   /** The peer of slot i is `speeds[i % speeds.length]` times as fast as one of speed 1. */
   readonly speeds: readonly number[]
   readonly sizes: ScaleSizes
-  /** In any order. The loss of a slot whose peer is gone already has no effect. */
+  /** Losses of peers, in any order. The loss of a slot whose peer is gone already has no effect. */
   readonly losses: readonly Loss[]
   /** Time from the loss of a peer until its replacement starts; null if there is no replacement. */
   readonly replacementSeconds: number | null

@@ -27,7 +27,7 @@ export interface Stepping {
   commit(step: number): Course
 }
 
-/** The step has to start over. */
+/** Thrown when the step has to start over. */
 export class Aborted extends Error {}
 
 /** @throws Aborted if the step has to start over */
@@ -78,7 +78,7 @@ function isAlone({ roster, setting }: Swarm, stage: number): boolean {
   return holdersOf(roster, stage).length === 1 && others === 0
 }
 
-/** The plan for a roster without the lost members. @throws Aborted if a stage has no holder left */
+/** Changes the plan for a roster without the lost members. @throws Aborted if a stage has no holder left */
 function* mend(coordinator: Stepping, journeys: readonly Journey[]): Course<Journey[]> {
   const { swarm, speeds, lost } = coordinator
   coordinator.closeInterrupted()

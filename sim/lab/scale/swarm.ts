@@ -1,6 +1,6 @@
 /**
- * The modelled swarm: its peers, its roster, its losses, and what is counted. The coordinator decides. The class is one piece
- * because each death and each change alters peers, roster and counts together.
+ * The modelled swarm: its peers, its roster, its losses, and its counters. The coordinator makes the decisions. The class
+ * exceeds 250 lines because each death and each change alters peers, roster and counters together.
  */
 
 import type { Change } from '../../../protocols/agreement.ts'
@@ -19,13 +19,13 @@ import type { ScaleSetting } from './setting.ts'
 import { Timeline } from './timeline.ts'
 import { Peer, Wires } from './wires.ts'
 
-/** A peer whose question the coordinator did not answer looks for the coordinator again after so long. */
+/** Milliseconds until a peer whose question was not answered looks for the coordinator again. */
 const LOOK_MS = 1_000
 
 /** Number of steps until members' speeds are known and their connections are made. */
 export const WARM_STEPS = 6
 
-/** Purposes that bytes are counted by. */
+/** Purposes by which bytes are counted. */
 const PURPOSES = ['activations', 'gradients', 'weights', 'upkeep', 'agreement', 'store'] as const
 export type Purpose = (typeof PURPOSES)[number]
 
@@ -33,9 +33,9 @@ type Newcomer = Omit<Member, 'id' | 'stage' | 'ready'>
 
 /** The events that the coordinator hears of. */
 export interface Listener {
-  /** A member does not answer any more. */
+  /** Called when a member does not answer any more. */
   lose(id: number): void
-  /** A peer waits to be let in. */
+  /** Called when a peer waits to be let in. */
   welcome(): void
 }
 
@@ -45,7 +45,7 @@ export class Swarm {
   readonly wires: Wires
   readonly bytes: Record<Purpose, number>
   readonly recoveries: RecoveryResult[] = []
-  /** Each time that a stage lost its last holder. */
+  /** Losses of the last holder of a stage. */
   readonly emptied: { hours: number; stage: number }[] = []
   roster: Roster
   coordinator: Peer
@@ -121,7 +121,7 @@ export class Swarm {
     })
   }
 
-  /** A step was made. */
+  /** Called after each step. */
   stepMade(): void {
     const { now } = this.timeline
     if (this.begunAt === null) {
@@ -163,7 +163,7 @@ export class Swarm {
         this.#members[known.region]!++
         continue
       }
-      // The newcomer is gone since it asked. That is noticed when it is told.
+      // The newcomer is gone since it asked. The coordinator notices the loss when it sends the roster.
       const gone = new Peer(peer, -1, this.coordinator.region, 1)
       gone.alive = false
       gone.diedAt = this.timeline.now
@@ -184,7 +184,7 @@ export class Swarm {
     for (const { stage, ready } of this.roster.members) if (ready && stage !== null) this.#holding++
   }
 
-  /** The time is up, or the run has ended. */
+  /** Ends the counters, because the time is up or the run has ended. */
   finish(): void {
     if (this.begunAt !== null) this.timeline.now = this.untilMs
     this.#count()
@@ -214,7 +214,7 @@ export class Swarm {
     this.#knock(peer)
   }
 
-  /** Asks to be let in until a coordinator answers. */
+  /** Repeats the request to be let in until a coordinator answers. */
   #knock(peer: Peer): void {
     const { timeline, wires } = this
     if (!peer.alive) return

@@ -1,6 +1,6 @@
 /**
- * The time of a modelled swarm: events in order, and courses. A course is a generator that yields what it waits for. Unlike
- * in `sim/world/world.ts` nothing is awaited, so that an event costs a tenth of a microtask's turn.
+ * The time of a modelled swarm: events in order, and courses. A course is a generator that yields what it waits for.
+ * Unlike in `sim/world/world.ts` nothing is awaited, which avoids a turn of the microtask queue for each event.
  */
 import { EventQueue, type QueuedEvent } from '../../world/event-queue.ts'
 

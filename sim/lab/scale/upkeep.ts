@@ -1,6 +1,7 @@
 /**
- * What strategies of the policy keep while nothing fails: copies at keepers, an understudy's second state, checkpoints in a
- * store. The rules are the node's (`src/recovery/`). The model says when each of them is there, and what is lost with a peer.
+ * The copies that strategies keep while nothing fails: shards at keepers, an understudy's second state, checkpoints in a
+ * store. The rules are the node's (`src/recovery/`). The model tracks when each copy is complete, and which copies a lost
+ * peer takes with it. The class Upkeep exceeds 250 lines because the loss of a peer changes all three kinds of copies.
  */
 
 import { COPY_GENERATIONS, TIMEOUTS } from '../../../src/base/limits.ts'
@@ -17,7 +18,7 @@ import type { Peer } from './wires.ts'
 export const STATE_PARTS = 3
 const FLOAT_BYTES = 4
 
-/** The copies that the first holder of a stage gives away for one strategy. */
+/** The copies that the first holder of a stage sends to keepers for one strategy. */
 interface Giving {
   readonly holder: Peer
   busy: boolean
@@ -51,7 +52,7 @@ export class Upkeep {
   readonly #writing = new Map<Peer, number>()
   #saves: Save[] = []
   #saved: number | null = null
-  /** Why there is no checkpoint to go back to; null if there is one, as far as is known. */
+  /** Reason why no checkpoint can be used; null if one is available, as far as is known. */
   noCheckpoint: string | null = null
 
   constructor(swarm: Swarm) {
@@ -103,21 +104,21 @@ export class Upkeep {
     return Math.ceil(copyBytes([elements, elements, elements], rule.form) / rule.shards.data)
   }
 
-  /** A peer is gone, with all that it kept. */
+  /** Removes a lost peer, with all copies that it kept. */
   forget(dead: Peer): void {
     this.#kept = this.#kept.filter(({ keeper }) => keeper !== dead)
     this.#writing.delete(dead)
     for (const save of this.#saves) if (save.writing.has(dead)) save.failed = true
   }
 
-  /** Begins what is due after a step. @returns milliseconds that the commit waits */
+  /** Starts the upkeep that is due after a step. @returns milliseconds that the commit waits */
   committed(): number {
     this.#giveCopies()
     this.follow()
     return this.#save()
   }
 
-  /** Another roster may name other understudies. */
+  /** Applies a new roster, which may name other understudies. */
   follow(): void {
     const { roster, setting } = this.#swarm
     const { run } = setting
@@ -160,7 +161,7 @@ export class Upkeep {
     return 2 * STATE_PARTS * latencyMs + bytes / (mbitPerSecond * 125)
   }
 
-  /** The steps after this one are given up. */
+  /** Discards the copies of later steps after a rollback. */
   forgetAfter(step: number): void {
     this.#kept = this.#kept.filter((copy) => copy.step <= step)
     this.#understudies.clear()

@@ -1,11 +1,14 @@
-/** The peers of a modelled swarm, and how long their messages take: by the rules of `sim/world/wire.ts` and the protocols. */
+/**
+ * The peers of a modelled swarm, and the durations of their messages. The rules are those of `sim/world/wire.ts` and the
+ * protocols.
+ */
 import { CHUNK_BYTES } from '../../../protocols/copies.ts'
 import { DETECTION_MS } from '../../world/network.ts'
 import { HANDSHAKE_ROUND_TRIPS } from '../../world/wire.ts'
 import type { ScaleLink, ScaleNetwork } from './setting.ts'
 import type { Timeline } from './timeline.ts'
 
-/** Most chunks of one transfer: a large state does not become thousands of events. */
+/** Largest number of chunks of one transfer, so that a large state does not become thousands of events. */
 const CHUNKS_MAX = 64
 
 export class Peer {
@@ -20,7 +23,7 @@ export class Peer {
   uplinkFreeAt = 0
   /** The owners of its stage's ranges, if the peer is connected to all of them. */
   company: readonly Peer[] | null = null
-  /** When the connection with each peer is made. */
+  /** Times at which the connection with each peer is made. */
   readonly connections = new Map<Peer, number>()
 
   constructor(name: string, slot: number, region: number, speed: number) {

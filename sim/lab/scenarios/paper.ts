@@ -1,27 +1,27 @@
 /**
- * The paper's experiment (CheckFree, arXiv 2506.15461, Table 2), small. Its model of 500 million parameters took 10,000
- * iterations of 91.3 s to its target; ours takes about a tenth of the iterations, so that one of ours stands for ten: it is
- * said to take 913 s. Then hours, failures by the hour as the paper states them, and the number of failures in them are the
- * paper's, and so are checkpoints: one every 10, 50 or 100 iterations there is one every 1, 5 or 10 here. Its code drew
- * fewer failures than the rates that it states (docs/RESULTS.md).
+ * The paper's experiment (CheckFree, arXiv 2506.15461, Table 2) with a small model. The paper's model of 500 million
+ * parameters took 10,000 iterations of 91.3 s to its target. Our model takes about a tenth of the iterations, so one of
+ * ours stands for ten, and counts 913 s. Hours, hourly failure rates and the number of failures then equal the paper's.
+ * Checkpoints scale in the same way: intervals of 10, 50 or 100 iterations become 1, 5 or 10. The paper's code drew fewer
+ * failures than its stated rates (docs/RESULTS.md).
  *
- * What that scaling does not keep: between two failures there are a tenth of the paper's iterations to make good what was
- * lost; each of ours learns as much as ten of the paper's.
+ * The scaling has one limit. Between two failures there are a tenth of the paper's iterations to make up for a loss. Each
+ * of our iterations learns as much as ten of the paper's.
  */
 import { SMALL_RUN, WIDE_AREA } from './small.ts'
 import type { WrittenScenario } from './written.ts'
 
-/** Of the paper's, in one of ours. */
+/** Number of the paper's iterations for which one of ours stands. */
 const ITERATIONS_IN_ONE = 10
 const PAPER_ITERATION_SECONDS = 91.3
-/** To the target without failures. */
+/** Number of iterations to the target without failures. */
 const PAPER_ITERATIONS = 10_000
 
 const FALLBACKS = ['copy', 'random']
 
 type Row = Exclude<WrittenScenario['strategies'][number], string>
 
-/** Those that keep something, where one of our iterations stands for so many of the paper's. */
+/** Strategies that keep copies, where one of our iterations stands for so many of the paper's. */
 function keeping(iterationsInOne: number) {
   const everySteps = 20 / iterationsInOne
   const shadow: Row = {
@@ -57,8 +57,9 @@ function keeping(iterationsInOne: number) {
 const { shadow, snapshot, checkpoints } = keeping(ITERATIONS_IN_ONE)
 
 /**
- * As the paper's figures seem to have it: calls in an early plot_results.py of its code, commented out, roll back along the
- * curve of a run that has paid for failures already. Another script of it has the curve without failures.
+ * The checkpoint strategy as the paper's figures seem to compute it. Calls in an early plot_results.py of its code,
+ * commented out, roll back along the curve of a run that already had failures. Another script of the code uses the curve
+ * without failures.
  */
 const checkpointOfPaper: Row = {
   ...checkpoints.at(-1)!,
@@ -67,7 +68,10 @@ const checkpointOfPaper: Row = {
   along: 'checkfree+',
 }
 
-/** As the paper has it: computing twice takes 151.04 s an iteration instead of 91.32 s, and a failure costs nothing. */
+/**
+ * Redundant computation with the paper's numbers. An iteration takes 151.04 s instead of 91.32 s, and a failure costs
+ * nothing.
+ */
 const redundantOfPaper: Row = {
   name: 'redundant (paper)',
   says: 'failures cost nothing; an iteration takes 1.654 times as long (Table 2)',
@@ -121,7 +125,7 @@ export const paper500m: WrittenScenario = {
 
 const ablationFailures = [hourly(16, false)]
 
-/** What the paper's choices are worth: weights by gradient norm, the learning rate's bump, fresh moments, the swap. */
+/** Measures the paper's choices: weights by gradient norm, a higher learning rate, fresh moments, the swap. */
 export const paperAblation: WrittenScenario = {
   ...base,
   name: 'paper-ablation',
@@ -159,7 +163,7 @@ export const paperAblation: WrittenScenario = {
   ],
 }
 
-/** The ablation's failures, met by a model four times as large: Table 3 asks whether size helps. */
+/** The failures of the ablation with a model four times as large. Table 3 asks whether size helps. */
 export const paperLarger: WrittenScenario = {
   ...paperAblation,
   name: 'paper-larger',
@@ -171,7 +175,7 @@ export const paperLarger: WrittenScenario = {
   strategies: ['none', 'checkfree'],
 }
 
-/** What a strategy costs while nothing fails: Fig. 4c, and the upkeep of what keeps copies. */
+/** The cost of each strategy while nothing fails (Fig. 4c), with the upkeep of copies. */
 export const paperCalm: WrittenScenario = {
   ...base,
   name: 'paper-calm',
@@ -180,10 +184,10 @@ export const paperCalm: WrittenScenario = {
   strategies: ['none', 'checkfree+', shadow, snapshot, ...checkpoints, 'redundant'],
 }
 
-/** Of so many peers the largest burst leaves a majority. */
+/** With this number of spares, the largest burst leaves a majority of the peers. */
 const manySpares = { ...base.run, spares: 9 }
 
-/** What the paper does not look at: stages that are lost together with their neighbours. */
+/** Losses of stages together with their neighbours, which the paper does not examine. */
 export const paperBursts: WrittenScenario = {
   ...base,
   name: 'paper-bursts',
@@ -198,8 +202,8 @@ export const paperBursts: WrittenScenario = {
 const ofOne = keeping(1)
 
 /**
- * Peers as a spot market gives and takes them, the ends among them. So many are lost that ten iterations in one would leave
- * no time for a copy between two losses: here one is one, of a run that takes a day.
+ * Peers come and go as on a spot market, the ends among them. With ten iterations in one, the many losses would leave no
+ * time for a copy between two losses. Each iteration therefore stands for itself, in a run that takes a day.
  */
 export const paperSpot: WrittenScenario = {
   ...base,

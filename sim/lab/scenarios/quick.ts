@@ -1,4 +1,4 @@
-/** A first look: two minutes, a tiny model, rates under which a stage is lost every few iterations. */
+/** A scenario of two minutes, with a tiny model and rates under which a stage is lost every few iterations. */
 import { SMALL_RUN, WIDE_AREA } from './small.ts'
 import type { WrittenScenario } from './written.ts'
 

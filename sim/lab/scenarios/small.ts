@@ -1,4 +1,4 @@
-/** What the bundled scenarios that train have in common: a model of seconds, on a network of the paper's proportions. */
+/** Settings that the bundled training scenarios share: a small model, on a network of the paper's proportions. */
 import type { WrittenScenario } from './written.ts'
 
 export const SMALL_RUN = {
@@ -11,8 +11,9 @@ export const SMALL_RUN = {
 } as const
 
 /**
- * An iteration of some ten seconds: long beside what the swarm has to say to itself, as the paper's is. The uplink is such
- * that a copy of a stage takes as much of the time between two of them as 5 bytes a weight would of the paper's links.
+ * Network and costs that give an iteration of some ten seconds. The iteration is long compared with the swarm's agreement,
+ * as the paper's iteration is. A copy of a stage takes the same share of the time between two copies as 5 bytes a weight
+ * on the paper's links.
  */
 export const WIDE_AREA = {
   network: { within: { latencyMs: 250, mbitPerSecond: 5 } },

@@ -1,4 +1,4 @@
-/** A scenario as it is written, before its defaults. */
+/** A scenario as it is written, before defaults are added. */
 import type { z } from 'zod'
 import type { scenarioSchema } from '../scenario.ts'
 

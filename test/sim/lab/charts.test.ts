@@ -1,4 +1,4 @@
-/** What charts are made of, against laws that hold whatever the numbers are. */
+/** Checks the elements of charts against laws that hold for all numbers. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { bandOf } from '../../../sim/lab/report/band.ts'

@@ -1,4 +1,4 @@
-/** The paper's claims: what was not played decides nothing; what was played decides as its numbers say. */
+/** The paper's claims: an unplayed trial decides nothing, and a played trial decides by its numbers. */
 import { expect, test } from 'vitest'
 import { claimsOf, type Evidence } from '../../../sim/lab/claims.ts'
 import { lateLoss } from '../../../sim/lab/comparisons.ts'
@@ -14,7 +14,7 @@ function results(...trials: TrialResult[]): Results {
   return { ...SAMPLE, trials }
 }
 
-/** Of five seeds, that differ a little. */
+/** Trials of five seeds with slightly different numbers. */
 function trials(
   strategy: string,
   failures: string,
@@ -45,7 +45,7 @@ const NOTHING: Evidence = {
   spot: results(),
 }
 
-/** What is said of claim `number` where all else was not played. */
+/** The verdict on claim `number`, where all other evidence was not played. */
 function verdict(number: number, evidence: Partial<Evidence>): string {
   return claimsOf({ ...NOTHING, ...evidence })[number - 1]!.verdict
 }
@@ -115,7 +115,7 @@ test('an edge is alike to its twin where its copies are nearer to it, whatever e
     recoveries: [
       recovery(error + noise, 0, { stage: 1, strategy }),
       recovery(error * 1.1, 0, { stage: 6, strategy }),
-      // Neither a stage between nor what a fallback brought back is a copy of a twin.
+      // Neither a stage in the middle nor a stage that a fallback recovered is a copy of a twin.
       recovery(between, 0, { stage: 3, strategy }),
       recovery(between, 0, { stage: 6, strategy: 'random' }),
     ],
@@ -182,7 +182,7 @@ test("a stage of the paper's size reaches its new node within the slowest link o
   const transfers = recoveryTransfers()
   expect(transfers).toHaveLength(18)
   expect(Math.max(...transfers)).toBeLessThan(26.8)
-  // 256 MiB within 4 ms at 0.2425 GiB/s, at best.
+  // The fastest link carries 256 MiB at 0.2425 GiB/s.
   expect(Math.min(...transfers)).toBeGreaterThan(0.25 / 0.2425)
 })
 

@@ -1,9 +1,9 @@
-/** The CSV files, read back by another reading of RFC 4180. */
+/** Reads the CSV files back with a separate parser of RFC 4180. */
 import { expect, test } from 'vitest'
 import { csvFiles } from '../../../sim/lab/report/csv.ts'
 import { sampleResults } from '../../fixtures/results.ts'
 
-/** Rows as objects by the names of the first line; the grammar of RFC 4180 and nothing more. */
+/** Rows as objects with the names of the first line. The parser accepts the grammar of RFC 4180 and nothing else. */
 function parsed(text: string): Record<string, string>[] {
   const rows: string[][] = []
   for (const line of text.match(/(?:"(?:[^"]|"")*"|[^"\r])*\r\n/g)!) {

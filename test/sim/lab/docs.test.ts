@@ -1,4 +1,4 @@
-/** The manual names every setting that a scenario has, and every scenario that is bundled. */
+/** The manual names every setting of a scenario and every bundled scenario. */
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { BUNDLED } from '../../../sim/lab/bundled.ts'

@@ -1,4 +1,4 @@
-/** What every failure process needs: an example with the law of its count, a sentence, and a row of docs/FAILURES.md. */
+/** Each failure process has an example with the law of its count, a sentence, and a row of docs/FAILURES.md. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -20,11 +20,13 @@ interface Law {
   readonly fields: object
   /** Mean number of losses in an hour. */
   readonly perHour: number
-  /** Mean number of losses that come together: the count's variance is at most its square times the Poisson variance. */
+  /**
+   * Mean number of losses that come together. The variance of the count is at most its square times the Poisson variance.
+   */
   readonly together: number
 }
 
-/** A row of the table without a law here is an error of types, and fails below. */
+/** Laws of all rows. A row without a law is a type error, and fails below. */
 const LAWS: Readonly<Record<Failure['process'], Law>> = {
   none: { fields: {}, perHour: 0, together: 1 },
   hourly: { fields: { rate: 0.1, of: 'peer' }, perHour: -Math.log(0.9) * PEERS, together: 1 },
@@ -48,9 +50,9 @@ const LAWS: Readonly<Record<Failure['process'], Law>> = {
     perHour: -Math.log(0.9) * PEERS,
     together: 1,
   },
-  // The whole fleet of 13 that was recorded: 0.55 removals an instance and hour, in groups of 2.5 for the most part.
+  // The recorded fleet had 13 instances: 0.55 removals for each instance and hour, mostly in groups of 2.5.
   spot: { fields: { like: 'aws-g4dn' }, perHour: 0.55 * PEERS, together: 2.5 },
-  // Two removals in each round of two hours.
+  // Each round of two hours has two removals.
   trace: { fields: { path: 'fleet.csv' }, perHour: 1, together: 1 },
 }
 
@@ -86,7 +88,7 @@ describe.each(processes)('%s', (process) => {
     const { perHour, together } = LAWS[process]
     const { losses } = draw(process, hours)
     const mean = perHour * hours
-    // Four standard deviations of a Poisson count whose events come in groups.
+    // The bound is four standard deviations of a Poisson count whose events come in groups.
     expect(Math.abs(losses.length - mean)).toBeLessThanOrEqual(4 * together * Math.sqrt(mean))
   })
 

@@ -1,4 +1,7 @@
-/** What is drawn, against the laws that it is drawn from. Seeds are fixed: a bound of four sigma holds or it does not. */
+/**
+ * Checks drawn failures against their laws. Seeds are fixed, so a bound of four sigma always gives the same result. The
+ * file exceeds 350 lines because each failure process has its law here.
+ */
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -37,12 +40,12 @@ function expectWithinSigmas(actual: number, mean: number, variance: number, sigm
   expect(Math.abs(actual - mean)).toBeLessThan(sigmas * Math.sqrt(variance))
 }
 
-/** A Poisson count's variance is its mean. */
+/** Checks the count against a Poisson distribution, whose variance is its mean. */
 function expectPoisson(count: number, mean: number) {
   expectWithinSigmas(count, mean, mean)
 }
 
-/** Losses that follow each other within ten seconds. */
+/** Groups losses that follow each other within ten seconds. */
 function groupsOf(losses: readonly Loss[]): Loss[][] {
   const groups: Loss[][] = []
   for (const loss of losses) {
@@ -171,7 +174,9 @@ test('with probability 1 every stage fails after every iteration', () => {
   expect(losses.map(stageOf)).toEqual(Array.from({ length: 39 }, () => [1, 2, 3]).flat())
 })
 
-/** The first twenty lives of each slot: those that end within some hours only would be the short ones. */
+/**
+ * The first twenty lives of each slot. Lives that end within a given number of hours would be biased towards short lives.
+ */
 function livesOf(process: object): number[] {
   const slots = Array.from({ length: 500 }, () => [0])
   for (const loss of draw(process, { hours: 400, peers: 500 }))
@@ -182,7 +187,7 @@ function livesOf(process: object): number[] {
 }
 
 test.each([
-  // The square of the coefficient of variation: Γ(1 + 2/k) / Γ(1 + 1/k)² - 1, and the median in means.
+  // The expected values are the squared coefficient of variation, Γ(1 + 2/k) / Γ(1 + 1/k)² - 1, and the median in means.
   { shape: undefined, variance: 1, median: Math.LN2 },
   { shape: 0.5, variance: 24 / 4 - 1, median: Math.LN2 ** 2 / 2 },
   { shape: 1, variance: 1, median: Math.LN2 },
@@ -199,7 +204,7 @@ test.each([
 })
 
 test('a burst takes peers of one region within seconds, and as many as it should', () => {
-  // So rare that no two come together.
+  // Losses are so rare that no two come together.
   const hours = 200_000
   const process = { process: 'bursts', perHour: 0.005, size: 3, by: 'region', of: 'peer' }
   const groups = groupsOf(draw(process, { hours, peers: 300 }))
@@ -214,7 +219,7 @@ test('a burst takes peers of one region within seconds, and as many as it should
     expect(group.at(-1)!.hours - group[0]!.hours).toBeLessThan(5 * SECONDS)
     expect(new Set(group.map(keyOf)).size).toBe(group.length)
   }
-  // Geometric with mean 3: the variance is 3 · 2.
+  // The size is geometric with mean 3, so its variance is 3 · 2.
   const members = sum(groups.map(({ length }) => length))
   expectWithinSigmas(members, 3 * groups.length, 6 * groups.length)
   const alone = groups.filter(({ length }) => length === 1).length
@@ -254,7 +259,7 @@ test('most leave at the peak of the day, by the integral of the hazard', () => {
   const process = { process: 'diurnal', rate: 0.1, amplitude: 0.8, peakHour: 21, of: 'peer' }
   const losses = draw(process, { hours: 24 * days, peers: 20 })
   expectPoisson(losses.length, hazard * 24 * days * 20)
-  // Three hours around the middle: 6 + 0.8 · 24/2π · (sin π/4 + sin π/4) hours' worth of the mean hazard.
+  // Three hours around the middle have 6 + 0.8 · 24/2π · (sin π/4 + sin π/4) hours' worth of the mean hazard.
   const swing = 0.8 * (24 / (2 * Math.PI)) * Math.SQRT2
   const around = (middle: number) =>
     losses.filter(({ hours }) => {
@@ -265,7 +270,7 @@ test('most leave at the peak of the day, by the integral of the hazard', () => {
   expectPoisson(around(9), hazard * (6 - swing) * days * 20)
 })
 
-/** Of the recorded traces: removals by instances and hours; the share of them that come with others at the same time. */
+/** Recorded traces: removals for each instance and hour, and the share of removals that come together with others. */
 const RECORDED = [
   { like: 'aws-p3', instances: 24, perInstanceHour: 0.61, together: 0.77 },
   { like: 'aws-g4dn', instances: 13, perInstanceHour: 0.55, together: 0.58 },

@@ -1,4 +1,4 @@
-/** The hours of a scenario against virtual time: a clock of two paces. */
+/** The hours of a scenario against virtual time. The clock has two paces. */
 import { expect, test } from 'vitest'
 import { Hours } from '../../../sim/lab/hours.ts'
 import { World } from '../../../sim/world/world.ts'
@@ -12,7 +12,7 @@ async function pass(world: World, ms: number): Promise<void> {
 
 test('iterations count at the pace of what they stand for; beyond the usual, a disturbed one takes what it takes', async () => {
   const world = new World({ seed: 1 })
-  // Iterations of a minute stand for an hour.
+  // An iteration of a minute stands for an hour.
   const hours = new Hours(world, 60)
   await pass(world, HOUR_MS)
   expect(hours.now).toBe(0)
@@ -23,7 +23,8 @@ test('iterations count at the pace of what they stand for; beyond the usual, a d
   }
   expect(hours.now).toBeCloseTo(4, 9)
 
-  // Half a minute into it a stage is lost, then another; all in all it takes five minutes instead of one.
+  // A stage is lost half a minute into the iteration, and another one later. The iteration takes five minutes instead of
+  // one.
   await pass(world, MINUTE_MS / 2)
   hours.lost()
   await pass(world, MINUTE_MS)
@@ -32,7 +33,7 @@ test('iterations count at the pace of what they stand for; beyond the usual, a d
   const before = hours.now
   expect(before).toBeCloseTo(4.5 + 4.5 / 60, 9)
   hours.made()
-  // What went by at the quick pace before the loss counts for what it was.
+  // Hours that passed at the quick pace before the loss keep their value.
   expect(hours.now).toBeCloseTo(before + 59 / 60, 9)
 
   await pass(world, MINUTE_MS)
@@ -48,7 +49,7 @@ test('a loss between two iterations costs its minutes, and no more', async () =>
     await pass(world, minutes * MINUTE_MS)
     hours.made()
   }
-  // Five iterations, and 2 + 5 minutes beyond.
+  // The sum has five iterations and 2 + 5 further minutes.
   expect(hours.now).toBeCloseTo(5 + 7 / 60, 9)
 })
 

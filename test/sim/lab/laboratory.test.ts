@@ -1,4 +1,7 @@
-/** The laboratory on a tiny model: what it gives depends on the scenario alone, and what cannot be is refused by name. */
+/**
+ * Plays the laboratory with a tiny model. Its results depend on the scenario alone, and impossible settings are refused by
+ * name.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -67,12 +70,12 @@ test('one worker and two give the same results, byte for byte; a second time not
 
   expect(resultsSchema.parse(JSON.parse(JSON.stringify(first)))).toEqual(first)
   const of = (strategy: string) => first.trials.filter((trial) => trial.strategy === strategy)
-  // An iteration takes as long as it is said to.
+  // An iteration takes its stated time.
   for (const { hours, iterations, recoveries } of of('none')) {
     expect(recoveries).toEqual([])
     expect(hours).toBeCloseTo((iterations * 600) / 3_600, 6)
   }
-  // All meet the same failures, and whatever was lost came back.
+  // All strategies meet the same failures, and every lost stage was recovered.
   for (const { losses, recoveries, iterations, failure } of of('checkfree')) {
     expect(failure).toBeNull()
     expect(iterations).toBe(16)

@@ -3,7 +3,7 @@ import { PAPER_PROTOCOL, playPaperIteration } from '../../../sim/lab/paper/itera
 import { playOurIteration } from '../../../sim/lab/paper/our-iteration.ts'
 import { PAPER_NETWORK, paperLinks } from '../../../sim/lab/paper/regions.ts'
 
-/** What the paper measured: Table 2, and the time stamps of its runs. */
+/** Measurements of the paper: Table 2, and the time stamps of its runs. */
 const PAPER_SECONDS = 91.3
 
 const GIB = 1024 ** 3
@@ -18,7 +18,8 @@ test("an iteration of the paper's protocol takes what the paper measured, within
 })
 
 test('a microbatch is on the way for 18.7 s there and back, whichever route it takes', async () => {
-  // Australia, Germany, London, Canada, the Netherlands, Belgium, Iowa, Australia; two hops take less than 0.2 s.
+  // The regions are Australia, Germany, London, Canada, the Netherlands, Belgium, Iowa and Australia. Two hops take less
+  // than 0.2 s.
   const hops: [ms: number, gibPerSecond: number][] = [
     [125.5, 0.01046],
     [38.5, 0.03638],
@@ -56,7 +57,8 @@ test('every two regions have a link, the same in both directions', () => {
 test('our node makes an iteration of as many microbatches in less, and transfers that share an uplink take longer', async () => {
   const alone = await playOurIteration('none')
   const shared = await playOurIteration('uplink')
-  // No less than one microbatch on its own way round: Australia, Belgium, Canada, Germany, Iowa, the Netherlands, London.
+  // The lower bound is one microbatch on its own route: Australia, Belgium, Canada, Germany, Iowa, the Netherlands,
+  // London.
   const way = [0.00983, 0.0199, 0.03186, 0.02661, 0.0274, 0.02368, 0.0094]
   const bound = 2 * way.reduce((sum, gib) => sum + 1 / 32 / gib, 0) + 6 * 1.2
   expect(alone).toBeGreaterThan(bound)

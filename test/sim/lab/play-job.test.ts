@@ -1,4 +1,4 @@
-/** How losses come to a run of which one iteration stands for many. */
+/** Checks when losses strike a run in which one iteration stands for many. */
 import { expect, test } from 'vitest'
 import { type PlayJob, playJob } from '../../../sim/lab/play-job.ts'
 import { loadScenario } from '../../../sim/lab/scenario.ts'
@@ -44,14 +44,14 @@ test('neighbours that are lost in one iteration, minutes apart, are mended one a
     [
       { hours: looked + 0.05, stage: 2 },
       { hours: looked + 0.15, stage: 3 },
-      // The newcomer of the loss before, too.
+      // The newcomer after the earlier loss is also lost.
       { hours: looked + 0.25, stage: 3 },
     ],
     stepSeconds,
   )
   expect(recoveries.map(({ strategy }) => strategy)).toEqual(Array(3).fill('checkfree'))
   expect(new Set(recoveries.map(({ iteration }) => iteration)).size).toBe(1)
-  // Each takes the seconds that it takes.
+  // Each recovery counts its own seconds.
   const seconds = recoveries.reduce((sum, each) => sum + each.seconds!, 0)
   const more = (hours - calm.hours) * 3_600
   expect(more / seconds).toBeGreaterThan(0.9)
@@ -94,7 +94,7 @@ test('where the coordinator and a majority with it are lost at once, those who a
 
 test('where each peer is in a region, no copy is kept in that of its stage: one region that goes takes none along', async () => {
   const recovery = { policy: ['shadow', 'checkfree', 'copy', 'random'], shadow: { everySteps: 1 } }
-  // Slots 1 and 4, that hold two stages.
+  // Slots 1 and 4 hold two stages.
   const region = [1, 4].map((slot) => ({ hours: 2.2, slot }))
   const strategies = async (domains: PlayJob['domains']) => {
     const { recoveries } = await outcomeOf(region, stepSeconds, { recovery, domains })

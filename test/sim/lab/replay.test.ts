@@ -1,4 +1,4 @@
-/** Walks along a recorded curve against closed forms. */
+/** Checks walks along a recorded curve against closed forms. */
 import { expect, test } from 'vitest'
 import { drawLosses, failureSchema } from '../../../sim/lab/failures/table.ts'
 import { stageLosses } from '../../../sim/lab/occupancy.ts'
@@ -56,7 +56,7 @@ test('rollback: on average as much is kept of each hundred as (1 - (1 - p)^100) 
   const { progress, iterations } = walk(
     given({ losses, seconds, recoverySeconds: 0, backTo: toLastCheckpoint(every), iterationsMax }),
   )
-  // A block of a hundred is begun again at each failure, until a hundred in a row go well.
+  // A block of a hundred iterations restarts at each failure, until a hundred in a row succeed.
   const attempts = (1 - (1 - p) ** every) / (p * (1 - p) ** every)
   expect(progress / iterations).toBeGreaterThan((every / attempts) * 0.95)
   expect(progress / iterations).toBeLessThan((every / attempts) * 1.05)
@@ -64,14 +64,14 @@ test('rollback: on average as much is kept of each hundred as (1 - (1 - p)^100) 
 
 test('a loss takes it back to the last checkpoint; others at once, or before it is back, cost no more progress', () => {
   const back = { backTo: toLastCheckpoint(10), seconds: 36, recoverySeconds: 360 }
-  // Iteration 25.5; at once, and again during the recovery, which begins anew.
+  // The losses come at iteration 25.5, at the same time again, and during the recovery, which restarts.
   const hours = [0.255, 0.255, 0.3]
   const struck = walk(given({ ...back, losses: hours.map((hour) => ({ hours: hour, stage: 1 })) }))
   expect(struck.met.map(({ lost }) => lost)).toEqual([expect.closeTo(5.5, 9), 0, 0])
   expect(struck.progress).toBeCloseTo(1_000 - 5.5, 9)
-  // 0.255 h until then, 0.4 h when it goes on, and 974.5 iterations after that.
+  // The sum has 0.255 h until the losses, 0.4 h when training resumes, and 974.5 further iterations.
   expect(struck.hours).toBeCloseTo(0.4 + 9.745, 9)
-  // Of what ends with the loss, nothing was saved; of what was saved before, everything.
+  // An iteration that ends at the loss was not saved. Earlier checkpoints are complete.
   const lost = (hour: number) =>
     walk(given({ ...back, losses: [{ hours: hour, stage: 1 }] })).met[0]!.lost
   expect(lost(0.2)).toBeCloseTo(10, 6)
@@ -88,16 +88,16 @@ test('looks at the loss come every so many iterations that are made, wherever it
 
 test('a lost spare is no lost stage; who comes in its place waits behind the others', () => {
   const at = (hours: number, slot: number) => ({ hours, slot })
-  // Two stages and the ends in the slots 0 to 2, spares in 3 and 4.
+  // Slots 0 to 2 hold two stages and the ends. Slots 3 and 4 hold spares.
   const losses = [at(1, 3), at(2, 1), at(3, 1), at(4, 4), at(5, 0), at(6, 3)]
   expect(stageLosses(losses, 2, 5)).toEqual([
     { hours: 2, stage: 1 },
-    // Slot 4 had taken stage 1; slot 3, whose newcomer waits longer than that of slot 1, takes it now.
+    // Slot 4 had stage 1. Slot 3 takes stage 1 now, since its newcomer has waited longer than the newcomer of slot 1.
     { hours: 4, stage: 1 },
     { hours: 5, stage: 0 },
     { hours: 6, stage: 1 },
   ])
-  // With no spare the newcomer takes the stage itself.
+  // Without a spare the newcomer takes the stage itself.
   expect(stageLosses([at(1, 2), at(2, 2)], 2, 3)).toEqual([
     { hours: 1, stage: 2 },
     { hours: 2, stage: 2 },

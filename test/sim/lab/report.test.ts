@@ -1,4 +1,4 @@
-/** The report as a browser shows it: whole, legible, in both colour schemes, and alone. */
+/** Checks the report in a browser: complete, legible in both colour schemes, and without external resources. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -40,6 +40,7 @@ const CHARTS = [
   'time-line',
 ]
 
+/** The block exceeds 60 lines because its tests share one browser. */
 describe.skipIf(!HAS_BROWSER)('in a browser', () => {
   let browser: Browser
   beforeAll(async () => {
@@ -47,7 +48,7 @@ describe.skipIf(!HAS_BROWSER)('in a browser', () => {
   })
   afterAll(() => browser.close())
 
-  /** Opened from a file, as by a user. Whatever goes wrong there is in `troubles`. */
+  /** Opens the report from a file, as a user does. Errors of the page are added to `troubles`. */
   async function opened(results: Results, options: Parameters<Browser['newPage']>[0] = {}) {
     const file = join(temporaryFolder(), 'report.html')
     await writeFile(file, reportHtml(results))
@@ -222,7 +223,7 @@ async function pageWidth(page: Page): Promise<unknown> {
   return page.evaluate('document.documentElement.scrollWidth')
 }
 
-/** Texts of a chart that cover each other or leave the drawing; half a pixel is no matter. */
+/** Finds texts of a chart that cover each other or leave the drawing. Half a pixel is allowed. */
 const COVERED = `[...document.querySelectorAll('figure .drawing svg')].flatMap((svg) => {
   const frame = svg.getBoundingClientRect()
   const texts = [...svg.querySelectorAll('text')].map((text) => [text.textContent, text.getBoundingClientRect()])
@@ -237,7 +238,7 @@ const COVERED = `[...document.querySelectorAll('figure .drawing svg')].flatMap((
   ])
 })`
 
-/** Colours of the sheet too close to the paper, by WCAG's ratio: 4.5 for what is read, 2.4 for what is seen. */
+/** Finds colours too close to the background, by WCAG's ratio: 4.5 for text, 2.4 for marks. */
 const FAINT = `(() => {
   const style = getComputedStyle(document.documentElement)
   const luminance = (name) => {
@@ -255,7 +256,7 @@ const FAINT = `(() => {
   return [...read, ...seen].filter(([ink, paper, least]) => !(ratio(ink, paper) >= least)).map(String)
 })()`
 
-/** What the policy says of a picture and a script that somebody put in. */
+/** Reports what the page's policy does with an injected picture and an injected script. */
 const INTRUSION = `new Promise((resolve) => {
   const refused = []
   addEventListener('securitypolicyviolation', ({ effectiveDirective }) => {

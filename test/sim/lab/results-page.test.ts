@@ -1,4 +1,4 @@
-/** docs/RESULTS.md from results that were never played: what a cell says of runs that did not reach the target. */
+/** docs/RESULTS.md from synthetic results: the cells of runs that did not reach the target. */
 import { expect, test } from 'vitest'
 import type { Results, TrialResult } from '../../../sim/lab/results.ts'
 import { resultsPage } from '../../../sim/lab/results-page.ts'
@@ -11,7 +11,7 @@ const EMPTY: Results = { ...SAMPLE, trials: [], summary: [], failures: [], strat
 const reached = (hours: number) => ({ hours, reached: { iterations: hours, hours } })
 const spent = (hours: number, failure: string | null = null) => ({ hours, reached: null, failure })
 
-/** Of a strategy, a trial for each seed. */
+/** Trials of a strategy, one for each seed. */
 function trials(strategy: string, all: readonly Partial<TrialResult>[]): TrialResult[] {
   const known = { ...SAMPLE.trials[0]!, strategy, failures: 'bursts' }
   return all.map((each, i) => ({ ...known, seed: i + 1, ...each }))
@@ -50,7 +50,7 @@ const page = resultsPage({
 test.each([
   ['twice', /^\| twice \| 300 ± \S+ \| 2\.00 ± 0 \| 0 \|$/],
   ['half', /^\| half \| 300 \(1 of 2\) \| 3\.00 \(1 of 2\) \| 0 \|$/],
-  // What was spent is a bound, but not of a run that came to an end.
+  // The hours spent are a bound, except for a run that ended early.
   ['spent', /^\| spent \| not reached \| > 3\.00 \| 0 \|$/],
   ['ended', /^\| ended \| not reached \| - \| 2 \|$/],
 ])('the row of %s', (name, row) => {

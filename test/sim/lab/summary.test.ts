@@ -1,4 +1,4 @@
-/** Summaries and recommendations, on numbers whose answer is known. */
+/** Checks summaries and recommendations on numbers with a known answer. */
 import { describe, expect, test } from 'vitest'
 import { recommend } from '../../../sim/lab/recommend.ts'
 import type { TrialResult } from '../../../sim/lab/results.ts'
@@ -7,7 +7,7 @@ import { trialResult } from '../../fixtures/trial-result.ts'
 
 const LOST = [{ hours: 1, stage: 2 }]
 
-/** One trial a seed: hours to the target, or null where it was not reached. */
+/** One trial for each seed: hours to the target, or null where the target was not reached. */
 function trialsOf(strategy: string, hours: readonly (number | null)[]): TrialResult[] {
   return hours.map((each, i) =>
     trialResult({
@@ -35,7 +35,7 @@ describe('a summary', () => {
 
   test('has the mean and its margin of those that reached the target', () => {
     const [summary] = summarize(trialsOf('a', [4, 6, null]))
-    // Of two values: half their difference times Student's quantile for one degree of freedom, tan(0.475 pi).
+    // The margin of two values is half their difference times Student's quantile for one degree of freedom, tan(0.475 pi).
     expect(summary!.hoursToTarget!.mean).toBe(5)
     expect(summary!.hoursToTarget!.margin).toBeCloseTo(Math.tan(0.475 * Math.PI), 3)
     expect(summary).toMatchObject({
@@ -59,6 +59,7 @@ describe('a summary', () => {
   })
 })
 
+/** The block exceeds 60 lines because it has one case for each rule of the recommendation. */
 describe('a recommendation', () => {
   const of = (trials: readonly TrialResult[], targetLoss: number | null = 2.5) =>
     recommend({ failures: [{ name: 'storms', says: '' }], trials: [...trials], targetLoss })[0]!
@@ -76,7 +77,7 @@ describe('a recommendation', () => {
   test('compares seed by seed: a hard seed is hard for all', () => {
     const trials = [...trialsOf('a', [3, 6, 12]), ...trialsOf('b', [3.9, 7.1, 13])]
     expect(of(trials).sentence).toContain('60 ± 15 min sooner than b (95 % interval over 3 seeds).')
-    // The same times under other seeds say nothing.
+    // The same times under other seeds give no difference.
     const mixed = [...trialsOf('a', [3, 6, 12]), ...trialsOf('b', [13, 3.9, 7.1])]
     expect(of(mixed).sentence).toContain('The results do not tell a from b')
   })
@@ -128,7 +129,7 @@ describe('a recommendation', () => {
       strategy: 'a',
       sentence: expect.stringMatching(/ No other strategy was tried\.$/),
     })
-    // A run that was over before the first loss met what the others met.
+    // A run that ended before the first loss met the same conditions as the others.
     const early = trialsOf('early', [0.5, 0.5]).map((each) => ({ ...each, losses: [], hours: 0.9 }))
     expect(of([...early, ...trialsOf('a', [5, 6])]).strategy).toBe('early')
   })

@@ -1,4 +1,7 @@
-/** The table of strategies: failures, replays and estimates against what can be said without it; and the command. */
+/**
+ * Checks the failures, replays and estimates of the table of strategies against independent values, and checks the
+ * command.
+ */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -18,7 +21,7 @@ describe('failures', () => {
 
   test('come as often as the rate says, and not in the quiet iterations', () => {
     const many = drawDeaths({ ...failures, rate: 0.1, iterations: 10_000 })
-    // A binomial of 6 x 9949 draws: five standard deviations.
+    // The bound is five standard deviations of a binomial with 6 x 9949 draws.
     expect(Math.abs(many.length - 5969)).toBeLessThan(5 * Math.sqrt(5969 * 0.9))
     expect(Math.min(...many.map(({ step }) => step))).toBeGreaterThan(50)
   })
@@ -41,7 +44,7 @@ test('a failure takes the model back to the last checkpoint that was finished be
   const after = (...steps: number[]) => steps.map((step) => ({ step, stage: 1 }))
   expect(stepsOfRollback([], 3, 4, 99)).toEqual([1, 2, 3, 4])
   expect(stepsOfRollback(after(2), 3, 4, 99)).toEqual([1, 2, 1, 2, 3, 4])
-  // Step 3 would be a checkpoint; its own stage has not saved it any more.
+  // Step 3 would be a checkpoint, but the lost stage has not saved it.
   expect(stepsOfRollback(after(3), 3, 4, 99)).toEqual([1, 2, 3, 1, 2, 3, 4])
   expect(stepsOfRollback(after(4, 6), 3, 6, 99)).toEqual([1, 2, 3, 4, 4, 5, 4, 5, 6])
   expect(stepsOfRollback(after(4, 5), 3, 5, 99)).toEqual([1, 2, 3, 4, 4, 4, 5])
@@ -59,16 +62,16 @@ test('failures of a stage together with that of its standby, or soon after', () 
   ] as const
   const named = deaths.map(([step, stage]) => ({ step, stage }))
   expect(jointFailures(named, 0, 1)).toHaveLength(1)
-  // Stage 5 four iterations after stage 4, stage 6 five after stage 5; stage 3 was lost before stage 2.
+  // Stage 5 fails four iterations after stage 4, and stage 6 five after stage 5. Stage 3 was lost before stage 2.
   expect(jointFailures(named, 4, 1)).toHaveLength(2)
   expect(jointFailures(named, 5, 1)).toHaveLength(3)
-  // Of the same stage: 18 iterations apart.
+  // Two failures of the same stage are 18 iterations apart.
   expect(jointFailures(named, 17, 0)).toHaveLength(0)
   expect(jointFailures(named, 18, 0)).toEqual([{ step: 69, stage: 3 }])
 })
 
 test('estimates and curves', () => {
-  // 2.776 x sqrt(2.5 / 5): Student with four degrees of freedom.
+  // The margin is 2.776 x sqrt(2.5 / 5), by Student's distribution with four degrees of freedom.
   expect(estimate([1, 2, 3, 4, 5]).mean).toBe(3)
   expect(estimate([1, 2, 3, 4, 5]).margin).toBeCloseTo(1.9629, 4)
   expect(estimate([1]).margin).toBe(Number.POSITIVE_INFINITY)
@@ -86,6 +89,7 @@ test('estimates and curves', () => {
   expect(stepsTo(curve, 0.5)).toBe(null)
 })
 
+/** The block exceeds 60 lines because its tests share the undisturbed trial. */
 describe('trials of a tiny model', () => {
   const calmTrial: Trial = {
     scale: 'tiny',
@@ -120,13 +124,13 @@ describe('trials of a tiny model', () => {
     expect(deaths.length).toBeGreaterThan(2)
     expect(rough.recoveries.map(({ stage }) => stage)).toEqual(deaths.map(({ stage }) => stage))
     expect(rough.training.map(([step]) => step)).toEqual(calm.training.map(([step]) => step))
-    // Until the first loss it is the same run, and not after it.
+    // The two runs are equal until the first loss, and differ after it.
     const first = deaths[0]!.step
     const until = { ...rough, training: rough.training.slice(0, first) }
     const short = { ...until, trial: { ...rough.trial, steps: first } }
     expect(deviation(short, calm, 'exact')).toEqual({ partsAt: null, loss: 0 })
     expect(deviation(rough, calm, 'exact').loss).toBeGreaterThan(1e-4)
-    // It made step after step, which a rollback would not have done.
+    // The run made each step once, which a rollback would not have done.
     expect(deviation(rough, calm, 3).partsAt).toBe(first + 1)
   })
 
@@ -194,7 +198,7 @@ test('rows pair each seed with its undisturbed run; a ranking needs its interval
   expect(copy!.final.mean).toBeCloseTo(2.2, 12)
   const [comparison] = rankingOf(extent, played)
   expect(comparison!.final.mean).toBeCloseTo(0.8, 12)
-  // Differences of 0.4, 0.8 and 1.2.
+  // The differences are 0.4, 0.8 and 1.2.
   expect(comparison!.final.margin).toBeCloseTo(4.303 * Math.sqrt(0.16 / 3), 10)
 })
 

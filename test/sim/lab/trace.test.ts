@@ -1,4 +1,4 @@
-/** Recorded traces: losses worked out by hand, and each kind of damage refused by its line. */
+/** Checks losses of recorded traces against results by hand. Each kind of damage is refused with its line number. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,11 +51,11 @@ test('who was added first has the first slot, and whoever stands by takes one th
     [10, 'add,a'],
     [10, 'add,b'],
     [10, 'add,c'],
-    // c takes slot 0 of a.
+    // Peer c takes slot 0 of peer a.
     [20, 'remove,a'],
     [25, 'add,d'],
     [30, 'remove,c'],
-    // Nobody stands by: slot 0 is d's, slot 1 stays empty until e.
+    // No peer stands by. Slot 0 belongs to d, and slot 1 stays empty until e comes.
     [40, 'remove,b'],
     [50, 'add,e'],
     [55, 'remove,e'],
@@ -70,7 +70,7 @@ test('who was added first has the first slot, and whoever stands by takes one th
   ]
   expect(minutes(replay(text, { hours: 1.09 }))).toEqual(expected)
   expect(minutes(replay(text, { hours: 1 }))).toEqual(expected.slice(0, 4))
-  // With one slot, b stands by for a, and d for b, since c has gone.
+  // With one slot, b stands by for a, and d stands by for b, since c has gone.
   expect(minutes(replay(text, { peers: 1, hours: 0.7 }))).toEqual([
     [10, 0],
     [30, 0],
@@ -131,7 +131,7 @@ test('each of the instances goes as often as the others, by the seed', () => {
   const text = samples(['11:00:00', 40], ['11:20:00', 30], ['11:50:00', 30])
   let lost = 0
   for (let seed = 0; seed < 200; seed++) lost += replay(text, { peers: 8, hours: 0.5, seed }).length
-  // A quarter of the 40 went. Eight of them without replacement: a hypergeometric variance.
+  // A quarter of the 40 peers went. Eight of them are drawn without replacement, which has a hypergeometric variance.
   const variance = 200 * 8 * 0.25 * 0.75 * (32 / 39)
   expect(Math.abs(lost - 400)).toBeLessThan(4 * Math.sqrt(variance))
 })

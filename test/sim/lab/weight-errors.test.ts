@@ -1,4 +1,7 @@
-/** How far recovered weights are from the lost ones: nothing where each update was made twice, all the way where they are the first ones. */
+/**
+ * Checks the distance of recovered weights from the lost weights. It is zero where each update was made twice, and largest
+ * where the weights are the initial ones.
+ */
 import { expect, test } from 'vitest'
 import { playJob } from '../../../sim/lab/play-job.ts'
 import { loadScenario } from '../../../sim/lab/scenario.ts'
@@ -47,12 +50,12 @@ test('a stage whose updates another peer made, too, comes back as it was', async
 test('one that begins anew is as far off as it had come', async () => {
   const [early, late] = await recoveriesBy(['random'])
   expect(early!.weightError).toBeGreaterThan(0)
-  // Every update of Adam takes each weight about a learning rate farther.
+  // Each update of Adam moves each weight by about the learning rate.
   expect(late!.weightError).toBeGreaterThan(early!.weightError!)
 })
 
 test('one that is drawn anew is as far off as two draws are apart', async () => {
-  // Of 640 weights from N(0, 0.02) and two norms of eight ones that no draw changes; nothing is learnt.
+  // The stage has 640 weights from N(0, 0.02) and two norms of eight ones, which are not drawn. Nothing is learnt.
   const far = Math.sqrt((2 * 640 * 0.02 ** 2) / (16 + 640 * 0.02 ** 2))
   const [first, second] = await recoveriesBy(['random'], true, 1e-9)
   for (const { weightError } of [first!, second!]) {

@@ -1,4 +1,4 @@
-/** A message counts by its shape: other digits of the same numbers change nothing. */
+/** A message counts by its shape, so other digits of the same numbers do not change its size. */
 import { expect, test } from 'vitest'
 import { install } from '../../../protocols/agreement.ts'
 import { ProtocolError } from '../../../protocols/errors.ts'
@@ -66,11 +66,11 @@ test('a question counts its frame, its header and its body', () => {
 
 test.each([roster, install])('the roster in a body of $protocol counts by its shape', (carrier) => {
   const bodies = [2, 2.5, Math.LN10, 2.302585e-7].map((loss) => encodeRoster(rosterOf(loss)))
-  // Otherwise the length of the body would do as well.
+  // With equal lengths the test could not tell the counted size from the length of the body.
   expect(new Set(bodies.map(({ length }) => length)).size).toBeGreaterThan(1)
   const counted = bodies.map((body) => bodyBytes(carrier.protocol, body))
   expect(new Set(counted).size).toBe(1)
-  // A stated share of the JSON is near what deflating leaves of it, and no tensor that a scale enlarges.
+  // The counted share of the JSON is near its deflated length. No scale of tensors enlarges it.
   expect(counted[0]! / bodies[2]!.length).toBeGreaterThan(0.5)
   expect(counted[0]! / bodies[2]!.length).toBeLessThan(2)
   expect(bodyBytes(carrier.protocol, bodies[0]!, 1000)).toBe(counted[0])

@@ -8,7 +8,7 @@ const PROTOCOL = '/test/1.0.0'
 const CALL = { timeoutMs: 60_000 }
 const LATENCY_MS = 20
 const BYTES_PER_MS = 1000
-/** Three round trips. */
+/** Duration of a handshake: three round trips. */
 const HANDSHAKE_MS = 6 * LATENCY_MS
 
 /** A frame of 10,000 bytes, which takes 10 ms to send. Its header is `null`. */
@@ -112,9 +112,9 @@ test('messages of a killed peer are lost, and its neighbours notice after a whil
   await run(calls)
   await run(world.clock.sleep(1000))
   expect(journal).toEqual([
-    // Its own calls fail.
+    // The calls of the dead peer fail.
     `${start + 5} b PEER_LOST`,
-    // A call made before its death does not arrive. Peer c was not connected to it.
+    // A call made before the death does not arrive. Peer c was not connected to the dead peer.
     `${start + 20} a lost b`,
     `${start + 20} a PEER_LOST`,
   ])

@@ -1,4 +1,4 @@
-/** A shaken stage computes what another machine would: the same inputs always give the same outputs, a little off. */
+/** A shaken stage computes as another machine would. The same inputs always give the same outputs, with other rounding. */
 import { expect, test } from 'vitest'
 import { shakenBy, shakenNumber, shakeTensor } from '../../../sim/world/shaken-stage.ts'
 import { stageConfig } from '../../../src/run/run.ts'

@@ -1,4 +1,4 @@
-/** How often stages are emptied, against the closed form; and what the model refuses. */
+/** Compares how often stages are emptied with the closed form, and checks which settings the model refuses. */
 import { expect, test } from 'vitest'
 import type { Loss } from '../../../../sim/lab/failures/loss.ts'
 import { settingOf } from '../../../../sim/lab/scale/compare.ts'
@@ -8,9 +8,9 @@ import { type ScaleSetting, sizesOf } from '../../../../sim/lab/scale/setting.ts
 
 const STAGES = 10
 const HOLDERS = 2
-/** Of a peer, hourly. */
+/** Hourly rate at which a peer is lost. */
 const RATE = 1
-/** From a loss until the one in its place asks to be let in. */
+/** Hours from a loss until the replacement asks to be let in. */
 const REPLACED_HOURS = 0.08
 
 function setting(hours: number, overrides: Partial<ScaleSetting> = {}, stages = 10): ScaleSetting {
@@ -38,8 +38,8 @@ function setting(hours: number, overrides: Partial<ScaleSetting> = {}, stages = 
 }
 
 /**
- * How often a stage loses its last holder, by itself: whoever is lost comes back so much later, and takes the stage with the
- * fewest holders, of equals the first one.
+ * Counts how often a stage loses its last holder, without the model. A lost peer returns after a fixed time. The peer then
+ * takes the stage with the fewest holders; among equal stages it takes the first one.
  */
 function emptyings(losses: readonly Loss[], stages: number, awayHours: number): number {
   const held = new Array<number>(stages + 1).fill(HOLDERS)
@@ -67,11 +67,11 @@ const AWAY_HOURS = 0.05
 test('alone, a stage of n holders is emptied as often as a birth-death chain says', () => {
   const hours = 100_000
   const losses = exponentialLosses({ peers: HOLDERS * 2, hours, hourly: RATE }, 1)
-  // Machine repair: holders come and go independently; of how long one is away the mean alone matters.
+  // Holders come and go independently (machine repair). Only the mean of the time away matters.
   const up = 1 / (1 + RATE * AWAY_HOURS)
   const expected = 2 * hours * RATE * HOLDERS * up * (1 - up) ** (HOLDERS - 1)
   const count = emptyings(losses, 1, AWAY_HOURS)
-  // With two stages it hardly happens that both need the same newcomer.
+  // With two stages, both rarely need the same newcomer.
   expect(count / expected).toBeGreaterThan(0.95)
   expect(count / expected).toBeLessThan(1.05)
 })
@@ -81,7 +81,7 @@ test('in the model stages are emptied as often as alone, under the same losses',
   const played = setting(hours)
   const { trial, undisturbedSeconds } = playScale(played)
   expect(trial.failure).toBeNull()
-  // It waits for the end of a step to be let in, of one to be named, and of another to take part.
+  // A newcomer waits for one step to be let in, for one to be named, and for one to take part.
   const away = REPLACED_HOURS + (2.5 * undisturbedSeconds) / 3600
   const count = emptyings(played.losses, STAGES, away)
   expect(count).toBeGreaterThan(50)
@@ -146,7 +146,7 @@ test("a run's own sizes are those of its model", () => {
   const { batch, context } = run.microbatch
   const sizes = sizesOf({ ...run, wire: 'float32' })
   expect(sizes.activationBytes).toBe(4 * batch * context * hiddenSize)
-  // Attention, three matrices of the feed-forward, two norms; embedding, head and norm in the ends.
+  // A layer has attention, three matrices of the feed-forward part and two norms. The ends have embedding, head and norm.
   const layer = 4 * hiddenSize ** 2 + 3 * hiddenSize * run.model.intermediateSize + 2 * hiddenSize
   expect(sizes.bodyElements).toBe(layer)
   expect(sizes.endsElements).toBe(2 * run.model.vocabSize * hiddenSize + hiddenSize)

@@ -1,9 +1,9 @@
-/** The model against the node's own code: the same losses at the same virtual times. */
+/** Compares the model with the node's own code, for the same losses at the same virtual times. */
 import { expect, test } from 'vitest'
 import { type Compared, compare } from '../../../../sim/lab/scale/compare.ts'
 import { exponentialLosses } from '../../../../sim/lab/scale/lifetimes.ts'
 
-/** Of the iterations that the node makes. */
+/** Largest relative difference from the number of the node's iterations. */
 const TOLERANCE = 0.1
 
 const CALM: Compared = {
@@ -18,7 +18,7 @@ const CALM: Compared = {
   bodyScale: 1,
 }
 
-/** 10, 20, .. seconds after the first steps. */
+/** Losses 10, 20, ... seconds after the first steps. */
 function loses(...stages: number[]) {
   return stages.map((stage, i) => ({ hours: (10 * (i + 1)) / 3600, stage }))
 }
