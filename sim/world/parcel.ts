@@ -31,7 +31,7 @@ export function unpack({ header, body }: Parcel, accept: AcceptBody | undefined)
   const parsed: unknown = typeof header === 'string' ? JSON.parse(header) : header.shared
   if (body === undefined) return { header: parsed }
   if (accept === undefined) {
-    throw new ProtocolError('REFUSED', 'there is a body, and whoever gets it takes none')
+    throw new ProtocolError('REFUSED', 'the message has a body, and its receiver takes none')
   }
   const into = accept(parsed, body.length)
   if (into.length !== body.length) {
