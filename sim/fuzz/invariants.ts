@@ -113,8 +113,8 @@ export const INVARIANTS = {
 
   /**
    * No fork: each epoch has one roster, and each step has one outcome. A quorum of the previous roster accepts the roster
-   * under a ballot of the proposer. Steps follow each other, or all members go back to a checkpoint. The function exceeds
-   * 60 lines because both callbacks share its tables of rosters and ballots.
+   * under a ballot of the proposer. Steps follow each other, or all members go back to a checkpoint. Long
+   * because both callbacks share its tables of rosters and ballots.
    */
   I3: (_, violate) => {
     const rosters = new Map<number, { readonly text: string; readonly roster: Roster }>()

@@ -1,5 +1,5 @@
 /**
- * Plays the history of one seed with the node's own code and checks the invariants. The file exceeds 350 lines because it
+ * Plays the history of one seed with the node's own code and checks the invariants. Long because it
  * holds the class Play and its constants.
  */
 import * as agreement from '../../protocols/agreement.ts'
@@ -72,7 +72,7 @@ const FENCED: ReadonlySet<string> = new Set(
 )
 const REPLAYED_MAX = 256
 
-/** Plays one case. The class exceeds 250 lines because every fault and every check reads the same peers and rosters. */
+/** Plays one case. Long because every fault and every check reads the same peers and rosters. */
 export class Play {
   readonly #case: Case
   readonly #run: Run

@@ -1,6 +1,6 @@
 /**
- * Compares the paper's claims (arXiv 2506.15461) with our results: its number, our number, and a verdict. The file exceeds
- * 350 lines because the claims are one table.
+ * Compares the paper's claims (arXiv 2506.15461) with our results: its number, our number, and a verdict. Long
+ * because the claims are one table.
  */
 
 import {

@@ -24,7 +24,7 @@ const PAPER_HOURS: Readonly<Record<string, Readonly<Record<string, number>>>> = 
  */
 const PAPER_UNDISTURBED_HOURS = 253.6
 
-/** The page in Markdown. The function exceeds 60 lines because it is the text of the page in its order. */
+/** The page in Markdown. Long because it is the text of the page in its order. */
 export function resultsPage({ main, ablation, larger, calm, bursts, spot, claims }: Page): string {
   return [
     '## Hours to the target loss',

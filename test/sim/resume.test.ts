@@ -113,7 +113,7 @@ test('a stage that is lost before the first step is read again', async () => {
   expect(losses).toEqual(unbroken.losses.slice(SAVED))
 })
 
-/** The block exceeds 60 lines because its tests cover one refusal or notice each. */
+/** Long because its tests cover one refusal or notice each. */
 describe('is told', () => {
   test('a peer that joins a run that was started without --resume', async () => {
     const swarm = new TestSwarm(runOf(4))

@@ -51,7 +51,7 @@ export interface PaperIteration {
 
 /**
  * Simulates one iteration in virtual time.
- * The function is one piece, because all its steps share the clock, the wire and the state of the nodes.
+ * Long because all its steps share the clock, the wire and the state of the nodes.
  */
 export async function playPaperIteration(
   overrides: Partial<typeof PAPER_PROTOCOL> = {},

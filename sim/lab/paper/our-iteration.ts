@@ -24,7 +24,7 @@ const LIMIT_MS = 3_600_000
 
 /**
  * Measures the mean seconds of virtual time of an iteration after the first.
- * The function is one piece, because it reads as a list of one experiment's settings followed by its run.
+ * Long because it reads as a list of one experiment's settings followed by its run.
  * @param sharing whether the transfers of a peer share its uplink, which they do not in the paper's code
  */
 export async function playOurIteration(sharing: Sharing): Promise<number> {

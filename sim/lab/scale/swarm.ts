@@ -1,6 +1,6 @@
 /**
- * The modelled swarm: its peers, its roster, its losses, and its counters. The coordinator makes the decisions. The class
- * exceeds 250 lines because each death and each change alters peers, roster and counters together.
+ * The modelled swarm: its peers, its roster, its losses, and its counters. The coordinator makes the decisions. Long
+ * because each death and each change alters peers, roster and counters together.
  */
 
 import type { Change } from '../../../protocols/agreement.ts'
@@ -39,6 +39,7 @@ export interface Listener {
   welcome(): void
 }
 
+/** Long because a death and a change of the roster alter peers, roster and counters together. */
 export class Swarm {
   readonly setting: ScaleSetting
   readonly timeline = new Timeline()

@@ -1,7 +1,7 @@
 /**
  * The copies that strategies keep while nothing fails: shards at keepers, an understudy's second state, checkpoints in a
  * store. The rules are the node's (`src/recovery/`). The model tracks when each copy is complete, and which copies a lost
- * peer takes with it. The class Upkeep exceeds 250 lines because the loss of a peer changes all three kinds of copies.
+ * peer takes with it. Long because the loss of a peer changes all three kinds of copies.
  */
 
 import { COPY_GENERATIONS, TIMEOUTS } from '../../../src/base/limits.ts'
@@ -42,6 +42,7 @@ interface Save {
   failed: boolean
 }
 
+/** Copies, checkpoints and understudies. Long because the loss of a peer changes all three. */
 export class Upkeep {
   readonly #swarm: Swarm
   readonly #rules: readonly { readonly strategy: string; readonly rule: CopyRule }[]

@@ -1,6 +1,6 @@
 /**
- * Checks drawn failures against their laws. Seeds are fixed, so a bound of four sigma always gives the same result. The
- * file exceeds 350 lines because each failure process has its law here.
+ * Checks drawn failures against their laws. Seeds are fixed, so a bound of four sigma always gives the same result. Long
+ * because each failure process has its law here.
  */
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'

@@ -40,7 +40,7 @@ const CHARTS = [
   'time-line',
 ]
 
-/** The block exceeds 60 lines because its tests share one browser. */
+/** Long because its tests share one browser. */
 describe.skipIf(!HAS_BROWSER)('in a browser', () => {
   let browser: Browser
   beforeAll(async () => {

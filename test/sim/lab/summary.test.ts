@@ -59,7 +59,7 @@ describe('a summary', () => {
   })
 })
 
-/** The block exceeds 60 lines because it has one case for each rule of the recommendation. */
+/** Long because it has one case for each rule of the recommendation. */
 describe('a recommendation', () => {
   const of = (trials: readonly TrialResult[], targetLoss: number | null = 2.5) =>
     recommend({ failures: [{ name: 'storms', says: '' }], trials: [...trials], targetLoss })[0]!

@@ -89,7 +89,7 @@ test('estimates and curves', () => {
   expect(stepsTo(curve, 0.5)).toBe(null)
 })
 
-/** The block exceeds 60 lines because its tests share the undisturbed trial. */
+/** Long because its tests share the undisturbed trial. */
 describe('trials of a tiny model', () => {
   const calmTrial: Trial = {
     scale: 'tiny',

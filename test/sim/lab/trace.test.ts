@@ -46,7 +46,7 @@ const MINUTE = 60_000
 const events = (...lines: [minute: number, rest: string][]) =>
   lines.map(([minute, rest]) => `${minute * MINUTE},${rest}\n`).join('')
 
-test('who was added first has the first slot, and whoever stands by takes one that is empty', () => {
+test('who was added first has the first slot, and a spare takes the empty one', () => {
   const text = events(
     [10, 'add,a'],
     [10, 'add,b'],

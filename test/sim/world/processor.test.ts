@@ -20,7 +20,7 @@ async function ends(cores: number, jobs: readonly (readonly [at: number, ms: num
   return world.run(Promise.all(all), { waitingFor: 'the jobs' })
 }
 
-/** The block exceeds 60 lines because it has one case for each rule of sharing. */
+/** Long because it has one case for each rule of sharing. */
 describe('cores are shared evenly', () => {
   test('as many jobs as cores do not slow each other down', async () => {
     expect(
