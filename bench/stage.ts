@@ -81,7 +81,7 @@ function graphWork(config: StageConfig, forward: Graph, backward: Graph, sequenc
   const { hiddenSize, intermediateSize, layers } = config.model
   const { context } = config.microbatch
   const elements = sequences * context * hiddenSize * (layers / config.bodyStages)
-  // Of an element: four projections, three of the MLP, and the scores and values of attention as full squares.
+  // An element takes part in four projections, three products of the MLP, and attention's scores and values as full squares.
   const forwardFlops = 2 * elements * (4 * hiddenSize + 3 * intermediateSize + 2 * context)
   // Backward has two products for each of forward, and computes forward again.
   const ideal = 4 * forwardFlops

@@ -30,7 +30,7 @@ export function planOf(run: Run, stage: number, threads: number): NodePlan {
   const more = { checkpoint, copies, peak: own.peak + checkpoint + copies }
   const next = secondStage(run, stage)
   if (next === null) return { ...own, ...more, second: 0 }
-  // Of the second stage's programs only the optimizer's runs, so it needs no working memory.
+  // Only the optimizer's program of the second stage runs, so the second stage needs no working memory.
   const { weights, sums, optimizer } = plan(next)
   const second = weights + sums + optimizer + weights + own.weights
   return { ...own, ...more, second, peak: more.peak + second }

@@ -1,7 +1,4 @@
-/**
- * The modelled swarm: its peers, its roster, its losses, and its counters. The coordinator makes the decisions. Long
- * because each death and each change alters peers, roster and counters together.
- */
+/** The modelled swarm: its peers, its roster, its losses, and its counters. The coordinator makes the decisions. */
 
 import type { Change } from '../../../protocols/agreement.ts'
 import { HOUR_MS } from '../../../protocols/clock.ts'

@@ -12,7 +12,7 @@ function inOrder(events: Iterable<QueuedEvent>): QueuedEvent[] {
   return [...events].sort((a, b) => a.time - b.time || a.sequence - b.sequence)
 }
 
-test('the queue behaves like a sorted list, whatever is pushed and removed', () => {
+test('the queue behaves like a sorted list under any pushes and removals', () => {
   fc.assert(
     fc.property(commands, (list) => {
       const queue = new EventQueue<QueuedEvent>()
