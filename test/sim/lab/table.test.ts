@@ -1,9 +1,4 @@
-/**
- * Checks the failures, replays and estimates of the table of strategies against independent values, and checks the
- * command.
- */
-import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
+/** Checks the failures, replays and estimates of the table of strategies against independent values. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { estimate, stepsTo, valueAt } from '../../../sim/lab/statistics.ts'
 import { UNDISTURBED } from '../../../sim/lab/strategies.ts'
@@ -12,7 +7,6 @@ import { type Extent, trialOf } from '../../../sim/lab/table/plan.ts'
 import { deviation, replayedCurve } from '../../../sim/lab/table/replay.ts'
 import { rankingOf, rowsOf } from '../../../sim/lab/table/table.ts'
 import { keyOf, type Outcome, playTrial, type Trial } from '../../../sim/lab/table/trial.ts'
-import { temporaryFolder } from '../../fixtures/folder.ts'
 
 describe('failures', () => {
   const failures = { seed: 1, iterations: 1000, quiet: 50, stages: 6, edgesExempt: false }
@@ -200,20 +194,4 @@ test('rows pair each seed with its undisturbed run; a ranking needs its interval
   expect(comparison!.final.mean).toBeCloseTo(0.8, 12)
   // The differences are 0.4, 0.8 and 1.2.
   expect(comparison!.final.margin).toBeCloseTo(4.303 * Math.sqrt(0.16 / 3), 10)
-})
-
-test('the command prints a table, and plays nothing twice', () => {
-  const cache = join(temporaryFolder(), 'cache')
-  const main = new URL('../../../sim/lab/table/main.ts', import.meta.url).pathname
-  const play = () => {
-    const args = [main, '--quick', '--only', 'checkfree', '--cache', cache]
-    return spawnSync(process.execPath, args, { encoding: 'utf8' })
-  }
-  const first = play()
-  expect(first.stderr).toMatch(/4 of 4 runs/)
-  expect(first.stdout).toMatch(/\| checkfree +\| 0\.005 \| 1 /)
-  expect(first.status).toBe(0)
-  const second = play()
-  expect(second.stderr).toBe('')
-  expect(second.stdout).toBe(first.stdout)
 })
