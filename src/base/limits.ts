@@ -73,6 +73,12 @@ export const ANNOUNCEMENT_INTERVAL_MS = 2_000
 /** Part of a spot notice's time that is kept for saving the weights and stopping, in milliseconds. */
 export const SPOT_MARGIN_MS = 5_000
 
+/**
+ * Time before a leaving member stops at which it is taken out of the roster in any case, in milliseconds. Others whose time
+ * ends within twice this time leave in the same change.
+ */
+export const LEAVE_MARGIN_MS = 10_000
+
 /** Number of coordinators that a leaving member asks for its release, if it has no time to wait. */
 export const LEAVE_ATTEMPTS = 3
 
