@@ -125,3 +125,12 @@ export const CHECKPOINTS_KEPT = 3
 
 /** Number of times that a step is tried before the run ends. */
 export const STEP_ATTEMPTS = 3
+
+/** Bound of all journal files of one peer, in bytes, unless `--journal-size` says otherwise. */
+export const JOURNAL_BYTES = 32 * 1024 ** 2
+
+/** Interval at which a peer tries again what its disk refused, and looks whether its journal was deleted, in ms. */
+export const JOURNAL_RETRY_MS = 2_000
+
+/** Number of refused questions that a peer journals in a second. The others are counted. */
+export const REFUSALS_A_SECOND = 10
