@@ -5,8 +5,16 @@ import type { Network } from '../../protocols/network.ts'
 import type { Provider } from '../../stages/provider.ts'
 import { Random } from '../../stages/random.ts'
 import { createWorkerStage } from '../../stages/worker-stage.ts'
-import { claimSlot, markOver, type Slot } from '../base/data-dir.ts'
+import {
+  claimSlot,
+  markOver,
+  markTookPart,
+  membersFile,
+  peerFolders,
+  type Slot,
+} from '../base/data-dir.ts'
 import { createJournal, type Entry, type Journal, openJournalFile } from '../base/journal.ts'
+import { type KnownMembers, MembersOnDisk } from '../base/known-members.ts'
 import type { Terminal } from '../base/terminal.ts'
 import { openRunData } from '../data/run-data.ts'
 import { describePlan, planOf } from '../holder/memory.ts'
@@ -39,6 +47,9 @@ export class LocalRun {
   readonly id: string
   readonly slot: Slot
   readonly #context: LocalRunContext
+  #members: MembersOnDisk | null = null
+  #isMarked = false
+  #isMarkMissing = false
   #closeJournal = () => {}
   #closeData = () => {}
 
@@ -68,7 +79,6 @@ export class LocalRun {
       // Other peers search for members only, so that addresses are published after the admission.
       ({ type }) => {
         if (ENTERS.has(type)) slot.publish(network.addresses)
-        if (type === 'committed') slot.markTookPart()
       },
       (entry) => {
         if (entry.type !== 'finished' || entry.failure !== null) return
@@ -83,7 +93,7 @@ export class LocalRun {
   open(
     network: Network,
     journal: Journal,
-  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save'> {
+  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers'> {
     const { run, id, slot } = this
     const { runPath, initial, provider, threads, signal } = this.#context
     const data = openRunData({
@@ -98,6 +108,7 @@ export class LocalRun {
     this.#closeData = () => data.close()
     return {
       journal,
+      knownMembers: this.#keepMembers(network, journal),
       createStage: async (index, isSecond) => {
         // The memory plan of the held stage includes a second stage.
         if (!isSecond) {
@@ -120,8 +131,45 @@ export class LocalRun {
     this.#closeData = () => {}
   }
 
+  /** Keeps the latest members on disk, and marks the run's folder once a step is committed. */
+  #keepMembers(network: Network, journal: Journal): KnownMembers {
+    const { id, slot } = this
+    const { dataDir, clock } = this.#context
+    const others = peerFolders(dataDir, id).filter((path) => path !== slot.path)
+    const members = new MembersOnDisk({
+      self: network.self,
+      path: membersFile(slot.path),
+      others: others.map(membersFile),
+      clock,
+      failed: (message) => journal.write({ type: 'notice', message }),
+    })
+    this.#members = members
+    return {
+      list: () => members.list(),
+      keep: (roster) => {
+        members.keep(roster)
+        if (roster.committed > 0 && !this.#isMarked) this.#mark(journal)
+      },
+    }
+  }
+
+  /** Marks the run's folder. A full disk costs the mark, not the run; the next step tries again. */
+  #mark(journal: Journal): void {
+    const { dataDir } = this.#context
+    try {
+      markTookPart(dataDir, this.id)
+      this.#isMarked = true
+    } catch (error) {
+      if (this.#isMarkMissing) return
+      this.#isMarkMissing = true
+      const message = `${dataDir} cannot be marked (${(error as Error).message}): a process that starts here alone would begin the run anew`
+      journal.write({ type: 'notice', message })
+    }
+  }
+
   /** Closes the journal and releases the slot. */
   close(): void {
+    this.#members?.close()
     this.#closeJournal()
     this.slot.release()
   }
