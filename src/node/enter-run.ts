@@ -8,6 +8,7 @@ import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
 import { RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
+import { memberOf } from '../membership/roster.ts'
 import type { NodeOptions } from './node-options.ts'
 
 /** Number of peers that one request for admission asks in turn. Each but the last refers to its coordinator. */
@@ -32,6 +33,7 @@ export async function enterRun(
   // A coordinator may admit this peer although its answer was lost. The event ends the search.
   const nextEvent = Promise.race([member.next(), stopped])
   const over = new AbortController()
+  const asked = member.knownMembers.list().map(({ peer }) => peer)
   const until = clock.now() + TIMEOUTS.strandedMs
   try {
     for (;;) {
@@ -52,7 +54,14 @@ export async function enterRun(
     }
   } finally {
     over.abort(new Error('this peer does not search any more'))
+    forgetOthers(member, options, [...asked, ...member.undecided.peers])
   }
+}
+
+/** Forgets the addresses of these peers unless they are in the roster. */
+function forgetOthers({ roster }: Member, { network }: NodeOptions, peers: Iterable<PeerId>): void {
+  if (roster === null) return
+  for (const peer of peers) if (memberOf(roster, peer) === undefined) network.forget(peer)
 }
 
 /** Searches once. Gives the coordinator, null if the search found nobody, or the event that ends the run for this peer. */
