@@ -18,6 +18,7 @@ function createAdmissions() {
       domain: '',
       stage,
       resumes: false,
+      claim: 'may',
     })
   return { ...context, health, admissions, admit }
 }
