@@ -112,6 +112,9 @@ export const DONORS_MAX = 4
 /** Memory for the copies of other members' stages that one member keeps, in bytes. */
 export const KEPT_BYTES_MAX = 8 * 1024 ** 3
 
+/** Number of copies in succession that a keeper may fail to take, before it waits for its turn. */
+export const COPY_ATTEMPTS = 3
+
 /** Number of complete copies that a member keeps of one stage. An older copy stays whole while the next one arrives. */
 export const COPY_GENERATIONS = 2
 
