@@ -50,8 +50,10 @@ export class VirtualPeer implements Network {
   readonly #topics = new Map<string, Set<Listener>>()
   readonly #lost = new Set<(peer: PeerId) => void>()
   readonly #found = new Set<(peer: PeerId) => void>()
-  /** Peers whose address is known. */
+  /** Peers whose address is known: wanted ones, and those that a connection to this peer stands to. */
   readonly #known = new Set<PeerId>()
+  /** Peers whose address stays known without a connection. */
+  readonly #wanted = new Set<PeerId>()
   readonly #connections = new Map<PeerId, VirtualPeer>()
   readonly #dialing = new Map<PeerId, Promise<VirtualPeer>>()
   readonly #calls = new Set<PendingCall>()
@@ -114,7 +116,14 @@ export class VirtualPeer implements Network {
   }
 
   learn(peer: PeerId, addresses: readonly string[]): void {
-    if (addresses.includes(SCHEME + peer)) this.#known.add(peer)
+    if (!addresses.includes(SCHEME + peer)) return
+    this.#wanted.add(peer)
+    this.#known.add(peer)
+  }
+
+  forget(peer: PeerId): void {
+    this.#wanted.delete(peer)
+    if (!this.#connections.has(peer)) this.#known.delete(peer)
   }
 
   publish(topic: string, header: Json): void {
@@ -156,11 +165,12 @@ export class VirtualPeer implements Network {
     }
     if (this.#connections.get(other.self) !== other) return
     this.#connections.delete(other.self)
+    if (!this.#wanted.has(other.self)) this.#known.delete(other.self)
     for (const listener of this.#lost) listener(other.self)
   }
 
   discover(peer: PeerId): void {
-    this.#known.add(peer)
+    this.learn(peer, [SCHEME + peer])
     for (const listener of this.#found) listener(peer)
   }
 

@@ -42,6 +42,29 @@ export function findingPeers(property: DeclareTest): void {
     expect(answer.header).toBe(1)
   })
 
+  property('cannot call a peer that it has forgotten', async ({ peers }) => {
+    const [asker, answerer] = peers as [Network, Network]
+    answerer.handle(PROTOCOL, echo)
+    asker.learn(answerer.self, answerer.addresses)
+    asker.forget(answerer.self)
+    const call = () => asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL)
+    await failsWith(call(), 'UNREACHABLE')
+    asker.learn(answerer.self, answerer.addresses)
+    expect((await call()).header).toBe(1)
+    asker.forget(answerer.self)
+    // The connection stands.
+    expect((await call()).header).toBe(1)
+  })
+
+  property('calls a peer at the addresses that it has learned last', async (swarm) => {
+    const [asker, answerer] = swarm.peers as [Network, Network]
+    answerer.handle(PROTOCOL, echo)
+    asker.learn(answerer.self, [swarm.nowhere])
+    await failsWith(asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL), 'UNREACHABLE')
+    asker.learn(answerer.self, answerer.addresses)
+    expect((await asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL)).header).toBe(1)
+  })
+
   property('cannot call an unknown peer', async ({ peers, stranger }) => {
     await failsWith(peers[0]!.call(stranger, PROTOCOL, { header: 0 }, CALL), 'UNREACHABLE')
   })
