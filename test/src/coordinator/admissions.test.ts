@@ -38,6 +38,7 @@ function createAdmissions() {
       domain: '',
       stage,
       resumes: false,
+      claim: 'may',
     })
   return { ...context, health, admissions, admit, tick, leavingNow }
 }
