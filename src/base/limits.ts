@@ -58,6 +58,8 @@ export const TIMEOUTS = {
   campaignMs: 1_000,
   /** Time without a coordinator and without a majority after which a peer gives up. */
   strandedMs: 900_000,
+  /** Interval at which a coordinator asks the peers of its ancestors for their incarnation. */
+  meetMs: 5_000,
   /** Deadline for the stage of a leaving member to be handed over. */
   drainMs: 60_000,
   /** Deadline for one request to a bucket with its body. The size of a body is bounded: 1 MiB/s is enough. */

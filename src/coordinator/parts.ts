@@ -7,6 +7,7 @@ import type { Run } from '../run/run.ts'
 import { Admissions } from './admissions.ts'
 import { ChangeSignal } from './change-signal.ts'
 import { Health } from './health.ts'
+import { Meeting } from './meeting.ts'
 import { ReplicaManager } from './replica-manager.ts'
 import { Resharding } from './resharding.ts'
 import { RosterChanges } from './roster-changes.ts'
@@ -36,6 +37,7 @@ export interface Parts {
   readonly recovery: StageRecovery
   readonly resharding: Resharding
   readonly changes: RosterChanges
+  readonly meeting: Meeting
 }
 
 /**
@@ -74,6 +76,13 @@ export function createParts(
   const memories = [speeds, replicas, checkpoints]
   const term = acceptor.roster.ballot
   const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
+  const { incarnation, founding } = member
+  const meeting = new Meeting({
+    ...agreement,
+    incarnation,
+    founding,
+    superseded: (lineage, contact) => member.superseded(lineage, contact),
+  })
   return {
     agreement,
     changed,
@@ -85,5 +94,6 @@ export function createParts(
     recovery,
     resharding,
     changes,
+    meeting,
   }
 }

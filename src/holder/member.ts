@@ -2,6 +2,7 @@
 import { announce, listen } from '../../protocols/announcement.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { Contact, HeldState, Lineage } from '../../protocols/incarnation.ts'
 import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols/membership.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import type { AnyStage } from '../../stages/stage.ts'
@@ -12,6 +13,7 @@ import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import { Incarnation, lostSteps } from '../membership/incarnation.ts'
 import {
   type Finished,
   type MemberEvent,
@@ -25,6 +27,7 @@ import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
 import type { Coordination } from './coordination.ts'
+import { Founding } from './founding.ts'
 import type { Resume } from './resume.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
@@ -54,6 +57,8 @@ export interface MemberOptions {
   readonly ancestors?: readonly Ancestor[]
   /** The session and roster of a process that continues from another run; null for one that begins. */
   readonly start?: Start | null
+  /** The incarnation of the run that this peer is in, which the network's messages name. That of the founding if left out. */
+  readonly incarnation?: Incarnation
   /** Keeps the members of the latest roster for a search. @default in memory */
   readonly knownMembers?: KnownMembers
   /** Saves the final weights of the active stage, as they are after `step`. @returns the path */
@@ -73,6 +78,10 @@ export class Member {
   readonly #slot: StageSlot
   readonly #stages: StageFollower
   readonly #keeper: Keeper
+  readonly incarnation: Incarnation
+  readonly founding: Founding
+  /** The coordinator of an incarnation that this peer was told to enter; null before, and once it is in a roster. */
+  #contact: Contact | null = null
   readonly #stopServing: readonly (() => void)[]
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
@@ -87,16 +96,19 @@ export class Member {
     const { signal } = this.#stopping
     const events = this.#events
     this.#keeper = new Keeper(options.run)
+    const incarnation = options.incarnation ?? new Incarnation(options.runId)
+    this.incarnation = incarnation
     const follower = new RosterFollower({
       ...options,
       start,
       signal,
       carryOut: (change) => this.#carryOut(change),
       dropped: (reason) => this.#dropped(reason),
+      incarnation,
+      minority: (ms, roster, answering) => this.founding.coordinatorWaits(ms, roster, answering),
     })
     this.#follower = follower
     if (start?.roster != null) this.#continueFrom(start.roster)
-    const candidate = new Candidate({ ...options, signal, follower, events })
     const known = { ...options, signal, roster: () => follower.roster, own: () => follower.own }
     this.#monitor = new CoordinatorMonitor({
       ...known,
@@ -104,8 +116,26 @@ export class Member {
       dropped: (reason) => void follower.drop(reason),
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
-    void this.#monitor.run()
     this.#slot = new StageSlot(known)
+    this.founding = new Founding({
+      ...options,
+      signal,
+      incarnation,
+      follower,
+      monitor: this.#monitor,
+      held: () => this.#held(),
+      copies: () => [...this.#keeper.copies, ...this.#slot.understudy.copies],
+      coordination: () => this.#coordination,
+      enter: (lineage, contact, reason) => this.#enter(lineage, contact, reason),
+    })
+    const candidate = new Candidate({
+      ...options,
+      signal,
+      follower,
+      events,
+      founding: this.founding,
+    })
+    void this.#monitor.run()
     this.#stages = new StageFollower({
       ...known,
       slot: this.#slot,
@@ -123,6 +153,9 @@ export class Member {
       follower,
       monitor: this.#monitor,
       events: this.#events,
+      incarnation: this.incarnation,
+      founding: this.founding,
+      superseded: (lineage, contact) => this.superseded(lineage, contact),
       undecided: this.undecided,
       coordination: () => this.#coordination,
       queuedWork: () => slot.active?.queuedWork ?? 0,
@@ -184,6 +217,44 @@ export class Member {
     const start = { roster: null, session: this.session }
     const reason = `${from} says so`
     this.#events.add({ type: 'resharded', successors, start, committed: null, reason })
+  }
+
+  /** The peer that this one asked to be let in is in another incarnation: this peer asks to enter that one. */
+  moved(lineage: Lineage): void {
+    this.incarnation.enter(lineage)
+  }
+
+  /** The coordinator of an incarnation that this peer was told to enter; null if it was told of none. */
+  get contact(): Contact | null {
+    return this.#contact
+  }
+
+  /** This incarnation is over. This peer gives up what belongs to it, and enters the one that stays. */
+  superseded(lineage: Lineage, contact: Contact): void {
+    const { id, number, lineage: own } = this.incarnation
+    const { committed } = this
+    this.#options.journal.write({
+      type: 'superseded',
+      from: number,
+      to: lineage.record?.number ?? 0,
+      coordinator: contact.peer,
+      committed,
+      lostSteps: lostSteps({ incarnation: id, committed, lineage: own }, lineage),
+    })
+    void this.#enter(lineage, contact, 'another incarnation of the run stays')
+  }
+
+  async #enter(lineage: Lineage, contact: Contact, reason: string): Promise<void> {
+    this.#contact = contact
+    await this.#follower.enter(lineage, reason)
+  }
+
+  /** The stage that this peer holds, as after the last step; null if it holds none. */
+  #held(): HeldState | null {
+    const { active } = this.#slot
+    const { roster } = this
+    if (active === null || roster === null) return null
+    return { stage: active.index, step: roster.committed, live: true }
   }
 
   /** Options of the agreement, for the coordinator of this peer. @throws ProtocolError STALE in no roster */
@@ -250,6 +321,7 @@ export class Member {
   async #carryOut(change: RosterChange): Promise<string | null> {
     const { before, roster, own } = change
     this.knownMembers.keep(roster)
+    this.#contact = null
     if (before === null) {
       this.#events.add({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }

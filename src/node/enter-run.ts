@@ -78,8 +78,14 @@ async function search(
   }
   const tell = (message: string) =>
     journal.write({ type: 'waiting', stages: [], reason: message.slice(0, REASON_LENGTH) })
+  const { contact } = member
   const members = member.knownMembers.list()
   try {
+    if (contact !== null) {
+      options.network.learn(contact.peer, contact.addresses)
+      const coordinator = await enter(contact.peer).catch(() => null)
+      if (coordinator !== null) return coordinator
+    }
     return await options.discover(enter, { signal, undecided, members, tell })
   } catch (error) {
     if (error instanceof RunIsOver) {
@@ -166,7 +172,9 @@ async function requestAdmission(
     const addresses = [...network.addresses]
     const { claim } = undecided
     const resumes = resume !== undefined
-    const question = { run: runId, addresses, session, domain, stage: wish, resumes, claim }
+    const { id: incarnation } = member.incarnation
+    const about = { addresses, session, domain, stage: wish, resumes, claim, incarnation }
+    const question = { run: runId, ...about }
     const answer = await ask(network, asked, hello, question, {
       timeoutMs: TIMEOUTS.helloMs,
       signal,
@@ -186,6 +194,10 @@ async function requestAdmission(
       case 'ask':
         network.learn(answer.coordinator, answer.addresses)
         asked = answer.coordinator
+        break
+      case 'moved':
+        signal.throwIfAborted()
+        member.moved(answer.lineage)
         break
       case 'resharded':
         signal.throwIfAborted()

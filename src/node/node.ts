@@ -7,6 +7,7 @@ import { HandedOver, Resharded } from '../coordinator/roster-changes.ts'
 import { train } from '../coordinator/train.ts'
 import { Member } from '../holder/member.ts'
 import { Deposed } from '../membership/agreement.ts'
+import { Incarnation } from '../membership/incarnation.ts'
 import type { Finished, MemberEvent } from '../membership/member-events.ts'
 import { enterRun } from './enter-run.ts'
 import { departureOf, finishedAfterLeaving, leaveRun, STOPPED } from './leave-run.ts'
@@ -22,8 +23,10 @@ export type { NodeOptions } from './node-options.ts'
  */
 export async function runNode(firstOptions: NodeOptions): Promise<Finished> {
   const network = withLoopback(firstOptions.network, firstOptions.clock)
-  let options = { ...firstOptions, network }
+  let runOptions = firstOptions
   for (;;) {
+    const incarnation = new Incarnation(runOptions.runId, runOptions.lineage)
+    const options = { ...runOptions, incarnation, network: incarnation.over(network) }
     const member = new Member(options)
     let outcome: Outcome
     try {
@@ -35,7 +38,8 @@ export async function runNode(firstOptions: NodeOptions): Promise<Finished> {
     } finally {
       await member.close()
     }
-    options = await inSuccessor(options, outcome)
+    const successor = await inSuccessor(runOptions, outcome)
+    runOptions = { ...successor, lineage: incarnation.lineage }
   }
 }
 

@@ -39,6 +39,7 @@ function createAdmissions() {
       stage,
       resumes: false,
       claim: 'may',
+      incarnation: 'run',
     })
   return { ...context, health, admissions, admit, tick, leavingNow }
 }
