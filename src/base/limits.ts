@@ -54,6 +54,8 @@ export const TIMEOUTS = {
   strandedMs: 900_000,
   /** Deadline for the stage of a leaving member to be handed over. */
   drainMs: 60_000,
+  /** Deadline for a coordinator with a fault of its own to name the next one. Without an answer the others elect one. */
+  stepDownMs: 10_000,
   /** Deadline for one request to a bucket with its body. The size of a body is bounded: 1 MiB/s is enough. */
   storeMs: 120_000,
   /** Time for which training waits for a synchronous checkpoint. The rest is written while training continues. */
@@ -120,6 +122,9 @@ export const STORE_ATTEMPTS = 4
 
 /** Number of complete checkpoints that are kept. */
 export const CHECKPOINTS_KEPT = 3
+
+/** Number of coordinators that step down at one step, each for a fault of its own, before the run ends. */
+export const STEP_DOWNS_MAX = 3
 
 /** Number of times that a step is tried before the run ends. */
 export const STEP_ATTEMPTS = 3

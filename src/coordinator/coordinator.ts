@@ -197,6 +197,12 @@ export class Coordinator implements Coordination {
     await this.#parts.changes.announceEnd(failure)
   }
 
+  /** Gives the coordination to another member, for a fault of this peer. False if no member could be named in time. */
+  stepDown(fault: string): Promise<boolean> {
+    this.#round?.end()
+    return this.#parts.changes.stepDown(fault)
+  }
+
   /** Ends what is under way; the roster stays as it is. */
   stop(): void {
     this.#end(new ProtocolError('REFUSED', 'this peer does not coordinate any more'))

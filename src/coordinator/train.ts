@@ -17,6 +17,7 @@ import type { Run } from '../run/run.ts'
 import { learningRateAt } from '../run/schedule.ts'
 import type { Coordinator } from './coordinator.ts'
 import { normalOrder, planJourneys, visits } from './journeys.ts'
+import { RunFailure } from './run-failure.ts'
 import { isTransient, Step } from './step.ts'
 
 export interface TrainOptions {
@@ -27,7 +28,7 @@ export interface TrainOptions {
   readonly lastStep: number
 }
 
-/** Trains until the last step. @throws ProtocolError when the run cannot go on */
+/** Trains until the last step. @throws RunFailure when the run cannot go on, and any error that is this peer's own fault */
 export async function train(coordinator: Coordinator, options: TrainOptions): Promise<void> {
   const { run, clock, journal, lastStep } = options
   let evaluated = 0
@@ -62,7 +63,7 @@ export async function train(coordinator: Coordinator, options: TrainOptions): Pr
       failures++
       if (failures >= STEP_ATTEMPTS) {
         const reason = `step ${step} failed ${failures} times, the last time because ${error.message}`
-        throw new ProtocolError(error.code, reason)
+        throw new RunFailure(reason)
       }
     }
   }

@@ -30,6 +30,9 @@ import { checkCoordinator, type ServiceContext, serveMember } from './services.t
 import { type AppliedStep, StageFollower } from './stage-follower.ts'
 import { StageSlot } from './stage-slot.ts'
 
+/** Beginning of the reason of a change by which a coordinator steps down for a fault of its own. */
+export const STEPS_DOWN = 'the coordinator steps down'
+
 export interface MemberOptions {
   readonly run: Run
   readonly runId: string
@@ -69,6 +72,8 @@ export class Member {
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  #stepDowns: string[] = []
   #announcedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MemberOptions) {
@@ -155,6 +160,11 @@ export class Member {
     return this.roster?.committed ?? 0
   }
 
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  get stepDowns(): readonly string[] {
+    return this.#stepDowns
+  }
+
   /** The next event that changes what this peer does. */
   next(): Promise<MemberEvent> {
     return this.#events.next()
@@ -192,6 +202,11 @@ export class Member {
     const { roster } = this
     if (roster !== null && compareBallots(roster.ballot, ballot) === 0) this.#deposed = true
     if (toldBy !== null) void this.#follower.catchUp(toldBy)
+  }
+
+  /** This peer leaves the roster on its own account, so that the others miss it at once. It may join again. */
+  leaveRoster(reason: string): Promise<void> {
+    return this.#follower.drop(reason)
   }
 
   /** True if this peer is to coordinate under this ballot. */
@@ -244,6 +259,7 @@ export class Member {
       return null
     }
     this.#monitor.heard()
+    if (before !== null && roster.committed > before.committed) this.#stepDowns = []
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
     }
@@ -267,13 +283,15 @@ export class Member {
     })
   }
 
-  #newCoordinator({ before, roster, own }: RosterChange): void {
+  #newCoordinator({ before, roster, own, change }: RosterChange): void {
     this.#slot.stopBuilding('another coordinates now')
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
     this.#coordination?.depose(`epoch ${roster.epoch} names ${peer}`)
+    const why = reasonOf(change)
+    if (why.startsWith(STEPS_DOWN)) this.#stepDowns.push(why)
     if (before !== null) {
-      const reason = `epoch ${roster.epoch} names it`
+      const reason = `epoch ${roster.epoch} names it: ${why}`
       this.#options.journal.write({ type: 'elected', coordinator: peer, reason })
     }
     if (roster.coordinator === own.id) this.#events.add({ type: 'elected', ballot: roster.ballot })
