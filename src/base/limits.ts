@@ -44,7 +44,9 @@ export const TIMEOUTS = {
   heartbeatMs: 1_000,
   /** Time without an answer after which a member is suspect, even if its connection stands. */
   silenceMs: 5_000,
-  /** Deadline for a peer whose connection broke to answer on a new connection, before it counts as lost. */
+  /** Deadline for a suspect to answer over its standing connection, before that connection is ended. */
+  standingMs: 1_000,
+  /** Deadline for a suspect to answer on a new connection, before it counts as lost. */
   reconnectMs: 2_000,
   /** Pause before a campaign, once for each longer-standing member. The coordinator's successors campaign in turn. */
   staggerMs: 1_000,
