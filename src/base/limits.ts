@@ -125,6 +125,9 @@ export const STORE_ATTEMPTS = 4
 /** Number of complete checkpoints that are kept. */
 export const CHECKPOINTS_KEPT = 3
 
+/** Number of steps in a row whose data cannot be computed before the run ends. The last of them is not skipped. */
+export const SKIPS_MAX = 3
+
 /** Number of coordinators that step down at one step, each for a fault of its own, before the run ends. */
 export const STEP_DOWNS_MAX = 3
 
