@@ -20,7 +20,7 @@ export async function coordinate(member: Member, options: NodeOptions): Promise<
   const coordinator = new Coordinator({ ...options, member })
   const stop = () => {
     const { reason, withinMs } = departureOf(signal)
-    void coordinator.leave(network.self, reason, withinMs !== null).catch(() => {})
+    void coordinator.leave(network.self, reason, withinMs).catch(() => {})
     const limit = withinMs ?? TIMEOUTS.drainMs
     void options.clock.sleep(limit, coordinator.signal).then(
       () => coordinator.stop(),
@@ -63,7 +63,7 @@ async function afterError(
   if (error instanceof HandedOver || signal.aborted) {
     coordinator.stop()
     return error instanceof HandedOver
-      ? finishedAfterLeaving(member)
+      ? finishedAfterLeaving(member, signal)
       : { committed, failure: departureOf(signal).reason }
   }
   const isOwnFault = !(error instanceof RunFailure) && members.length > 1

@@ -62,11 +62,11 @@ async function followRun(member: Member, options: NodeOptions): Promise<Outcome>
         case 'resharded':
           return event
         case 'dropped':
-          event = await enterRun(member, options, stopped.promise, false)
+          event = await enterRun(member, options, stopped.promise, 'never')
           break
         case 'finished': {
           if (signal.aborted && (await leaveRun(member, options))) {
-            return finishedAfterLeaving(member)
+            return finishedAfterLeaving(member, signal)
           }
           const { committed, failure } = event
           return { committed, failure }
@@ -87,8 +87,8 @@ async function firstEvent(
   const { start = null, journal, network } = options
   // A newcomer that was told of a successor run asks for admission there, and never founds that run.
   if (start === null || start.roster === null) {
-    const { mayFound = true } = options
-    return enterRun(member, options, stopped, mayFound && start === null)
+    const { claim = 'may' } = options
+    return enterRun(member, options, stopped, start === null ? claim : 'never')
   }
   const event = await Promise.race([member.next(), stopped])
   if (event.type === 'elected') {
