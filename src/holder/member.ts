@@ -25,6 +25,8 @@ import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
 import type { Coordination } from './coordination.ts'
+import { noticingStage } from './noticing-stage.ts'
+import { OwnFaults } from './own-faults.ts'
 import type { Resume } from './resume.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
@@ -110,7 +112,15 @@ export class Member {
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
     void this.#monitor.run()
-    this.#slot = new StageSlot(known)
+    const faults = new OwnFaults({
+      ...options,
+      leave: (failure) => events.add({ type: 'finished', committed: this.committed, failure }),
+    })
+    const createStage: MemberOptions['createStage'] = async (stage, isSecond) => {
+      const created = await options.createStage(stage, isSecond)
+      return noticingStage(created, (reason) => faults.note(reason))
+    }
+    this.#slot = new StageSlot({ ...known, createStage })
     this.#stages = new StageFollower({
       ...known,
       slot: this.#slot,
@@ -226,17 +236,20 @@ export class Member {
     return this.#follower.isElected(ballot)
   }
 
-  /** Journals how the run ended for this peer, and saves the weights of its active stage. */
+  /** Journals how the run ended for this peer, and saves the weights of its active stage. @throws what saving throws */
   async conclude(outcome: Finished): Promise<void> {
     const { save, journal } = this.#options
     await this.#follower.settled()
     const { active } = this.#slot
-    if (save && active !== null) {
-      const { index, stage } = active
-      const path = await save(stage, index, this.committed)
-      journal.write({ type: 'saved', stage: index, path })
+    try {
+      if (save && active !== null) {
+        const { index, stage } = active
+        const path = await save(stage, index, this.committed)
+        journal.write({ type: 'saved', stage: index, path })
+      }
+    } finally {
+      journal.write({ type: 'finished', ...outcome })
     }
-    journal.write({ type: 'finished', ...outcome })
   }
 
   /** Stops serving, and frees the stage. */

@@ -10,8 +10,9 @@ import type { Journal } from '../base/journal.ts'
 import { type KnownMembers, MembersOnDisk } from '../base/known-members.ts'
 import type { Terminal } from '../base/terminal.ts'
 import { openRunData } from '../data/run-data.ts'
+import { watchCompute } from '../holder/compute-watchdog.ts'
 import { describePlan, planOf } from '../holder/memory.ts'
-import { saveStage } from '../model/stage-file.ts'
+import { saveFinalStage } from '../model/save-final-stage.ts'
 import { type Run, runId, stageConfig } from '../run/run.ts'
 import type { InitialWeights } from './initial-weights.ts'
 import { openLocalJournal } from './local-journal.ts'
@@ -85,7 +86,7 @@ export class LocalRun {
     journal: Journal,
   ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers'> {
     const { run, id, slot } = this
-    const { runPath, initial, provider, threads, signal } = this.#context
+    const { runPath, initial, provider, threads, signal, clock } = this.#context
     const data = openRunData({
       run,
       runPath,
@@ -107,11 +108,15 @@ export class LocalRun {
         }
         const random = new Random(run.seed)
         const options = { provider, threads, random }
-        return initial.load(await createWorkerStage(stageConfig(run), index, options))
+        const guard = watchCompute(clock, index)
+        return initial.load(await createWorkerStage(stageConfig(run), index, options, guard))
       },
       loadData: data.load,
-      save: async (stage, index, step) =>
-        saveStage(slot.path, stage, { run: id, stage: index, step }),
+      save: (stage, index, step) => {
+        const label = { run: id, stage: index, step }
+        const tell = (message: string) => journal.write({ type: 'notice', message })
+        return saveFinalStage(stage, label, { folder: slot.path, clock, tell })
+      },
     }
   }
 
