@@ -142,6 +142,14 @@ export class Libp2pNetwork implements Network {
     this.#addresses.forget(peer)
   }
 
+  disconnect(peer: PeerId): void {
+    const open = this.#node.getConnections().filter((each) => each.remotePeer.toString() === peer)
+    const byAge = open.toSorted((a, b) => a.timeline.open - b.timeline.open)
+    for (const connection of byAge.slice(0, Math.max(1, byAge.length - 1))) {
+      connection.abort(new Error('the peer does not answer over it'))
+    }
+  }
+
   publish(topic: string, header: Json): void {
     this.#gossip.publish(topic, header)
   }

@@ -130,14 +130,17 @@ export const heartbeat = procedure(
   }),
 )
 
-/** Announces that a member leaves. The answer comes when another member holds its stage and the roster omits the member. */
+/** Announces that a member leaves. The answer comes when the roster omits the member. */
 export const leave = procedure(
-  '/gensyn-node/leave/2.0.0',
+  '/gensyn-node/leave/3.0.0',
   z.strictObject({
     run,
     reason: z.string().max(256),
-    /** True if the member waits for a joiner when no spare can take its stage. */
-    patient: z.boolean(),
+    /**
+     * Milliseconds until the member stops in any case. It waits so long for a member that can take its stage. Null if it
+     * waits for no joiner.
+     */
+    withinMs: z.number().nonnegative().nullable(),
   }),
   z.strictObject({}),
 )

@@ -58,6 +58,11 @@ export interface Network {
   learn(peer: PeerId, addresses: readonly string[]): void
   /** Forgets the addresses of a peer as soon as no connection to that peer stands. */
   forget(peer: PeerId): void
+  /**
+   * Ends the connections to a peer, so that the next call dials anew. Calls over them fail with PEER_LOST. Of several
+   * connections the newest stays: the peer has found the older ones dead, and has dialled.
+   */
+  disconnect(peer: PeerId): void
   /** Sends an announcement of at most 16 KiB to all subscribers, without a guarantee. Does not wait. */
   publish(topic: string, header: Json): void
   subscribe(topic: string, listener: (from: PeerId, header: unknown) => void): () => void

@@ -27,6 +27,8 @@ export interface Medium {
   send(passage: Passage, load: Load): void
   /** Tells `peer` that `by` does not know the connection on which `peer` sent. */
   refuse(peer: VirtualPeer, by: VirtualPeer): void
+  /** Tells `other` that `peer` has ended the connection, unless a disturbance keeps that from arriving. */
+  hangUp(peer: VirtualPeer, other: VirtualPeer): void
   announce(from: VirtualPeer, topic: string, header: Json): void
   end(peer: VirtualPeer): void
 }
@@ -124,6 +126,13 @@ export class VirtualPeer implements Network {
   forget(peer: PeerId): void {
     this.#wanted.delete(peer)
     if (!this.#connections.has(peer)) this.#known.delete(peer)
+  }
+
+  disconnect(peer: PeerId): void {
+    const other = this.#connections.get(peer)
+    if (other === undefined) return
+    this.#medium.hangUp(this, other)
+    this.lose(other)
   }
 
   publish(topic: string, header: Json): void {

@@ -34,6 +34,11 @@ export interface Slot {
   readonly path: string
   /** Publishes this peer's addresses to the other peers of this machine. */
   publish(addresses: readonly string[]): void
+  /**
+   * Makes the folder again after somebody deleted it, with the lock.
+   * @throws InputError if another process has the folder now
+   */
+  restore(): void
   /** Releases the lock. It is synchronous, so that it works while the process exits. */
   release(): void
 }
@@ -59,7 +64,8 @@ export function claimSlot(dataDir: string, runId: string): Slot {
   })
 }
 
-function slotOf(number: number, path: string, lock: Lock): Slot {
+function slotOf(number: number, path: string, first: Lock): Slot {
+  let lock = first
   return {
     number,
     path,
@@ -67,8 +73,22 @@ function slotOf(number: number, path: string, lock: Lock): Slot {
       const published: Published = { owner: thisProcess(), addresses: [...addresses] }
       replaceFile(join(path, ADDRESSES), `${JSON.stringify(published)}\n`)
     },
+    restore: () => {
+      mkdirSync(path, { recursive: true, mode: 0o700 })
+      const again = acquireAgain(join(path, 'lock'))
+      if (again === null) throw new InputError(`another process uses ${path} now`)
+      lock = again
+    },
     release: () => lock.release(),
   }
+}
+
+/** Takes a lock that this process may still have. */
+function acquireAgain(path: string): Lock | null {
+  const owner = ownerOf(path)
+  const { pid, start } = thisProcess()
+  if (owner?.pid === pid && owner.start === start) rmSync(path)
+  return acquire(path)
 }
 
 /**
@@ -118,8 +138,7 @@ export function tookPart(dataDir: string, runId: string): boolean {
 
 /** Records that a step was committed while a process of this machine was a member. */
 export function markTookPart(dataDir: string, runId: string): void {
-  const mark = join(runFolder(dataDir, runId), TOOK_PART)
-  if (!existsSync(mark)) replaceFile(mark, '')
+  replaceFile(join(runFolder(dataDir, runId), TOOK_PART), '')
 }
 
 /** The file in a slot that has the members which the slot's process knew last. */

@@ -52,7 +52,9 @@ export const TIMEOUTS = {
   heartbeatMs: 1_000,
   /** Time without an answer after which a member is suspect, even if its connection stands. */
   silenceMs: 5_000,
-  /** Deadline for a peer whose connection broke to answer on a new connection, before it counts as lost. */
+  /** Deadline for a suspect to answer over its standing connection, before that connection is ended. */
+  standingMs: 1_000,
+  /** Deadline for a suspect to answer on a new connection, before it counts as lost. */
   reconnectMs: 2_000,
   /** Pause before a campaign, once for each longer-standing member. The coordinator's successors campaign in turn. */
   staggerMs: 1_000,
@@ -93,6 +95,12 @@ export const ANNOUNCEMENT_INTERVAL_MS = 2_000
 /** Part of a spot notice's time that is kept for saving the weights and stopping, in milliseconds. */
 export const SPOT_MARGIN_MS = 5_000
 
+/**
+ * Time before a leaving member stops at which it is taken out of the roster in any case, in milliseconds. Others whose time
+ * ends within twice this time leave in the same change.
+ */
+export const LEAVE_MARGIN_MS = 10_000
+
 /** Number of coordinators that a leaving member asks for its release, if it has no time to wait. */
 export const LEAVE_ATTEMPTS = 3
 
@@ -113,6 +121,9 @@ export const DONORS_MAX = 4
 
 /** Memory for the copies of other members' stages that one member keeps, in bytes. */
 export const KEPT_BYTES_MAX = 8 * 1024 ** 3
+
+/** Number of copies in succession that a keeper may fail to take, before it waits for its turn. */
+export const COPY_ATTEMPTS = 3
 
 /** Number of complete copies that a member keeps of one stage. An older copy stays whole while the next one arrives. */
 export const COPY_GENERATIONS = 2
@@ -143,3 +154,12 @@ export const CHECKPOINTS_KEPT = 3
 
 /** Number of times that a step is tried before the run ends. */
 export const STEP_ATTEMPTS = 3
+
+/** Bound of all journal files of one peer, in bytes, unless `--journal-size` says otherwise. */
+export const JOURNAL_BYTES = 32 * 1024 ** 2
+
+/** Interval at which a peer tries again what its disk refused, and looks whether its journal was deleted, in ms. */
+export const JOURNAL_RETRY_MS = 2_000
+
+/** Number of refused questions that a peer journals in a second. The others are counted. */
+export const REFUSALS_A_SECOND = 10

@@ -76,7 +76,7 @@ export class Member {
   readonly #monitor: CoordinatorMonitor
   readonly #slot: StageSlot
   readonly #stages: StageFollower
-  readonly #keeper = new Keeper()
+  readonly #keeper: Keeper
   readonly #stopServing: readonly (() => void)[]
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
@@ -96,6 +96,7 @@ export class Member {
     })
     const { signal } = this.#stopping
     const events = this.#events
+    this.#keeper = new Keeper(options.run)
     const follower = new RosterFollower({
       ...options,
       start,
@@ -272,6 +273,7 @@ export class Member {
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
     }
+    this.#keeper.follow(roster, own.id)
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(change)
     }
@@ -309,6 +311,7 @@ export class Member {
     this.#options.journal.write({ type: 'dropped', reason })
     this.#slot.stopBuilding(reason)
     this.#coordination?.depose(reason)
+    this.#keeper.clear()
     await this.#slot.giveUp()
     this.#events.add({ type: 'dropped', reason, through: this.foundings.end() })
   }

@@ -137,8 +137,8 @@ function serveCoordination(context: ServiceContext): StopServing[] {
   }
   return [
     serveRun(context, membership.leave, {
-      serve: async (from, { reason, patient }) => {
-        await coordination().leave(from, reason, patient)
+      serve: async (from, { reason, withinMs }) => {
+        await coordination().leave(from, reason, withinMs)
         return { answer: {} }
       },
     }),

@@ -5,15 +5,8 @@ import type { Network } from '../../protocols/network.ts'
 import type { Provider } from '../../stages/provider.ts'
 import { Random } from '../../stages/random.ts'
 import { createWorkerStage } from '../../stages/worker-stage.ts'
-import {
-  claimSlot,
-  markOver,
-  markTookPart,
-  membersFile,
-  peerFolders,
-  type Slot,
-} from '../base/data-dir.ts'
-import { createJournal, type Entry, type Journal, openJournalFile } from '../base/journal.ts'
+import { claimSlot, membersFile, peerFolders, type Slot } from '../base/data-dir.ts'
+import type { Journal } from '../base/journal.ts'
 import { type KnownMembers, MembersOnDisk } from '../base/known-members.ts'
 import type { Terminal } from '../base/terminal.ts'
 import { openRunData } from '../data/run-data.ts'
@@ -21,8 +14,8 @@ import { describePlan, planOf } from '../holder/memory.ts'
 import { saveStage } from '../model/stage-file.ts'
 import { type Run, runId, stageConfig } from '../run/run.ts'
 import type { InitialWeights } from './initial-weights.ts'
+import { openLocalJournal } from './local-journal.ts'
 import type { NodeOptions } from './node-options.ts'
-import { RunView } from './view.ts'
 
 /** Options that all runs of a process have in common. */
 export interface LocalRunContext {
@@ -37,10 +30,9 @@ export interface LocalRunContext {
   readonly terminal: Terminal
   readonly clock: Clock
   readonly signal: AbortSignal
+  /** Bound of the journal's files, in bytes; undefined for the default. */
+  readonly journalBytes?: number | undefined
 }
-
-/** Journal entries by which a peer becomes a member of a run. */
-const ENTERS: ReadonlySet<Entry['type']> = new Set(['founded', 'joined', 'elected'])
 
 export class LocalRun {
   readonly run: Run
@@ -48,8 +40,7 @@ export class LocalRun {
   readonly slot: Slot
   readonly #context: LocalRunContext
   #members: MembersOnDisk | null = null
-  #isMarked = false
-  #isMarkMissing = false
+  #tookPart = () => {}
   #closeJournal = () => {}
   #closeData = () => {}
 
@@ -70,21 +61,20 @@ export class LocalRun {
    */
   openJournal(network: Network): Journal {
     const { run, id, slot } = this
-    const { dataDir, terminal, clock } = this.#context
-    const file = openJournalFile(join(slot.path, 'journal.jsonl'))
-    this.#closeJournal = () => file.close()
-    const journal = createJournal(network.self, () => clock.now(), [
-      file.sink,
-      printer(terminal, run),
-      // Other peers search for members only, so that addresses are published after the admission.
-      ({ type }) => {
-        if (ENTERS.has(type)) slot.publish(network.addresses)
-      },
-      (entry) => {
-        if (entry.type !== 'finished' || entry.failure !== null) return
-        if (entry.committed === run.steps) markOver(dataDir, id)
-      },
-    ])
+    const { dataDir, terminal, clock, journalBytes } = this.#context
+    const { journal, tookPart, close } = openLocalJournal({
+      run,
+      runId: id,
+      dataDir,
+      slot,
+      peer: network.self,
+      addresses: network.addresses,
+      clock,
+      terminal,
+      maxBytes: journalBytes,
+    })
+    this.#tookPart = tookPart
+    this.#closeJournal = close
     journal.write({ type: 'started', run: id, pid: process.pid, addresses: network.addresses })
     return journal
   }
@@ -148,22 +138,8 @@ export class LocalRun {
       list: () => members.list(),
       keep: (roster) => {
         members.keep(roster)
-        if (roster.committed > 0 && !this.#isMarked) this.#mark(journal)
+        if (roster.committed > 0) this.#tookPart()
       },
-    }
-  }
-
-  /** Marks the run's folder. A full disk costs the mark, not the run; the next step tries again. */
-  #mark(journal: Journal): void {
-    const { dataDir } = this.#context
-    try {
-      markTookPart(dataDir, this.id)
-      this.#isMarked = true
-    } catch (error) {
-      if (this.#isMarkMissing) return
-      this.#isMarkMissing = true
-      const message = `${dataDir} cannot be marked (${(error as Error).message}): a process that starts here alone would begin the run anew`
-      journal.write({ type: 'notice', message })
     }
   }
 
@@ -172,14 +148,5 @@ export class LocalRun {
     this.#members?.close()
     this.#closeJournal()
     this.slot.release()
-  }
-}
-
-/** A journal sink that prints entries on the terminal. */
-function printer(terminal: Terminal, run: Run): (entry: Entry) => void {
-  const view = new RunView(run.stages + 1)
-  return (entry) => {
-    terminal.event(entry)
-    for (const text of view.show(entry)) terminal.line(text)
   }
 }

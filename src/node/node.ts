@@ -71,7 +71,7 @@ async function followRun(member: Member, options: NodeOptions): Promise<Outcome>
           break
         case 'finished': {
           if (signal.aborted && (await leaveRun(member, options))) {
-            return finishedAfterLeaving(member)
+            return finishedAfterLeaving(member, signal)
           }
           const { committed, failure } = event
           return { committed, failure }
@@ -110,7 +110,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
   const coordinator = new Coordinator({ ...options, member })
   const stop = () => {
     const { reason, withinMs } = departureOf(signal)
-    void coordinator.leave(network.self, reason, withinMs !== null).catch(() => {})
+    void coordinator.leave(network.self, reason, withinMs).catch(() => {})
     const limit = withinMs ?? TIMEOUTS.drainMs
     void options.clock.sleep(limit, coordinator.signal).then(
       () => coordinator.stop(),
@@ -141,7 +141,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
     if (error instanceof HandedOver || signal.aborted) {
       coordinator.stop()
       return error instanceof HandedOver
-        ? finishedAfterLeaving(member)
+        ? finishedAfterLeaving(member, signal)
         : { committed, failure: departureOf(signal).reason }
     }
     const failure = messageOf(error)
