@@ -57,7 +57,10 @@ export async function enterRun(
     }
   } finally {
     over.abort(new Error('this peer does not search any more'))
-    forgetOthers(member, options, [...members.map(({ peer }) => peer), ...member.undecided.peers])
+    forgetOthers(member, options, [
+      ...members.map(({ peer }) => peer),
+      ...member.undecided.remembered,
+    ])
   }
 }
 
