@@ -16,6 +16,8 @@ const MAX_SLOTS = 1024
 const ADDRESSES = 'addresses.json'
 /** File in a slot: a process that used the slot was a member when a step was committed. */
 const TOOK_PART = 'took-part'
+/** Folder in a slot: the states of stages (`src/checkpoint/stage-disk.ts`). */
+export const STATES = 'states'
 /** File in the run's folder: a process of this machine saw the run end with its last step. */
 const OVER = 'over'
 
@@ -127,9 +129,12 @@ export function markOver(dataDir: string, runId: string): void {
  */
 export function forgetRun(dataDir: string, runId: string): void {
   usable(dataDir, () => {
-    const marks = peerFolders(dataDir, runId).map((folder) => join(folder, TOOK_PART))
+    const folders = peerFolders(dataDir, runId)
+    const marks = folders.map((folder) => join(folder, TOOK_PART))
     for (const mark of [...marks, join(runFolder(dataDir, runId), OVER)])
       rmSync(mark, { force: true })
+    // The states of the run that is given up must not be taken for those of the one that begins.
+    for (const folder of folders) rmSync(join(folder, STATES), { recursive: true, force: true })
   })
 }
 

@@ -27,7 +27,7 @@ export interface NodeOptions extends MemberOptions {
 
 /** Options of a node that its successor run replaces. */
 type SuccessorResources = Partial<
-  Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'discover'>
+  Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'discover' | 'disk'>
 > &
   Pick<NodeOptions, 'resume'>
 
