@@ -99,6 +99,9 @@ export const KEPT_BYTES_MAX = 8 * 1024 ** 3
 /** Bytes of all states of stages on one peer's disk: its own stage's, and the copies that it keeps for others. */
 export const DISK_BYTES_MAX = 64 * 1024 ** 3
 
+/** Number of copies in succession that a keeper may fail to take, before it waits for its turn. */
+export const COPY_ATTEMPTS = 3
+
 /** Number of complete copies that a member keeps of one stage. An older copy stays whole while the next one arrives. */
 export const COPY_GENERATIONS = 2
 

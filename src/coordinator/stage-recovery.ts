@@ -235,7 +235,7 @@ function donorsOf(roster: Roster, { stage, copies, understudies }: Origin): Dono
 }
 
 /** Names of the strategies that are tried for a stage that nobody holds. */
-function policyFor(run: Run, roster: Roster, loss: Loss): readonly string[] {
+function policyFor(run: Run, roster: Roster, loss: Omit<Loss, 'isLastResort'>): readonly string[] {
   // Before the first step a stage has learnt nothing: it is made as the run was started.
   if (isFresh(roster)) return [roster.origin === null ? 'seed' : 'resume']
   // After a rollback other stages are no donors: each comes back exactly as it was at that step.

@@ -68,8 +68,8 @@ export class Member {
   readonly #monitor: CoordinatorMonitor
   readonly #slot: StageSlot
   readonly #stages: StageFollower
-  readonly #keeper = new Keeper()
   readonly #disk: DiskUpkeep
+  readonly #keeper: Keeper
   readonly #stopServing: readonly (() => void)[]
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
@@ -81,6 +81,7 @@ export class Member {
     const { start = null } = options
     const { signal } = this.#stopping
     const events = this.#events
+    this.#keeper = new Keeper(options.run)
     const follower = new RosterFollower({
       ...options,
       start,
@@ -262,6 +263,7 @@ export class Member {
       this.#keeper.forgetAfter(roster.committed)
       this.#disk.forgetAfter(roster.committed)
     }
+    this.#keeper.follow(roster, own.id)
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(change)
     }
@@ -303,6 +305,7 @@ export class Member {
     this.#options.journal.write({ type: 'dropped', reason })
     this.#slot.stopBuilding(reason)
     this.#coordination?.depose(reason)
+    this.#keeper.clear()
     await this.#slot.giveUp()
     this.#events.add({ type: 'dropped', reason })
   }

@@ -4,7 +4,7 @@
  */
 import { type Holding, KEPT } from '../../protocols/copies.ts'
 import type { PeerId } from '../../protocols/network.ts'
-import { type Choice, choose, isOfOwnState, withDisks } from './index.ts'
+import { choose, isOfOwnState, rowsOf, withDisks } from './index.ts'
 import type { RecoverySettings } from './settings.ts'
 
 /** A state on the disk of a peer that came back. */
@@ -32,7 +32,7 @@ export interface ReturnStep {
   readonly loss: number | null
   /** Stages that are exactly as after the step on some disk. */
   readonly exact: readonly number[]
-  /** Stages without a state of their own. Another strategy of the policy makes their weights. */
+  /** Stages without a recent state of their own. Another strategy of the policy makes their weights. */
   readonly missing: readonly number[]
   /** For each stage that nothing brings back, the reasons. */
   readonly refused: readonly string[]
@@ -69,19 +69,21 @@ function losesLess(a: ReturnStep, b: ReturnStep): boolean {
 function returnTo(step: number, { stages, recovery }: ReturnRules, offers: readonly Offer[]) {
   const all = Array.from({ length: stages + 1 }, (_, stage) => stage)
   const copies = offers.filter((offer) => offer.step <= step)
-  const planOf = (stage: number, live: ReadonlySet<number>): Choice => {
+  const lossOf = (stage: number, live: ReadonlySet<number>) => {
     // Whether a store has a checkpoint is found out later. Until then it may bring every stage back.
-    const loss = { stage, bodyStages: stages, live, copies, committed: step, noCheckpoint: null }
-    return choose(withDisks(recovery.policy, loss), loss, recovery)
+    return { stage, bodyStages: stages, live, copies, committed: step, noCheckpoint: null }
   }
   const own = (stage: number) => {
-    const { chosen } = planOf(stage, new Set())
-    return chosen !== null && chosen.strategy.name !== 'checkpoint' && isOfOwnState(chosen.strategy)
+    const loss = { ...lossOf(stage, new Set()), isLastResort: false }
+    const rows = rowsOf(withDisks(recovery.policy, loss))
+    const ofOwnState = rows.filter((row) => isOfOwnState(row) && row.name !== 'checkpoint')
+    return ofOwnState.some((row) => !('reason' in row.donors(loss, recovery)))
   }
   const left = new Set(all.filter(own))
   const missing = all.filter((stage) => !left.has(stage))
   const refused = missing.flatMap((stage) => {
-    const { chosen, skipped } = planOf(stage, left)
+    const loss = lossOf(stage, left)
+    const { chosen, skipped } = choose(withDisks(recovery.policy, loss), loss, recovery)
     if (chosen !== null) return []
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
     return [`stage ${stage} (${reasons.join('; ')})`]

@@ -159,12 +159,8 @@ test('a disk is missing, and no other has a copy: the stage is made from its nei
 })
 
 test('one process less: the stage that it held comes from a copy on the disk of its keeper', async () => {
-  const shadow = {
-    everySteps: 2,
-    endsEverySteps: 2,
-    weights: 'float32',
-    moments: 'float32',
-  } as const
+  const { shadow: defaults } = tinyRecovery()
+  const shadow = { ...defaults, everySteps: 2, endsEverySteps: 2, keepers: 1, endsKeepers: 1 }
   const run = runWith({ policy: ['shadow', 'checkfree', 'copy', 'random'], shadow })
   const { disks, entries: before } = await trainedUntil(run, 8)
   const lost = holderOf(before, 0)

@@ -3,17 +3,28 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { KEPT } from '../../../protocols/copies.ts'
 import { isOfLineage, type Offer, returnStep } from '../../../src/recovery/return-step.ts'
-import { shadow } from '../../../src/recovery/shadow.ts'
 import { tinyRecovery, tinyRun } from '../../fixtures/swarm.ts'
 
 const STAGES = 3
 const EVERY = 10
 const stages = [0, 1, 2, 3]
 
+const SHADOW = {
+  ...tinyRecovery().shadow,
+  ...{ everySteps: 5, keepers: 2, endsEverySteps: 5, endsKeepers: 2 },
+}
+
 const run = tinyRun({
   stages: STAGES,
-  recovery: tinyRecovery({ policy: ['shadow', 'checkfree'], kept: { everySteps: EVERY } }),
+  recovery: tinyRecovery({
+    policy: ['shadow', 'checkfree'],
+    kept: { everySteps: EVERY },
+    shadow: SHADOW,
+  }),
 })
+
+/** Ages up to which states count as recent: two intervals, or one for each keeper and one more. */
+const MAX_AGE: Record<string, number> = { [KEPT]: 2 * EVERY, shadow: 15 }
 
 const offers: fc.Arbitrary<Offer[]> = fc.array(
   fc.record({
@@ -34,22 +45,12 @@ function costOf(step: number, all: readonly Offer[]): number[] {
   const isExact = (stage: number) =>
     own(stage).some((each) => each.strategy === KEPT && each.step === step)
   const isLeft = (stage: number) =>
-    own(stage).some(({ strategy, step: of }) => {
-      if (strategy === 'shadow') return isFreshEnough(stage, step - of)
-      return stage === 0 || step - of <= 2 * EVERY
-    })
+    own(stage).some(({ strategy, step: of }) => step - of <= MAX_AGE[strategy]!)
   const missing = stages.filter((stage) => !isLeft(stage))
-  // Only the stage in the middle has two neighbours of its shape.
+  // Only the stage in the middle has two neighbours of its shape. An old state is better than none.
   const averaged = (stage: number) => stage === 2 && isLeft(1) && isLeft(3)
-  const refused = missing.filter((stage) => !averaged(stage))
+  const refused = missing.filter((stage) => !averaged(stage) && own(stage).length === 0)
   return [refused.length, missing.length, stages.filter((s) => !isExact(s)).length, -step]
-}
-
-/** Whether the policy's row takes a copy of this age. */
-function isFreshEnough(stage: number, age: number): boolean {
-  const loss = { stage, bodyStages: STAGES, live: new Set<number>(), committed: age + 10 }
-  const copies = [{ peer: 'a', strategy: 'shadow', stage, step: 10, shard: 0 }]
-  return !('reason' in shadow.donors({ ...loss, copies, noCheckpoint: null }, run.recovery))
 }
 
 function compare(a: readonly number[], b: readonly number[]): number {
