@@ -6,6 +6,7 @@ import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols
 import type { Network, PeerId } from '../../protocols/network.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import type { Journal } from '../base/journal.ts'
+import { type KnownMembers, MembersInMemory } from '../base/known-members.ts'
 import { ANNOUNCEMENT_INTERVAL_MS } from '../base/limits.ts'
 import { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import type { StageDisk } from '../checkpoint/stage-disk.ts'
@@ -21,6 +22,7 @@ import {
 } from '../membership/member-events.ts'
 import { compareBallots, coordinatorOf, type RosterSource } from '../membership/roster.ts'
 import type { Ancestor } from '../membership/serve-run.ts'
+import { UndecidedPeers } from '../membership/undecided.ts'
 import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
@@ -56,11 +58,17 @@ export interface MemberOptions {
   readonly ancestors?: readonly Ancestor[]
   /** The session and roster of a process that continues from another run; null for one that begins. */
   readonly start?: Start | null
+  /** Keeps the members of the latest roster for a search. @default in memory */
+  readonly knownMembers?: KnownMembers
   /** Saves the final weights of the active stage, as they are after `step`. @returns the path */
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
 export class Member {
+  /** The members that a search asks first. */
+  readonly knownMembers: KnownMembers
+  /** The peers that search for the run as this one does. */
+  readonly undecided: UndecidedPeers
   readonly #options: MemberOptions
   readonly #stopping = new AbortController()
   readonly #events = new MemberEvents()
@@ -78,7 +86,9 @@ export class Member {
 
   constructor(options: MemberOptions) {
     this.#options = options
-    const { start = null } = options
+    const { start = null, network, clock } = options
+    this.knownMembers = options.knownMembers ?? new MembersInMemory(network.self)
+    this.undecided = new UndecidedPeers(network.self, clock)
     const { signal } = this.#stopping
     const events = this.#events
     this.#keeper = new Keeper(options.run)
@@ -124,6 +134,7 @@ export class Member {
       follower,
       monitor: this.#monitor,
       events: this.#events,
+      undecided: this.undecided,
       coordination: () => this.#coordination,
       queuedWork: () => slot.active?.queuedWork ?? 0,
     }
@@ -240,6 +251,7 @@ export class Member {
 
   /** Continues from the last roster of the run that became this one. */
   #continueFrom(roster: Roster): void {
+    this.knownMembers.keep(roster)
     const coordinator = coordinatorOf(roster).peer
     this.#events.add(
       roster.coordinator === this.own?.id
@@ -251,6 +263,7 @@ export class Member {
   /** Does what a new roster says, part by part. */
   async #carryOut(change: RosterChange): Promise<string | null> {
     const { before, roster, own } = change
+    this.knownMembers.keep(roster)
     if (before === null) {
       this.#events.add({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
