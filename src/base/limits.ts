@@ -16,6 +16,10 @@ export const TIMEOUTS = {
   searchTellMs: 60_000,
   /** Interval at which a newcomer that waits for its admission asks again. Admissions take place between two steps. */
   admissionMs: 10_000,
+  /** Time after its founding for which a run's founder looks for another founding of the run. */
+  freshMs: 120_000,
+  /** Interval at which it looks. */
+  meetMs: 2_000,
   /** Deadline for a member to accept a change of the roster, to promise a ballot, or to install a change. */
   rosterMs: 5_000,
   /** Deadline for a member to build a stage: to create its sessions and to fetch the weights that it starts from. */

@@ -14,6 +14,7 @@ import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import { Foundings } from '../membership/foundings.ts'
 import {
   type Finished,
   type MemberEvent,
@@ -64,11 +65,14 @@ export interface MemberOptions {
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
+/** A peer's part in a run. The class is longer than others, since it makes all parts of a member and connects them. */
 export class Member {
   /** The members that a search asks first. */
   readonly knownMembers: KnownMembers
   /** The peers that search for the run as this one does. */
   readonly undecided: UndecidedPeers
+  /** Makes one run of two foundings of it. */
+  readonly foundings: Foundings
   readonly #options: MemberOptions
   readonly #stopping = new AbortController()
   readonly #events = new MemberEvents()
@@ -89,6 +93,12 @@ export class Member {
     const { start = null, network, clock } = options
     this.knownMembers = options.knownMembers ?? new MembersInMemory(network.self)
     this.undecided = new UndecidedPeers(network.self, clock)
+    this.foundings = new Foundings({
+      ...options,
+      roster: () => this.roster,
+      coordinates: () => this.#coordination !== null,
+      drop: (reason) => this.#follower.drop(reason),
+    })
     const { signal } = this.#stopping
     const events = this.#events
     this.#keeper = new Keeper(options.run)
@@ -135,6 +145,7 @@ export class Member {
       monitor: this.#monitor,
       events: this.#events,
       undecided: this.undecided,
+      foundings: this.foundings,
       coordination: () => this.#coordination,
       queuedWork: () => slot.active?.queuedWork ?? 0,
     }
@@ -187,6 +198,7 @@ export class Member {
   /** Begins the run with a roster of this peer alone, which coordinates it. */
   found(): void {
     const { domain = '', resume } = this.#options
+    this.foundings.begin()
     const { ballot } = this.#follower.found(domain, resume?.origin)
     this.#events.add({ type: 'elected', ballot })
   }
@@ -320,7 +332,7 @@ export class Member {
     this.#coordination?.depose(reason)
     this.#keeper.clear()
     await this.#slot.giveUp()
-    this.#events.add({ type: 'dropped', reason })
+    this.#events.add({ type: 'dropped', reason, through: this.foundings.end() })
   }
 
   /** Each announcement costs every member a signature check. A fast swarm therefore does not announce every step. */
