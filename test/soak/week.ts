@@ -27,7 +27,7 @@ export interface WeekOptions {
   readonly onHour?: (week: WeekSample) => void
 }
 
-export interface WeekSample {
+interface WeekSample {
   readonly hours: number
   readonly heap: number
   readonly descriptors: number
