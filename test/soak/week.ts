@@ -56,8 +56,8 @@ const COORDINATOR_EVERY = 4
 const RETURNS_SHARE = 0.5
 /** Time until a lost peer is replaced, in milliseconds. */
 const REPLACED_MS = 300_000
-/** Bound of the journals of one machine: small, so that they are rotated within the hours. */
-const JOURNAL_BYTES = 32 * 1024
+/** Bound of the journals of one machine in bytes: small, so that they are rotated many times. */
+export const JOURNAL_BYTES = 512 * 1024
 /** Milliseconds of a stage's forward pass. A step takes about half a minute. */
 const FORWARD_MS = 2_000
 
