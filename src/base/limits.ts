@@ -122,6 +122,9 @@ export const DONORS_MAX = 4
 /** Memory for the copies of other members' stages that one member keeps, in bytes. */
 export const KEPT_BYTES_MAX = 8 * 1024 ** 3
 
+/** Bytes of all states of stages on one peer's disk: its own stage's, and the copies that it keeps for others. */
+export const DISK_BYTES_MAX = 64 * 1024 ** 3
+
 /** Number of copies in succession that a keeper may fail to take, before it waits for its turn. */
 export const COPY_ATTEMPTS = 3
 

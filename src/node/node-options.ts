@@ -29,7 +29,10 @@ export interface NodeOptions extends MemberOptions {
 
 /** Options of a node that its successor run replaces. */
 type SuccessorResources = Partial<
-  Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'discover' | 'knownMembers'>
+  Pick<
+    NodeOptions,
+    'journal' | 'createStage' | 'loadData' | 'save' | 'discover' | 'knownMembers' | 'disk'
+  >
 > &
   Pick<NodeOptions, 'resume'>
 
