@@ -86,7 +86,8 @@ export class RosterChanges {
     // Never more newcomers than members that stay: if no newcomer ever hears of the roster, those are still a quorum.
     const left = this.#roster.members.length - leaving.length
     const join = admissions.take(Math.min(JOINS_MAX, left))
-    const changed = { join, leave: leaving, assign: [...assign], restart, reason }
+    const move = admissions.takeMoves(JOINS_MAX).filter(({ id }) => !leaving.includes(id))
+    const changed = { join, leave: leaving, assign: [...assign], move, restart, reason }
     await this.agree({ type: 'members', ...changed })
     if (restart) this.#isStepAbandoned = false
   }
@@ -104,6 +105,7 @@ export class RosterChanges {
       const { admissions } = this.#options
       for (const id of proposal.leave) this.#forget(memberById(chosen.before, id)!)
       admissions.admitted(proposal.join)
+      admissions.hasMoved(proposal.move ?? [])
     }
     await this.#carryOut(chosen)
   }

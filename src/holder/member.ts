@@ -9,6 +9,7 @@ import type { Journal } from '../base/journal.ts'
 import { ANNOUNCEMENT_INTERVAL_MS } from '../base/limits.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
+import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import {
@@ -87,8 +88,10 @@ export class Member {
     if (start?.roster != null) this.#continueFrom(start.roster)
     const candidate = new Candidate({ ...options, signal, follower, events })
     const known = { ...options, signal, roster: () => follower.roster, own: () => follower.own }
+    const announcer = new AddressAnnouncer(known)
     this.#monitor = new CoordinatorMonitor({
       ...known,
+      beforeCheck: () => announcer.check(),
       deposed: () => this.#deposed,
       dropped: (reason) => void follower.drop(reason),
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),

@@ -10,6 +10,9 @@ import { RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
 import type { NodeOptions } from './node-options.ts'
 
+const NO_ADDRESS =
+  'this machine has none of the addresses of --listen any more, so no peer could reach this one: restart it with --listen /ip4/0.0.0.0/tcp/PORT'
+
 /** Number of peers that one request for admission asks in turn. Each but the last refers to its coordinator. */
 const REFERRALS_MAX = 4
 
@@ -141,6 +144,8 @@ async function requestAdmission(
   for (let referrals = 0; referrals < REFERRALS_MAX; referrals++) {
     const { session } = member
     const addresses = [...network.addresses]
+    // The roster would name an address that is gone, and every peer that needs this one would wait for it.
+    if (addresses.length === 0) throw new ProtocolError('UNREACHABLE', NO_ADDRESS)
     const resumes = resume !== undefined
     const question = { run: runId, addresses, session, domain, stage: wish, resumes }
     const answer = await ask(network, asked, hello, question, { timeoutMs: TIMEOUTS.helloMs })
