@@ -31,7 +31,9 @@ export class Coordinator implements Coordination {
 
   constructor(options: CoordinatorOptions) {
     this.#options = options
-    this.#parts = createParts(options, this.#stopping.signal)
+    // The step in hand starts over without the members whose time is over.
+    const leavingNow = () => this.#round?.interrupt('members must leave now')
+    this.#parts = createParts(options, this.#stopping.signal, leavingNow)
     this.term = this.roster.ballot
     this.health = this.#parts.health
     this.speeds = this.#parts.speeds
@@ -225,8 +227,8 @@ export class Coordinator implements Coordination {
     this.#parts.admissions.moved(from, question)
   }
 
-  leave(from: PeerId, reason: string, isPatient: boolean): Promise<void> {
-    return this.#parts.admissions.leave(from, reason, isPatient)
+  leave(from: PeerId, reason: string, withinMs: number | null): Promise<void> {
+    return this.#parts.admissions.leave(from, reason, withinMs)
   }
 
   report(from: PeerId, report: ReportQuestion): void {

@@ -38,8 +38,15 @@ export interface Parts {
   readonly changes: RosterChanges
 }
 
-/** @param signal aborts when this peer does not coordinate any more */
-export function createParts(options: CoordinatorOptions, signal: AbortSignal): Parts {
+/**
+ * @param signal aborts when this peer does not coordinate any more
+ * @param leavingNow called when members must leave that the step in hand may still need
+ */
+export function createParts(
+  options: CoordinatorOptions,
+  signal: AbortSignal,
+  leavingNow: () => void,
+): Parts {
   const { run, member, wish, reshardAfterMs: afterMs = Number.POSITIVE_INFINITY } = options
   const agreement = member.agreement(signal)
   const { acceptor } = agreement
@@ -47,7 +54,14 @@ export function createParts(options: CoordinatorOptions, signal: AbortSignal): P
   const speeds = new Speeds()
   const health = new Health({ ...agreement, changed })
   const bodyStages = run.stages
-  const admissions = new Admissions({ ...agreement, bodyStages, wish, health, changed })
+  const admissions = new Admissions({
+    ...agreement,
+    bodyStages,
+    wish,
+    health,
+    changed,
+    leavingNow,
+  })
   const replicas = new ReplicaManager({ ...agreement, health, changed })
   const checkpoints = new CheckpointCoordinator({
     ...agreement,
