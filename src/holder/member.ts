@@ -12,6 +12,7 @@ import { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
+import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import { Foundings } from '../membership/foundings.ts'
@@ -113,8 +114,10 @@ export class Member {
     if (start?.roster != null) this.#continueFrom(start.roster)
     const candidate = new Candidate({ ...options, signal, follower, events })
     const known = { ...options, signal, roster: () => follower.roster, own: () => follower.own }
+    const announcer = new AddressAnnouncer(known)
     this.#monitor = new CoordinatorMonitor({
       ...known,
+      beforeCheck: () => announcer.check(),
       deposed: () => this.#deposed,
       dropped: (reason) => void follower.drop(reason),
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
