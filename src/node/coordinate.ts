@@ -31,6 +31,7 @@ export async function coordinate(member: Member, options: NodeOptions): Promise<
   if (signal.aborted) stop()
   try {
     await coordinator.begin()
+    void member.foundings.watch(options.places ?? (() => []), coordinator.signal)
     await train(coordinator, options)
   } catch (error) {
     return await afterError(error, coordinator, member, options)

@@ -5,10 +5,12 @@ import type { Network } from '../../protocols/network.ts'
 import type { Provider } from '../../stages/provider.ts'
 import { Random } from '../../stages/random.ts'
 import { createWorkerStage } from '../../stages/worker-stage.ts'
-import { claimSlot, membersFile, peerFolders, type Slot } from '../base/data-dir.ts'
+import { claimSlot, membersFile, peerFolders, type Slot, STATES } from '../base/data-dir.ts'
 import type { Journal } from '../base/journal.ts'
 import { type KnownMembers, MembersOnDisk } from '../base/known-members.ts'
 import type { Terminal } from '../base/terminal.ts'
+import { DirectoryStore } from '../checkpoint/directory-store.ts'
+import { StageDisk } from '../checkpoint/stage-disk.ts'
 import { openRunData } from '../data/run-data.ts'
 import { watchCompute } from '../holder/compute-watchdog.ts'
 import { describePlan, planOf } from '../holder/memory.ts'
@@ -84,7 +86,7 @@ export class LocalRun {
   open(
     network: Network,
     journal: Journal,
-  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers'> {
+  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers' | 'disk'> {
     const { run, id, slot } = this
     const { runPath, initial, provider, threads, signal, clock } = this.#context
     const data = openRunData({
@@ -112,6 +114,10 @@ export class LocalRun {
         return initial.load(await createWorkerStage(stageConfig(run), index, options, guard))
       },
       loadData: data.load,
+      disk: new StageDisk({
+        store: new DirectoryStore(join(slot.path, STATES)),
+        pause: () => clock.sleep(0),
+      }),
       save: (stage, index, step) => {
         const label = { run: id, stage: index, step }
         const tell = (message: string) => journal.write({ type: 'notice', message })

@@ -62,7 +62,7 @@ async function followRun(member: Member, options: NodeOptions): Promise<Outcome>
         case 'resharded':
           return event
         case 'dropped':
-          event = await enterRun(member, options, stopped.promise, 'never')
+          event = await enterRun(member, options, stopped.promise, 'never', event.through)
           break
         case 'finished': {
           if (signal.aborted && (await leaveRun(member, options))) {
