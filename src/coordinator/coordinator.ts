@@ -8,8 +8,9 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
-import type { Coordination, HelloQuestion } from '../holder/coordination.ts'
+import type { Coordination, HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
+import { sparesOf } from '../membership/roster.ts'
 import type { Decision } from '../run/update.ts'
 import type { Health } from './health.ts'
 import { type Action, nextAction, type View } from './next-action.ts'
@@ -165,7 +166,10 @@ export class Coordinator implements Coordination {
 
   /** Has spares rebuild stages that nobody holds; the next roster names them. Or all members roll back. */
   async #rebuild(matches: readonly Match[]): Promise<void> {
-    const recovered = await this.#parts.recovery.rebuild(matches, this.beginRound())
+    const { wishes, roster, leaving, replicas } = this.#view
+    const isFree = ({ id }: Entry) => !leaving.has(id) && !replicas.has(id)
+    const candidates = { wishes, spares: sparesOf(roster).filter(isFree) }
+    const recovered = await this.#parts.recovery.rebuild(matches, candidates, this.beginRound())
     if (recovered.type === 'rollback') {
       const { rollback } = recovered
       await this.#parts.changes.rollBack(rollback.step)
@@ -221,6 +225,10 @@ export class Coordinator implements Coordination {
 
   admit(from: PeerId, question: HelloQuestion): Promise<void> {
     return this.#parts.admissions.admit(from, question)
+  }
+
+  moved(from: PeerId, question: MovedQuestion): void {
+    this.#parts.admissions.moved(from, question)
   }
 
   leave(from: PeerId, reason: string, withinMs: number | null): Promise<void> {

@@ -1,5 +1,6 @@
 /** Makes the parts of a coordinator. Each part knows only parts that are made before it, and none knows the coordinator. */
 import { CheckpointCoordinator } from '../checkpoint/checkpoint-coordinator.ts'
+import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import type { Member } from '../holder/member.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
@@ -20,6 +21,8 @@ export interface CoordinatorOptions {
   /** The stage that this peer insists on, or null. */
   readonly wish: number | null
   readonly checkpoints?: Store | null
+  /** The states of stages on this peer's disk; null or left out if peers have no disks. */
+  readonly disk?: StageDisk | null
   /** How long a stage waits for a peer that could take it, before the run is resharded; for ever if left out. */
   readonly reshardAfterMs?: number | undefined
 }
@@ -69,7 +72,8 @@ export function createParts(
     checkpoints: options.checkpoints ?? null,
     roster: () => acceptor.roster,
   })
-  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints })
+  const hasDisks = (options.disk ?? null) !== null && run.recovery.kept.everySteps > 0
+  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints, hasDisks })
   const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
   const memories = [speeds, replicas, checkpoints]
   const term = acceptor.roster.ballot

@@ -87,7 +87,8 @@ export class RosterChanges {
     // While nobody holds a stage, all members vote, so that never more newcomers come than members stay.
     const left = this.#roster.members.length - leaving.length
     const join = admissions.take(Math.min(JOINS_MAX, left))
-    const changed = { join, leave: leaving, assign: [...assign], restart, reason }
+    const move = admissions.takeMoves(JOINS_MAX).filter(({ id }) => !leaving.includes(id))
+    const changed = { join, leave: leaving, assign: [...assign], move, restart, reason }
     await this.agree({ type: 'members', ...changed })
     if (restart) this.#isStepAbandoned = false
   }
@@ -105,6 +106,7 @@ export class RosterChanges {
       const { admissions } = this.#options
       for (const id of proposal.leave) this.#forget(memberById(chosen.before, id)!)
       admissions.admitted(proposal.join)
+      admissions.hasMoved(proposal.move ?? [])
     }
     await this.#carryOut(chosen)
   }
