@@ -10,19 +10,24 @@ import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
 import type { Coordination, HelloQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
+import { holdersOf } from '../membership/roster.ts'
 import type { Decision } from '../run/update.ts'
 import type { Health } from './health.ts'
+import type { Links } from './links.ts'
 import { type Action, nextAction, type View } from './next-action.ts'
 import { type CoordinatorOptions, createParts, type Parts } from './parts.ts'
 import type { Match } from './placement.ts'
 import { Round } from './round.ts'
 import type { Speeds } from './speeds.ts'
+import type { Teller } from './teller.ts'
 
 export class Coordinator implements Coordination {
   /** The ballot under which this peer coordinates. Under another ballot another member does, or a later Coordinator. */
   readonly term: Ballot
   readonly health: Health
   readonly speeds: Speeds
+  readonly links: Links
+  readonly teller: Teller
   readonly #options: CoordinatorOptions
   readonly #stopping = new AbortController()
   readonly #parts: Parts
@@ -35,6 +40,8 @@ export class Coordinator implements Coordination {
     this.term = this.roster.ballot
     this.health = this.#parts.health
     this.speeds = this.#parts.speeds
+    this.links = this.#parts.links
+    this.teller = this.#parts.teller
     options.member.coordinate(this)
   }
 
@@ -93,6 +100,7 @@ export class Coordinator implements Coordination {
   ): Promise<number> {
     this.#parts.checkpoints.begin(this.roster, decision.step)
     await this.#parts.changes.agree({ type: 'commit', ...decision })
+    this.links.worked()
     this.#stepMs = this.#parts.agreement.clock.now() - begun
     return this.#stepMs
   }
@@ -102,6 +110,18 @@ export class Coordinator implements Coordination {
     this.#parts.changes.abandonStep()
     this.#round?.end()
     this.#round = null
+  }
+
+  /** Takes a stage from a holder that does not get on, if another holder or a strategy can replace it. */
+  async letGo({ id, peer, stage }: Entry, reason: string): Promise<void> {
+    const { recovery, changes } = this.#parts
+    const others = holdersOf(this.roster, stage!).filter((holder) => holder.id !== id)
+    if (others.length === 0) await recovery.check([stage!])
+    this.teller.tell(`${peer} loses stage ${stage}: ${reason}`)
+    if (id !== this.roster.coordinator) return this.health.lose(peer, reason)
+    if (others.length === 0) this.health.lost.emptied(stage!)
+    changes.loseStage()
+    this.#round?.interrupt(reason)
   }
 
   /** Acts until every stage has a holder under one roster, and nobody waits to be let in or out. */
@@ -126,6 +146,8 @@ export class Coordinator implements Coordination {
       wishes,
       leaving,
       replicas: this.#parts.replicas.progress,
+      relieved: this.links.relieved,
+      links: this.links,
       speedOf: (id) => this.speeds.of(id),
       ownId: roster.coordinator,
       isFit: this.#parts.changes.isFit,
@@ -148,8 +170,13 @@ export class Coordinator implements Coordination {
         replicas.advance(action.change.assign)
         return changes.changeMembers(action.change)
       case 'replicate':
-        for (const { stage, member } of action.matches) void replicas.start(stage, member)
+        for (const match of action.matches) {
+          const isFit = this.links.vet([match]).then((unfit) => unfit.size === 0)
+          void replicas.start(match.stage, match.member, isFit)
+        }
         return
+      case 'relieve':
+        return this.links.untilRelieved(action.id, changed)
       case 'rebuild':
         return this.#rebuild(action.matches)
       case 'handOver':
@@ -163,7 +190,14 @@ export class Coordinator implements Coordination {
 
   /** Has spares rebuild stages that nobody holds; the next roster names them. Or all members roll back. */
   async #rebuild(matches: readonly Match[]): Promise<void> {
-    const recovered = await this.#parts.recovery.rebuild(matches, this.beginRound())
+    const round = this.beginRound()
+    // The spares build meanwhile. One that its neighbours do not reach stays a spare, and all are matched anew.
+    const vetted = this.links.vet(matches).then((unfit) => {
+      if (unfit.size > 0) round.interrupt('a spare and its neighbours do not reach each other')
+      return unfit
+    })
+    const recovered = await this.#parts.recovery.rebuild(matches, round)
+    const unfit = await vetted
     if (recovered.type === 'rollback') {
       const { rollback } = recovered
       await this.#parts.changes.rollBack(rollback.step)
@@ -171,7 +205,7 @@ export class Coordinator implements Coordination {
       this.#parts.agreement.journal.write({ type: 'rollback', ...rollback })
     } else if (recovered.assign.length > 0) {
       await this.#parts.changes.changeMembers({
-        assign: recovered.assign,
+        assign: recovered.assign.filter(({ id }) => !unfit.has(id)),
         reason: 'empty stages have holders',
       })
     }

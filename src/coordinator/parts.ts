@@ -7,11 +7,13 @@ import type { Run } from '../run/run.ts'
 import { Admissions } from './admissions.ts'
 import { ChangeSignal } from './change-signal.ts'
 import { Health } from './health.ts'
+import { Links } from './links.ts'
 import { ReplicaManager } from './replica-manager.ts'
 import { Resharding } from './resharding.ts'
 import { RosterChanges } from './roster-changes.ts'
 import { Speeds } from './speeds.ts'
 import { StageRecovery } from './stage-recovery.ts'
+import { Teller } from './teller.ts'
 
 export interface CoordinatorOptions {
   readonly run: Run
@@ -30,6 +32,8 @@ export interface Parts {
   readonly changed: ChangeSignal
   readonly speeds: Speeds
   readonly health: Health
+  readonly teller: Teller
+  readonly links: Links
   readonly admissions: Admissions
   readonly replicas: ReplicaManager
   readonly checkpoints: CheckpointCoordinator
@@ -46,6 +50,8 @@ export function createParts(options: CoordinatorOptions, signal: AbortSignal): P
   const changed = new ChangeSignal()
   const speeds = new Speeds()
   const health = new Health({ ...agreement, changed })
+  const teller = new Teller(agreement)
+  const links = new Links({ ...agreement, run, health, teller, changed })
   const bodyStages = run.stages
   const admissions = new Admissions({ ...agreement, bodyStages, wish, health, changed })
   const replicas = new ReplicaManager({ ...agreement, health, changed })
@@ -57,7 +63,7 @@ export function createParts(options: CoordinatorOptions, signal: AbortSignal): P
   })
   const recovery = new StageRecovery({ ...agreement, run, health, checkpoints })
   const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
-  const memories = [speeds, replicas, checkpoints]
+  const memories = [speeds, replicas, checkpoints, links]
   const term = acceptor.roster.ballot
   const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
   return {
@@ -65,6 +71,8 @@ export function createParts(options: CoordinatorOptions, signal: AbortSignal): P
     changed,
     speeds,
     health,
+    teller,
+    links,
     admissions,
     replicas,
     checkpoints,

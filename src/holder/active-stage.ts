@@ -73,9 +73,10 @@ export class ActiveStage implements HeldStage {
     return this.replica.facts
   }
 
-  /** Microbatches that the stage could work on now, and the one that it works on. */
-  get queuedWork(): number {
-    return this.#pipeline.queuedWork
+  /** Microbatches that the stage could work on now, the one that it works on included, and for how long it has done so. */
+  get work(): { queuedWork: number; workingMs: number } {
+    const { queuedWork, workingMs } = this.#pipeline
+    return { queuedWork, workingMs }
   }
 
   /** Drops the step in progress, and starts the fence's step with empty sums. Has no effect if that step is open. */

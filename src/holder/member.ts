@@ -113,7 +113,7 @@ export class Member {
       monitor: this.#monitor,
       events: this.#events,
       coordination: () => this.#coordination,
-      queuedWork: () => slot.active?.queuedWork ?? 0,
+      work: () => slot.active?.work ?? { queuedWork: 0, workingMs: 0 },
     }
     return [
       // A member needs no announcements, but it passes on only those that it listens to.

@@ -12,6 +12,7 @@ import { coordinatorOf, memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import type { Coordination, HelloQuestion } from './coordination.ts'
 import type { RosterFollower } from './roster-follower.ts'
+import { serveReach } from './serve-reach.ts'
 
 export interface ServiceContext extends RunContext {
   readonly follower: RosterFollower
@@ -19,15 +20,28 @@ export interface ServiceContext extends RunContext {
   readonly events: MemberEvents
   /** Null unless this peer coordinates the run. */
   coordination(): Coordination | null
-  /** Microbatches that wait for this peer's stage. */
-  queuedWork(): number
+  /** What this peer's stage has to do. */
+  work(): Work
+}
+
+/** What a stage has to do. */
+export interface Work {
+  /** Microbatches that wait for the stage, and the one in work. */
+  readonly queuedWork: number
+  /** Milliseconds for which the stage has worked on the one in work; 0 without one. */
+  readonly workingMs: number
 }
 
 type StopServing = () => void
 
 /** Begins to serve. @returns one function for each service, which ends it */
 export function serveMember(context: ServiceContext): StopServing[] {
-  return [...serveMembership(context), ...serveAgreement(context), ...serveCoordination(context)]
+  return [
+    ...serveMembership(context),
+    ...serveAgreement(context),
+    ...serveCoordination(context),
+    ...serveReach(context),
+  ]
 }
 
 /** @throws ProtocolError STALE unless the peer coordinates the run, as far as this peer knows */
@@ -154,11 +168,7 @@ async function answerHello(
   return { result: 'ask' as const, coordinator: peer, addresses }
 }
 
-function answerHeartbeat(
-  { follower, monitor, queuedWork }: ServiceContext,
-  from: PeerId,
-  epoch: number,
-) {
+function answerHeartbeat({ follower, monitor, work }: ServiceContext, from: PeerId, epoch: number) {
   const { roster, session } = follower
   if (roster !== null) {
     if (memberOf(roster, from) === undefined && epoch <= roster.epoch) {
@@ -167,7 +177,7 @@ function answerHeartbeat(
     }
     if (from === coordinatorOf(roster).peer) monitor.heard()
   }
-  return { epoch: roster?.epoch ?? 0, session, queuedWork: queuedWork() }
+  return { epoch: roster?.epoch ?? 0, session, ...work() }
 }
 
 /** @param known the epoch that the asker knows: it may be in a roster that has not come here yet */

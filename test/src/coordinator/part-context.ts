@@ -34,7 +34,7 @@ export function createPartContext(stages: readonly (number | null)[]) {
   const signOfLife = (peer: string) =>
     dead.has(peer)
       ? Promise.reject(new ProtocolError('UNREACHABLE', `cannot reach ${peer}`))
-      : Promise.resolve({ header: { epoch: 0, session: 1, queuedWork: 0 } })
+      : Promise.resolve({ header: { epoch: 0, session: 1, queuedWork: 0, workingMs: 0 } })
   const network = {
     self: 'peer-0',
     learn: () => {},
