@@ -85,6 +85,9 @@ export async function createNode(init: NodeInit): Promise<Node> {
       maxIncomingPendingConnections: CONNECTIONS_PER_HOST_AND_SECOND,
     },
     connectionMonitor: MONITOR,
+    // libp2p would drop an address after an hour, also that of a peer which is called every minute. libp2p-addresses.ts
+    // drops what is not needed any more.
+    peerStore: { maxAddressAge: Number.POSITIVE_INFINITY, maxPeerAge: Number.POSITIVE_INFINITY },
     peerDiscovery: [
       ...(init.bootstrap.length > 0 ? [bootstrap({ list: [...init.bootstrap], timeout: 0 })] : []),
       ...(mdns === null ? [] : [localDiscovery({ listen, group: mdns, found })]),

@@ -5,10 +5,11 @@
  * call. Frames (frame.ts) are sent whole, one after another. A large body therefore delays other calls of its own protocol
  * while it is sent, and does not delay calls of other protocols.
  */
-import type { PeerInfo } from '@libp2p/interface'
+import type { PeerInfo, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 import { type Clock, withDeadline } from './clock.ts'
+import { Addresses } from './libp2p-addresses.ts'
 import { Calls } from './libp2p-calls.ts'
 import { Gossip } from './libp2p-gossip.ts'
 import { createNode, type Node, type NodeInit, startNode } from './libp2p-node.ts'
@@ -18,12 +19,6 @@ import { unreachable } from './unreachable.ts'
 
 /** Streams that one peer may have open to this node for one protocol. One is in use, and others may still be closing. */
 const STREAMS_PER_PROTOCOL = { maxInboundStreams: 8, maxOutboundStreams: 8 }
-
-/** Addresses remembered from one `learn`. The limit exists because the addresses come from other peers. */
-const ADDRESSES_MAX = 16
-
-/** Peers found by mDNS that are kept for listeners added later. */
-const FOUND_MAX = 256
 
 export type Libp2pInit = Omit<NodeInit, 'found'>
 
@@ -72,13 +67,13 @@ export class Libp2pNetwork implements Network {
   readonly #calls: Calls
   readonly #server: Server
   readonly #gossip: Gossip
+  readonly #addresses: Addresses
   readonly #counts: NetworkCounts = { garbage: 0, refused: 0, dropped: 0 }
   readonly #dropped = () => {
     this.#counts.dropped++
   }
   readonly #onLost = new Set<PeerListener>()
   readonly #onFound = new Set<PeerListener>()
-  readonly #found = new Set<PeerId>()
 
   /** Use createLibp2pNetwork: the node must not have been started yet. */
   constructor(node: Node, clock: Clock) {
@@ -86,12 +81,8 @@ export class Libp2pNetwork implements Network {
     this.self = node.peerId.toString()
     this.#node = node
     this.#clock = clock
-    this.#calls = new Calls({
-      clock,
-      garbage,
-      open: (peer, protocol, signal) =>
-        node.dialProtocol(peerIdFromString(peer), protocol, { signal }),
-    })
+    this.#addresses = new Addresses(node, this.#dropped)
+    this.#calls = new Calls({ clock, garbage, open: (...stream) => this.#open(...stream) })
     this.#server = new Server({ clock, garbage, refused: () => this.#counts.refused++ })
     this.#gossip = new Gossip(node.services.pubsub, this.#dropped)
     node.addEventListener('peer:disconnect', ({ detail }) => {
@@ -134,7 +125,9 @@ export class Libp2pNetwork implements Network {
         'a connection',
         async (over) => await this.#node.dial(multiaddr(address), { signal: over }),
       )
-      return connection.remotePeer.toString()
+      const peer = connection.remotePeer.toString()
+      this.#addresses.want(peer)
+      return peer
     } catch (error) {
       if (signal?.aborted) throw signal.reason
       throw unreachable(address, error)
@@ -142,12 +135,18 @@ export class Libp2pNetwork implements Network {
   }
 
   learn(peer: PeerId, addresses: readonly string[]): void {
-    const multiaddrs = addresses
-      .slice(0, ADDRESSES_MAX)
-      .flatMap((address) => parsed(multiaddr, address))
-    for (const id of parsed(peerIdFromString, peer)) {
-      // The store locks a peer during a write, so that a call made right after this one finds the addresses.
-      this.#node.peerStore.merge(id, { multiaddrs }).catch(this.#dropped)
+    this.#addresses.learn(peer, addresses)
+  }
+
+  forget(peer: PeerId): void {
+    this.#addresses.forget(peer)
+  }
+
+  disconnect(peer: PeerId): void {
+    const open = this.#node.getConnections().filter((each) => each.remotePeer.toString() === peer)
+    const byAge = open.toSorted((a, b) => a.timeline.open - b.timeline.open)
+    for (const connection of byAge.slice(0, Math.max(1, byAge.length - 1))) {
+      connection.abort(new Error('the peer does not answer over it'))
     }
   }
 
@@ -165,7 +164,7 @@ export class Libp2pNetwork implements Network {
 
   /** Also calls the listener for peers found before, because mDNS asks only every ten seconds. */
   onFound(listener: PeerListener): () => void {
-    const seen = [...this.#found]
+    const seen = this.#addresses.found
     queueMicrotask(() => {
       for (const peer of seen) if (this.#onFound.has(listener)) listener(peer)
     })
@@ -173,16 +172,21 @@ export class Libp2pNetwork implements Network {
   }
 
   /** Called by mDNS every ten seconds for each peer, connected or not. */
-  found({ id, multiaddrs }: PeerInfo): void {
-    this.#node.peerStore
-      .merge(id, { multiaddrs })
-      .then(() => this.#tellFound(id.toString()), this.#dropped)
+  found(info: PeerInfo): void {
+    const peer = info.id.toString()
+    this.#addresses.find(info).then(() => {
+      for (const listener of this.#onFound) listener(peer)
+    }, this.#dropped)
   }
 
-  #tellFound(peer: PeerId): void {
-    this.#found.add(peer)
-    if (this.#found.size > FOUND_MAX) this.#found.delete(this.#found.values().next().value!)
-    for (const listener of this.#onFound) listener(peer)
+  async #open(peer: PeerId, protocol: string, signal: AbortSignal): Promise<Stream> {
+    try {
+      return await this.#node.dialProtocol(peerIdFromString(peer), protocol, { signal })
+    } catch (error) {
+      // libp2p notes a failed dial in its store, also for a peer that it does not know.
+      this.#addresses.left(peer)
+      throw error
+    }
   }
 
   async stop(): Promise<void> {
@@ -192,15 +196,6 @@ export class Libp2pNetwork implements Network {
     // libp2p would take up to half a second to close each connection. All calls have ended already.
     for (const connection of this.#node.getConnections()) connection.abort(new Error('stopping'))
     await this.#node.stop()
-  }
-}
-
-/** Parses a name or an address from another peer. An invalid one gives an empty list. */
-function parsed<T>(parse: (text: string) => T, text: string): T[] {
-  try {
-    return [parse(text)]
-  } catch {
-    return []
   }
 }
 

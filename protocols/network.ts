@@ -54,8 +54,15 @@ export interface Network {
   call(peer: PeerId, protocol: string, message: Message, options: CallOptions): Promise<Received>
   /** Connects to the peer at an address, and returns its id. @throws ProtocolError UNREACHABLE that names the address */
   connect(address: string, options: CallOptions): Promise<PeerId>
-  /** Remembers addresses of a peer for later calls. */
+  /** Remembers these addresses of a peer, and no earlier ones, for later calls until `forget`. Takes ADDRESSES_MAX at most. */
   learn(peer: PeerId, addresses: readonly string[]): void
+  /** Forgets the addresses of a peer as soon as no connection to that peer stands. */
+  forget(peer: PeerId): void
+  /**
+   * Ends the connections to a peer, so that the next call dials anew. Calls over them fail with PEER_LOST. Of several
+   * connections the newest stays: the peer has found the older ones dead, and has dialled.
+   */
+  disconnect(peer: PeerId): void
   /** Sends an announcement of at most 16 KiB to all subscribers, without a guarantee. Does not wait. */
   publish(topic: string, header: Json): void
   subscribe(topic: string, listener: (from: PeerId, header: unknown) => void): () => void
@@ -65,6 +72,9 @@ export interface Network {
   onFound(listener: (peer: PeerId) => void): () => void
   stop(): Promise<void>
 }
+
+/** Addresses of one peer that are used. The limit exists because the addresses come from other peers. */
+export const ADDRESSES_MAX = 8
 
 /** Limits of the wire, in bytes. */
 export const LIMITS = {

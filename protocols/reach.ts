@@ -23,6 +23,8 @@ export const reach = procedure(
     peers: z.array(z.string().min(1).max(128)).min(1).max(REACH_MAX),
     /** Deadline of each probe, in milliseconds. */
     probeMs: count.min(1).max(60_000),
+    /** True if a standing connection is to end that gives no answer, so that the next message dials anew. */
+    hangUp: z.boolean(),
   }),
   z.strictObject({
     /** Peers that did not answer, each with the reason. */

@@ -82,6 +82,11 @@ export class VirtualNetwork {
         const ms = this.#wire.latencyMs(by.self, peer.self)
         this.#loses(peer, by, ms)
       },
+      hangUp: (peer, other) => {
+        const hear = () => other.lose(peer)
+        const ms = this.#wire.latencyMs(peer.self, other.self)
+        this.#dispatch(new Passage(peer, other, 'announcement', 'end', () => {}, hear), ms)
+      },
       announce: (...announcement) => this.#announce(...announcement),
       end: (peer) => this.#end(peer),
     }

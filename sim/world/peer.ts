@@ -27,6 +27,8 @@ export interface Medium {
   send(passage: Passage, load: Load): void
   /** Tells `peer` that `by` does not know the connection on which `peer` sent. */
   refuse(peer: VirtualPeer, by: VirtualPeer): void
+  /** Tells `other` that `peer` has ended the connection, unless a disturbance keeps that from arriving. */
+  hangUp(peer: VirtualPeer, other: VirtualPeer): void
   announce(from: VirtualPeer, topic: string, header: Json): void
   end(peer: VirtualPeer): void
 }
@@ -50,8 +52,10 @@ export class VirtualPeer implements Network {
   readonly #topics = new Map<string, Set<Listener>>()
   readonly #lost = new Set<(peer: PeerId) => void>()
   readonly #found = new Set<(peer: PeerId) => void>()
-  /** Peers whose address is known. */
+  /** Peers whose address is known: wanted ones, and those that a connection to this peer stands to. */
   readonly #known = new Set<PeerId>()
+  /** Peers whose address stays known without a connection. */
+  readonly #wanted = new Set<PeerId>()
   readonly #connections = new Map<PeerId, VirtualPeer>()
   readonly #dialing = new Map<PeerId, Promise<VirtualPeer>>()
   readonly #calls = new Set<PendingCall>()
@@ -114,7 +118,21 @@ export class VirtualPeer implements Network {
   }
 
   learn(peer: PeerId, addresses: readonly string[]): void {
-    if (addresses.includes(SCHEME + peer)) this.#known.add(peer)
+    if (!addresses.includes(SCHEME + peer)) return
+    this.#wanted.add(peer)
+    this.#known.add(peer)
+  }
+
+  forget(peer: PeerId): void {
+    this.#wanted.delete(peer)
+    if (!this.#connections.has(peer)) this.#known.delete(peer)
+  }
+
+  disconnect(peer: PeerId): void {
+    const other = this.#connections.get(peer)
+    if (other === undefined) return
+    this.#medium.hangUp(this, other)
+    this.lose(other)
   }
 
   publish(topic: string, header: Json): void {
@@ -156,11 +174,12 @@ export class VirtualPeer implements Network {
     }
     if (this.#connections.get(other.self) !== other) return
     this.#connections.delete(other.self)
+    if (!this.#wanted.has(other.self)) this.#known.delete(other.self)
     for (const listener of this.#lost) listener(other.self)
   }
 
   discover(peer: PeerId): void {
-    this.#known.add(peer)
+    this.learn(peer, [SCHEME + peer])
     for (const listener of this.#found) listener(peer)
   }
 

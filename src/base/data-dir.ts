@@ -32,10 +32,17 @@ export interface Slot {
   readonly path: string
   /** True if an earlier process in this slot was a member when a step was committed. */
   readonly tookPart: boolean
+  /** True if {@link Slot.markTookPart} has nothing left to do. */
+  readonly isMarked: boolean
   /** Records that a step was committed while this process was a member. */
   markTookPart(): void
   /** Publishes this peer's addresses to the other peers of this machine. */
   publish(addresses: readonly string[]): void
+  /**
+   * Makes the folder again after somebody deleted it, with the lock and the mark.
+   * @throws InputError if another process has the folder now
+   */
+  restore(): void
   /** Releases the lock. It is synchronous, so that it works while the process exits. */
   release(): void
 }
@@ -61,7 +68,8 @@ export function claimSlot(dataDir: string, runId: string): Slot {
   })
 }
 
-function slotOf(number: number, path: string, lock: Lock): Slot {
+function slotOf(number: number, path: string, first: Lock): Slot {
+  let lock = first
   const mark = join(path, TOOK_PART)
   const tookPart = existsSync(mark)
   let isMarked = tookPart
@@ -69,6 +77,9 @@ function slotOf(number: number, path: string, lock: Lock): Slot {
     number,
     path,
     tookPart,
+    get isMarked() {
+      return isMarked
+    },
     markTookPart: () => {
       if (!isMarked) replaceFile(mark, '')
       isMarked = true
@@ -77,8 +88,23 @@ function slotOf(number: number, path: string, lock: Lock): Slot {
       const published: Published = { owner: thisProcess(), addresses: [...addresses] }
       replaceFile(join(path, ADDRESSES), `${JSON.stringify(published)}\n`)
     },
+    restore: () => {
+      mkdirSync(path, { recursive: true, mode: 0o700 })
+      const again = acquireAgain(join(path, 'lock'))
+      if (again === null) throw new InputError(`another process uses ${path} now`)
+      lock = again
+      if (isMarked) replaceFile(mark, '')
+    },
     release: () => lock.release(),
   }
+}
+
+/** Takes a lock that this process may still have. */
+function acquireAgain(path: string): Lock | null {
+  const owner = ownerOf(path)
+  const { pid, start } = thisProcess()
+  if (owner?.pid === pid && owner.start === start) rmSync(path)
+  return acquire(path)
 }
 
 /**

@@ -52,7 +52,9 @@ export const TIMEOUTS = {
   heartbeatMs: 1_000,
   /** Time without an answer after which a member is suspect, even if its connection stands. */
   silenceMs: 5_000,
-  /** Deadline for a peer whose connection broke to answer on a new connection, before it counts as lost. */
+  /** Deadline for a suspect to answer over its standing connection, before that connection is ended. */
+  standingMs: 1_000,
+  /** Deadline for a suspect to answer on a new connection, before it counts as lost. */
   reconnectMs: 2_000,
   /** Deadline for a peer to answer a probe of another member, when a link seems broken. */
   probeMs: 2_000,
@@ -172,3 +174,12 @@ export const CHECKPOINTS_KEPT = 3
 
 /** Number of times that a step is tried before the run ends. */
 export const STEP_ATTEMPTS = 3
+
+/** Bound of all journal files of one peer, in bytes, unless `--journal-size` says otherwise. */
+export const JOURNAL_BYTES = 32 * 1024 ** 2
+
+/** Interval at which a peer tries again what its disk refused, and looks whether its journal was deleted, in ms. */
+export const JOURNAL_RETRY_MS = 2_000
+
+/** Number of refused questions that a peer journals in a second. The others are counted. */
+export const REFUSALS_A_SECOND = 10

@@ -12,6 +12,16 @@ export interface Child {
   readonly exited: Promise<number | NodeJS.Signals>
 }
 
+/** Surroundings of a child that differ from those of its parent. */
+export interface Launch {
+  /** Command that starts the child, such as `ip netns exec NAME`. It must become the child's process. */
+  readonly under?: readonly string[]
+  /** Options of Node. */
+  readonly nodeOptions?: readonly string[]
+  /** Environment variables beside those of the parent. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** Deadline for a child to stop before it is killed, in milliseconds. */
 const STOP_MS = 5_000
 
@@ -36,17 +46,21 @@ export class Children {
     args: readonly string[],
     onEntry: (entry: Entry) => void,
     onMessage: (text: string) => void,
+    { under = [], nodeOptions = [], env = {} }: Launch = {},
   ): Child {
     const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
     const main = fileURLToPath(new URL(`../main${extension}`, import.meta.url))
-    const started = spawn(process.execPath, [main, ...args, '--json'], {
+    const node = [process.execPath, ...nodeOptions, main, ...args, '--json']
+    const [program, ...rest] = [...under, ...node] as [string, ...string[]]
+    const started = spawn(program, rest, {
+      env: { ...process.env, ...env },
       // No message is ever sent. The end of the channel tells a child that its parent has ended, for whatever reason.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       // In a process group of its own: Ctrl-C reaches the parent only, which then stops its children in order.
       detached: true,
     })
     const pid = started.pid
-    if (pid === undefined) throw new Error(`could not start ${process.execPath}`)
+    if (pid === undefined) throw new Error(`could not start ${program}`)
     createInterface({ input: started.stdout! }).on('line', (line) => {
       const entry = parsed(line)
       if (entry === null) onMessage(line)

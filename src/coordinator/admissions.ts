@@ -139,8 +139,11 @@ export class Admissions {
     if (!this.#newcomers.some((newcomer) => newcomer.peer === peer)) this.#wishes.delete(peer)
   }
 
-  /** This peer does not coordinate any more: members that wait to leave ask another. */
+  /** This peer does not coordinate any more: peers that wait to join or to leave ask another. */
   end(reason: ProtocolError): void {
+    for (const { peer } of this.#newcomers) {
+      if (!memberOf(this.#roster, peer)) this.#options.network.forget(peer)
+    }
     for (const { gone } of this.#leaving.values()) gone.reject(reason)
   }
 }

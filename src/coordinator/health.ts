@@ -11,6 +11,7 @@ import { HOLD_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import type { Work } from '../holder/services.ts'
 import { type AgreementOptions, Deposed, noMajority, stranded } from '../membership/agreement.ts'
 import { isQuorum, memberById, memberOf } from '../membership/roster.ts'
+import { askForSignOfLife } from '../membership/sign-of-life.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import { LostMembers } from './lost-members.ts'
 
@@ -54,13 +55,10 @@ export class Health {
     if (signal.aborted || member === undefined || peer === network.self) return Promise.resolve()
     const known = this.#confirming.get(peer)
     if (known !== undefined) return known
-    const confirming = this.#ask(member, TIMEOUTS.reconnectMs)
-      .then(
-        () => {},
-        (error: Error) => {
-          if (!signal.aborted) this.miss(peer, `${reason}; ${error.message}`)
-        },
-      )
+    const confirming = this.#askAnew(member)
+      .catch((error: Error) => {
+        if (!signal.aborted) this.miss(peer, `${reason}; ${error.message}`)
+      })
       .finally(() => this.#confirming.delete(peer))
     this.#confirming.set(peer, confirming)
     return confirming
@@ -150,7 +148,7 @@ export class Health {
     if (member === undefined || !this.lost.isSilent(id)) return
     const { peer } = member
     try {
-      await this.#ask(member, TIMEOUTS.reconnectMs)
+      await this.#askAnew(member)
     } catch (error) {
       // The members that this peer did not hear have gone on without it.
       const isOut = error instanceof ProtocolError && error.code === 'NOT_MEMBER'
@@ -170,6 +168,14 @@ export class Health {
     if (answer.session !== session) throw new Error('another process has its peer id')
     this.heard(peer)
     return answer
+  }
+
+  /** As `#ask`, and over a new connection if the standing one gives no answer. */
+  async #askAnew({ peer, session }: Member): Promise<void> {
+    const { network, runId, signal } = this.#options
+    const answer = await askForSignOfLife(network, peer, runId, this.#roster.epoch, signal)
+    if (answer.session !== session) throw new Error('another process has its peer id')
+    this.heard(peer)
   }
 
   /** Sends heartbeats to members that have not been heard for a while. */

@@ -25,6 +25,8 @@ interface Relief {
   readonly since: number
 }
 
+const PROBE = { probeMs: TIMEOUTS.probeMs, hangUp: false }
+
 export class Links {
   readonly broken: BrokenLinks
   /** The stages between which microbatches pass directly, by stage. */
@@ -87,7 +89,7 @@ export class Links {
 
   /** Has members try these links. @returns what is wrong with one that does not work; null if all work */
   async tryAll(links: readonly Link[], incident: string): Promise<string | null> {
-    const failed = await failingLinks(this.#options, links, TIMEOUTS.probeMs)
+    const failed = await failingLinks(this.#options, links, PROBE)
     for (const { reason, ...link } of failed) {
       const verdict = await this.failed(link, reason, incident)
       if (verdict !== null) return verdict
@@ -102,7 +104,7 @@ export class Links {
       { from, to },
       { from: to, to: from },
     ]
-    const failed = await failingLinks(this.#options, both, TIMEOUTS.probeMs)
+    const failed = await failingLinks(this.#options, both, { ...PROBE, hangUp: true })
     if (this.#isGone(from) || this.#isGone(to)) return null
     if (failed.length === 0 && strikes < LINK_STRIKES) return null
     const reason = failed[0]?.reason ?? said
@@ -129,7 +131,7 @@ export class Links {
         { from: witness, to: end },
       ]),
     )
-    const failed = await failingLinks(this.#options, links, TIMEOUTS.probeMs)
+    const failed = await failingLinks(this.#options, links, PROBE)
     const troublesOf = (end: Member) =>
       new Set(
         failed.flatMap((link) => (link.from === end ? link.to : link.to === end ? link.from : [])),

@@ -5,7 +5,7 @@ import { ask } from '../../protocols/procedure.ts'
 import { REACH_MAX, reach } from '../../protocols/reach.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
-import { probePeers, type Unreached } from '../membership/probe-peers.ts'
+import { type ProbeManner, probePeers, type Unreached } from '../membership/probe-peers.ts'
 import type { Health } from './health.ts'
 
 export interface ReachOptions extends AgreementOptions {
@@ -26,15 +26,14 @@ export interface FailedLink extends Link {
 /**
  * Has the first member of each link send a probe to the second. A failure is tried once more: the two may have connected in
  * the other direction meanwhile. Leaves out links of members that are lost.
- * @param probeMs deadline of each probe in milliseconds
  */
 export async function failingLinks(
   options: ReachOptions,
   links: readonly Link[],
-  probeMs: number,
+  manner: ProbeManner,
 ): Promise<FailedLink[]> {
-  const first = await tryOnce(options, links, probeMs)
-  const failed = first.length === 0 ? first : await tryOnce(options, first, probeMs)
+  const first = await tryOnce(options, links, manner)
+  const failed = first.length === 0 ? first : await tryOnce(options, first, manner)
   const { health } = options
   const ends = new Set(failed.flatMap(({ from, to }) => [from.peer, to.peer]))
   await Promise.all([...ends].map((peer) => health.suspect(peer, 'a probe got no answer')))
@@ -44,14 +43,14 @@ export async function failingLinks(
 async function tryOnce(
   options: ReachOptions,
   links: readonly Link[],
-  probeMs: number,
+  manner: ProbeManner,
 ): Promise<FailedLink[]> {
   const byFrom = Map.groupBy(links, ({ from }) => from)
   const failed = await Promise.all(
     [...byFrom].map(async ([from, all]) => {
       const some = all.slice(0, REACH_MAX)
       const peers = some.map(({ to }) => to.peer)
-      const unreached = await unreachedFrom(options, from, peers, probeMs)
+      const unreached = await unreachedFrom(options, from, peers, manner)
       const reasons = new Map(unreached.map(({ peer, reason }) => [peer, reason]))
       return some.flatMap(({ to }) => {
         const reason = reasons.get(to.peer)
@@ -67,13 +66,13 @@ async function unreachedFrom(
   options: ReachOptions,
   { peer }: Member,
   peers: PeerId[],
-  probeMs: number,
+  manner: ProbeManner,
 ): Promise<Unreached[]> {
   const { network, runId, signal, health } = options
-  if (peer === network.self) return probePeers(options, peers, probeMs)
+  if (peer === network.self) return probePeers(options, peers, manner)
   try {
-    const question = { run: runId, peers, probeMs }
-    const timeoutMs = probeMs + TIMEOUTS.reconnectMs
+    const question = { run: runId, peers, ...manner }
+    const timeoutMs = manner.probeMs + TIMEOUTS.reconnectMs
     const { failures } = await ask(network, peer, reach, question, { timeoutMs, signal })
     return failures
   } catch (error) {

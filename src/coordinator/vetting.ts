@@ -39,7 +39,10 @@ async function vetOne(
     { from: member, to: other },
     { from: other, to: member },
   ])
-  const failed = await failingLinks(options, links, TIMEOUTS.vetMs)
+  const failed = await failingLinks(options, links, {
+    probeMs: TIMEOUTS.vetMs,
+    hangUp: false,
+  })
   if (signal.aborted) return []
   for (const link of failed) remember(options, member, link)
   return failed

@@ -15,10 +15,10 @@ import {
   compareBallots,
   foundingRoster,
   memberOf,
-  newcomersOf,
   ROSTERS,
   type RosterSource,
 } from '../membership/roster.ts'
+import { RosterAddresses } from '../membership/roster-addresses.ts'
 
 /** A roster that is new to this member, and names it. */
 export interface RosterChange {
@@ -50,6 +50,7 @@ export interface RosterFollowerOptions {
 export class RosterFollower {
   readonly rosters: RosterSource
   readonly #options: RosterFollowerOptions
+  readonly #addresses: RosterAddresses
   #session: number
   #acceptor: Acceptor | null = null
   /** Resolves when all changes so far are carried out. */
@@ -59,8 +60,11 @@ export class RosterFollower {
     const { start, clock, rosters = ROSTERS } = options
     this.rosters = rosters
     this.#options = options
+    this.#addresses = new RosterAddresses(options.network)
     this.#session = start?.session ?? Math.floor(clock.now())
-    if (start !== null && start.roster !== null) this.#acceptor = this.#accept(start.roster)
+    if (start === null || start.roster === null) return
+    this.#acceptor = this.#accept(start.roster)
+    this.#addresses.follow(null, start.roster, null)
   }
 
   /** Tells this process, and what it has promised, from others with the same peer id. */
@@ -159,13 +163,13 @@ export class RosterFollower {
   }
 
   async #install(epoch: number, change: Change | null, whole: Roster | undefined) {
-    const { network, signal, carryOut } = this.#options
+    const { signal, carryOut } = this.#options
     signal.throwIfAborted()
     const before = this.roster
     const acceptor = this.#advance(epoch, change, whole)
     const { roster } = acceptor
     if (roster.epoch === before?.epoch) return { epoch: roster.epoch, digest: null }
-    for (const { peer, addresses } of newcomersOf(before, roster)) network.learn(peer, addresses)
+    this.#addresses.follow(before, roster, change)
     const { own } = this
     if (own === undefined) {
       await this.drop(`epoch ${roster.epoch} does not name this peer: ${reasonOf(change)}`)

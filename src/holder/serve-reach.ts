@@ -10,9 +10,9 @@ export function serveReach(context: ServiceContext): (() => void)[] {
   return [
     serveRun(context, probe, { serve: async () => ({ answer: {} }) }),
     serveRun(context, reach, {
-      serve: async (from, { peers, probeMs }) => {
+      serve: async (from, { peers, ...how }) => {
         checkCoordinator(context, from)
-        return { answer: { failures: await probePeers(context, peers, probeMs) } }
+        return { answer: { failures: await probePeers(context, peers, how) } }
       },
     }),
     serveRun(context, notice, {

@@ -21,28 +21,40 @@ export function isLinkFailure(code: string): boolean {
   return LINK_FAILURES.has(code)
 }
 
+/** How peers are tried. */
+export interface ProbeManner {
+  /** Deadline of each probe, in milliseconds. */
+  readonly probeMs: number
+  /** True if a standing connection is to end that gives no answer, so that the next message dials anew. */
+  readonly hangUp: boolean
+}
+
 /** A peer that did not answer. */
 export interface Unreached {
   readonly peer: PeerId
   readonly reason: string
 }
 
-/** @param probeMs deadline of each probe in milliseconds */
+/** @returns the peers that did not answer */
 export async function probePeers(
   options: ProbeOptions,
   peers: readonly PeerId[],
-  probeMs: number,
+  manner: ProbeManner,
 ): Promise<Unreached[]> {
   const probed = await Promise.all(
     peers.map(async (peer) => {
-      const reason = await failureOf(options, peer, probeMs)
+      const reason = await failureOf(options, peer, manner)
       return reason === null ? [] : [{ peer, reason: reason.slice(0, NOTICE_LENGTH) }]
     }),
   )
   return probed.flat()
 }
 
-async function failureOf({ network, runId }: ProbeOptions, peer: PeerId, timeoutMs: number) {
+async function failureOf(
+  { network, runId }: ProbeOptions,
+  peer: PeerId,
+  { probeMs: timeoutMs, hangUp }: ProbeManner,
+) {
   if (peer === network.self) return null
   try {
     const question = { run: runId, padding: '.'.repeat(PROBE_BYTES) }
@@ -50,7 +62,8 @@ async function failureOf({ network, runId }: ProbeOptions, peer: PeerId, timeout
     return null
   } catch (error) {
     // A peer that refuses has received the question.
-    const isReached = error instanceof ProtocolError && !isLinkFailure(error.code)
-    return isReached ? null : (error as Error).message
+    if (error instanceof ProtocolError && !isLinkFailure(error.code)) return null
+    if (hangUp) network.disconnect(peer)
+    return (error as Error).message
   }
 }

@@ -72,6 +72,7 @@ async function joinRun(options: JoinOptions, io: JoinIo): Promise<Finished> {
     provider,
     providerReason: reason,
     threads: options.threads,
+    journalBytes: options.journalSize && options.journalSize * 1024 ** 2,
   }
   /** This run, and its successors in their order. */
   const localRuns = [new LocalRun(run, context)]

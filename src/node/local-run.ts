@@ -5,16 +5,16 @@ import type { Network } from '../../protocols/network.ts'
 import type { Provider } from '../../stages/provider.ts'
 import { Random } from '../../stages/random.ts'
 import { createWorkerStage } from '../../stages/worker-stage.ts'
-import { claimSlot, markOver, type Slot } from '../base/data-dir.ts'
-import { createJournal, type Entry, type Journal, openJournalFile } from '../base/journal.ts'
+import { claimSlot, type Slot } from '../base/data-dir.ts'
+import type { Journal } from '../base/journal.ts'
 import type { Terminal } from '../base/terminal.ts'
 import { openRunData } from '../data/run-data.ts'
 import { describePlan, planOf } from '../holder/memory.ts'
 import { saveStage } from '../model/stage-file.ts'
 import { type Run, runId, stageConfig } from '../run/run.ts'
 import type { InitialWeights } from './initial-weights.ts'
+import { openLocalJournal } from './local-journal.ts'
 import type { NodeOptions } from './node-options.ts'
-import { RunView } from './view.ts'
 
 /** Options that all runs of a process have in common. */
 export interface LocalRunContext {
@@ -29,10 +29,9 @@ export interface LocalRunContext {
   readonly terminal: Terminal
   readonly clock: Clock
   readonly signal: AbortSignal
+  /** Bound of the journal's files, in bytes; undefined for the default. */
+  readonly journalBytes?: number | undefined
 }
-
-/** Journal entries by which a peer becomes a member of a run. */
-const ENTERS: ReadonlySet<Entry['type']> = new Set(['founded', 'joined', 'elected'])
 
 export class LocalRun {
   readonly run: Run
@@ -59,22 +58,19 @@ export class LocalRun {
    */
   openJournal(network: Network): Journal {
     const { run, id, slot } = this
-    const { dataDir, terminal, clock } = this.#context
-    const file = openJournalFile(join(slot.path, 'journal.jsonl'))
-    this.#closeJournal = () => file.close()
-    const journal = createJournal(network.self, () => clock.now(), [
-      file.sink,
-      printer(terminal, run),
-      // Other peers search for members only, so that addresses are published after the admission.
-      ({ type }) => {
-        if (ENTERS.has(type)) slot.publish(network.addresses)
-        if (type === 'committed') slot.markTookPart()
-      },
-      (entry) => {
-        if (entry.type !== 'finished' || entry.failure !== null) return
-        if (entry.committed === run.steps) markOver(dataDir, id)
-      },
-    ])
+    const { dataDir, terminal, clock, journalBytes } = this.#context
+    const { journal, close } = openLocalJournal({
+      run,
+      runId: id,
+      dataDir,
+      slot,
+      peer: network.self,
+      addresses: network.addresses,
+      clock,
+      terminal,
+      maxBytes: journalBytes,
+    })
+    this.#closeJournal = close
     journal.write({ type: 'started', run: id, pid: process.pid, addresses: network.addresses })
     return journal
   }
@@ -124,14 +120,5 @@ export class LocalRun {
   close(): void {
     this.#closeJournal()
     this.slot.release()
-  }
-}
-
-/** A journal sink that prints entries on the terminal. */
-function printer(terminal: Terminal, run: Run): (entry: Entry) => void {
-  const view = new RunView(run.stages + 1)
-  return (entry) => {
-    terminal.event(entry)
-    for (const text of view.show(entry)) terminal.line(text)
   }
 }

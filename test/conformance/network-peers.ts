@@ -6,6 +6,8 @@ import {
   type DeclareTest,
   echo,
   failsWith,
+  forever,
+  OTHER_PROTOCOL,
   PROTOCOL,
   pair,
   TOPIC,
@@ -40,6 +42,52 @@ export function findingPeers(property: DeclareTest): void {
     asker.learn(answerer.self, answerer.addresses)
     const answer = await asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL)
     expect(answer.header).toBe(1)
+  })
+
+  property('cannot call a peer that it has forgotten', async ({ peers }) => {
+    const [asker, answerer] = peers as [Network, Network]
+    answerer.handle(PROTOCOL, echo)
+    asker.learn(answerer.self, answerer.addresses)
+    asker.forget(answerer.self)
+    const call = () => asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL)
+    await failsWith(call(), 'UNREACHABLE')
+    asker.learn(answerer.self, answerer.addresses)
+    expect((await call()).header).toBe(1)
+    asker.forget(answerer.self)
+    // The connection stands.
+    expect((await call()).header).toBe(1)
+  })
+
+  property('calls a peer at the addresses that it has learned last', async (swarm) => {
+    const [asker, answerer] = swarm.peers as [Network, Network]
+    answerer.handle(PROTOCOL, echo)
+    asker.learn(answerer.self, [swarm.nowhere])
+    await failsWith(asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL), 'UNREACHABLE')
+    asker.learn(answerer.self, answerer.addresses)
+    expect((await asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL)).header).toBe(1)
+  })
+
+  property('dials anew after it has ended a connection, which ends open calls', async (swarm) => {
+    const [asker, answerer] = swarm.peers as [Network, Network]
+    asker.learn(answerer.self, answerer.addresses)
+    answerer.handle(PROTOCOL, echo)
+    const asked = Promise.withResolvers<void>()
+    const handle = () => {
+      asked.resolve()
+      return forever
+    }
+    answerer.handle(OTHER_PROTOCOL, { handle })
+    await asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL)
+    const open = failsWith(
+      asker.call(answerer.self, OTHER_PROTOCOL, { header: 1 }, CALL),
+      'PEER_LOST',
+    )
+    const lost = [asker, answerer].map((peer) => new Promise((resolve) => peer.onLost(resolve)))
+    await asked.promise
+    asker.disconnect(answerer.self)
+    await open
+    expect(await Promise.all(lost)).toEqual([answerer.self, asker.self])
+    expect((await asker.call(answerer.self, PROTOCOL, { header: 2 }, CALL)).header).toBe(2)
   })
 
   property('cannot call an unknown peer', async ({ peers, stranger }) => {

@@ -96,6 +96,7 @@ test('a disturbance of one direction leaves the other open', async () => {
 
 test('a connection that one side has dropped is lost to the other side when that side uses it', async () => {
   const { network, b, journal, ask, run, after } = await setUp()
+  b.learn('a', ['sim://a'])
   network.sever('a', 'b')
   await after(100)
   expect(journal).toEqual(['0 a lost b'])
