@@ -74,9 +74,18 @@ const rosterSchema = z.strictObject({
 })
 export type Roster = z.infer<typeof rosterSchema>
 
+/**
+ * How much a peer that is in no roster may found the run, the strongest claim first. `insists`: its user said so. `may`: it
+ * is new, and has no bootstrap address. `last`: it has bootstrap addresses, so that the run should exist elsewhere.
+ * `never`: it was in the run before.
+ */
+export const CLAIMS = ['insists', 'may', 'last', 'never'] as const
+const claim = z.enum(CLAIMS)
+export type Claim = z.infer<typeof claim>
+
 /** A peer's request to join. Any member answers. A member that is not the coordinator names the coordinator. */
 export const hello = procedure(
-  '/gensyn-node/hello/4.0.0',
+  '/gensyn-node/hello/5.0.0',
   z.strictObject({
     run,
     addresses,
@@ -86,11 +95,13 @@ export const hello = procedure(
     stage: count.nullable(),
     /** True if the peer was told to resume from a checkpoint, so that a swarm without one must refuse the peer. */
     resumes: z.boolean(),
+    claim,
   }),
   z.discriminatedUnion('result', [
-    z.strictObject({ result: z.literal('welcome') }),
-    /** The asked peer has not joined the run itself yet. */
-    z.strictObject({ result: z.literal('later') }),
+    /** The asked peer coordinates the run, of which this many steps are committed. */
+    z.strictObject({ result: z.literal('welcome'), committed: count }),
+    /** The asked peer is in no roster itself (with its claim), or changes its coordinator just now (with null). */
+    z.strictObject({ result: z.literal('later'), claim: claim.nullable() }),
     z.strictObject({ result: z.literal('ask'), coordinator: peerId, addresses }),
     /** The run was resharded: the runs that continue it, in order. */
     z.strictObject({
@@ -121,14 +132,17 @@ export const heartbeat = procedure(
   }),
 )
 
-/** Announces that a member leaves. The answer comes when another member holds its stage and the roster omits the member. */
+/** Announces that a member leaves. The answer comes when the roster omits the member. */
 export const leave = procedure(
-  '/gensyn-node/leave/2.0.0',
+  '/gensyn-node/leave/3.0.0',
   z.strictObject({
     run,
     reason: z.string().max(256),
-    /** True if the member waits for a joiner when no spare can take its stage. */
-    patient: z.boolean(),
+    /**
+     * Milliseconds until the member stops in any case. It waits so long for a member that can take its stage. Null if it
+     * waits for no joiner.
+     */
+    withinMs: z.number().nonnegative().nullable(),
   }),
   z.strictObject({}),
 )

@@ -14,7 +14,9 @@ import { acquire, isAlive, type Lock, ownerOf, ownerSchema, thisProcess } from '
 const MAX_SLOTS = 1024
 
 const ADDRESSES = 'addresses.json'
-/** File in a slot: a process that used the slot was a member when a step was committed. */
+/** File in a slot: the members that its process knew last. */
+const MEMBERS = 'members.json'
+/** File in the run's folder: a process of this machine was a member when a step was committed. */
 const TOOK_PART = 'took-part'
 /** File in the run's folder: a process of this machine saw the run end with its last step. */
 const OVER = 'over'
@@ -30,16 +32,10 @@ export interface Slot {
   readonly number: number
   /** Path of the folder. */
   readonly path: string
-  /** True if an earlier process in this slot was a member when a step was committed. */
-  readonly tookPart: boolean
-  /** True if {@link Slot.markTookPart} has nothing left to do. */
-  readonly isMarked: boolean
-  /** Records that a step was committed while this process was a member. */
-  markTookPart(): void
   /** Publishes this peer's addresses to the other peers of this machine. */
   publish(addresses: readonly string[]): void
   /**
-   * Makes the folder again after somebody deleted it, with the lock and the mark.
+   * Makes the folder again after somebody deleted it, with the lock.
    * @throws InputError if another process has the folder now
    */
   restore(): void
@@ -70,20 +66,9 @@ export function claimSlot(dataDir: string, runId: string): Slot {
 
 function slotOf(number: number, path: string, first: Lock): Slot {
   let lock = first
-  const mark = join(path, TOOK_PART)
-  const tookPart = existsSync(mark)
-  let isMarked = tookPart
   return {
     number,
     path,
-    tookPart,
-    get isMarked() {
-      return isMarked
-    },
-    markTookPart: () => {
-      if (!isMarked) replaceFile(mark, '')
-      isMarked = true
-    },
     publish: (addresses) => {
       const published: Published = { owner: thisProcess(), addresses: [...addresses] }
       replaceFile(join(path, ADDRESSES), `${JSON.stringify(published)}\n`)
@@ -93,7 +78,6 @@ function slotOf(number: number, path: string, first: Lock): Slot {
       const again = acquireAgain(join(path, 'lock'))
       if (again === null) throw new InputError(`another process uses ${path} now`)
       lock = again
-      if (isMarked) replaceFile(mark, '')
     },
     release: () => lock.release(),
   }
@@ -147,15 +131,34 @@ export function markOver(dataDir: string, runId: string): void {
   replaceFile(join(runFolder(dataDir, runId), OVER), '')
 }
 
+/** Tells whether a process of this machine was a member of the run when a step was committed. */
+export function tookPart(dataDir: string, runId: string): boolean {
+  return existsSync(join(runFolder(dataDir, runId), TOOK_PART))
+}
+
+/** Records that a step was committed while a process of this machine was a member. */
+export function markTookPart(dataDir: string, runId: string): void {
+  replaceFile(join(runFolder(dataDir, runId), TOOK_PART), '')
+}
+
+/** The file in a slot that has the members which the slot's process knew last. */
+export function membersFile(slotPath: string): string {
+  return join(slotPath, MEMBERS)
+}
+
 /**
- * Removes the marks of earlier processes, so that the run can start from its beginning again.
+ * Removes what earlier processes left of the run, so that the run can start from its beginning again. Nothing is removed
+ * while a live process of this machine is in the run: the run has started already.
  * @throws InputError if the data directory cannot be used
  */
 export function forgetRun(dataDir: string, runId: string): void {
+  if (knownAddresses(dataDir, runId).length > 0) return
   usable(dataDir, () => {
-    const marks = peerFolders(dataDir, runId).map((folder) => join(folder, TOOK_PART))
-    for (const mark of [...marks, join(runFolder(dataDir, runId), OVER)])
-      rmSync(mark, { force: true })
+    const folder = runFolder(dataDir, runId)
+    const known = peerFolders(dataDir, runId).map(membersFile)
+    for (const path of [...known, join(folder, TOOK_PART), join(folder, OVER)]) {
+      rmSync(path, { force: true })
+    }
   })
 }
 

@@ -3,26 +3,32 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import { heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
-import { NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
+import { LEAVE_MARGIN_MS, NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { HelloQuestion } from '../holder/coordination.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { isFresh, memberOf } from '../membership/roster.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import type { Health } from './health.ts'
+import type { Urgency } from './placement.ts'
+import type { WorkFaults } from './work-faults.ts'
 
 export interface AdmissionsOptions extends AgreementOptions {
   readonly bodyStages: number
   /** The stage that the coordinator itself insists on, or null. */
   readonly wish: number | null
   readonly health: Health
+  readonly faults: WorkFaults
   readonly changed: ChangeSignal
+  /** Called when members must leave now. */
+  leavingNow(): void
 }
 
 export type Newcomer = Omit<Member, 'id' | 'stage' | 'ready'>
 
 interface Leaving {
-  /** True if the member waits for a joiner when nobody can take its stage. */
-  readonly isPatient: boolean
+  /** When the member stops in any case, in milliseconds of the clock. Null if it waits for no joiner. */
+  readonly until: number | null
+  readonly urgency: Urgency
   readonly gone: PromiseWithResolvers<void>
 }
 
@@ -63,7 +69,7 @@ export class Admissions {
     { addresses, session, domain, stage, resumes }: HelloQuestion,
   ): Promise<void> {
     const { network, changed } = this.#options
-    this.#check(stage, resumes)
+    this.#check(from, stage, resumes)
     // A peer asks again when the answer came too late for it: it waits already, or is in.
     if (this.#newcomers.some((each) => each.peer === from && each.session === session)) return
     const known = memberOf(this.#roster, from)
@@ -80,8 +86,10 @@ export class Admissions {
     changed.notify()
   }
 
-  #check(stage: number | null, resumes: boolean): void {
-    const { bodyStages } = this.#options
+  #check(from: PeerId, stage: number | null, resumes: boolean): void {
+    const { bodyStages, faults } = this.#options
+    const refusal = faults.refusalOf(from)
+    if (refusal !== null) throw new ProtocolError('REFUSED', refusal)
     if (stage !== null && stage > bodyStages) {
       const which = `stages are 0..${bodyStages}`
       throw new ProtocolError('REFUSED', `stage ${stage} of ${bodyStages + 1}: ${which}`)
@@ -109,17 +117,48 @@ export class Admissions {
     health.lose(peer, 'it was restarted')
   }
 
-  /** Resolves when the member is out of the roster, and its stage in other hands if somebody can take it. */
-  async leave(from: PeerId, reason: string, isPatient: boolean): Promise<void> {
-    const { journal, changed } = this.#options
+  /**
+   * Resolves when the member is out of the roster, and its stage in other hands if somebody can take it. A member that
+   * asks again may leave earlier than it said before, and never later.
+   * @param withinMs milliseconds until the member stops in any case; null if it waits for no joiner
+   */
+  async leave(from: PeerId, reason: string, withinMs: number | null): Promise<void> {
+    const { clock, journal, changed, signal } = this.#options
     const known = memberOf(this.#roster, from)
     if (known === undefined) return
-    const leaving = this.#leaving.get(known.id) ?? { isPatient, gone: Promise.withResolvers() }
-    this.#leaving.set(known.id, leaving)
-    leaving.gone.promise.catch(() => {})
-    journal.write({ type: 'notice', message: `${from} is about to leave: ${reason}` })
+    const before = this.#leaving.get(known.id)
+    const gone = before?.gone ?? Promise.withResolvers<void>()
+    gone.promise.catch(() => {})
+    const until = withinMs === null ? null : clock.now() + withinMs
+    if (before === undefined || (until === null && before.urgency === 'patient')) {
+      const urgency = until === null ? 'hasty' : 'patient'
+      this.#leaving.set(known.id, { until, urgency, gone })
+      journal.write({ type: 'notice', message: `${from} is about to leave: ${reason}` })
+    }
     changed.notify()
-    await leaving.gone.promise
+    if (withinMs !== null) {
+      clock.sleep(Math.max(0, withinMs - LEAVE_MARGIN_MS), signal).then(
+        () => this.#leaveNow(known.id),
+        () => {},
+      )
+    }
+    await gone.promise
+  }
+
+  /**
+   * The member's time is almost over. All members whose time ends soon leave in one change, while they can still vote: one
+   * after another, they could be gone before the last change.
+   */
+  #leaveNow(id: number): void {
+    const { clock, changed, leavingNow } = this.#options
+    if (this.#leaving.get(id)?.urgency !== 'patient') return
+    const soon = clock.now() + 2 * LEAVE_MARGIN_MS
+    for (const [each, leaving] of this.#leaving) {
+      const ends = leaving.until !== null && leaving.until <= soon
+      if (ends) this.#leaving.set(each, { ...leaving, urgency: 'now' })
+    }
+    changed.notify()
+    leavingNow()
   }
 
   /** The first newcomers, `max` at most. They wait until they are in the roster: one that asks again is not let in twice. */

@@ -10,7 +10,7 @@ import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
 import type { Coordination, HelloQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
-import { holdersOf } from '../membership/roster.ts'
+import { holdersOf, memberOf } from '../membership/roster.ts'
 import type { Decision } from '../run/update.ts'
 import type { Health } from './health.ts'
 import type { Links } from './links.ts'
@@ -20,6 +20,7 @@ import type { Match } from './placement.ts'
 import { Round } from './round.ts'
 import type { Speeds } from './speeds.ts'
 import type { Teller } from './teller.ts'
+import type { WorkFaults } from './work-faults.ts'
 
 export class Coordinator implements Coordination {
   /** The ballot under which this peer coordinates. Under another ballot another member does, or a later Coordinator. */
@@ -28,6 +29,7 @@ export class Coordinator implements Coordination {
   readonly speeds: Speeds
   readonly links: Links
   readonly teller: Teller
+  readonly faults: WorkFaults
   readonly #options: CoordinatorOptions
   readonly #stopping = new AbortController()
   readonly #parts: Parts
@@ -36,12 +38,15 @@ export class Coordinator implements Coordination {
 
   constructor(options: CoordinatorOptions) {
     this.#options = options
-    this.#parts = createParts(options, this.#stopping.signal)
+    // The step in hand starts over without the members whose time is over.
+    const leavingNow = () => this.#round?.interrupt('members must leave now')
+    this.#parts = createParts(options, this.#stopping.signal, leavingNow)
     this.term = this.roster.ballot
     this.health = this.#parts.health
     this.speeds = this.#parts.speeds
     this.links = this.#parts.links
     this.teller = this.#parts.teller
+    this.faults = this.#parts.faults
     options.member.coordinate(this)
   }
 
@@ -101,6 +106,7 @@ export class Coordinator implements Coordination {
     this.#parts.checkpoints.begin(this.roster, decision.step)
     await this.#parts.changes.agree({ type: 'commit', ...decision })
     this.links.worked()
+    for (const [peer, reason] of this.faults.stepMade()) await this.#convict(peer, reason)
     this.#stepMs = this.#parts.agreement.clock.now() - begun
     return this.#stepMs
   }
@@ -117,11 +123,25 @@ export class Coordinator implements Coordination {
     const { recovery, changes } = this.#parts
     const others = holdersOf(this.roster, stage!).filter((holder) => holder.id !== id)
     if (others.length === 0) await recovery.check([stage!])
+    this.faults.strike(peer, reason)
     this.teller.tell(`${peer} loses stage ${stage}: ${reason}`)
     if (id !== this.roster.coordinator) return this.health.lose(peer, reason)
     if (others.length === 0) this.health.lost.emptied(stage!)
     changes.loseStage()
     this.#round?.interrupt(reason)
+  }
+
+  /** A peer failed on a microbatch that another one, or the same one later, has computed. */
+  async #convict(peer: PeerId, reason: string): Promise<void> {
+    const member = memberOf(this.roster, peer)
+    const stage = member?.stage ?? null
+    const isFirst = this.faults.strikesOf(peer) === 0
+    if (stage === null || (isFirst && holdersOf(this.roster, stage).length === 1)) {
+      this.faults.strike(peer, reason)
+      this.teller.tell(`${peer} had a fault of its own, and keeps its stage: ${reason}`)
+    } else {
+      await this.letGo(member!, reason).catch(() => {})
+    }
   }
 
   /** Acts until every stage has a holder under one roster, and nobody waits to be let in or out. */
@@ -148,6 +168,7 @@ export class Coordinator implements Coordination {
       replicas: this.#parts.replicas.progress,
       relieved: this.links.relieved,
       links: this.links,
+      faultsOf: (peer) => this.faults.strikesOf(peer),
       speedOf: (id) => this.speeds.of(id),
       ownId: roster.coordinator,
       isFit: this.#parts.changes.isFit,
@@ -255,8 +276,8 @@ export class Coordinator implements Coordination {
     return this.#parts.admissions.admit(from, question)
   }
 
-  leave(from: PeerId, reason: string, isPatient: boolean): Promise<void> {
-    return this.#parts.admissions.leave(from, reason, isPatient)
+  leave(from: PeerId, reason: string, withinMs: number | null): Promise<void> {
+    return this.#parts.admissions.leave(from, reason, withinMs)
   }
 
   report(from: PeerId, report: ReportQuestion): void {

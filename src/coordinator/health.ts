@@ -131,9 +131,9 @@ export class Health {
     const begun = clock.now()
     for (let attempt = 1; ; attempt++) {
       const { members } = this.#roster
-      const answering = members.filter(({ id }) => !this.lost.isSilent(id))
-      if (isQuorum(this.#roster, new Set(answering.map(({ id }) => id)))) return
-      if (attempt === 2) journal.write(noMajority(answering.length, members.length))
+      const answering = new Set(members.flatMap(({ id }) => (this.lost.isSilent(id) ? [] : id)))
+      if (isQuorum(this.#roster, answering)) return
+      if (attempt === 2) journal.write(noMajority(this.#roster, answering))
       const ms = clock.now() - begun
       if (ms > TIMEOUTS.strandedMs) throw stranded(ms)
       if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs, signal)

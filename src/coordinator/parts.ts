@@ -14,6 +14,7 @@ import { RosterChanges } from './roster-changes.ts'
 import { Speeds } from './speeds.ts'
 import { StageRecovery } from './stage-recovery.ts'
 import { Teller } from './teller.ts'
+import { WorkFaults } from './work-faults.ts'
 
 export interface CoordinatorOptions {
   readonly run: Run
@@ -33,6 +34,7 @@ export interface Parts {
   readonly speeds: Speeds
   readonly health: Health
   readonly teller: Teller
+  readonly faults: WorkFaults
   readonly links: Links
   readonly admissions: Admissions
   readonly replicas: ReplicaManager
@@ -42,8 +44,15 @@ export interface Parts {
   readonly changes: RosterChanges
 }
 
-/** @param signal aborts when this peer does not coordinate any more */
-export function createParts(options: CoordinatorOptions, signal: AbortSignal): Parts {
+/**
+ * @param signal aborts when this peer does not coordinate any more
+ * @param leavingNow called when members must leave that the step in hand may still need
+ */
+export function createParts(
+  options: CoordinatorOptions,
+  signal: AbortSignal,
+  leavingNow: () => void,
+): Parts {
   const { run, member, wish, reshardAfterMs: afterMs = Number.POSITIVE_INFINITY } = options
   const agreement = member.agreement(signal)
   const { acceptor } = agreement
@@ -51,9 +60,18 @@ export function createParts(options: CoordinatorOptions, signal: AbortSignal): P
   const speeds = new Speeds()
   const health = new Health({ ...agreement, changed })
   const teller = new Teller(agreement)
+  const faults = new WorkFaults(agreement.clock)
   const links = new Links({ ...agreement, run, health, teller, changed })
   const bodyStages = run.stages
-  const admissions = new Admissions({ ...agreement, bodyStages, wish, health, changed })
+  const admissions = new Admissions({
+    ...agreement,
+    bodyStages,
+    wish,
+    health,
+    faults,
+    changed,
+    leavingNow,
+  })
   const replicas = new ReplicaManager({ ...agreement, health, changed })
   const checkpoints = new CheckpointCoordinator({
     ...agreement,
@@ -72,6 +90,7 @@ export function createParts(options: CoordinatorOptions, signal: AbortSignal): P
     speeds,
     health,
     teller,
+    faults,
     links,
     admissions,
     replicas,

@@ -20,6 +20,12 @@ export interface ReplicaProgress {
   readonly phase: 'building' | 'built' | 'synchronizing' | 'ready' | 'failed'
 }
 
+/**
+ * How long a member that leaves waits. `patient`: for a joiner, if nobody else can take its stage. `hasty`: only for a member
+ * that is on its way to hold the stage. `now`: for nobody, since its time is over.
+ */
+export type Urgency = 'patient' | 'hasty' | 'now'
+
 /** What the coordinator knows of its members, as far as stages are given by it. Members are named by their ids. */
 export interface Situation {
   readonly roster: Roster
@@ -29,8 +35,8 @@ export interface Situation {
   /** The stage that a peer insists on, or null. */
   readonly wishes: ReadonlyMap<PeerId, number | null>
   readonly replicas: ReadonlyMap<number, ReplicaProgress>
-  /** Members that want to leave: they take no stage. A patient one waits for a joiner if nobody else can take its stage. */
-  readonly leaving: ReadonlyMap<number, { readonly isPatient: boolean }>
+  /** Members that want to leave: they take no stage. */
+  readonly leaving: ReadonlyMap<number, { readonly urgency: Urgency }>
   /** Holders that are to give their stage to another member: their link to a neighbour is broken. By id, with the reason. */
   readonly relieved: ReadonlyMap<number, string>
   /** What is known of links that do not work. */
@@ -39,6 +45,8 @@ export interface Situation {
     readonly neighbours: readonly ReadonlySet<number>[]
     readonly broken: { readonly isEmpty: boolean; has(a: PeerId, b: PeerId): boolean }
   }
+  /** How often a peer lost a stage for a fault of its own lately. */
+  faultsOf(peer: PeerId): number
   /** Microbatches a second of a member; undefined before its first step. */
   speedOf(id: number): number | undefined
 }
@@ -46,14 +54,16 @@ export interface Situation {
 interface Placement {
   /** Spares that take a stage: empty stages first, then the slowest. */
   readonly matches: readonly Match[]
-  /** A holder that becomes a spare, so that an empty stage can be given to it. */
+  /** A holder that becomes a spare, so that it can take a stage that is empty or whose holders all leave. */
   readonly release: Member | null
 }
 
 /** Matches spares with stages. Both results are empty when no stage needs another holder, or no member is free. */
 export function place(situation: Situation): Placement {
   const { roster, bodyStages, leaving, replicas, relieved } = situation
-  const spares = sparesOf(roster).filter(({ id }) => !leaving.has(id) && !replicas.has(id))
+  const spares = sparesOf(roster)
+    .filter(({ id }) => !leaving.has(id) && !replicas.has(id))
+    .sort((a, b) => situation.faultsOf(a.peer) - situation.faultsOf(b.peer))
   const matches: Match[] = []
   const take = (stage: number, needed: boolean) => {
     const fit = spares.filter((spare) => canTake(situation, spare, stage, matches))
@@ -71,11 +81,13 @@ export function place(situation: Situation): Placement {
     if (wish !== null && !empty.includes(wish)) take(wish, true)
   }
   // A spare takes over the stage of a member that leaves, or is relieved of it, while that member still holds it.
+  let isUncovered = false
   for (const id of [...leaving.keys(), ...relieved.keys()]) {
     const stage = memberById(roster, id)?.stage ?? null
     if (stage === null || empty.includes(stage)) continue
     const isComing = matches.some((match) => match.stage === stage) || isCovered(situation, stage)
-    if (!isComing && lastingHolders(situation, stage).length === 0) take(stage, true)
+    const isLeft = isComing || lastingHolders(situation, stage).length > 0
+    if (!isLeft && !take(stage, true)) isUncovered = true
   }
   // One change of the roster names so many at most. The other spares are matched after it.
   const more = () => spares.length > situation.spares && matches.length < ASSIGNS_MAX
@@ -87,7 +99,8 @@ export function place(situation: Situation): Placement {
       add(strengths[weakest]!, situation.speedOf(matches.at(-1)!.member.id))
     } while (more())
   }
-  const release = unfilled.length > 0 && matches.length === 0 ? releasable(situation) : null
+  const isNeeded = unfilled.length > 0 || isUncovered
+  const release = isNeeded && matches.length === 0 ? releasable(situation) : null
   return { matches, release }
 }
 

@@ -23,7 +23,9 @@ import type { Run } from '../run/run.ts'
 import type { Coordinator } from './coordinator.ts'
 import { linksOf, ordersOf, planJourneys, replan, visits } from './journeys.ts'
 import type { Round } from './round.ts'
+import { isWorkFault, StepFaults } from './step-faults.ts'
 import { watchStep } from './step-watch.ts'
+import { SUM } from './work-faults.ts'
 
 /** The result of a step when every stage has its total. */
 export interface Gradients {
@@ -57,6 +59,8 @@ export class Step {
   #version = 0
   /** Reports of microbatches that do not get on, by index. They are driven again. */
   readonly #stuck = new Map<number, ReportQuestion>()
+  readonly #faults: StepFaults
+  #round: Round | null = null
   /** Members whose answers this round waits for. */
   readonly #waitedFor = new Set<Member>()
   /** A failure that driving a microbatch again does not mend. */
@@ -69,7 +73,19 @@ export class Step {
     this.#journal = journal
     this.#fence = coordinator.fence
     const orders = ordersOf(run, this.#fence.step)
-    this.#journeys = planJourneys(coordinator.roster, orders, (id) => coordinator.speeds.of(id))
+    const { roster, speeds, faults, fence } = coordinator
+    this.#journeys = planJourneys(
+      roster,
+      orders,
+      (id) => speeds.of(id),
+      (index, id) => faults.isAvoided(fence.step, index, memberById(roster, id)!.peer),
+    )
+    this.#faults = new StepFaults({
+      coordinator,
+      clock,
+      microbatches: run.microbatches,
+      fail: (error) => this.#fail(error),
+    })
   }
 
   /** @throws ProtocolError if the step has to start over */
@@ -78,10 +94,11 @@ export class Step {
       const round: Round = this.#coordinator.beginRound((from, report) =>
         this.#hear(round, from, report),
       )
+      this.#round = round
       // A report may come in between two rounds.
       for (const report of this.#stuck.values()) round.interrupt(stuckReason(report))
       const over = new AbortController()
-      void this.#watch(round, over.signal)
+      void this.#watch(over.signal)
       try {
         const prepared = await this.#prepare(round)
         this.#check(prepared)
@@ -120,22 +137,29 @@ export class Step {
     this.#waitedFor.add(member)
     try {
       return await answer
+    } catch (error) {
+      const { code, message } = error as ProtocolError
+      if (isWorkFault(code)) this.#faults.note(member, SUM, code, message)
+      throw error
     } finally {
       this.#waitedFor.delete(member)
     }
   }
 
-  #watch(round: Round, over: AbortSignal): Promise<void> {
+  #watch(over: AbortSignal): Promise<void> {
     const watched = {
       waitedFor: this.#waitedFor,
       links: () => linksOf(this.#journeys, this.#coordinator.roster),
       incident: this.#incident,
-      fail: (reason: string) => {
-        this.#failure ??= new ProtocolError('UNREACHABLE', reason)
-        round.interrupt(reason)
-      },
+      fail: (reason: string) => this.#fail(new ProtocolError('UNREACHABLE', reason)),
     }
     return watchStep(this.#coordinator, this.#clock, watched, over)
+  }
+
+  /** The step cannot be made in this attempt. */
+  #fail(error: ProtocolError): void {
+    this.#failure ??= error
+    this.#round?.interrupt(error.message)
   }
 
   /** I1: at every stage each microbatch is in one holder's sum, and in no other's. */
@@ -254,6 +278,14 @@ export class Step {
     const { roster } = this.#coordinator
     const { index, code, reason, to } = report
     const receiver = to === null ? undefined : memberById(roster, to)
+    if (isWorkFault(code)) {
+      // The receiver refuses what the sender computed wrongly. An INTERNAL error is the receiver's own.
+      const producer = code === 'INTERNAL' && receiver ? receiver : memberOf(roster, from)
+      if (producer !== undefined) {
+        this.#faults.note(producer, index, code as ProtocolErrorCode, reason)
+        return
+      }
+    }
     const mayPass = isTransient(code as ProtocolErrorCode)
     if (!mayPass || journey.attempt + 1 >= JOURNEY_ATTEMPTS) {
       this.#failure ??= new ProtocolError(
@@ -294,6 +326,8 @@ export class Step {
   /** Makes the next version of the plan, for a roster without the lost members. @throws the error if there is none */
   async #mend(error: ProtocolError): Promise<void> {
     const { health, speeds } = this.#coordinator
+    const fault = await this.#faults.judged
+    if (fault !== null) throw fault
     const lost = await health.losses()
     if (this.#failure !== null) throw this.#failure
     const lostHolders = lost.filter(({ stage, ready }) => stage !== null && ready)

@@ -1,6 +1,6 @@
 /**
- * Makes the copies that recovery strategies need. After a commit, the first holder of a stage encodes a copy of its state
- * and sends it to the keepers, while training continues. The copy is of one step: it is encoded piece by piece between
+ * Makes the copies that recovery strategies need. After a commit that is due, or when a keeper has no copy, the first
+ * holder of a stage encodes a copy of its state and sends it to keepers, while training continues. The copy is of one step: it is encoded piece by piece between
  * other work, and the remaining pieces are encoded before the next update writes to the state.
  */
 import type { Clock } from '../../protocols/clock.ts'
@@ -9,13 +9,14 @@ import type { Member, Roster } from '../../protocols/membership.ts'
 import type { Network } from '../../protocols/network.ts'
 import type { Journal } from '../base/journal.ts'
 import { TIMEOUTS } from '../base/limits.ts'
-import { holdersOf } from '../membership/roster.ts'
+import { holdersOf, isFresh } from '../membership/roster.ts'
 import { encodeState, splitCopy } from '../recovery/copy-form.ts'
 import { rowsOf } from '../recovery/index.ts'
 import type { CopyRule } from '../recovery/strategy.ts'
 import type { Run } from '../run/run.ts'
 import type { HeldStage } from '../run/stage-state.ts'
 import { encodeParity } from './erasure.ts'
+import { type Given, givenAfter, receiversOf } from './receivers.ts'
 
 export interface CopyingOptions {
   readonly run: Run
@@ -31,8 +32,19 @@ interface Upkeep {
   readonly rule: CopyRule
   /** True while a copy is encoded or sent. */
   busy: boolean
-  /** Ids of the members that keep a copy of this stage. */
-  have: ReadonlySet<number>
+  /** What each keeper got, by member id. */
+  given: ReadonlyMap<number, Given>
+}
+
+/** A copy on its way to keepers. */
+interface Task {
+  readonly upkeep: Upkeep
+  readonly held: HeldStage
+  readonly step: number
+  /** All keepers, in the order of the shards. */
+  readonly keepers: readonly Member[]
+  readonly receivers: readonly Member[]
+  readonly signal: AbortSignal
 }
 
 export class Copying {
@@ -42,6 +54,7 @@ export class Copying {
   readonly #encoding = new Set<() => void>()
   /** Aborted when the stage is given up. */
   #over = new AbortController()
+  #committed = 0
 
   constructor(options: CopyingOptions) {
     const { recovery, stages } = options.run
@@ -54,26 +67,37 @@ export class Copying {
               strategy: name,
               rule: copies(recovery, stages),
               busy: false,
-              have: new Set<number>(),
+              given: new Map<number, Given>(),
             },
           ],
     )
   }
 
-  /** This holder applied a step: begins the copies that are due, and does not wait for them. */
-  committed(held: HeldStage, roster: Roster, own: Member): void {
+  /**
+   * This holder follows a new roster: begins the copies that are due, and does not wait for them. Must be called between
+   * two updates.
+   */
+  follow(held: HeldStage, roster: Roster, own: Member): void {
     const { index } = held
-    // One replica is enough, because all have the same bits.
-    if (holdersOf(roster, index)[0]?.id !== own.id) return
+    const isNew = roster.committed !== this.#committed
+    this.#committed = roster.committed
+    // One replica is enough, because all have the same bits. Before the first step there is nothing to keep.
+    if (isFresh(roster) || holdersOf(roster, index)[0]?.id !== own.id) return
     for (const upkeep of this.#upkeeps) {
-      const { rule, busy, have } = upkeep
+      const { rule, busy, given } = upkeep
       if (busy || !rule.applies(index)) continue
       const keepers = rule.keepers(roster, index).filter(({ id }) => id !== own.id)
-      const isDue = (roster.committed + index) % rule.everySteps(index) === 0
-      if (keepers.length === 0 || !(isDue || keepers.some(({ id }) => !have.has(id)))) continue
+      const receivers = receiversOf(
+        rule,
+        { stage: index, step: roster.committed, isNew },
+        keepers,
+        given,
+      )
+      if (receivers.length === 0) continue
       upkeep.busy = true
       const { signal } = this.#over
-      void this.#copy(upkeep, held, roster.committed, keepers, signal).catch((error: Error) => {
+      const task = { upkeep, held, step: roster.committed, keepers, receivers, signal }
+      void this.#copy(task).catch((error: Error) => {
         if (signal.aborted) return
         upkeep.busy = false
         const message = `no ${upkeep.strategy} copy of step ${roster.committed}: ${error.message}`
@@ -91,16 +115,12 @@ export class Copying {
   reset(): void {
     this.#over.abort(new Error('the stage was given up'))
     this.#over = new AbortController()
-    for (const upkeep of this.#upkeeps) Object.assign(upkeep, { busy: false, have: new Set() })
+    for (const upkeep of this.#upkeeps) {
+      Object.assign(upkeep, { busy: false, given: new Map<number, Given>() })
+    }
   }
 
-  async #copy(
-    upkeep: Upkeep,
-    held: HeldStage,
-    step: number,
-    keepers: readonly Member[],
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #copy({ upkeep, held, step, keepers, receivers, signal }: Task): Promise<void> {
     const { runId, network, clock, journal } = this.#options
     const { strategy, rule } = upkeep
     const stage = held.index
@@ -112,25 +132,37 @@ export class Copying {
     const whole = splitCopy(bytes, data)
     const shards = parity === 0 ? whole : [...whole, ...encodeParity(whole, parity)]
     const options = { chunkTimeoutMs: TIMEOUTS.chunkMs, signal }
-    const pushes = keepers.map((keeper, i) => {
-      const shard = shards.length === 1 ? 0 : i
+    const pushes = receivers.map((keeper) => {
+      const shard = shards.length === 1 ? 0 : keepers.indexOf(keeper)
       const name = { run: runId, strategy, stage, step, shard }
       return pushCopy(network, keeper.peer, { ...name, ...facts }, shards[shard]!, options)
     })
     const results = await Promise.allSettled(pushes)
     if (signal.aborted) return
     upkeep.busy = false
-    const took = keepers.filter((_, i) => results[i]!.status === 'fulfilled')
-    upkeep.have = new Set(took.map(({ id }) => id))
+    const took = receivers.filter((_, i) => results[i]!.status === 'fulfilled')
+    upkeep.given = givenAfter(upkeep.given, step, keepers, receivers, took)
     journal.write({
       type: 'copied',
       strategy,
       stage,
       step,
       to: took.map(({ peer }) => peer),
-      failed: keepers.length - took.length,
+      failed: receivers.length - took.length,
       bytes: took.length * shards[0]!.length,
       seconds: (clock.now() - begun) / 1000,
+    })
+    this.#warnIfLate(upkeep, stage, step)
+  }
+
+  /** A copy that takes too long to arrive is of no use when the stage is lost. */
+  #warnIfLate({ strategy, rule }: Upkeep, stage: number, step: number): void {
+    const [age, most] = [this.#committed - step, rule.maxAge(stage)]
+    if (age <= most) return
+    const every = `recovery.${strategy}.${stage === 0 ? 'endsEverySteps' : 'everySteps'}`
+    this.#options.journal.write({
+      type: 'notice',
+      message: `the ${strategy} copy of stage ${stage} took ${age} steps to reach its keepers, so that it counts as old (more than ${most}): set ${every} higher in run.json, or use a faster link`,
     })
   }
 

@@ -134,6 +134,13 @@ export class ActiveStage implements HeldStage {
     this.#busySeconds = answer.busySeconds
     this.#total = new StepTotal(this.replica, this.#options, question, version)
     const norm = alone ? await this.#total.takeOwnSums() : null
+    // Whose sums are not finite cannot be told any more when they are added to those of the replicas.
+    if (!alone && !allFinite(this.stage.sums)) {
+      throw new ProtocolError(
+        'NON_FINITE',
+        `the gradient sums of stage ${this.index} are not finite`,
+      )
+    }
     return { ...answer, norm }
   }
 

@@ -8,7 +8,7 @@ export type HelloQuestion = typeof membership.hello.question._output
 
 export interface Coordination {
   admit(from: PeerId, question: HelloQuestion): Promise<void> | void
-  leave(from: PeerId, reason: string, patient: boolean): Promise<void>
+  leave(from: PeerId, reason: string, withinMs: number | null): Promise<void>
   report(from: PeerId, question: ReportQuestion): void
   learnt(from: PeerId, question: LearntQuestion): void
   saved(from: PeerId, question: SavedQuestion): void

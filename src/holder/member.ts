@@ -6,6 +6,7 @@ import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols
 import type { Network, PeerId } from '../../protocols/network.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import type { Journal } from '../base/journal.ts'
+import { type KnownMembers, MembersInMemory } from '../base/known-members.ts'
 import { ANNOUNCEMENT_INTERVAL_MS } from '../base/limits.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
@@ -19,6 +20,7 @@ import {
 } from '../membership/member-events.ts'
 import { compareBallots, coordinatorOf, type RosterSource } from '../membership/roster.ts'
 import type { Ancestor } from '../membership/serve-run.ts'
+import { UndecidedPeers } from '../membership/undecided.ts'
 import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
@@ -52,11 +54,17 @@ export interface MemberOptions {
   readonly ancestors?: readonly Ancestor[]
   /** The session and roster of a process that continues from another run; null for one that begins. */
   readonly start?: Start | null
+  /** Keeps the members of the latest roster for a search. @default in memory */
+  readonly knownMembers?: KnownMembers
   /** Saves the final weights of the active stage, as they are after `step`. @returns the path */
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
 export class Member {
+  /** The members that a search asks first. */
+  readonly knownMembers: KnownMembers
+  /** The peers that search for the run as this one does. */
+  readonly undecided: UndecidedPeers
   readonly #options: MemberOptions
   readonly #stopping = new AbortController()
   readonly #events = new MemberEvents()
@@ -64,7 +72,7 @@ export class Member {
   readonly #monitor: CoordinatorMonitor
   readonly #slot: StageSlot
   readonly #stages: StageFollower
-  readonly #keeper = new Keeper()
+  readonly #keeper: Keeper
   readonly #stopServing: readonly (() => void)[]
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
@@ -73,9 +81,12 @@ export class Member {
 
   constructor(options: MemberOptions) {
     this.#options = options
-    const { start = null } = options
+    const { start = null, network, clock } = options
+    this.knownMembers = options.knownMembers ?? new MembersInMemory(network.self)
+    this.undecided = new UndecidedPeers(network.self, clock)
     const { signal } = this.#stopping
     const events = this.#events
+    this.#keeper = new Keeper(options.run)
     const follower = new RosterFollower({
       ...options,
       start,
@@ -112,6 +123,7 @@ export class Member {
       follower,
       monitor: this.#monitor,
       events: this.#events,
+      undecided: this.undecided,
       coordination: () => this.#coordination,
       work: () => slot.active?.work ?? { queuedWork: 0, workingMs: 0 },
     }
@@ -225,6 +237,7 @@ export class Member {
 
   /** Continues from the last roster of the run that became this one. */
   #continueFrom(roster: Roster): void {
+    this.knownMembers.keep(roster)
     const coordinator = coordinatorOf(roster).peer
     this.#events.add(
       roster.coordinator === this.own?.id
@@ -236,6 +249,7 @@ export class Member {
   /** Does what a new roster says, part by part. */
   async #carryOut(change: RosterChange): Promise<string | null> {
     const { before, roster, own } = change
+    this.knownMembers.keep(roster)
     if (before === null) {
       this.#events.add({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
@@ -247,6 +261,7 @@ export class Member {
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
     }
+    this.#keeper.follow(roster, own.id)
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(change)
     }
@@ -284,6 +299,7 @@ export class Member {
     this.#options.journal.write({ type: 'dropped', reason })
     this.#slot.stopBuilding(reason)
     this.#coordination?.depose(reason)
+    this.#keeper.clear()
     await this.#slot.giveUp()
     this.#events.add({ type: 'dropped', reason })
   }

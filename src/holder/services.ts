@@ -10,6 +10,7 @@ import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
 import { coordinatorOf, memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
+import type { UndecidedPeers } from '../membership/undecided.ts'
 import type { Coordination, HelloQuestion } from './coordination.ts'
 import type { RosterFollower } from './roster-follower.ts'
 import { serveReach } from './serve-reach.ts'
@@ -18,6 +19,8 @@ export interface ServiceContext extends RunContext {
   readonly follower: RosterFollower
   readonly monitor: CoordinatorMonitor
   readonly events: MemberEvents
+  /** Peers that search for the run as this one does while it is in no roster. */
+  readonly undecided: UndecidedPeers
   /** Null unless this peer coordinates the run. */
   coordination(): Coordination | null
   /** What this peer's stage has to do. */
@@ -125,8 +128,8 @@ function serveCoordination(context: ServiceContext): StopServing[] {
   }
   return [
     serveRun(context, membership.leave, {
-      serve: async (from, { reason, patient }) => {
-        await coordination().leave(from, reason, patient)
+      serve: async (from, { reason, withinMs }) => {
+        await coordination().leave(from, reason, withinMs)
         return { answer: {} }
       },
     }),
@@ -152,19 +155,23 @@ function serveCoordination(context: ServiceContext): StopServing[] {
 }
 
 async function answerHello(
-  { coordination, follower, network }: ServiceContext,
+  { coordination, follower, network, undecided }: ServiceContext,
   from: PeerId,
   question: HelloQuestion,
 ) {
   const present = coordination()
-  if (present !== null) {
+  if (present !== null && follower.roster !== null) {
     await present.admit(from, question)
-    return { result: 'welcome' as const }
+    return { result: 'welcome' as const, committed: follower.roster.committed }
   }
-  if (follower.roster === null) return { result: 'later' as const }
+  if (follower.roster === null) {
+    network.learn(from, question.addresses)
+    undecided.hear(from, question.claim)
+    return { result: 'later' as const, claim: undecided.claim }
+  }
   const { peer, addresses } = coordinatorOf(follower.roster)
   // This peer is to coordinate but has not begun, or has just stopped.
-  if (peer === network.self) return { result: 'later' as const }
+  if (peer === network.self) return { result: 'later' as const, claim: null }
   return { result: 'ask' as const, coordinator: peer, addresses }
 }
 

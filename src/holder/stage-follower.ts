@@ -79,6 +79,7 @@ export class StageFollower {
       throw new ProtocolError('REFUSED', `step ${committed} is not prepared here`)
     }
     const digest = missed === 1 ? await this.#commit(active, roster, own) : null
+    if (missed === 0) this.#slot.upkeep.membersChanged(active, roster, own)
     await active.open(this.#nextFence(roster))
     await this.#freeze(active, before, roster)
     return digest

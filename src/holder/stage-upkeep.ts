@@ -30,9 +30,14 @@ export class StageUpkeep {
 
   /** The step of `roster` was applied. Resolves when training may continue. */
   async committed(active: ActiveStage, roster: Roster, own: Member): Promise<void> {
-    this.#copying.committed(active, roster, own)
+    this.#copying.follow(active, roster, own)
     this.#guestCopy.committed(roster.committed, () => active.replica.copyWeights())
     await this.#checkpoints.committed(active, roster, own)
+  }
+
+  /** The members have changed: a new keeper gets its copy at once. Must be called between two updates. */
+  membersChanged(active: ActiveStage, roster: Roster, own: Member): void {
+    this.#copying.follow(active, roster, own)
   }
 
   /** The stage was given up. */

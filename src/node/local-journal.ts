@@ -1,6 +1,6 @@
 /** The journal of a real node: a file, the terminal, and the marks in the data directory that follow from entries. */
 import type { Clock } from '../../protocols/clock.ts'
-import { markOver, type Slot } from '../base/data-dir.ts'
+import { markOver, markTookPart, type Slot } from '../base/data-dir.ts'
 import { createJournal, type Entry, type Journal } from '../base/journal.ts'
 import { JournalFile } from '../base/journal-file.ts'
 import { JOURNAL_RETRY_MS, REFUSALS_A_SECOND } from '../base/limits.ts'
@@ -33,6 +33,8 @@ const ENTERS: ReadonlySet<Entry['type']> = new Set(['founded', 'joined', 'electe
 /** Opens the journal. A fault of the disk is told at the terminal and never thrown. @throws InputError at the start only */
 export function openLocalJournal(options: LocalJournalOptions): {
   journal: Journal
+  /** Records that a step was committed while this process was a member. */
+  tookPart(): void
   close(): void
 } {
   const { slot, peer, clock, terminal, run, maxBytes } = options
@@ -56,14 +58,15 @@ export function openLocalJournal(options: LocalJournalOptions): {
     print(entry)
   })
   const journal = createJournal(peer, now, [write, (entry) => marks.note(entry)])
-  return { journal, close: () => file.close() }
+  return { journal, tookPart: () => marks.tookPart(), close: () => file.close() }
 }
 
-/** Files of the slot that say what this peer is. One that cannot be written is tried again at a later entry. */
+/** Files that say what this peer is, and that the run has had a step. One that cannot be written is tried again at a later entry. */
 class Marks {
   readonly #options: LocalJournalOptions
   readonly #tell: (message: string) => void
   #isMember = false
+  #tookPart = false
   /** What is still to be written, by the name that the person at the terminal reads. */
   readonly #due = new Map<string, () => void>()
   #failedAt = Number.NEGATIVE_INFINITY
@@ -75,11 +78,10 @@ class Marks {
   }
 
   note(entry: Entry): void {
-    const { slot, run, runId, dataDir, clock } = this.#options
+    const { run, runId, dataDir, clock } = this.#options
     const { type } = entry
     // Other peers search for members only, so that addresses are published after the admission.
     if (ENTERS.has(type)) this.#publish()
-    if (type === 'committed' && !slot.isMarked) this.#due.set('took-part', slot.markTookPart)
     if (type === 'finished' && entry.failure === null && entry.committed === run.steps) {
       this.#due.set('over', () => markOver(dataDir, runId))
     }
@@ -89,9 +91,16 @@ class Marks {
     this.#write()
   }
 
+  tookPart(): void {
+    if (this.#tookPart) return
+    this.#markTookPart()
+    this.#write()
+  }
+
   /** The folder was deleted and made again. */
   restore(): void {
     if (this.#isMember) this.#publish()
+    if (this.#tookPart) this.#markTookPart()
     this.#write()
   }
 
@@ -99,6 +108,12 @@ class Marks {
     const { slot, addresses } = this.#options
     this.#isMember = true
     this.#due.set('addresses.json', () => slot.publish(addresses))
+  }
+
+  #markTookPart(): void {
+    const { dataDir, runId } = this.#options
+    this.#tookPart = true
+    this.#due.set('took-part', () => markTookPart(dataDir, runId))
   }
 
   #write(): void {
@@ -112,7 +127,7 @@ class Marks {
         if (this.#isTold) continue
         this.#isTold = true
         this.#tell(
-          `${name} cannot be written in ${slot.path} (${(error as Error).message}): the node goes on, and tries again. Free space on that disk.`,
+          `${name} cannot be written for ${slot.path} (${(error as Error).message}): the node goes on, and tries again. Free space on that disk.`,
         )
       }
     }

@@ -5,8 +5,9 @@ import type { Network } from '../../protocols/network.ts'
 import type { Provider } from '../../stages/provider.ts'
 import { Random } from '../../stages/random.ts'
 import { createWorkerStage } from '../../stages/worker-stage.ts'
-import { claimSlot, type Slot } from '../base/data-dir.ts'
+import { claimSlot, membersFile, peerFolders, type Slot } from '../base/data-dir.ts'
 import type { Journal } from '../base/journal.ts'
+import { type KnownMembers, MembersOnDisk } from '../base/known-members.ts'
 import type { Terminal } from '../base/terminal.ts'
 import { openRunData } from '../data/run-data.ts'
 import { describePlan, planOf } from '../holder/memory.ts'
@@ -38,6 +39,8 @@ export class LocalRun {
   readonly id: string
   readonly slot: Slot
   readonly #context: LocalRunContext
+  #members: MembersOnDisk | null = null
+  #tookPart = () => {}
   #closeJournal = () => {}
   #closeData = () => {}
 
@@ -59,7 +62,7 @@ export class LocalRun {
   openJournal(network: Network): Journal {
     const { run, id, slot } = this
     const { dataDir, terminal, clock, journalBytes } = this.#context
-    const { journal, close } = openLocalJournal({
+    const { journal, tookPart, close } = openLocalJournal({
       run,
       runId: id,
       dataDir,
@@ -70,6 +73,7 @@ export class LocalRun {
       terminal,
       maxBytes: journalBytes,
     })
+    this.#tookPart = tookPart
     this.#closeJournal = close
     journal.write({ type: 'started', run: id, pid: process.pid, addresses: network.addresses })
     return journal
@@ -79,7 +83,7 @@ export class LocalRun {
   open(
     network: Network,
     journal: Journal,
-  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save'> {
+  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers'> {
     const { run, id, slot } = this
     const { runPath, initial, provider, threads, signal } = this.#context
     const data = openRunData({
@@ -94,6 +98,7 @@ export class LocalRun {
     this.#closeData = () => data.close()
     return {
       journal,
+      knownMembers: this.#keepMembers(network, journal),
       createStage: async (index, isSecond) => {
         // The memory plan of the held stage includes a second stage.
         if (!isSecond) {
@@ -116,8 +121,31 @@ export class LocalRun {
     this.#closeData = () => {}
   }
 
+  /** Keeps the latest members on disk, and marks the run's folder once a step is committed. */
+  #keepMembers(network: Network, journal: Journal): KnownMembers {
+    const { id, slot } = this
+    const { dataDir, clock } = this.#context
+    const others = peerFolders(dataDir, id).filter((path) => path !== slot.path)
+    const members = new MembersOnDisk({
+      self: network.self,
+      path: membersFile(slot.path),
+      others: others.map(membersFile),
+      clock,
+      failed: (message) => journal.write({ type: 'notice', message }),
+    })
+    this.#members = members
+    return {
+      list: () => members.list(),
+      keep: (roster) => {
+        members.keep(roster)
+        if (roster.committed > 0) this.#tookPart()
+      },
+    }
+  }
+
   /** Closes the journal and releases the slot. */
   close(): void {
+    this.#members?.close()
     this.#closeJournal()
     this.slot.release()
   }

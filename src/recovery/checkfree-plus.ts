@@ -29,14 +29,16 @@ export const checkfreePlus: Strategy = {
   copies: (_, bodyStages) => ({
     applies: (stage) => stage === 0,
     everySteps: () => 1,
+    maxAge: () => 2,
     form: { weights: 'float32', moments: null },
     shards: { data: 1, parity: 0 },
+    inTurn: false,
     keepers: (roster) =>
       [1, bodyStages].flatMap((neighbour) => holdersOf(roster, neighbour).slice(0, 1)),
   }),
   moments: ({ moments }) => moments === 'averaged',
-  donors(loss) {
-    if (loss.stage === 0) return latestCopies('checkfree+', loss)
+  donors(loss, settings) {
+    if (loss.stage === 0) return latestCopies(this, loss, settings)
     const twin = twinOf(loss)
     if (twin === null) return neighbours(loss)
     return loss.live.has(twin)

@@ -1,24 +1,34 @@
 /** The common part of the strategies that restore a stage from copies which other members keep. */
 import type { Member, Roster } from '../../protocols/membership.ts'
-import { holdersOf } from '../membership/roster.ts'
-import type { Loss, Origin, Source } from './strategy.ts'
+import { holdersOf, sparesOf } from '../membership/roster.ts'
+import type { RecoverySettings } from './settings.ts'
+import type { Loss, Origin, Source, Strategy } from './strategy.ts'
 
 /**
- * Finds the latest copy of a stage of which at least `shards` different shards are kept. Gives the reason if there is
- * none.
+ * Finds the latest copy of a stage of which enough different shards are kept. Gives the reason if there is none, or if
+ * it is older than the strategy allows and another strategy may work.
  */
 export function latestCopies(
-  strategy: string,
-  { stage, copies }: Loss,
-  shards = 1,
+  { name, copies: ruleOf }: Strategy,
+  { stage, bodyStages, copies, committed, isLastResort }: Loss,
+  settings: RecoverySettings,
 ): readonly Origin[] | { reason: string } {
-  const own = copies.filter((copy) => copy.strategy === strategy && copy.stage === stage)
+  const { shards, maxAge } = ruleOf!(settings, bodyStages)
+  const own = copies.filter((copy) => copy.strategy === name && copy.stage === stage)
   const bySteps = [...Map.groupBy(own, ({ step }) => step)].sort(([a], [b]) => b - a)
-  for (const [, found] of bySteps) {
-    if (new Set(found.map(({ shard }) => shard)).size >= shards) return [{ stage, copies: found }]
+  const latest = bySteps.find(
+    ([, found]) => new Set(found.map(({ shard }) => shard)).size >= shards.data,
+  )
+  if (latest !== undefined) {
+    const [step, found] = latest
+    const age = committed - step
+    if (isLastResort || age <= maxAge(stage)) return [{ stage, copies: found }]
+    return {
+      reason: `the latest copy of stage ${stage} is ${age} steps old, more than ${maxAge(stage)}`,
+    }
   }
   if (own.length === 0) return { reason: `no remaining member keeps a copy of stage ${stage}` }
-  return { reason: `fewer than ${shards} shards of any copy of stage ${stage} are left` }
+  return { reason: `fewer than ${shards.data} shards of any copy of stage ${stage} are left` }
 }
 
 /** Restores the state of a copy without changing it. */
@@ -27,9 +37,9 @@ export function restore({ weights, optimizer, norm, learningRateScale }: Source)
 }
 
 /**
- * Chooses `count` members that are unlikely to be lost together with the holders of a stage. It prefers the most distant
- * stages on the ring of stages, outside the holders' failure domains. Different stages get different keepers, so that
- * the memory for copies is spread.
+ * Chooses `count` members that are unlikely to be lost together with the holders of a stage. Holders of distant stages on
+ * the ring of stages and spares take turns, in failure domains that the holders and the other keepers do not have, as far
+ * as there are any. Different stages get different keepers, so that the memory for copies is spread.
  */
 export function farMembers(
   roster: Roster,
@@ -38,16 +48,56 @@ export function farMembers(
   count: number,
 ): Member[] {
   const stages = bodyStages + 1
-  const own = holdersOf(roster, stage)
-  const domains = new Set(own.map(({ domain }) => domain).filter((domain) => domain !== ''))
   const ring = Array.from({ length: stages - 1 }, (_, i) => (stage + awayAt(i, stages)) % stages)
-  const candidates = ring.flatMap((other) => {
+  const holding = ring.flatMap((other) => {
     const holders = holdersOf(roster, other)
     return holders.length === 0 ? [] : [holders[stage % holders.length]!]
   })
-  const apart = candidates.filter(({ domain }) => !domains.has(domain))
-  const near = candidates.filter(({ domain }) => domains.has(domain))
-  return [...apart, ...near].slice(0, count)
+  const candidates = inTurn(holding, sparesFor(roster, stage, count))
+  const own = domainsOf(holdersOf(roster, stage))
+  const chosen: Member[] = []
+  while (chosen.length < count && candidates.length > 0) {
+    const others = domainsOf(chosen)
+    const nearness = ({ domain }: Member) =>
+      2 * Number(own.has(domain)) + Number(others.has(domain))
+    const least = Math.min(...candidates.map(nearness))
+    const next = candidates.findIndex((member) => nearness(member) === least)
+    chosen.push(...candidates.splice(next, 1))
+  }
+  return chosen
+}
+
+/** Known failure domains of members. */
+function domainsOf(members: readonly Member[]): Set<string> {
+  return new Set(members.map(({ domain }) => domain).filter((domain) => domain !== ''))
+}
+
+/**
+ * Spares in the order in which they keep copies of a stage. Each has a rank that depends on nothing but the stage and the
+ * spare (rendezvous hashing), so that a spare that comes or goes leaves the others' copies where they are.
+ */
+function sparesFor(roster: Roster, stage: number, count: number): Member[] {
+  const ranked = sparesOf(roster).map((member) => ({ member, rank: rankOf(stage, member.id) }))
+  ranked.sort((a, b) => a.rank - b.rank || a.member.id - b.member.id)
+  // Twice as many give a choice between failure domains.
+  return ranked.slice(0, 2 * count).map(({ member }) => member)
+}
+
+/** A number that looks random, from two numbers: the finalizer of MurmurHash3. */
+function rankOf(stage: number, id: number): number {
+  let hash = Math.imul(stage + 1, 0x9e3779b1) ^ Math.imul(id + 1, 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}
+
+/** One of each list in turn, the first list first. */
+function inTurn<T>(first: readonly T[], second: readonly T[]): T[] {
+  const length = Math.max(first.length, second.length)
+  return Array.from({ length }, (_, i) => [
+    ...first.slice(i, i + 1),
+    ...second.slice(i, i + 1),
+  ]).flat()
 }
 
 /** Distance of the candidate with rank `i` on a ring of `stages`: half the ring first, then one more, one less, ... */

@@ -53,12 +53,26 @@ export function rowsOf(policy: readonly string[]): Strategy[] {
 export interface Choice {
   /** Null if no strategy of the policy can be used. */
   readonly chosen: { readonly strategy: Strategy; readonly donors: readonly Origin[] } | null
-  /** Strategies before the chosen one, each with the reason why it cannot be used. */
+  /** Strategies that could not be used with recent copies, each with the reason. */
   readonly skipped: readonly Skipped[]
 }
 
-/** Chooses the first strategy of the policy that can be used. */
-export function choose(policy: readonly string[], loss: Loss, settings: RecoverySettings): Choice {
+/**
+ * Chooses the first strategy of the policy that can be used. Copies that are older than their strategy allows are used
+ * only if no strategy works otherwise.
+ */
+export function choose(
+  policy: readonly string[],
+  loss: Omit<Loss, 'isLastResort'>,
+  settings: RecoverySettings,
+): Choice {
+  const recent = chooseFrom(policy, { ...loss, isLastResort: false }, settings)
+  if (recent.chosen !== null) return recent
+  const { chosen } = chooseFrom(policy, { ...loss, isLastResort: true }, settings)
+  return { chosen, skipped: recent.skipped }
+}
+
+function chooseFrom(policy: readonly string[], loss: Loss, settings: RecoverySettings): Choice {
   const skipped: Skipped[] = []
   for (const strategy of rowsOf(policy)) {
     const donors = strategy.donors(loss, settings)

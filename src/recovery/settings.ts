@@ -16,6 +16,9 @@ const checkpoint = group('Checkpoints of a run whose policy names checkpoint.', 
   ),
 })
 
+/** Most members that keep copies of one stage. */
+const KEEPERS_MAX = 16
+
 const shadow = group(
   'The copy of each stage that another member keeps, if the policy has shadow.',
   {
@@ -25,6 +28,18 @@ const shadow = group(
       2,
       'steps',
       'Steps between two copies of the ends. An old copy of the ends raises the loss more than an old copy of a body stage.',
+    ),
+    keepers: setting(
+      upTo(KEEPERS_MAX),
+      2,
+      'members',
+      'Members that keep a copy of a body stage. Each copy goes to the member whose copy is the oldest.',
+    ),
+    endsKeepers: setting(
+      upTo(KEEPERS_MAX),
+      3,
+      'members',
+      'Members that keep a copy of the ends, which no average can rebuild.',
     ),
     weights: setting(
       z.enum(DTYPES),

@@ -16,10 +16,15 @@ export const snapshot: Strategy = {
   copies: ({ snapshot: { everySteps, endsEverySteps, data, parity } }, bodyStages) => ({
     applies: () => true,
     everySteps: (stage) => (stage === 0 ? endsEverySteps : everySteps),
+    // The next interval allows for the time that the shards take to arrive.
+    maxAge: (stage) => 2 * (stage === 0 ? endsEverySteps : everySteps),
     form: { weights: 'float32', moments: 'float32' },
     shards: { data, parity },
+    inTurn: false,
     keepers: (roster, stage) => farMembers(roster, stage, bodyStages, data + parity),
   }),
-  donors: (loss, { snapshot: { data } }) => latestCopies('snapshot', loss, data),
+  donors(loss, settings) {
+    return latestCopies(this, loss, settings)
+  },
   rebuild: ([source]) => restore(source!),
 }

@@ -23,6 +23,8 @@ export interface Loss {
   readonly copies: readonly KeptCopy[]
   /** Last committed step. */
   readonly committed: number
+  /** True if no strategy works with recent copies, so that older ones are used. */
+  readonly isLastResort: boolean
 }
 
 /** A stage whose state a strategy needs. It comes from its live holders, from understudies, or from copies. */
@@ -75,9 +77,16 @@ export interface CopyRule {
   readonly applies: (stage: number) => boolean
   /** Interval between two copies. A stage is copied after each step for which (step + stage) is a multiple of it. */
   readonly everySteps: (stage: number) => number
+  /**
+   * Age in committed steps up to which a copy counts as recent. An older one is used only where no strategy of the policy
+   * works without it.
+   */
+  readonly maxAge: (stage: number) => number
   readonly form: CopyForm
   /** Any `data` of the `data + parity` shards restore the copy. Copies that are not split have 1 and 0. */
   readonly shards: { readonly data: number; readonly parity: number }
+  /** True if a copy that is due goes to one keeper only: the one whose copy is the oldest. Not for copies that are split. */
+  readonly inTurn: boolean
   /** Members that keep shard 0, 1, ... If copies are not split, each of them keeps a whole copy. */
   keepers(roster: Roster, stage: number): readonly Member[]
 }

@@ -18,7 +18,7 @@ const run = tinyRun({
   model: { ...tinyRun().model, layers: STAGES },
   recovery: tinyRecovery({
     policy: ['shadow'],
-    shadow: { everySteps: 2, endsEverySteps: 2, weights: 'float32', moments: 'float32' },
+    shadow: { ...tinyRecovery().shadow, everySteps: 2, endsEverySteps: 2 },
   }),
 })
 
@@ -87,5 +87,6 @@ describe('a holder that is the only one of its stage', () => {
     expect(entriesOf(swarm.entries, 'elected')).toEqual([])
     const held = entriesOf(swarm.entries, 'held').at(-1)!
     expect(held).toMatchObject({ stage: 0, cause: 'lost' })
+    expect(held.by).not.toBe(victim)
   })
 })

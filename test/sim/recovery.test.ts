@@ -101,9 +101,16 @@ describe('shadow', () => {
     }
   })
 
-  test('a stage that is lost with its keeper goes to the next row of the policy, which says why', async () => {
-    // Stage 6 keeps the copy of stage 3.
+  test('a stage that is lost with one of its two keepers comes back from the other one', async () => {
     const { recoveries } = await losing([3, 6], { policy: ['shadow', 'checkfree', 'copy'] })
+    expect(recoveries.map(({ strategy }) => strategy)).toEqual(['shadow', 'shadow'])
+  })
+
+  test('a stage that is lost with its only keeper goes to the next row of the policy, which says why', async () => {
+    // Stage 6 keeps the copy of stage 3.
+    const shadow = { ...tinyRecovery().shadow, keepers: 1 }
+    const policy = ['shadow', 'checkfree', 'copy']
+    const { recoveries } = await losing([3, 6], { policy, shadow })
     const [middle] = recoveries.filter(({ stage }) => stage === 3)
     expect(middle).toMatchObject({
       strategy: 'checkfree',

@@ -245,6 +245,7 @@ export class Coordinator implements Listener, Recovering, Stepping {
       wishes: NONE,
       leaving: NOBODY,
       relieved: new Map(),
+      faultsOf: () => 0,
       links: SOUND,
       replicas: this.#learners.progress,
       speedOf: (id) => this.speeds.of(id),

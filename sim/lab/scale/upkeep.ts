@@ -4,10 +4,12 @@
  * peer takes with it. Long because the loss of a peer changes all three kinds of copies.
  */
 
+import type { Member } from '../../../protocols/membership.ts'
 import { COPY_GENERATIONS, TIMEOUTS } from '../../../src/base/limits.ts'
 import { isSaved } from '../../../src/checkpoint/checkpoint-writer.ts'
+import { type Given, givenAfter, receiversOf } from '../../../src/copies/receivers.ts'
 import { understudiesOf } from '../../../src/copies/understudies.ts'
-import { holdersOf } from '../../../src/membership/roster.ts'
+import { holdersOf, isFresh } from '../../../src/membership/roster.ts'
 import { copyBytes } from '../../../src/recovery/copy-form.ts'
 import { rowsOf } from '../../../src/recovery/index.ts'
 import type { CopyRule, KeptCopy } from '../../../src/recovery/strategy.ts'
@@ -22,7 +24,8 @@ const FLOAT_BYTES = 4
 interface Giving {
   readonly holder: Peer
   busy: boolean
-  have: ReadonlySet<string>
+  /** What each keeper got, by member id. */
+  given: ReadonlyMap<number, Given>
 }
 
 interface Kept extends KeptCopy {
@@ -114,13 +117,19 @@ export class Upkeep {
 
   /** Starts the upkeep that is due after a step. @returns milliseconds that the commit waits */
   committed(): number {
-    this.#giveCopies()
-    this.follow()
+    this.#giveCopies(true)
+    this.#dropOld()
+    this.#followUnderstudies()
     return this.#save()
   }
 
-  /** Applies a new roster, which may name other understudies. */
+  /** Applies a new roster, which may name other keepers and understudies. */
   follow(): void {
+    this.#giveCopies(false)
+    this.#followUnderstudies()
+  }
+
+  #followUnderstudies(): void {
     const { roster, setting } = this.#swarm
     const { run } = setting
     for (let stage = 0; stage <= run.stages; stage++) {
@@ -171,50 +180,61 @@ export class Upkeep {
     this.#writing.clear()
   }
 
-  #giveCopies(): void {
+  /** @param isNew true if a step was just committed, false if only the members changed */
+  #giveCopies(isNew: boolean): void {
     const { roster, setting } = this.#swarm
+    if (isFresh(roster)) return
     for (const { strategy, rule } of this.#rules) {
       for (let stage = 0; stage <= setting.run.stages; stage++) {
-        if (rule.applies(stage)) this.#give(strategy, rule, stage, roster.committed)
+        if (rule.applies(stage)) this.#give(strategy, rule, stage, isNew)
       }
     }
   }
 
-  #give(strategy: string, rule: CopyRule, stage: number, step: number): void {
+  /** Drops old copies that another member has to keep, as `src/copies/keeper.ts` does. */
+  #dropOld(): void {
     const { roster } = this.#swarm
+    this.#kept = this.#kept.filter(({ strategy, stage, step, peer }) => {
+      const { rule } = this.#rules.find((each) => each.strategy === strategy)!
+      const isRecent = roster.committed - step <= rule.maxAge(stage)
+      return isRecent || rule.keepers(roster, stage).some((keeper) => keeper.peer === peer)
+    })
+  }
+
+  #give(strategy: string, rule: CopyRule, stage: number, isNew: boolean): void {
+    const { roster } = this.#swarm
+    const step = roster.committed
     const first = holdersOf(roster, stage)[0]
     const holder = first && this.#swarm.peerOf(first.id)
     if (!holder?.alive) return
     const key = `${strategy}/${stage}`
     const known = this.#givings.get(key)
     const giving: Giving =
-      known?.holder === holder ? known : { holder, busy: false, have: new Set<string>() }
+      known?.holder === holder ? known : { holder, busy: false, given: new Map<number, Given>() }
     this.#givings.set(key, giving)
     if (giving.busy) return
     const keepers = rule
       .keepers(roster, stage)
-      .flatMap(({ id }) => this.#swarm.peerOf(id) ?? [])
-      .filter((keeper) => keeper !== holder)
-    const isDue = (step + stage) % rule.everySteps(stage) === 0
-    if (keepers.length === 0 || !(isDue || keepers.some(({ name }) => !giving.have.has(name)))) {
-      return
-    }
+      .filter(({ id }) => this.#swarm.peerOf(id) !== holder && this.#swarm.peerOf(id) !== undefined)
+    const receivers = receiversOf(rule, { stage, step, isNew }, keepers, giving.given)
+    if (receivers.length === 0) return
     giving.busy = true
-    const have = new Set<string>()
-    let pending = keepers.length
-    for (const [i, keeper] of keepers.entries()) {
-      const shard = rule.shards.data + rule.shards.parity === 1 ? 0 : i
+    const took: Member[] = []
+    let pending = receivers.length
+    for (const member of receivers) {
+      const keeper = this.#swarm.peerOf(member.id)!
+      const shard = rule.shards.data + rule.shards.parity === 1 ? 0 : keepers.indexOf(member)
       const bytes = this.shardBytes(strategy, stage)
       this.#swarm.bytes.upkeep += bytes
       this.#swarm.wires.push(holder, keeper, bytes, (complete) => {
         if (this.#givings.get(key) !== giving) return
         if (complete) {
-          have.add(keeper.name)
+          took.push(member)
           this.#shelve({ strategy, stage, step, shard, peer: keeper.name, keeper })
         }
         pending--
         if (pending > 0) return
-        giving.have = have
+        giving.given = givenAfter(giving.given, step, keepers, receivers, took)
         giving.busy = false
       })
     }

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { ASSIGNS_MAX } from '../../../protocols/agreement.ts'
 import type { Member, Roster } from '../../../protocols/membership.ts'
 import { nextAction, type View } from '../../../src/coordinator/next-action.ts'
-import type { ReplicaProgress } from '../../../src/coordinator/placement.ts'
+import type { ReplicaProgress, Urgency } from '../../../src/coordinator/placement.ts'
 import { foundingRoster } from '../../../src/membership/roster.ts'
 
 /** Number of body stages: the stages are 0, 1 and 2. */
@@ -33,6 +33,7 @@ function viewOf(roster: Roster, more: Partial<View> = {}): View {
     replicas: new Map(),
     leaving: new Map(),
     relieved: new Map(),
+    faultsOf: () => 0,
     links: { neighbours: NEIGHBOURS, broken: { isEmpty: true, has: () => false } },
     speedOf: () => undefined,
     ownId: 0,
@@ -46,8 +47,9 @@ function viewOf(roster: Roster, more: Partial<View> = {}): View {
 
 const FULL: Stages = [0, 1, 2]
 const spare = (id: number) => ({ id, stage: null, ready: true })
-const patient = { isPatient: true }
-const hasty = { isPatient: false }
+const patient: { urgency: Urgency } = { urgency: 'patient' }
+const hasty: { urgency: Urgency } = { urgency: 'hasty' }
+const now: { urgency: Urgency } = { urgency: 'now' }
 
 function replicas(...of: readonly [id: number, stage: number, phase: ReplicaProgress['phase']][]) {
   return new Map(of.map(([id, stage, phase]) => [id, { stage, phase }]))
@@ -233,6 +235,12 @@ const ROWS: readonly Row[] = [
     { type: 'release', change: { reason: 'as a test', assign: [spare(2)] } },
   ],
   [
+    'a stage is empty, and one of two spares had faults of its own',
+    [0, 1, null, null],
+    { faultsOf: (peer) => (peer === 'peer-2' ? 1 : 0) },
+    rebuild([3, 2]),
+  ],
+  [
     'a stage is empty, and one of two spares cannot reach its neighbour',
     [0, 1, null, null],
     {
@@ -242,6 +250,25 @@ const ROWS: readonly Row[] = [
       },
     },
     rebuild([3, 2]),
+  ],
+  [
+    'several holders leave whose time is over: all in one change, also those whose stage nobody has or is about to have',
+    [0, 1, 2, '~1'],
+    {
+      leaving: new Map([
+        [0, now],
+        [1, now],
+        [2, now],
+      ]),
+      replicas: replicas([3, 1, 'synchronizing']),
+    },
+    { type: 'letGo', change: { leave: [1, 2] } },
+  ],
+  [
+    'a holder leaves, no spare is there, and another stage has two holders: one of these is released to take its stage over',
+    [0, 1, 2, 0, 0],
+    { leaving: new Map([[1, patient]]) },
+    { type: 'release', change: { assign: [spare(4)] } },
   ],
   [
     'the coordinator leaves, and another member can coordinate',
@@ -296,8 +323,8 @@ test('one change assigns as many stages as a change can name', () => {
 
 test('an action does not change the view, and the same view gives the same action', () => {
   const view = viewOf(rosterOf([0, 1, null, null]), { leaving: new Map([[1, patient]]) })
-  const before = structuredClone({ ...view, speedOf: null, links: null })
+  const before = structuredClone({ ...view, speedOf: null, faultsOf: null, links: null })
   const action = nextAction(view)
-  expect({ ...view, speedOf: null, links: null }).toEqual(before)
+  expect({ ...view, speedOf: null, faultsOf: null, links: null }).toEqual(before)
   expect(nextAction(view)).toEqual(action)
 })

@@ -56,7 +56,7 @@ export function createPartContext(stages: readonly (number | null)[]) {
   const agreement = {
     network,
     // Time stands still but for `pass`: what sleeps longer than no time sleeps for ever.
-    clock: { now: () => now, sleep: () => new Promise<void>(() => {}) },
+    clock: { now: () => now, sleep: (_: number) => new Promise<void>(() => {}) },
     runId: 'run',
     journal: createJournal('peer-0', () => now, [(entry) => entries.push(entry)]),
     acceptor,

@@ -1,4 +1,4 @@
-/** The journal of a real node: what reaches the terminal, and the marks in the slot's folder. */
+/** The journal of a real node: what reaches the terminal, and the marks in the folders of the slot and the run. */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -24,7 +24,7 @@ function opened() {
   let now = 1_000_000
   const printed: Entry[] = []
   const silent = () => {}
-  const { journal } = openLocalJournal({
+  const { journal, tookPart } = openLocalJournal({
     ...{
       run,
       runId: RUN_ID,
@@ -43,7 +43,8 @@ function opened() {
   const wait = (ms: number) => {
     now += ms
   }
-  return { slot, journal, printed, notices, wait }
+  const runFolder = join(slot.path, '..', '..')
+  return { slot, runFolder, journal, tookPart, printed, notices, wait }
 }
 
 const committed = {
@@ -56,15 +57,17 @@ const committed = {
 } as const
 
 test('a slot that cannot be written costs nothing but a notice, and is marked later', () => {
-  const { slot, journal, notices, wait } = opened()
-  // The mark cannot replace a folder, whoever runs the test.
-  const obstacle = join(slot.path, 'took-part')
+  const { slot, runFolder, journal, tookPart, notices, wait } = opened()
+  // The mark cannot replace a folder, also not for the root user.
+  const obstacle = join(runFolder, 'took-part')
   mkdirSync(join(obstacle, 'full'), { recursive: true })
+  tookPart()
   journal.write(committed)
+  tookPart()
   journal.write({ ...committed, step: 2 })
   expect(notices()).toHaveLength(1)
-  expect(notices()[0]).toContain(`took-part cannot be written in ${slot.path}`)
-  expect(slot.isMarked).toBe(false)
+  expect(notices()[0]).toContain(`took-part cannot be written for ${slot.path}`)
+  expect(existsSync(join(obstacle, 'full'))).toBe(true)
   rmSync(obstacle, { recursive: true })
   wait(JOURNAL_RETRY_MS)
   journal.write({ ...committed, step: 3 })
@@ -73,15 +76,16 @@ test('a slot that cannot be written costs nothing but a notice, and is marked la
 })
 
 test('a slot that is deleted while its peer is in the run gets its lock, mark and addresses again', () => {
-  const { slot, journal, notices, wait } = opened()
+  const { slot, runFolder, journal, tookPart, notices, wait } = opened()
   journal.write({ type: 'founded' })
-  journal.write(committed)
-  const contentOf = (name: string) => readFileSync(join(slot.path, name), 'utf8')
-  const before = ['lock', 'took-part', 'addresses.json'].map(contentOf)
-  rmSync(slot.path, { recursive: true })
+  tookPart()
+  const files = ['lock', 'addresses.json'].map((name) => join(slot.path, name))
+  const marked = [...files, join(runFolder, 'took-part')]
+  const before = marked.map((path) => readFileSync(path, 'utf8'))
+  rmSync(runFolder, { recursive: true })
   wait(JOURNAL_RETRY_MS)
   journal.write({ ...committed, step: 2 })
-  expect(['lock', 'took-part', 'addresses.json'].map(contentOf)).toEqual(before)
+  expect(marked.map((path) => readFileSync(path, 'utf8'))).toEqual(before)
   expect(notices()).toHaveLength(1)
   expect(notices()[0]).toContain('was deleted while this peer runs')
   slot.release()

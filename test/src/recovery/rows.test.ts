@@ -33,6 +33,7 @@ function losses(strategy: string): fc.Arbitrary<Loss> {
       stage: fc.integer({ min: 0, max: BODY_STAGES }),
       left: fc.subarray(stages),
       noCheckpoint: fc.constantFrom(null, 'no store was named'),
+      isLastResort: fc.boolean(),
       copies: fc.array(copy, { maxLength: 12 }),
     })
     .map(({ stage, left, ...found }) => ({

@@ -85,8 +85,9 @@ test('in the model stages are emptied as often as alone, under the same losses',
   const away = REPLACED_HOURS + (2.5 * undisturbedSeconds) / 3600
   const count = emptyings(played.losses, STAGES, away)
   expect(count).toBeGreaterThan(50)
-  expect(trial.losses.length / count).toBeGreaterThan(0.85)
-  expect(trial.losses.length / count).toBeLessThan(1.15)
+  // Three standard deviations of a count of about a hundred independent events.
+  expect(trial.losses.length / count).toBeGreaterThan(0.7)
+  expect(trial.losses.length / count).toBeLessThan(1.3)
 })
 
 test('the same setting gives the same trial', () => {
