@@ -77,6 +77,16 @@ type Event =
       bytes: number
       seconds: number
     }
+  /** This peer has written its stage's state, and the copies that it keeps, to its disk. */
+  | {
+      type: 'stored'
+      /** Null for a peer without a stage. */
+      stage: number | null
+      step: number
+      /** Bytes that were written; 0 if nothing was new. */
+      bytes: number
+      seconds: number
+    }
   | { type: 'holding'; stage: number; strategy: string; bytes: number; seconds: number }
   | {
       type: 'committed'

@@ -16,6 +16,10 @@ export const TIMEOUTS = {
   searchTellMs: 60_000,
   /** Interval at which a newcomer that waits for its admission asks again. Admissions take place between two steps. */
   admissionMs: 10_000,
+  /** Time after its founding for which a run's founder looks for another founding of the run. */
+  freshMs: 120_000,
+  /** Interval at which it looks. */
+  meetMs: 2_000,
   /** Deadline for a member to accept a change of the roster, to promise a ballot, or to install a change. */
   rosterMs: 5_000,
   /** Deadline for a member to build a stage: to create its sessions and to fetch the weights that it starts from. */
@@ -166,6 +170,9 @@ export const DONORS_MAX = 4
 
 /** Memory for the copies of other members' stages that one member keeps, in bytes. */
 export const KEPT_BYTES_MAX = 8 * 1024 ** 3
+
+/** Bytes of all states of stages on one peer's disk: its own stage's, and the copies that it keeps for others. */
+export const DISK_BYTES_MAX = 64 * 1024 ** 3
 
 /** Number of copies in succession that a keeper may fail to take, before it waits for its turn. */
 export const COPY_ATTEMPTS = 3

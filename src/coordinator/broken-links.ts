@@ -38,6 +38,14 @@ export class BrokenLinks {
     return known !== undefined && known.until > this.#clock.now()
   }
 
+  /** True if the peer cannot talk to some other, as far as is known and was found lately. */
+  hasAny(peer: PeerId): boolean {
+    const now = this.#clock.now()
+    return [...this.#broken].some(
+      ([pair, { until }]) => until > now && pair.split(' ').includes(peer),
+    )
+  }
+
   /**
    * The two peers cannot talk. A link that is found broken again counts as broken for twice as long.
    * @returns milliseconds for which it counts as broken

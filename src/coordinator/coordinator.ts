@@ -10,7 +10,7 @@ import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
 import type { Coordination, HelloQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
-import { holdersOf, memberOf } from '../membership/roster.ts'
+import { sparesOf } from '../membership/roster.ts'
 import type { Decision } from '../run/update.ts'
 import type { Health } from './health.ts'
 import type { Links } from './links.ts'
@@ -19,6 +19,7 @@ import { type CoordinatorOptions, createParts, type Parts } from './parts.ts'
 import type { Match } from './placement.ts'
 import { Round } from './round.ts'
 import type { Speeds } from './speeds.ts'
+import type { StageRemoval } from './stage-removal.ts'
 import type { Teller } from './teller.ts'
 import type { WorkFaults } from './work-faults.ts'
 
@@ -30,6 +31,7 @@ export class Coordinator implements Coordination {
   readonly links: Links
   readonly teller: Teller
   readonly faults: WorkFaults
+  readonly removal: StageRemoval
   readonly #options: CoordinatorOptions
   readonly #stopping = new AbortController()
   readonly #parts: Parts
@@ -47,6 +49,7 @@ export class Coordinator implements Coordination {
     this.links = this.#parts.links
     this.teller = this.#parts.teller
     this.faults = this.#parts.faults
+    this.removal = this.#parts.removal
     options.member.coordinate(this)
   }
 
@@ -106,7 +109,7 @@ export class Coordinator implements Coordination {
     this.#parts.checkpoints.begin(this.roster, decision.step)
     await this.#parts.changes.agree({ type: 'commit', ...decision })
     this.links.worked()
-    for (const [peer, reason] of this.faults.stepMade()) await this.#convict(peer, reason)
+    await this.removal.stepMade()
     this.#stepMs = this.#parts.agreement.clock.now() - begun
     return this.#stepMs
   }
@@ -116,32 +119,6 @@ export class Coordinator implements Coordination {
     this.#parts.changes.abandonStep()
     this.#round?.end()
     this.#round = null
-  }
-
-  /** Takes a stage from a holder that does not get on, if another holder or a strategy can replace it. */
-  async letGo({ id, peer, stage }: Entry, reason: string): Promise<void> {
-    const { recovery, changes } = this.#parts
-    const others = holdersOf(this.roster, stage!).filter((holder) => holder.id !== id)
-    if (others.length === 0) await recovery.check([stage!])
-    this.faults.strike(peer, reason)
-    this.teller.tell(`${peer} loses stage ${stage}: ${reason}`)
-    if (id !== this.roster.coordinator) return this.health.lose(peer, reason)
-    if (others.length === 0) this.health.lost.emptied(stage!)
-    changes.loseStage()
-    this.#round?.interrupt(reason)
-  }
-
-  /** A peer failed on a microbatch that another one, or the same one later, has computed. */
-  async #convict(peer: PeerId, reason: string): Promise<void> {
-    const member = memberOf(this.roster, peer)
-    const stage = member?.stage ?? null
-    const isFirst = this.faults.strikesOf(peer) === 0
-    if (stage === null || (isFirst && holdersOf(this.roster, stage).length === 1)) {
-      this.faults.strike(peer, reason)
-      this.teller.tell(`${peer} had a fault of its own, and keeps its stage: ${reason}`)
-    } else {
-      await this.letGo(member!, reason).catch(() => {})
-    }
   }
 
   /** Acts until every stage has a holder under one roster, and nobody waits to be let in or out. */
@@ -211,22 +188,25 @@ export class Coordinator implements Coordination {
 
   /** Has spares rebuild stages that nobody holds; the next roster names them. Or all members roll back. */
   async #rebuild(matches: readonly Match[]): Promise<void> {
-    const round = this.beginRound()
-    // The spares build meanwhile. One that its neighbours do not reach stays a spare, and all are matched anew.
-    const vetted = this.links.vet(matches).then((unfit) => {
-      if (unfit.size > 0) round.interrupt('a spare and its neighbours do not reach each other')
-      return unfit
-    })
-    const recovered = await this.#parts.recovery.rebuild(matches, round)
-    const unfit = await vetted
+    const { wishes, roster, leaving, replicas } = this.#view
+    const isFree = ({ id, peer }: Entry) =>
+      !leaving.has(id) && !replicas.has(id) && !this.links.broken.hasAny(peer)
+    const candidates = { wishes, spares: sparesOf(roster).filter(isFree) }
+    const vet = (given: readonly Match[]) => this.links.vet(given)
+    const recovered = await this.#parts.recovery.rebuild(
+      matches,
+      { ...candidates, vet },
+      this.beginRound(),
+    )
     if (recovered.type === 'rollback') {
       const { rollback } = recovered
       await this.#parts.changes.rollBack(rollback.step)
       this.#parts.replicas.clear()
       this.#parts.agreement.journal.write({ type: 'rollback', ...rollback })
-    } else if (recovered.assign.length > 0) {
+    } else if (recovered.assign.length > 0 || recovered.unfit.length > 0) {
+      // A spare that is not fit frees what it has built when it gets the roster.
       await this.#parts.changes.changeMembers({
-        assign: recovered.assign.filter(({ id }) => !unfit.has(id)),
+        assign: recovered.assign,
         reason: 'empty stages have holders',
       })
     }

@@ -1,5 +1,6 @@
 /** Makes the parts of a coordinator. Each part knows only parts that are made before it, and none knows the coordinator. */
 import { CheckpointCoordinator } from '../checkpoint/checkpoint-coordinator.ts'
+import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import type { Member } from '../holder/member.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
@@ -13,6 +14,7 @@ import { Resharding } from './resharding.ts'
 import { RosterChanges } from './roster-changes.ts'
 import { Speeds } from './speeds.ts'
 import { StageRecovery } from './stage-recovery.ts'
+import { StageRemoval } from './stage-removal.ts'
 import { Teller } from './teller.ts'
 import { WorkFaults } from './work-faults.ts'
 
@@ -23,6 +25,8 @@ export interface CoordinatorOptions {
   /** The stage that this peer insists on, or null. */
   readonly wish: number | null
   readonly checkpoints?: Store | null
+  /** The states of stages on this peer's disk; null or left out if peers have no disks. */
+  readonly disk?: StageDisk | null
   /** How long a stage waits for a peer that could take it, before the run is resharded; for ever if left out. */
   readonly reshardAfterMs?: number | undefined
 }
@@ -42,6 +46,7 @@ export interface Parts {
   readonly recovery: StageRecovery
   readonly resharding: Resharding
   readonly changes: RosterChanges
+  readonly removal: StageRemoval
 }
 
 /**
@@ -79,11 +84,13 @@ export function createParts(
     checkpoints: options.checkpoints ?? null,
     roster: () => acceptor.roster,
   })
-  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints })
+  const hasDisks = (options.disk ?? null) !== null && run.recovery.kept.everySteps > 0
+  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints, hasDisks })
   const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
   const memories = [speeds, replicas, checkpoints, links]
   const term = acceptor.roster.ballot
   const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
+  const removal = new StageRemoval({ ...agreement, health, teller, faults, recovery, changes })
   return {
     agreement,
     changed,
@@ -98,5 +105,6 @@ export function createParts(
     recovery,
     resharding,
     changes,
+    removal,
   }
 }

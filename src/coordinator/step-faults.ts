@@ -103,7 +103,7 @@ export class StepFaults {
     const member = memberOf(coordinator.roster, peer)
     if (member === undefined || member.stage === null) return null
     try {
-      await coordinator.letGo(member, reason)
+      await coordinator.removal.remove(member, reason)
       return null
     } catch (error) {
       return (error as Error).message

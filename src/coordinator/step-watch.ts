@@ -52,7 +52,7 @@ export async function watchStep(
     if (over.aborted) return
     tellWaiting(coordinator, busy)
     if (busy.length === 0) await tryLinks(coordinator, step)
-    await dropHung(coordinator, busy)
+    await dropHung(coordinator, busy, step)
     if (clock.now() < stragglerDueAt) continue
     stragglerDueAt = clock.now() + stragglerMs
     dropStraggler(coordinator, busy, stragglerMs)
@@ -101,16 +101,23 @@ function dropStraggler(
 }
 
 /** Lets go holders that have worked on one microbatch for far longer than they usually need. */
-async function dropHung(coordinator: Coordinator, busy: readonly Busy[]): Promise<void> {
+async function dropHung(
+  coordinator: Coordinator,
+  busy: readonly Busy[],
+  step: WatchedStep,
+): Promise<void> {
   for (const { member, workingMs } of busy) {
     if (workingMs <= hungAfterMs(coordinator, member)) continue
     const seconds = Math.round(workingMs / 1000)
     const reason = `its compute hangs: it has worked on one microbatch for ${seconds} s`
-    await coordinator.letGo(member, reason).catch((error: Error) => {
-      coordinator.teller.tell(
-        `stage ${member.stage} cannot be taken from ${member.peer}: ${error.message}`,
-      )
-    })
+    try {
+      await coordinator.removal.remove(member, reason)
+      // The loss of another holder ends the step by itself.
+      if (member.id === coordinator.roster.coordinator) step.fail(reason)
+    } catch (error) {
+      const why = (error as Error).message
+      coordinator.teller.tell(`stage ${member.stage} cannot be taken from ${member.peer}: ${why}`)
+    }
   }
 }
 

@@ -8,10 +8,13 @@ import type { AnyStage } from '../../stages/stage.ts'
 import type { Journal } from '../base/journal.ts'
 import { type KnownMembers, MembersInMemory } from '../base/known-members.ts'
 import { ANNOUNCEMENT_INTERVAL_MS } from '../base/limits.ts'
+import { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
+import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import { Foundings } from '../membership/foundings.ts'
 import {
   type Finished,
   type MemberEvent,
@@ -42,6 +45,8 @@ export interface MemberOptions {
   readonly domain?: string
   /** Where checkpoints lie, the same place for all members; null if this peer was given none. */
   readonly checkpoints?: Store | null
+  /** The states of stages on this peer's disk; null if it has no disk for them. */
+  readonly disk?: StageDisk | null
   /** Builds a stage with the run's initial weights. @param isSecond true for a stage beside the active one */
   createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   /** Members of one process may share the rosters that they make. Without this option each makes its own. */
@@ -60,11 +65,14 @@ export interface MemberOptions {
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
+/** A peer's part in a run. The class is longer than others, since it makes all parts of a member and connects them. */
 export class Member {
   /** The members that a search asks first. */
   readonly knownMembers: KnownMembers
   /** The peers that search for the run as this one does. */
   readonly undecided: UndecidedPeers
+  /** Makes one run of two foundings of it. */
+  readonly foundings: Foundings
   readonly #options: MemberOptions
   readonly #stopping = new AbortController()
   readonly #events = new MemberEvents()
@@ -72,6 +80,7 @@ export class Member {
   readonly #monitor: CoordinatorMonitor
   readonly #slot: StageSlot
   readonly #stages: StageFollower
+  readonly #disk: DiskUpkeep
   readonly #keeper: Keeper
   readonly #stopServing: readonly (() => void)[]
   #coordination: Coordination | null = null
@@ -84,6 +93,12 @@ export class Member {
     const { start = null, network, clock } = options
     this.knownMembers = options.knownMembers ?? new MembersInMemory(network.self)
     this.undecided = new UndecidedPeers(network.self, clock)
+    this.foundings = new Foundings({
+      ...options,
+      roster: () => this.roster,
+      coordinates: () => this.#coordination !== null,
+      drop: (reason) => this.#follower.drop(reason),
+    })
     const { signal } = this.#stopping
     const events = this.#events
     this.#keeper = new Keeper(options.run)
@@ -105,7 +120,13 @@ export class Member {
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
     void this.#monitor.run()
-    this.#slot = new StageSlot(known)
+    this.#disk = new DiskUpkeep({
+      ...options,
+      disk: options.disk ?? null,
+      lineage: [{ id: options.runId, until: null }],
+      kept: () => this.#keeper.complete,
+    })
+    this.#slot = new StageSlot({ ...known, diskUpkeep: this.#disk })
     this.#stages = new StageFollower({
       ...known,
       slot: this.#slot,
@@ -124,6 +145,7 @@ export class Member {
       monitor: this.#monitor,
       events: this.#events,
       undecided: this.undecided,
+      foundings: this.foundings,
       coordination: () => this.#coordination,
       work: () => slot.active?.work ?? { queuedWork: 0, workingMs: 0 },
     }
@@ -141,6 +163,7 @@ export class Member {
       ...serveCopies(
         this.#options,
         this.#keeper,
+        this.#disk,
         () => follower.roster,
         () => slot.understudy.copies,
       ),
@@ -175,6 +198,7 @@ export class Member {
   /** Begins the run with a roster of this peer alone, which coordinates it. */
   found(): void {
     const { domain = '', resume } = this.#options
+    this.foundings.begin()
     const { ballot } = this.#follower.found(domain, resume?.origin)
     this.#events.add({ type: 'elected', ballot })
   }
@@ -221,6 +245,8 @@ export class Member {
       const path = await save(stage, index, this.committed)
       journal.write({ type: 'saved', stage: index, path })
     }
+    // After its last step the run needs no state any more. Any other end may be followed by a return.
+    if (outcome.failure === null && !outcome.left) await this.#disk.clear()
     journal.write({ type: 'finished', ...outcome })
   }
 
@@ -260,12 +286,17 @@ export class Member {
     this.#monitor.heard()
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
+      this.#disk.forgetAfter(roster.committed)
     }
     this.#keeper.follow(roster, own.id)
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(change)
     }
-    return this.#stages.follow(before, roster, own)
+    const digest = await this.#stages.follow(before, roster, own)
+    if (before !== null && roster.committed > before.committed) {
+      this.#disk.committed(this.#slot.active, roster)
+    }
+    return digest
   }
 
   /** The run ends, and continues as another with the same members and fewer stages. */
@@ -301,7 +332,7 @@ export class Member {
     this.#coordination?.depose(reason)
     this.#keeper.clear()
     await this.#slot.giveUp()
-    this.#events.add({ type: 'dropped', reason })
+    this.#events.add({ type: 'dropped', reason, through: this.foundings.end() })
   }
 
   /** Each announcement costs every member a signature check. A fast swarm therefore does not announce every step. */

@@ -2,11 +2,13 @@
 import * as agreement from '../../protocols/agreement.ts'
 import { saved } from '../../protocols/checkpoint.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import { compareFoundings, moveOver } from '../../protocols/founding.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import * as membership from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as steps from '../../protocols/step.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import type { Foundings } from '../membership/foundings.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
 import { coordinatorOf, memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
@@ -21,6 +23,7 @@ export interface ServiceContext extends RunContext {
   readonly events: MemberEvents
   /** Peers that search for the run as this one does while it is in no roster. */
   readonly undecided: UndecidedPeers
+  readonly foundings: Foundings
   /** Null unless this peer coordinates the run. */
   coordination(): Coordination | null
   /** What this peer's stage has to do. */
@@ -41,6 +44,7 @@ type StopServing = () => void
 export function serveMember(context: ServiceContext): StopServing[] {
   return [
     ...serveMembership(context),
+    ...serveFoundings(context),
     ...serveAgreement(context),
     ...serveCoordination(context),
     ...serveReach(context),
@@ -78,6 +82,21 @@ function serveMembership(context: ServiceContext): StopServing[] {
       serve: async (from, { committed, failure }) => {
         checkCoordinator(context, from)
         events.add({ type: 'finished', committed, failure })
+        return { answer: {} }
+      },
+    }),
+  ]
+}
+
+function serveFoundings(context: ServiceContext): StopServing[] {
+  return [
+    serveRun(context, compareFoundings, {
+      serve: async (from, question) => ({ answer: context.foundings.answer(from, question) }),
+    }),
+    serveRun(context, moveOver, {
+      serve: async (from, { peer, addresses, reason }) => {
+        checkCoordinator(context, from)
+        await context.foundings.moveOver(reason, { peer, addresses })
         return { answer: {} }
       },
     }),
@@ -175,8 +194,15 @@ async function answerHello(
   return { result: 'ask' as const, coordinator: peer, addresses }
 }
 
-function answerHeartbeat({ follower, monitor, work }: ServiceContext, from: PeerId, epoch: number) {
+function answerHeartbeat(
+  { follower, monitor, work, foundings }: ServiceContext,
+  from: PeerId,
+  epoch: number,
+) {
   const { roster, session } = follower
+  if (foundings.gaveUp(from) && (roster === null || memberOf(roster, from) === undefined)) {
+    throw new ProtocolError('NOT_MEMBER', 'the run was founded twice, and that founding ended')
+  }
   if (roster !== null) {
     if (memberOf(roster, from) === undefined && epoch <= roster.epoch) {
       // A member that was dropped while it was silent must learn of it. Otherwise it would wait for ever.

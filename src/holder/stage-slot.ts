@@ -7,6 +7,7 @@ import type { HoldAnswer, HoldQuestion, ReduceQuestion } from '../../protocols/s
 import type { AnyStage } from '../../stages/stage.ts'
 import type { Journal } from '../base/journal.ts'
 import { TIMEOUTS } from '../base/limits.ts'
+import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { understudiesOf } from '../copies/understudies.ts'
 import { memberById, memberOf } from '../membership/roster.ts'
@@ -28,6 +29,8 @@ export interface StageSlotOptions {
   readonly journal: Journal
   readonly signal: AbortSignal
   readonly checkpoints?: Store | null
+  /** Writes the stage's state to this peer's disk. */
+  readonly diskUpkeep?: Pick<DiskUpkeep, 'beforeUpdate'>
   createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<BatchSource>
   readonly resume?: Resume | undefined

@@ -4,6 +4,7 @@ import { type Claim, hello } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { InputError } from '../base/errors.ts'
+import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
 import { RunIsOver } from '../membership/discovery.ts'
@@ -21,23 +22,25 @@ const REASON_LENGTH = 2_000
  * Founds the run, or is admitted by its coordinator. Gives the first event after that.
  * @param stopped resolves when the node has to stop
  * @param claim how much this peer may found the run
+ * @param through a peer that is in the run, to be asked before all others
  */
 export async function enterRun(
   member: Member,
   options: NodeOptions,
   stopped: Promise<MemberEvent>,
   claim: Claim,
+  through?: KnownMember,
 ): Promise<MemberEvent> {
   const { clock } = options
   member.undecided.claim = claim
   // A coordinator may admit this peer although its answer was lost. The event ends the search.
   const nextEvent = Promise.race([member.next(), stopped])
   const over = new AbortController()
-  const asked = member.knownMembers.list().map(({ peer }) => peer)
+  const members = [...(through ? [through] : []), ...member.knownMembers.list()]
   const until = clock.now() + TIMEOUTS.strandedMs
   try {
     for (;;) {
-      const found = await Promise.race([nextEvent, search(member, options, over.signal)])
+      const found = await Promise.race([nextEvent, search(member, options, members, over.signal)])
       if (typeof found === 'string') {
         const admitted = await awaitAdmission(member, options, nextEvent, found)
         if (admitted !== null) return admitted
@@ -54,7 +57,7 @@ export async function enterRun(
     }
   } finally {
     over.abort(new Error('this peer does not search any more'))
-    forgetOthers(member, options, [...asked, ...member.undecided.peers])
+    forgetOthers(member, options, [...members.map(({ peer }) => peer), ...member.undecided.peers])
   }
 }
 
@@ -68,6 +71,7 @@ function forgetOthers({ roster }: Member, { network }: NodeOptions, peers: Itera
 async function search(
   member: Member,
   options: NodeOptions,
+  members: readonly KnownMember[],
   signal: AbortSignal,
 ): Promise<PeerId | MemberEvent | null> {
   const { run, journal } = options
@@ -78,7 +82,6 @@ async function search(
   }
   const tell = (message: string) =>
     journal.write({ type: 'waiting', stages: [], reason: message.slice(0, REASON_LENGTH) })
-  const members = member.knownMembers.list()
   try {
     return await options.discover(enter, { signal, undecided, members, tell })
   } catch (error) {

@@ -5,10 +5,12 @@ import type { Network } from '../../protocols/network.ts'
 import type { Provider } from '../../stages/provider.ts'
 import { Random } from '../../stages/random.ts'
 import { createWorkerStage } from '../../stages/worker-stage.ts'
-import { claimSlot, membersFile, peerFolders, type Slot } from '../base/data-dir.ts'
+import { claimSlot, membersFile, peerFolders, type Slot, STATES } from '../base/data-dir.ts'
 import type { Journal } from '../base/journal.ts'
 import { type KnownMembers, MembersOnDisk } from '../base/known-members.ts'
 import type { Terminal } from '../base/terminal.ts'
+import { DirectoryStore } from '../checkpoint/directory-store.ts'
+import { StageDisk } from '../checkpoint/stage-disk.ts'
 import { openRunData } from '../data/run-data.ts'
 import { describePlan, planOf } from '../holder/memory.ts'
 import { saveStage } from '../model/stage-file.ts'
@@ -83,9 +85,9 @@ export class LocalRun {
   open(
     network: Network,
     journal: Journal,
-  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers'> {
+  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers' | 'disk'> {
     const { run, id, slot } = this
-    const { runPath, initial, provider, threads, signal } = this.#context
+    const { runPath, initial, provider, threads, signal, clock } = this.#context
     const data = openRunData({
       run,
       runPath,
@@ -110,6 +112,10 @@ export class LocalRun {
         return initial.load(await createWorkerStage(stageConfig(run), index, options))
       },
       loadData: data.load,
+      disk: new StageDisk({
+        store: new DirectoryStore(join(slot.path, STATES)),
+        pause: () => clock.sleep(0),
+      }),
       save: async (stage, index, step) =>
         saveStage(slot.path, stage, { run: id, stage: index, step }),
     }

@@ -67,7 +67,7 @@ async function followRun(member: Member, options: NodeOptions): Promise<Outcome>
         case 'resharded':
           return event
         case 'dropped':
-          event = await enterRun(member, options, stopped.promise, 'never')
+          event = await enterRun(member, options, stopped.promise, 'never', event.through)
           break
         case 'finished': {
           if (signal.aborted && (await leaveRun(member, options))) {
@@ -121,6 +121,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
   if (signal.aborted) stop()
   try {
     await coordinator.begin()
+    void member.foundings.watch(options.places ?? (() => []), coordinator.signal)
     await train(coordinator, options)
   } catch (error) {
     const { committed } = coordinator.roster

@@ -134,6 +134,7 @@ export class RunView {
       case 'saved':
         return [`  stage ${entry.stage} saved as ${entry.path}`]
       case 'copied':
+      case 'stored':
       case 'started':
         return []
       default:
