@@ -12,6 +12,9 @@ import type { MemberEvent } from '../membership/member-events.ts'
 import { memberOf } from '../membership/roster.ts'
 import type { NodeOptions } from './node-options.ts'
 
+const NO_ADDRESS =
+  'this machine has none of the addresses of --listen any more, so no peer could reach this one: restart it with --listen /ip4/0.0.0.0/tcp/PORT'
+
 /** Number of peers that one request for admission asks in turn. Each but the last refers to its coordinator. */
 const REFERRALS_MAX = 4
 
@@ -171,6 +174,8 @@ async function requestAdmission(
   for (let referrals = 0; referrals < REFERRALS_MAX; referrals++) {
     const { session } = member
     const addresses = [...network.addresses]
+    // The roster would name an address that is gone, and every peer that needs this one would wait for it.
+    if (addresses.length === 0) throw new ProtocolError('UNREACHABLE', NO_ADDRESS)
     const { claim } = undecided
     const resumes = resume !== undefined
     const question = { run: runId, addresses, session, domain, stage: wish, resumes, claim }
