@@ -18,6 +18,8 @@ const ADDRESSES = 'addresses.json'
 const MEMBERS = 'members.json'
 /** File in the run's folder: a process of this machine was a member when a step was committed. */
 const TOOK_PART = 'took-part'
+/** Folder in a slot: the states of stages (`src/checkpoint/stage-disk.ts`). */
+export const STATES = 'states'
 /** File in the run's folder: a process of this machine saw the run end with its last step. */
 const OVER = 'over'
 
@@ -155,9 +157,11 @@ export function forgetRun(dataDir: string, runId: string): void {
   if (knownAddresses(dataDir, runId).length > 0) return
   usable(dataDir, () => {
     const folder = runFolder(dataDir, runId)
-    const known = peerFolders(dataDir, runId).map(membersFile)
+    const slots = peerFolders(dataDir, runId)
+    // The states of the run that is given up must not be taken for those of the one that begins.
+    const known = slots.flatMap((slot) => [membersFile(slot), join(slot, STATES)])
     for (const path of [...known, join(folder, TOOK_PART), join(folder, OVER)]) {
-      rmSync(path, { force: true })
+      rmSync(path, { recursive: true, force: true })
     }
   })
 }

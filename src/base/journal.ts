@@ -77,6 +77,16 @@ type Event =
       bytes: number
       seconds: number
     }
+  /** This peer has written its stage's state, and the copies that it keeps, to its disk. */
+  | {
+      type: 'stored'
+      /** Null for a peer without a stage. */
+      stage: number | null
+      step: number
+      /** Bytes that were written; 0 if nothing was new. */
+      bytes: number
+      seconds: number
+    }
   | { type: 'holding'; stage: number; strategy: string; bytes: number; seconds: number }
   | {
       type: 'committed'
@@ -151,6 +161,18 @@ type Event =
   | { type: 'evaluation'; step: number; loss: number }
   /** A holder was lost within a step, and the step continues. Its microbatches are driven again. */
   | { type: 'amended'; step: number; epoch: number; driven: readonly number[]; reason: string }
+  /** A step was committed without an update, because sound holders cannot compute some of its microbatches. */
+  | {
+      type: 'skipped'
+      step: number
+      /** Indices of the microbatches; empty if only their sum is known to be at fault. */
+      microbatches: readonly number[]
+      /** Peers that could not compute them. */
+      producers: readonly string[]
+      reason: string
+      /** Number of steps that were skipped since this peer coordinates. */
+      total: number
+    }
   | { type: 'aborted'; step: number; epoch: number; code: string; reason: string }
   /** `unwritten` is the number of refusals since the last entry that were too many to be written. */
   | {

@@ -43,7 +43,7 @@ export class Meeting {
     const { clock, signal } = this.#options
     try {
       for (;;) {
-        await clock.sleep(TIMEOUTS.meetMs, signal)
+        await clock.sleep(TIMEOUTS.ancestorsMs, signal)
         await Promise.all(this.#absent.map((contact) => this.#look(contact)))
       }
     } catch (error) {

@@ -1,5 +1,6 @@
 /** Makes the parts of a coordinator. Each part knows only parts that are made before it, and none knows the coordinator. */
 import { CheckpointCoordinator } from '../checkpoint/checkpoint-coordinator.ts'
+import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import type { Member } from '../holder/member.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
@@ -7,12 +8,16 @@ import type { Run } from '../run/run.ts'
 import { Admissions } from './admissions.ts'
 import { ChangeSignal } from './change-signal.ts'
 import { Health } from './health.ts'
+import { Links } from './links.ts'
 import { Meeting } from './meeting.ts'
 import { ReplicaManager } from './replica-manager.ts'
 import { Resharding } from './resharding.ts'
 import { RosterChanges } from './roster-changes.ts'
 import { Speeds } from './speeds.ts'
 import { StageRecovery } from './stage-recovery.ts'
+import { StageRemoval } from './stage-removal.ts'
+import { Teller } from './teller.ts'
+import { WorkFaults } from './work-faults.ts'
 
 export interface CoordinatorOptions {
   readonly run: Run
@@ -21,6 +26,8 @@ export interface CoordinatorOptions {
   /** The stage that this peer insists on, or null. */
   readonly wish: number | null
   readonly checkpoints?: Store | null
+  /** The states of stages on this peer's disk; null or left out if peers have no disks. */
+  readonly disk?: StageDisk | null
   /** How long a stage waits for a peer that could take it, before the run is resharded; for ever if left out. */
   readonly reshardAfterMs?: number | undefined
 }
@@ -31,6 +38,9 @@ export interface Parts {
   readonly changed: ChangeSignal
   readonly speeds: Speeds
   readonly health: Health
+  readonly teller: Teller
+  readonly faults: WorkFaults
+  readonly links: Links
   readonly admissions: Admissions
   readonly replicas: ReplicaManager
   readonly checkpoints: CheckpointCoordinator
@@ -38,6 +48,7 @@ export interface Parts {
   readonly resharding: Resharding
   readonly changes: RosterChanges
   readonly meeting: Meeting
+  readonly removal: StageRemoval
 }
 
 /**
@@ -55,12 +66,16 @@ export function createParts(
   const changed = new ChangeSignal()
   const speeds = new Speeds()
   const health = new Health({ ...agreement, changed })
+  const teller = new Teller(agreement)
+  const faults = new WorkFaults(agreement.clock)
+  const links = new Links({ ...agreement, run, health, teller, changed })
   const bodyStages = run.stages
   const admissions = new Admissions({
     ...agreement,
     bodyStages,
     wish,
     health,
+    faults,
     changed,
     leavingNow,
   })
@@ -71,9 +86,10 @@ export function createParts(
     checkpoints: options.checkpoints ?? null,
     roster: () => acceptor.roster,
   })
-  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints })
+  const hasDisks = (options.disk ?? null) !== null && run.recovery.kept.everySteps > 0
+  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints, hasDisks })
   const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
-  const memories = [speeds, replicas, checkpoints]
+  const memories = [speeds, replicas, checkpoints, links]
   const term = acceptor.roster.ballot
   const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
   const { incarnation, founding } = member
@@ -83,11 +99,15 @@ export function createParts(
     founding,
     superseded: (lineage, contact) => member.superseded(lineage, contact),
   })
+  const removal = new StageRemoval({ ...agreement, health, teller, faults, recovery, changes })
   return {
     agreement,
     changed,
     speeds,
     health,
+    teller,
+    faults,
+    links,
     admissions,
     replicas,
     checkpoints,
@@ -95,5 +115,6 @@ export function createParts(
     resharding,
     changes,
     meeting,
+    removal,
   }
 }

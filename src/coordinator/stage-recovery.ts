@@ -9,23 +9,31 @@ import type { CheckpointCoordinator } from '../checkpoint/checkpoint-coordinator
 import { inventory } from '../copies/inventory.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { emptyStages, holdersOf, isFresh, isRestored } from '../membership/roster.ts'
-import { choose } from '../recovery/index.ts'
+import { choose, isOfOwnState, STRATEGIES, withDisks } from '../recovery/index.ts'
 import type { KeptCopy, Loss, Origin } from '../recovery/strategy.ts'
 import type { Run } from '../run/run.ts'
 import type { Health } from './health.ts'
 import type { Match } from './placement.ts'
 import type { Round } from './round.ts'
+import { RunFailure } from './run-failure.ts'
+import { type Candidates, toOwners } from './stage-owners.ts'
 
 export interface StageRecoveryOptions extends AgreementOptions {
   readonly run: Run
   readonly health: Health
   readonly checkpoints: CheckpointCoordinator
+  /** True if members have states of stages on their disks. */
+  readonly hasDisks: boolean
 }
 
 /** What the next change of the roster is. */
 export type Recovered =
-  /** These members hold a stage now; none if no member could take one. */
-  | { readonly type: 'held'; readonly assign: readonly Assignment[] }
+  /** These members hold a stage now, and these others are not to hold what they have built. Ids. */
+  | {
+      readonly type: 'held'
+      readonly assign: readonly Assignment[]
+      readonly unfit: readonly number[]
+    }
   /** All members go back to the checkpoint of `step`. */
   | { readonly type: 'rollback'; readonly rollback: Rollback }
 
@@ -36,6 +44,11 @@ export interface Rollback {
   readonly stages: readonly number[]
   readonly lossBefore: number | null
   readonly seconds: number
+}
+
+interface Vetting {
+  /** Has spares and the neighbours of their stages try each other. @returns ids of the spares that are not fit */
+  vet(matches: readonly Match[]): Promise<ReadonlySet<number>>
 }
 
 export class StageRecovery {
@@ -57,32 +70,66 @@ export class StageRecovery {
     return this.#options.acceptor.roster
   }
 
-  /** Has members rebuild the stages that they are matched with, unless the run must roll back first. */
-  async rebuild(matches: readonly Match[], round: Round): Promise<Recovered> {
-    const { clock, signal, run } = this.#options
-    const copies = await inventory(this.#options, run, this.#roster)
+  /**
+   * Has members rebuild the stages that they are matched with, unless the run must roll back first. Stages with a state of
+   * their own come first, so that the others can be made from them afterwards.
+   */
+  async rebuild(
+    asked: readonly Match[],
+    candidates: Candidates & Vetting,
+    round: Round,
+  ): Promise<Recovered> {
+    const { clock, signal } = this.#options
+    const copies = await this.#inventory()
+    const matches = this.#dueFirst(toOwners(asked, copies, candidates), copies)
     const rollback = await this.#findRollback(matches, copies)
-    if (rollback === 'none found') return { type: 'held', assign: [] }
+    if (rollback === 'none found') return { type: 'held', assign: [], unfit: [] }
     if (rollback !== null) return { type: 'rollback', rollback }
+    // The spares build meanwhile. One that its neighbours do not reach stays a spare, and all are matched anew.
+    const vetted = candidates.vet(matches).then((unfit) => {
+      if (unfit.size > 0) round.interrupt('a spare and its neighbours do not reach each other')
+      return unfit
+    })
     const held = await Promise.all(matches.map((match) => this.#rebuildOne(match, copies, round)))
+    const unfit = await vetted
     const assign = matches
-      .filter((_, i) => held[i])
+      .filter(({ member }, i) => held[i] && !unfit.has(member.id))
       .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
     // A donor or a link that failed once may work in a moment. A member that fails too often is lost.
     if (assign.length === 0) await clock.sleep(TIMEOUTS.retryMs, signal)
-    return { type: 'held', assign }
+    return { type: 'held', assign, unfit: [...unfit] }
   }
 
-  /** @throws ProtocolError REFUSED if no strategy could bring one of these stages back, whichever peer joins */
+  /** @throws RunFailure if no strategy could bring one of these stages back, whichever peer joins */
   async check(stages: readonly number[]): Promise<void> {
-    const copies = await inventory(this.#options, this.#options.run, this.#roster)
+    const copies = await this.#inventory()
     for (const stage of stages) this.#planFor(stage, copies)
+  }
+
+  #inventory(): Promise<KeptCopy[]> {
+    const { run, hasDisks } = this.#options
+    return inventory(this.#options, run, this.#roster, hasDisks)
+  }
+
+  /** Matches whose stage has a state of its own, if only some have; otherwise all. */
+  #dueFirst(matches: readonly Match[], copies: readonly KeptCopy[]): readonly Match[] {
+    const plans = matches.map(({ stage }) => {
+      try {
+        return STRATEGIES.get(this.#planFor(stage, copies).strategy)!
+      } catch {
+        // The others are rebuilt first. Then this stage may have neighbours that it can be made from.
+        return null
+      }
+    })
+    if (plans.some((strategy) => strategy?.name === 'checkpoint')) return matches
+    const first = matches.filter((_, i) => plans[i] !== null && isOfOwnState(plans[i]!))
+    return first.length > 0 ? first : matches
   }
 
   /**
    * The last checkpoint, if one of these stages comes back from a checkpoint: all members go back to it. Null if the stages
    * can be rebuilt as things are. `none found` if another strategy of the policy must be tried.
-   * @throws ProtocolError REFUSED if the run has rolled back already, and no checkpoint is whole
+   * @throws RunFailure if the run has rolled back already, and no checkpoint is whole
    */
   async #findRollback(
     matches: readonly Match[],
@@ -101,7 +148,7 @@ export class StageRecovery {
     const step = await checkpoints.latest(from)
     this.#isDamaged = false
     if (step === null && !wasRolledBack) return 'none found'
-    if (step === null) throw new ProtocolError('REFUSED', checkpoints.noCheckpoint!)
+    if (step === null) throw new RunFailure(checkpoints.noCheckpoint!)
     // The checkpoint is sound: the fault was with the member that found it damaged, which may read it the next time.
     if (wasRolledBack && step === from) return null
     const stages = emptyStages(roster, run.stages)
@@ -178,7 +225,7 @@ export interface Plan {
 /**
  * How a stage that nobody holds gets its weights: by the first strategy of the run's policy that can work.
  * @param found what live members keep, and whether there is a checkpoint
- * @throws ProtocolError REFUSED if no strategy of the policy can work
+ * @throws RunFailure if no strategy of the policy can work
  */
 export function planFor(
   run: Run,
@@ -189,11 +236,10 @@ export function planFor(
   const { committed } = roster
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
   const loss = { stage, bodyStages: run.stages, live, committed, ...found }
-  const { chosen, skipped } = choose(policyFor(run, roster), loss, run.recovery)
+  const { chosen, skipped } = choose(policyFor(run, roster, loss), loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
-    throw new ProtocolError(
-      'REFUSED',
+    throw new RunFailure(
       `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
     )
   }
@@ -208,9 +254,9 @@ function donorsOf(roster: Roster, { stage, copies, understudies }: Origin): Dono
 }
 
 /** Names of the strategies that are tried for a stage that nobody holds. */
-function policyFor(run: Run, roster: Roster): readonly string[] {
+function policyFor(run: Run, roster: Roster, loss: Omit<Loss, 'isLastResort'>): readonly string[] {
   // Before the first step a stage has learnt nothing: it is made as the run was started.
   if (isFresh(roster)) return [roster.origin === null ? 'seed' : 'resume']
   // After a rollback other stages are no donors: each comes back exactly as it was at that step.
-  return isRestored(roster) ? ['checkpoint'] : run.recovery.policy
+  return isRestored(roster) ? ['checkpoint'] : withDisks(run.recovery.policy, loss)
 }

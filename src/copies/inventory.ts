@@ -9,16 +9,20 @@ import { rowsOf } from '../recovery/index.ts'
 import type { KeptCopy } from '../recovery/strategy.ts'
 import type { Run } from '../run/run.ts'
 
-/** The copies of committed steps that members keep. Leaves out members that do not answer. */
+/**
+ * The copies of committed steps that members keep in memory or on disk. Leaves out members that do not answer.
+ * @param hasDisks true if members have states of stages on their disks, whatever the policy is
+ */
 export async function inventory(
   { network, runId, signal }: AgreementOptions,
   { recovery }: Run,
   roster: Roster,
+  hasDisks: boolean,
 ): Promise<KeptCopy[]> {
   const { members, committed } = roster
   const upkeep = rowsOf(recovery.policy).some(({ copies, understudies }) => copies || understudies)
   // The policy uses no copies, or no step has been committed that a copy could be of.
-  if (!upkeep || isFresh(roster)) return []
+  if (!(upkeep || hasDisks) || isFresh(roster)) return []
   const options = { timeoutMs: TIMEOUTS.rosterMs, signal }
   const answers = await Promise.allSettled(
     members.map(async ({ peer }) => {

@@ -5,7 +5,7 @@ import type { Member, Roster } from '../../protocols/membership.ts'
 import type { Network } from '../../protocols/network.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { isFresh, isRestored } from '../membership/roster.ts'
-import { choose } from '../recovery/index.ts'
+import { choose, withDisks } from '../recovery/index.ts'
 import type { Run } from '../run/run.ts'
 
 /**
@@ -67,10 +67,10 @@ export function lackingStages(
     answer.copies.flatMap((copy) => (copy.step <= committed ? { ...copy, peer: member.peer } : [])),
   )
   const noCheckpoint = checkpoints === null ? `${network.self} has no store` : null
-  const policy = isRestored(roster) ? ['checkpoint'] : run.recovery.policy
   const lacking = Array.from({ length: run.stages + 1 }, (_, stage) => stage).filter((stage) => {
     if (live.has(stage)) return false
     const loss = { stage, bodyStages: run.stages, live, committed, copies, noCheckpoint }
+    const policy = isRestored(roster) ? ['checkpoint'] : withDisks(run.recovery.policy, loss)
     return choose(policy, loss, run.recovery).chosen === null
   })
   if (lacking.length === 0) return null

@@ -120,7 +120,8 @@ async function restoreSource(
     try {
       facts = await fetchCopy(network, peer, { run: question.run, ...name }, into, options)
       found[name.shard] = into
-      bytes += into.length
+      // What comes from this peer's own disk is not sent.
+      if (peer !== network.self) bytes += into.length
     } catch (error) {
       signal.throwIfAborted()
       failure = error

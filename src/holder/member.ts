@@ -9,10 +9,14 @@ import type { AnyStage } from '../../stages/stage.ts'
 import type { Journal } from '../base/journal.ts'
 import { type KnownMembers, MembersInMemory } from '../base/known-members.ts'
 import { ANNOUNCEMENT_INTERVAL_MS } from '../base/limits.ts'
+import { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
+import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
+import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import { Foundings } from '../membership/foundings.ts'
 import { Incarnation, lostSteps } from '../membership/incarnation.ts'
 import {
   type Finished,
@@ -28,12 +32,17 @@ import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
 import type { Coordination } from './coordination.ts'
 import { Founding } from './founding.ts'
+import { noticingStage } from './noticing-stage.ts'
+import { OwnFaults } from './own-faults.ts'
 import type { Resume } from './resume.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
 import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
 import { type AppliedStep, StageFollower } from './stage-follower.ts'
 import { StageSlot } from './stage-slot.ts'
+
+/** Beginning of the reason of a change by which a coordinator steps down for a fault of its own. */
+export const STEPS_DOWN = 'the coordinator steps down'
 
 export interface MemberOptions {
   readonly run: Run
@@ -45,6 +54,8 @@ export interface MemberOptions {
   readonly domain?: string
   /** Where checkpoints lie, the same place for all members; null if this peer was given none. */
   readonly checkpoints?: Store | null
+  /** The states of stages on this peer's disk; null if it has no disk for them. */
+  readonly disk?: StageDisk | null
   /** Builds a stage with the run's initial weights. @param isSecond true for a stage beside the active one */
   createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   /** Members of one process may share the rosters that they make. Without this option each makes its own. */
@@ -65,11 +76,14 @@ export interface MemberOptions {
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
+/** A peer's part in a run. The class is longer than others, since it makes all parts of a member and connects them. */
 export class Member {
   /** The members that a search asks first. */
   readonly knownMembers: KnownMembers
   /** The peers that search for the run as this one does. */
   readonly undecided: UndecidedPeers
+  /** Makes one run of two foundings of it. */
+  readonly foundings: Foundings
   readonly #options: MemberOptions
   readonly #stopping = new AbortController()
   readonly #events = new MemberEvents()
@@ -77,15 +91,18 @@ export class Member {
   readonly #monitor: CoordinatorMonitor
   readonly #slot: StageSlot
   readonly #stages: StageFollower
+  readonly #disk: DiskUpkeep
   readonly #keeper: Keeper
   readonly incarnation: Incarnation
   readonly founding: Founding
-  /** The coordinator of an incarnation that this peer was told to enter; null before, and once it is in a roster. */
+  /** The coordinator of the incarnation that this peer enters; null before, and once it is in a roster. */
   #contact: Contact | null = null
   readonly #stopServing: readonly (() => void)[]
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  #stepDowns: string[] = []
   #announcedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MemberOptions) {
@@ -93,6 +110,12 @@ export class Member {
     const { start = null, network, clock } = options
     this.knownMembers = options.knownMembers ?? new MembersInMemory(network.self)
     this.undecided = new UndecidedPeers(network.self, clock)
+    this.foundings = new Foundings({
+      ...options,
+      roster: () => this.roster,
+      coordinates: () => this.#coordination !== null,
+      drop: (reason) => this.#follower.drop(reason),
+    })
     const { signal } = this.#stopping
     const events = this.#events
     this.#keeper = new Keeper(options.run)
@@ -110,13 +133,29 @@ export class Member {
     this.#follower = follower
     if (start?.roster != null) this.#continueFrom(start.roster)
     const known = { ...options, signal, roster: () => follower.roster, own: () => follower.own }
+    const announcer = new AddressAnnouncer(known)
     this.#monitor = new CoordinatorMonitor({
       ...known,
+      beforeCheck: () => announcer.check(),
       deposed: () => this.#deposed,
       dropped: (reason) => void follower.drop(reason),
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
-    this.#slot = new StageSlot(known)
+    const faults = new OwnFaults({
+      ...options,
+      leave: (failure) => events.add({ type: 'finished', committed: this.committed, failure }),
+    })
+    const createStage: MemberOptions['createStage'] = async (stage, isSecond) => {
+      const created = await options.createStage(stage, isSecond)
+      return noticingStage(created, (reason) => faults.note(reason))
+    }
+    this.#disk = new DiskUpkeep({
+      ...options,
+      disk: options.disk ?? null,
+      branches: () => incarnation.branches,
+      kept: () => this.#keeper.complete,
+    })
+    this.#slot = new StageSlot({ ...known, createStage, diskUpkeep: this.#disk })
     this.founding = new Founding({
       ...options,
       signal,
@@ -124,7 +163,7 @@ export class Member {
       follower,
       monitor: this.#monitor,
       held: () => this.#held(),
-      copies: () => [...this.#keeper.copies, ...this.#slot.understudy.copies],
+      copies: () => [...this.#keeper.copies, ...this.#slot.understudy.copies, ...this.#disk.copies],
       coordination: () => this.#coordination,
       enter: (lineage, contact, reason) => this.#enter(lineage, contact, reason),
     })
@@ -157,8 +196,9 @@ export class Member {
       founding: this.founding,
       superseded: (lineage, contact) => this.superseded(lineage, contact),
       undecided: this.undecided,
+      foundings: this.foundings,
       coordination: () => this.#coordination,
-      queuedWork: () => slot.active?.queuedWork ?? 0,
+      work: () => slot.active?.work ?? { queuedWork: 0, workingMs: 0 },
     }
     return [
       // A member needs no announcements, but it passes on only those that it listens to.
@@ -174,6 +214,7 @@ export class Member {
       ...serveCopies(
         this.#options,
         this.#keeper,
+        this.#disk,
         () => follower.roster,
         () => slot.understudy.copies,
       ),
@@ -200,6 +241,11 @@ export class Member {
     return this.roster?.committed ?? 0
   }
 
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  get stepDowns(): readonly string[] {
+    return this.#stepDowns
+  }
+
   /** The next event that changes what this peer does. */
   next(): Promise<MemberEvent> {
     return this.#events.next()
@@ -208,6 +254,7 @@ export class Member {
   /** Begins the run with a roster of this peer alone, which coordinates it. */
   found(): void {
     const { domain = '', resume } = this.#options
+    this.foundings.begin()
     const { ballot } = this.#follower.found(domain, resume?.origin)
     this.#events.add({ type: 'elected', ballot })
   }
@@ -217,16 +264,6 @@ export class Member {
     const start = { roster: null, session: this.session }
     const reason = `${from} says so`
     this.#events.add({ type: 'resharded', successors, start, committed: null, reason })
-  }
-
-  /** The peer that this one asked to be let in is in another incarnation: this peer asks to enter that one. */
-  moved(lineage: Lineage): void {
-    this.incarnation.enter(lineage)
-  }
-
-  /** The coordinator of an incarnation that this peer was told to enter; null if it was told of none. */
-  get contact(): Contact | null {
-    return this.#contact
   }
 
   /** This incarnation is over. This peer gives up what belongs to it, and enters the one that stays. */
@@ -277,22 +314,32 @@ export class Member {
     if (toldBy !== null) void this.#follower.catchUp(toldBy)
   }
 
+  /** This peer leaves the roster on its own account, so that the others miss it at once. It may join again. */
+  leaveRoster(reason: string): Promise<void> {
+    return this.#follower.drop(reason)
+  }
+
   /** True if this peer is to coordinate under this ballot. */
   isElected(ballot: Ballot): boolean {
     return this.#follower.isElected(ballot)
   }
 
-  /** Journals how the run ended for this peer, and saves the weights of its active stage. */
+  /** Journals how the run ended for this peer, and saves the weights of its active stage. @throws what saving throws */
   async conclude(outcome: Finished): Promise<void> {
     const { save, journal } = this.#options
     await this.#follower.settled()
     const { active } = this.#slot
-    if (save && active !== null) {
-      const { index, stage } = active
-      const path = await save(stage, index, this.committed)
-      journal.write({ type: 'saved', stage: index, path })
+    try {
+      if (save && active !== null) {
+        const { index, stage } = active
+        const path = await save(stage, index, this.committed)
+        journal.write({ type: 'saved', stage: index, path })
+      }
+      // After its last step the run needs no state any more. Any other end may be followed by a return.
+      if (outcome.failure === null && !outcome.left) await this.#disk.clear()
+    } finally {
+      journal.write({ type: 'finished', ...outcome })
     }
-    journal.write({ type: 'finished', ...outcome })
   }
 
   /** Stops serving, and frees the stage. */
@@ -330,14 +377,20 @@ export class Member {
       return null
     }
     this.#monitor.heard()
+    if (before !== null && roster.committed > before.committed) this.#stepDowns = []
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
+      this.#disk.forgetAfter(roster.committed)
     }
     this.#keeper.follow(roster, own.id)
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(change)
     }
-    return this.#stages.follow(before, roster, own)
+    const digest = await this.#stages.follow(before, roster, own)
+    if (before !== null && roster.committed > before.committed) {
+      this.#disk.committed(this.#slot.active, roster)
+    }
+    return digest
   }
 
   /** The run ends, and continues as another with the same members and fewer stages. */
@@ -354,13 +407,15 @@ export class Member {
     })
   }
 
-  #newCoordinator({ before, roster, own }: RosterChange): void {
+  #newCoordinator({ before, roster, own, change }: RosterChange): void {
     this.#slot.stopBuilding('another coordinates now')
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
     this.#coordination?.depose(`epoch ${roster.epoch} names ${peer}`)
+    const why = reasonOf(change)
+    if (why.startsWith(STEPS_DOWN)) this.#stepDowns.push(why)
     if (before !== null) {
-      const reason = `epoch ${roster.epoch} names it`
+      const reason = `epoch ${roster.epoch} names it: ${why}`
       this.#options.journal.write({ type: 'elected', coordinator: peer, reason })
     }
     if (roster.coordinator === own.id) this.#events.add({ type: 'elected', ballot: roster.ballot })
@@ -373,7 +428,8 @@ export class Member {
     this.#coordination?.depose(reason)
     this.#keeper.clear()
     await this.#slot.giveUp()
-    this.#events.add({ type: 'dropped', reason })
+    const through = this.foundings.end() ?? this.#contact ?? undefined
+    this.#events.add({ type: 'dropped', reason, through })
   }
 
   /** Each announcement costs every member a signature check. A fast swarm therefore does not announce every step. */

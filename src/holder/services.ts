@@ -2,6 +2,7 @@
 import * as agreement from '../../protocols/agreement.ts'
 import { saved } from '../../protocols/checkpoint.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import { compareFoundings, moveOver } from '../../protocols/founding.ts'
 import type { Contact, Lineage } from '../../protocols/incarnation.ts'
 import * as incarnations from '../../protocols/incarnation.ts'
 import type { Roster } from '../../protocols/membership.ts'
@@ -9,6 +10,7 @@ import * as membership from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as steps from '../../protocols/step.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import type { Foundings } from '../membership/foundings.ts'
 import { contactOf, type Incarnation } from '../membership/incarnation.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
 import { coordinatorOf, memberOf } from '../membership/roster.ts'
@@ -17,6 +19,7 @@ import type { UndecidedPeers } from '../membership/undecided.ts'
 import type { Coordination, HelloQuestion } from './coordination.ts'
 import type { Founding } from './founding.ts'
 import type { RosterFollower } from './roster-follower.ts'
+import { serveReach } from './serve-reach.ts'
 
 export interface ServiceContext extends RunContext {
   readonly follower: RosterFollower
@@ -28,10 +31,19 @@ export interface ServiceContext extends RunContext {
   superseded(lineage: Lineage, contact: Contact): void
   /** Peers that search for the run as this one does while it is in no roster. */
   readonly undecided: UndecidedPeers
+  readonly foundings: Foundings
   /** Null unless this peer coordinates the run. */
   coordination(): Coordination | null
-  /** Microbatches that wait for this peer's stage. */
-  queuedWork(): number
+  /** What this peer's stage has to do. */
+  work(): Work
+}
+
+/** What a stage has to do. */
+export interface Work {
+  /** Microbatches that wait for the stage, and the one in work. */
+  readonly queuedWork: number
+  /** Milliseconds for which the stage has worked on the one in work; 0 without one. */
+  readonly workingMs: number
 }
 
 type StopServing = () => void
@@ -40,9 +52,11 @@ type StopServing = () => void
 export function serveMember(context: ServiceContext): StopServing[] {
   return [
     ...serveMembership(context),
+    ...serveFoundings(context),
     ...serveAgreement(context),
     ...serveIncarnations(context),
     ...serveCoordination(context),
+    ...serveReach(context),
   ]
 }
 
@@ -78,6 +92,21 @@ function serveMembership(context: ServiceContext): StopServing[] {
       serve: async (from, { committed, failure }) => {
         checkCoordinator(context, from)
         events.add({ type: 'finished', committed, failure })
+        return { answer: {} }
+      },
+    }),
+  ]
+}
+
+function serveFoundings(context: ServiceContext): StopServing[] {
+  return [
+    serveRun(context, compareFoundings, {
+      serve: async (from, question) => ({ answer: context.foundings.answer(from, question) }),
+    }),
+    serveRun(context, moveOver, {
+      serve: async (from, { peer, addresses, reason }) => {
+        checkCoordinator(context, from)
+        await context.foundings.moveOver(reason, { peer, addresses })
         return { answer: {} }
       },
     }),
@@ -189,6 +218,12 @@ function serveCoordination(context: ServiceContext): StopServing[] {
         return { answer: {} }
       },
     }),
+    serveRun(context, membership.moved, {
+      serve: async (from, question) => {
+        coordination().moved(from, question)
+        return { answer: {} }
+      },
+    }),
     serveRun(context, steps.learnt, {
       serve: async (from, question) => {
         coordination().learnt(from, question)
@@ -237,11 +272,14 @@ async function answerHello(
 }
 
 function answerHeartbeat(
-  { follower, monitor, queuedWork }: ServiceContext,
+  { follower, monitor, work, foundings }: ServiceContext,
   from: PeerId,
   epoch: number,
 ) {
   const { roster, session } = follower
+  if (foundings.gaveUp(from) && (roster === null || memberOf(roster, from) === undefined)) {
+    throw new ProtocolError('NOT_MEMBER', 'the run was founded twice, and that founding ended')
+  }
   if (roster !== null) {
     if (memberOf(roster, from) === undefined && epoch <= roster.epoch) {
       // A member that was dropped while it was silent must learn of it. Otherwise it would wait for ever.
@@ -249,7 +287,7 @@ function answerHeartbeat(
     }
     if (from === coordinatorOf(roster).peer) monitor.heard()
   }
-  return { epoch: roster?.epoch ?? 0, session, queuedWork: queuedWork() }
+  return { epoch: roster?.epoch ?? 0, session, ...work() }
 }
 
 /** @param known the epoch that the asker knows: it may be in a roster that has not come here yet */

@@ -4,6 +4,7 @@
  * network and back. All other code knows the run's id only.
  */
 import type { CopyName } from '../../protocols/copies.ts'
+import { compareFoundings } from '../../protocols/founding.ts'
 import {
   ABSENT_MAX,
   CONTACT_ADDRESSES,
@@ -23,7 +24,9 @@ import { memberOf } from './roster.ts'
 
 /** Protocols that name the run, and not the incarnation: their askers may be in another incarnation, or in none. */
 const OF_THE_RUN: ReadonlySet<string> = new Set(
-  [hello, roster, gather, incarnate, meet, supersede].map(({ protocol }) => protocol),
+  [hello, compareFoundings, roster, gather, incarnate, meet, supersede].map(
+    ({ protocol }) => protocol,
+  ),
 )
 
 /** The incarnation in which a run is founded. */
@@ -90,16 +93,35 @@ export function lostSteps(over: Standing & { lineage: Lineage }, stays: Lineage)
   return over.committed - Math.min(over.committed, ...founded)
 }
 
+/** An incarnation, and the last of its steps that the continued history has; null if it has all of them. */
+interface Branch {
+  readonly id: string
+  readonly until: number | null
+}
+
+/** The incarnation and the one before it. */
+function branchesOf(id: string, { record }: Lineage): readonly Branch[] {
+  const own = { id, until: null }
+  return record === null ? [own] : [{ id: record.ancestor, until: record.step }, own]
+}
+
 /** The incarnation that one peer is in. It changes when the peer founds one, or enters another. */
 export class Incarnation {
   readonly #runId: string
   #lineage: Lineage
   #id: string
+  #branches: readonly Branch[]
 
   constructor(runId: string, lineage: Lineage = FIRST) {
     this.#runId = runId
     this.#lineage = lineage
     this.#id = incarnationId(runId, lineage.record)
+    this.#branches = branchesOf(this.#id, lineage)
+  }
+
+  /** The incarnations whose states this peer can use, each up to its last step that counts. The present one comes last. */
+  get branches(): readonly Branch[] {
+    return this.#branches
   }
 
   get id(): string {
@@ -117,8 +139,13 @@ export class Incarnation {
 
   /** This peer is in the incarnation of this lineage from now on. */
   enter(lineage: Lineage): void {
+    const { record } = lineage
+    const before = this.#branches
+    const isNext = record?.ancestor === this.#id
     this.#lineage = lineage
-    this.#id = incarnationId(this.#runId, lineage.record)
+    this.#id = incarnationId(this.#runId, record)
+    const earlier = isNext ? before.slice(0, -1) : []
+    this.#branches = [...earlier, ...branchesOf(this.#id, lineage)]
   }
 
   /** A network whose messages between members name the incarnation in place of the run. */

@@ -4,12 +4,16 @@ import { type Claim, hello } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { InputError } from '../base/errors.ts'
+import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
-import { RunIsOver } from '../membership/discovery.ts'
+import { type EnterLimits, RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
 import { memberOf } from '../membership/roster.ts'
 import type { NodeOptions } from './node-options.ts'
+
+const NO_ADDRESS =
+  'this machine has none of the addresses of --listen any more, so no peer could reach this one: restart it with --listen /ip4/0.0.0.0/tcp/PORT'
 
 /** Number of peers that one request for admission asks in turn. Each but the last refers to its coordinator. */
 const REFERRALS_MAX = 4
@@ -21,23 +25,25 @@ const REASON_LENGTH = 2_000
  * Founds the run, or is admitted by its coordinator. Gives the first event after that.
  * @param stopped resolves when the node has to stop
  * @param claim how much this peer may found the run
+ * @param through a peer that is in the run, to be asked before all others
  */
 export async function enterRun(
   member: Member,
   options: NodeOptions,
   stopped: Promise<MemberEvent>,
   claim: Claim,
+  through?: KnownMember,
 ): Promise<MemberEvent> {
   const { clock } = options
   member.undecided.claim = claim
   // A coordinator may admit this peer although its answer was lost. The event ends the search.
   const nextEvent = Promise.race([member.next(), stopped])
   const over = new AbortController()
-  const asked = member.knownMembers.list().map(({ peer }) => peer)
+  const members = [...(through ? [through] : []), ...member.knownMembers.list()]
   const until = clock.now() + TIMEOUTS.strandedMs
   try {
     for (;;) {
-      const found = await Promise.race([nextEvent, search(member, options, over.signal)])
+      const found = await Promise.race([nextEvent, search(member, options, members, over.signal)])
       if (typeof found === 'string') {
         const admitted = await awaitAdmission(member, options, nextEvent, found)
         if (admitted !== null) return admitted
@@ -54,7 +60,10 @@ export async function enterRun(
     }
   } finally {
     over.abort(new Error('this peer does not search any more'))
-    forgetOthers(member, options, [...asked, ...member.undecided.peers])
+    forgetOthers(member, options, [
+      ...members.map(({ peer }) => peer),
+      ...member.undecided.remembered,
+    ])
   }
 }
 
@@ -68,24 +77,18 @@ function forgetOthers({ roster }: Member, { network }: NodeOptions, peers: Itera
 async function search(
   member: Member,
   options: NodeOptions,
+  members: readonly KnownMember[],
   signal: AbortSignal,
 ): Promise<PeerId | MemberEvent | null> {
   const { run, journal } = options
   const { undecided } = member
-  const enter = (peer: PeerId, either = signal) => {
+  const enter = (peer: PeerId, limits: EnterLimits = { signal, timeoutMs: TIMEOUTS.helloMs }) => {
     signal.throwIfAborted()
-    return requestAdmission(member, options, peer, either)
+    return requestAdmission(member, options, peer, limits)
   }
   const tell = (message: string) =>
     journal.write({ type: 'waiting', stages: [], reason: message.slice(0, REASON_LENGTH) })
-  const { contact } = member
-  const members = member.knownMembers.list()
   try {
-    if (contact !== null) {
-      options.network.learn(contact.peer, contact.addresses)
-      const coordinator = await enter(contact.peer).catch(() => null)
-      if (coordinator !== null) return coordinator
-    }
     return await options.discover(enter, { signal, undecided, members, tell })
   } catch (error) {
     if (error instanceof RunIsOver) {
@@ -137,7 +140,8 @@ async function awaitAdmission(
       const event = await Promise.race([nextEvent, lost.promise.then(() => null), pause])
       if (event !== null) return event
       lost = Promise.withResolvers()
-      const asked = requestAdmission(member, options, coordinator, over.signal)
+      const limits = { signal: over.signal, timeoutMs: TIMEOUTS.admissionMs }
+      const asked = requestAdmission(member, options, coordinator, limits)
       const answer = await Promise.race([nextEvent, asked])
       if (answer === null) return null
       if (typeof answer !== 'string') return answer
@@ -162,7 +166,7 @@ async function requestAdmission(
   member: Member,
   { network, clock, runId, wish, domain = '', resume }: NodeOptions,
   contact: PeerId,
-  signal: AbortSignal,
+  limits: EnterLimits,
 ): Promise<PeerId | null> {
   const { undecided } = member
   let asked = contact
@@ -170,15 +174,13 @@ async function requestAdmission(
   for (let referrals = 0; referrals < REFERRALS_MAX; referrals++) {
     const { session } = member
     const addresses = [...network.addresses]
+    // The roster would name an address that is gone, and every peer that needs this one would wait for it.
+    if (addresses.length === 0) throw new ProtocolError('UNREACHABLE', NO_ADDRESS)
     const { claim } = undecided
     const resumes = resume !== undefined
     const { id: incarnation } = member.incarnation
     const about = { addresses, session, domain, stage: wish, resumes, claim, incarnation }
-    const question = { run: runId, ...about }
-    const answer = await ask(network, asked, hello, question, {
-      timeoutMs: TIMEOUTS.helloMs,
-      signal,
-    })
+    const answer = await ask(network, asked, hello, { run: runId, ...about }, limits)
     if (answer.result === 'later' && answer.claim !== null) {
       undecided.hear(asked, answer.claim)
       return null
@@ -196,17 +198,17 @@ async function requestAdmission(
         asked = answer.coordinator
         break
       case 'moved':
-        signal.throwIfAborted()
-        member.moved(answer.lineage)
+        limits.signal.throwIfAborted()
+        member.incarnation.enter(answer.lineage)
         break
       case 'resharded':
-        signal.throwIfAborted()
+        limits.signal.throwIfAborted()
         member.resharded(asked, answer.successors)
         return asked
       default:
         answer satisfies never
     }
   }
-  await clock.sleep(TIMEOUTS.retryMs, signal)
+  await clock.sleep(TIMEOUTS.retryMs, limits.signal)
   return null
 }

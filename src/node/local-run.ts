@@ -5,13 +5,16 @@ import type { Network } from '../../protocols/network.ts'
 import type { Provider } from '../../stages/provider.ts'
 import { Random } from '../../stages/random.ts'
 import { createWorkerStage } from '../../stages/worker-stage.ts'
-import { claimSlot, membersFile, peerFolders, type Slot } from '../base/data-dir.ts'
+import { claimSlot, membersFile, peerFolders, type Slot, STATES } from '../base/data-dir.ts'
 import type { Journal } from '../base/journal.ts'
 import { type KnownMembers, MembersOnDisk } from '../base/known-members.ts'
 import type { Terminal } from '../base/terminal.ts'
+import { DirectoryStore } from '../checkpoint/directory-store.ts'
+import { StageDisk } from '../checkpoint/stage-disk.ts'
 import { openRunData } from '../data/run-data.ts'
+import { watchCompute } from '../holder/compute-watchdog.ts'
 import { describePlan, planOf } from '../holder/memory.ts'
-import { saveStage } from '../model/stage-file.ts'
+import { saveFinalStage } from '../model/save-final-stage.ts'
 import { type Run, runId, stageConfig } from '../run/run.ts'
 import type { InitialWeights } from './initial-weights.ts'
 import { openLocalJournal } from './local-journal.ts'
@@ -83,9 +86,9 @@ export class LocalRun {
   open(
     network: Network,
     journal: Journal,
-  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers'> {
+  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers' | 'disk'> {
     const { run, id, slot } = this
-    const { runPath, initial, provider, threads, signal } = this.#context
+    const { runPath, initial, provider, threads, signal, clock } = this.#context
     const data = openRunData({
       run,
       runPath,
@@ -107,11 +110,19 @@ export class LocalRun {
         }
         const random = new Random(run.seed)
         const options = { provider, threads, random }
-        return initial.load(await createWorkerStage(stageConfig(run), index, options))
+        const guard = watchCompute(clock, index)
+        return initial.load(await createWorkerStage(stageConfig(run), index, options, guard))
       },
       loadData: data.load,
-      save: async (stage, index, step) =>
-        saveStage(slot.path, stage, { run: id, stage: index, step }),
+      disk: new StageDisk({
+        store: new DirectoryStore(join(slot.path, STATES)),
+        pause: () => clock.sleep(0),
+      }),
+      save: (stage, index, step) => {
+        const label = { run: id, stage: index, step }
+        const tell = (message: string) => journal.write({ type: 'notice', message })
+        return saveFinalStage(stage, label, { folder: slot.path, clock, tell })
+      },
     }
   }
 
