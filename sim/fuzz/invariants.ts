@@ -3,7 +3,7 @@
  * send, write and compute. No check calls the node's code to decide what is right. I2 and I3 are about one history of
  * epochs, so each incarnation of the run has its own machines (`HISTORY_INVARIANTS`).
  */
-import type { Change } from '../../protocols/agreement.ts'
+import { type Change, propose } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { type Ballot, heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
 import type { Json, PeerId } from '../../protocols/network.ts'
@@ -236,7 +236,7 @@ export const HISTORY_INVARIANTS = {
     return {
       decided,
       served({ protocol, peer, from, question, outcome }) {
-        if (protocol !== '/gensyn-node/propose/2.0.0' || !('answer' in outcome)) return
+        if (protocol !== propose.protocol || !('answer' in outcome)) return
         const { epoch, ballot, change } = question as {
           epoch: number
           ballot: Ballot

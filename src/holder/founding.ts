@@ -79,6 +79,12 @@ export class Founding {
   #isFounding = false
   /** When each peer that is in no roster asked to be let in, in milliseconds of the clock. */
   readonly #knocks = new Map<PeerId, number>()
+  /** What this peer entered its incarnation with; null in the one in which the run was founded. */
+  #founded: {
+    readonly lineage: Lineage
+    readonly body: Uint8Array
+    readonly epoch: number
+  } | null = null
   /** The last reason in the journal. The same reason is not journaled again. */
   #journaled = ''
 
@@ -118,6 +124,7 @@ export class Founding {
     const { clock, run } = this.#options
     const now = clock.now()
     this.#waiting = { since: now - ms, saidAt: now }
+    await this.#passOn()
     if (run.majority === 'wait' || ms < this.#patienceMs || this.#isBusy) return
     this.#isBusy = true
     try {
@@ -161,13 +168,15 @@ export class Founding {
    * @throws ProtocolError REFUSED if this peer has a coordinator, or founds an incarnation itself
    */
   accept(from: PeerId, lineage: Lineage, body: Uint8Array | undefined): void {
-    const { follower, incarnation, network } = this.#options
+    const { follower, incarnation, network, runId } = this.#options
     const known = follower.expectAcceptor().roster
     const { record } = lineage
     const roster = follower.rosters.decode(from, body)
     const refuse = (reason: string): never => {
       throw new ProtocolError('REFUSED', reason)
     }
+    // The founder, or a member that accepted before, asks again.
+    if (record !== null && incarnationId(runId, record) === incarnation.id) return
     if (record === null || record.ancestor !== incarnation.id) {
       refuse(`it does not follow incarnation ${incarnation.number}`)
     }
@@ -178,12 +187,12 @@ export class Founding {
     ) {
       refuse('its roster does not name this process, or is not later than the one here')
     }
-    if (coordinatorOf(roster).peer !== from) refuse(`${from} does not coordinate it`)
+    if (memberOf(roster, from) === undefined) refuse(`${from} is not in it`)
     const isCoordinator = coordinatorOf(known).peer === from
     if (this.#isFounding || this.#stateFor(isCoordinator) !== 'undecided') {
       refuse('this peer has a coordinator, or founds an incarnation itself')
     }
-    this.#enter(lineage, known, roster)
+    this.#enter(lineage, known, roster, body!)
   }
 
   get #patienceMs(): number {
@@ -201,6 +210,25 @@ export class Founding {
     if (waitedMs === null && !isAskedByMinority) return 'member'
     const isEnough = isAskedByMinority || waitedMs! >= this.#patienceMs
     return isEnough && run.majority === 'goOn' ? 'undecided' : 'waiting'
+  }
+
+  /**
+   * Asks the members of a founding roster again that may not have been asked before the founder was lost. Without them this
+   * peer may have no majority in the new incarnation, nor they in the earlier one.
+   */
+  async #passOn(): Promise<void> {
+    const { follower, network, runId: run, signal } = this.#options
+    const { roster } = follower
+    const founded = this.#founded
+    if (founded === null || roster === null || roster.epoch !== founded.epoch) return
+    const { lineage, body } = founded
+    const options = { timeoutMs: TIMEOUTS.rosterMs, signal, body }
+    const others = roster.members.filter(({ peer }) => peer !== network.self)
+    await Promise.all(
+      others.map(({ peer }) =>
+        ask(network, peer, incarnate, { run, lineage }, options).catch(() => {}),
+      ),
+    )
   }
 
   async #attempt(): Promise<void> {
@@ -312,13 +340,13 @@ export class Founding {
         ),
       )
       signal.throwIfAborted()
-      this.#enter(lineage, before, roster)
+      this.#enter(lineage, before, roster, body)
     } finally {
       this.#isFounding = false
     }
   }
 
-  #enter(lineage: Lineage, before: Roster, roster: Roster): void {
+  #enter(lineage: Lineage, before: Roster, roster: Roster, body: Uint8Array): void {
     const { journal, follower, runId } = this.#options
     const { number, step, ancestor } = lineage.record!
     const missing = before.members.filter(({ peer }) => memberOf(roster, peer) === undefined)
@@ -333,6 +361,7 @@ export class Founding {
       absent: missing.map(({ peer }) => peer),
     })
     this.#journaled = ''
+    this.#founded = { lineage, body, epoch: roster.epoch }
     follower.incarnate(lineage, roster)
   }
 

@@ -148,6 +148,36 @@ describe('five of nine are killed', () => {
   })
 })
 
+test('the founder dies in the middle of founding: those who accepted and those who did not become one again', async () => {
+  const swarm = swarmOf(9)
+  once(swarm, isStep(8), () => {
+    for (const name of ['peer-1', 'peer-2', 'peer-3', 'peer-4']) swarm.kill(name)
+    swarm.kill('peer-5')
+  })
+  // The smallest peer id of those that are left founds. It dies when the first member has accepted.
+  once(
+    swarm,
+    (entry) => entry.type === 'incarnated' && entry.peer !== 'peer-6',
+    (at) => {
+      swarm.world.schedule(0, 'the founder dies', () => swarm.kill('peer-6'))
+      expect(at).toBeGreaterThan(AFTER_MS)
+    },
+  )
+  await swarm.end(3_600_000)
+  const left = ['peer-7', 'peer-8', 'peer-9']
+  const founded = entriesOf(swarm.entries, 'incarnated').map(({ peer }) => peer)
+  expect(founded, told(swarm)).toEqual(expect.arrayContaining(left))
+  for (const name of left) {
+    expect(await swarm.peers.get(name)!.finished, `${name}\n${told(swarm)}`).toMatchObject({
+      failure: null,
+      committed: STEPS,
+    })
+  }
+  // All that is left ends in one incarnation: nobody coordinates beside another.
+  const last = entriesOf(swarm.entries, 'step').filter(({ step }) => step === STEPS)
+  expect(last).toHaveLength(1)
+})
+
 test('four spares of seven members vanish: the three holders do not even wait', async () => {
   const swarm = swarmOf(7, { ...run, spares: 4 })
   let killedAt = 0
