@@ -9,6 +9,13 @@ import { DISK_BYTES_MAX } from '../base/limits.ts'
 import { CheckpointError } from './error.ts'
 import type { YieldToLoop } from './lazy-snapshot.ts'
 import {
+  isRemains,
+  readRemains,
+  removeRemains,
+  type SavedRemains,
+  writeRemains,
+} from './remains.ts'
+import {
   checkFile,
   encodeFile,
   fileOf,
@@ -39,6 +46,7 @@ export class StageDisk {
   readonly scanned: Promise<readonly string[]>
   readonly #options: StageDiskOptions
   readonly #files = new Map<string, Saved>()
+  #remains: SavedRemains | null = null
 
   constructor(options: StageDiskOptions) {
     this.#options = options
@@ -48,6 +56,24 @@ export class StageDisk {
   /** The states that are here. Before {@link scanned} resolves, some may be left out. */
   get holdings(): Holding[] {
     return [...this.#files.values()].map(({ state }) => holdingOf(state))
+  }
+
+  /** The history that the states belong to; null before {@link scanned} resolves, and if the disk has none. */
+  get remains(): SavedRemains | null {
+    return this.#remains
+  }
+
+  /** Keeps the history that the states belong to. The promise resolves when it is durable. @throws system errors */
+  async remember(remains: SavedRemains): Promise<void> {
+    await writeRemains(this.#options.store, remains)
+    this.#remains = remains
+  }
+
+  /** Removes everything. @throws system errors */
+  async clear(): Promise<void> {
+    this.#remains = null
+    await removeRemains(this.#options.store)
+    await this.retain(() => false)
   }
 
   /**
@@ -114,7 +140,9 @@ export class StageDisk {
     const { store } = this.#options
     const refused: string[] = []
     try {
+      this.#remains = await readRemains(store)
       for (const file of await store.list('')) {
+        if (isRemains(file.name)) continue
         if (isStateFile(file.name))
           await this.#check(file).catch((why) => refused.push(why.message))
         else await store.remove(file.name)

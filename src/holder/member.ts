@@ -14,6 +14,7 @@ import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import { FIRST } from '../membership/incarnation.ts'
 import {
   type Finished,
   type MemberEvent,
@@ -113,7 +114,7 @@ export class Member {
     this.#disk = new DiskUpkeep({
       ...options,
       disk: options.disk ?? null,
-      lineage: [{ id: options.runId, until: null }],
+      lineage: () => (follower.roster === null ? null : FIRST),
       kept: () => this.#keeper.complete,
     })
     this.#slot = new StageSlot({ ...known, diskUpkeep: this.#disk })
@@ -247,6 +248,7 @@ export class Member {
     for (const stop of this.#stopServing) stop()
     await this.#follower.settled()
     await this.#slot.giveUp()
+    await this.#disk.settled()
   }
 
   /** Continues from the last roster of the run that became this one. */
