@@ -8,11 +8,12 @@ import { type CopyName, type Holding, KEPT } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Lineage } from '../../protocols/incarnation.ts'
 import type { Roster } from '../../protocols/membership.ts'
+import type { Branch, DiskOffer } from '../../protocols/return.ts'
 import { bytesOf, type StateFacts } from '../../protocols/weights.ts'
 import type { Journal } from '../base/journal.ts'
-import { FIRST, type Remains } from '../membership/incarnation.ts'
+import { FIRST } from '../membership/incarnation.ts'
 import { STRATEGIES } from '../recovery/index.ts'
-import { type Branch, isOfLineage } from '../recovery/return-step.ts'
+import { isOfLineage } from '../recovery/return-step.ts'
 import type { Run } from '../run/run.ts'
 import type { HeldStage } from '../run/stage-state.ts'
 import { LazySnapshot } from './lazy-snapshot.ts'
@@ -66,7 +67,7 @@ export class DiskUpkeep {
     this.#options = options
     this.#branches = branchesOf(options.runId, FIRST)
     void options.disk?.scanned.then((refused) => {
-      if (this.#lineage === null) this.#branches = options.disk?.remains?.branches ?? this.#branches
+      if (this.#lineage === null) this.#branches = options.disk?.history?.branches ?? this.#branches
       for (const reason of refused)
         this.#notice(`a state on this peer's disk is not used: ${reason}`)
     })
@@ -101,9 +102,8 @@ export class DiskUpkeep {
   committed(held: HeldStage | null, roster: Roster): void {
     const { committed: step, loss } = roster
     const { disk, run } = this.#options
-    const { everySteps } = run.recovery.kept
     // A disk that is slower than the interval skips a step. Its earlier states stay.
-    if (disk === null || everySteps === 0 || step % everySteps !== 0 || this.#isWriting) return
+    if (disk === null || !isDue(run, roster) || this.#isWriting) return
     const own = held === null ? null : this.#copy(held, step, loss)
     this.#isWriting = true
     const written = this.#write(disk, own, roster).finally(() => {
@@ -128,17 +128,16 @@ export class DiskUpkeep {
     await this.#written
   }
 
-  /** What a process that was started again has of its run; null without a state. */
-  async remains(): Promise<Remains | null> {
+  /** Resolves when the states of earlier processes are checked. */
+  get scanned(): Promise<unknown> {
+    return this.#options.disk?.scanned ?? Promise.resolve()
+  }
+
+  /** What this peer can bring to a run of which every process ended. Complete once {@link scanned} resolved. */
+  offer(): DiskOffer {
     const { disk } = this.#options
-    await disk?.scanned
-    const saved = disk?.remains ?? null
-    if (saved === null || this.#holdings.length === 0) return null
-    const own = this.#holdings.filter(({ strategy }) => strategy === KEPT)
-    const latest = own.sort((a, b) => b.step - a.step)[0]
-    const held =
-      latest === undefined ? null : { stage: latest.stage, step: latest.step, live: false }
-    return { lineage: saved.lineage, roster: saved.roster, held, copies: this.copies }
+    const history = disk?.history ?? null
+    return { history, holdings: history === null ? [] : this.#holdings }
   }
 
   get #holdings(): Holding[] {
@@ -255,6 +254,13 @@ export class DiskUpkeep {
   #notice(message: string): void {
     this.#options.journal.write({ type: 'notice', message })
   }
+}
+
+/** True if all members write this step: the first one, so that a run has something on its disks, and every so many. */
+function isDue({ recovery }: Run, { committed, origin }: Roster): boolean {
+  const { everySteps } = recovery.kept
+  if (everySteps === 0) return false
+  return committed % everySteps === 0 || committed === (origin?.step ?? 0) + 1
 }
 
 function isNamed(holding: CopyName, { strategy, stage, step, shard }: CopyName): boolean {

@@ -2,6 +2,7 @@
 import { announce, listen } from '../../protocols/announcement.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { Lineage } from '../../protocols/incarnation.ts'
 import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols/membership.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import type { AnyStage } from '../../stages/stage.ts'
@@ -29,6 +30,7 @@ import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
 import type { Coordination } from './coordination.ts'
 import type { Resume } from './resume.ts'
+import { Returning } from './returning.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
 import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
@@ -70,6 +72,8 @@ export class Member {
   readonly knownMembers: KnownMembers
   /** The peers that search for the run as this one does. */
   readonly undecided: UndecidedPeers
+  /** Continues a run of which every process ended. */
+  readonly returning: Returning
   readonly #options: MemberOptions
   readonly #stopping = new AbortController()
   readonly #events = new MemberEvents()
@@ -80,6 +84,8 @@ export class Member {
   readonly #disk: DiskUpkeep
   readonly #keeper: Keeper
   readonly #stopServing: readonly (() => void)[]
+  /** The incarnation of the run that this peer is in, or was in last. */
+  #lineage: Lineage = FIRST
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
@@ -114,8 +120,21 @@ export class Member {
     this.#disk = new DiskUpkeep({
       ...options,
       disk: options.disk ?? null,
-      lineage: () => (follower.roster === null ? null : FIRST),
+      lineage: () => (follower.roster === null ? null : this.#lineage),
       kept: () => this.#keeper.complete,
+    })
+    this.returning = new Returning({
+      ...options,
+      disk: this.#disk,
+      undecided: this.undecided,
+      knownMembers: this.knownMembers,
+      rosters: follower.rosters,
+      isOutside: () => follower.roster === null,
+      session: () => follower.session,
+      incarnate: (lineage, roster) => {
+        this.#lineage = lineage
+        follower.incarnate(roster)
+      },
     })
     this.#slot = new StageSlot({ ...known, diskUpkeep: this.#disk })
     this.#stages = new StageFollower({
@@ -150,6 +169,7 @@ export class Member {
         fromCoordinator: (from) => checkCoordinator(context, from),
         inTurn: (work) => follower.inTurn(work),
       }),
+      ...this.returning.serve(),
       ...serveCopies(
         this.#options,
         this.#keeper,

@@ -58,12 +58,12 @@ function rosterOf(committed: number): Roster {
   return { ...foundingRoster(founder), committed, loss: 2 }
 }
 
-test('a holder writes after every tenth step, and has the last two', async () => {
+test('a holder writes after the first and after every tenth step, and has the last two', async () => {
   const { commit, names, entries } = processOn(new MemoryStore())
   for (let step = 1; step <= 35; step++) await commit(2, step)
   expect(names()).toEqual([`${KEPT} 2 20`, `${KEPT} 2 30`])
   const stored = entries.filter((entry) => entry.type === 'stored')
-  expect(stored.map(({ step }) => step)).toEqual([10, 20, 30])
+  expect(stored.map(({ step }) => step)).toEqual([1, 10, 20, 30])
 })
 
 test('a stage that moved away leaves after the new holder has had time to write it', async () => {
@@ -140,17 +140,21 @@ test('a process that was started again finds its history, its members and its st
   await first.commit(2, 20)
   await first.commit(2, 30)
   const { upkeep } = processOn(store, { lineage: null })
-  expect(await upkeep.remains()).toMatchObject({
+  await upkeep.scanned
+  const { history, holdings } = upkeep.offer()
+  expect(history).toMatchObject({
+    branches: branchesOf(RUN, second),
     lineage: second,
     roster: { committed: 30, members: [{ peer: 'p', addresses: ['/here'] }] },
-    held: { stage: 2, step: 30, live: false },
-    copies: [
-      { strategy: KEPT, stage: 2, step: 20 },
-      { strategy: 'shadow', stage: 4, step: 27 },
-      { strategy: KEPT, stage: 2, step: 30 },
-    ],
   })
-  expect(await processOn(new MemoryStore(), { lineage: null }).upkeep.remains()).toBeNull()
+  expect(holdings).toMatchObject([
+    { strategy: KEPT, stage: 2, step: 20, loss: 2 },
+    { strategy: 'shadow', stage: 4, step: 27, loss: null },
+    { strategy: KEPT, stage: 2, step: 30, loss: 2 },
+  ])
+  const { upkeep: fresh } = processOn(new MemoryStore(), { lineage: null })
+  await fresh.scanned
+  expect(fresh.offer()).toEqual({ history: null, holdings: [] })
 })
 
 test('after the run nothing is left', async () => {
