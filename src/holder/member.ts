@@ -13,8 +13,10 @@ import { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
+import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import { Foundings } from '../membership/foundings.ts'
 import { FIRST } from '../membership/incarnation.ts'
 import {
   type Finished,
@@ -29,6 +31,8 @@ import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
 import type { Coordination } from './coordination.ts'
+import { noticingStage } from './noticing-stage.ts'
+import { OwnFaults } from './own-faults.ts'
 import type { Resume } from './resume.ts'
 import { Returning } from './returning.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
@@ -36,6 +40,9 @@ import { serveWork } from './serve-work.ts'
 import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
 import { type AppliedStep, StageFollower } from './stage-follower.ts'
 import { StageSlot } from './stage-slot.ts'
+
+/** Beginning of the reason of a change by which a coordinator steps down for a fault of its own. */
+export const STEPS_DOWN = 'the coordinator steps down'
 
 export interface MemberOptions {
   readonly run: Run
@@ -67,6 +74,7 @@ export interface MemberOptions {
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
+/** A peer's part in a run. The class is longer than others, since it makes all parts of a member and connects them. */
 export class Member {
   /** The members that a search asks first. */
   readonly knownMembers: KnownMembers
@@ -74,6 +82,8 @@ export class Member {
   readonly undecided: UndecidedPeers
   /** Continues a run of which every process ended. */
   readonly returning: Returning
+  /** Makes one run of two foundings of it. */
+  readonly foundings: Foundings
   readonly #options: MemberOptions
   readonly #stopping = new AbortController()
   readonly #events = new MemberEvents()
@@ -89,6 +99,8 @@ export class Member {
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  #stepDowns: string[] = []
   #announcedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MemberOptions) {
@@ -96,6 +108,12 @@ export class Member {
     const { start = null, network, clock } = options
     this.knownMembers = options.knownMembers ?? new MembersInMemory(network.self)
     this.undecided = new UndecidedPeers(network.self, clock)
+    this.foundings = new Foundings({
+      ...options,
+      roster: () => this.roster,
+      coordinates: () => this.#coordination !== null,
+      drop: (reason) => this.#follower.drop(reason),
+    })
     const { signal } = this.#stopping
     const events = this.#events
     this.#keeper = new Keeper(options.run)
@@ -110,13 +128,23 @@ export class Member {
     if (start?.roster != null) this.#continueFrom(start.roster)
     const candidate = new Candidate({ ...options, signal, follower, events })
     const known = { ...options, signal, roster: () => follower.roster, own: () => follower.own }
+    const announcer = new AddressAnnouncer(known)
     this.#monitor = new CoordinatorMonitor({
       ...known,
+      beforeCheck: () => announcer.check(),
       deposed: () => this.#deposed,
       dropped: (reason) => void follower.drop(reason),
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
     void this.#monitor.run()
+    const faults = new OwnFaults({
+      ...options,
+      leave: (failure) => events.add({ type: 'finished', committed: this.committed, failure }),
+    })
+    const createStage: MemberOptions['createStage'] = async (stage, isSecond) => {
+      const created = await options.createStage(stage, isSecond)
+      return noticingStage(created, (reason) => faults.note(reason))
+    }
     this.#disk = new DiskUpkeep({
       ...options,
       disk: options.disk ?? null,
@@ -136,7 +164,7 @@ export class Member {
         follower.incarnate(roster)
       },
     })
-    this.#slot = new StageSlot({ ...known, diskUpkeep: this.#disk })
+    this.#slot = new StageSlot({ ...known, createStage, diskUpkeep: this.#disk })
     this.#stages = new StageFollower({
       ...known,
       slot: this.#slot,
@@ -155,6 +183,7 @@ export class Member {
       monitor: this.#monitor,
       events: this.#events,
       undecided: this.undecided,
+      foundings: this.foundings,
       coordination: () => this.#coordination,
       queuedWork: () => slot.active?.queuedWork ?? 0,
     }
@@ -200,6 +229,11 @@ export class Member {
     return this.roster?.committed ?? 0
   }
 
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  get stepDowns(): readonly string[] {
+    return this.#stepDowns
+  }
+
   /** The next event that changes what this peer does. */
   next(): Promise<MemberEvent> {
     return this.#events.next()
@@ -208,6 +242,7 @@ export class Member {
   /** Begins the run with a roster of this peer alone, which coordinates it. */
   found(): void {
     const { domain = '', resume } = this.#options
+    this.foundings.begin()
     const { ballot } = this.#follower.found(domain, resume?.origin)
     this.#events.add({ type: 'elected', ballot })
   }
@@ -239,24 +274,32 @@ export class Member {
     if (toldBy !== null) void this.#follower.catchUp(toldBy)
   }
 
+  /** This peer leaves the roster on its own account, so that the others miss it at once. It may join again. */
+  leaveRoster(reason: string): Promise<void> {
+    return this.#follower.drop(reason)
+  }
+
   /** True if this peer is to coordinate under this ballot. */
   isElected(ballot: Ballot): boolean {
     return this.#follower.isElected(ballot)
   }
 
-  /** Journals how the run ended for this peer, and saves the weights of its active stage. */
+  /** Journals how the run ended for this peer, and saves the weights of its active stage. @throws what saving throws */
   async conclude(outcome: Finished): Promise<void> {
     const { save, journal } = this.#options
     await this.#follower.settled()
     const { active } = this.#slot
-    if (save && active !== null) {
-      const { index, stage } = active
-      const path = await save(stage, index, this.committed)
-      journal.write({ type: 'saved', stage: index, path })
+    try {
+      if (save && active !== null) {
+        const { index, stage } = active
+        const path = await save(stage, index, this.committed)
+        journal.write({ type: 'saved', stage: index, path })
+      }
+      // After its last step the run needs no state any more. Any other end may be followed by a return.
+      if (outcome.failure === null && !outcome.left) await this.#disk.clear()
+    } finally {
+      journal.write({ type: 'finished', ...outcome })
     }
-    // After its last step the run needs no state any more. Any other end may be followed by a return.
-    if (outcome.failure === null && !outcome.left) await this.#disk.clear()
-    journal.write({ type: 'finished', ...outcome })
   }
 
   /** Stops serving, and frees the stage. */
@@ -294,6 +337,7 @@ export class Member {
       return null
     }
     this.#monitor.heard()
+    if (before !== null && roster.committed > before.committed) this.#stepDowns = []
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
       this.#disk.forgetAfter(roster.committed)
@@ -323,13 +367,15 @@ export class Member {
     })
   }
 
-  #newCoordinator({ before, roster, own }: RosterChange): void {
+  #newCoordinator({ before, roster, own, change }: RosterChange): void {
     this.#slot.stopBuilding('another coordinates now')
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
     this.#coordination?.depose(`epoch ${roster.epoch} names ${peer}`)
+    const why = reasonOf(change)
+    if (why.startsWith(STEPS_DOWN)) this.#stepDowns.push(why)
     if (before !== null) {
-      const reason = `epoch ${roster.epoch} names it`
+      const reason = `epoch ${roster.epoch} names it: ${why}`
       this.#options.journal.write({ type: 'elected', coordinator: peer, reason })
     }
     if (roster.coordinator === own.id) this.#events.add({ type: 'elected', ballot: roster.ballot })
@@ -342,7 +388,7 @@ export class Member {
     this.#coordination?.depose(reason)
     this.#keeper.clear()
     await this.#slot.giveUp()
-    this.#events.add({ type: 'dropped', reason })
+    this.#events.add({ type: 'dropped', reason, through: this.foundings.end() })
   }
 
   /** Each announcement costs every member a signature check. A fast swarm therefore does not announce every step. */

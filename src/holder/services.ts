@@ -2,11 +2,13 @@
 import * as agreement from '../../protocols/agreement.ts'
 import { saved } from '../../protocols/checkpoint.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import { compareFoundings, moveOver } from '../../protocols/founding.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import * as membership from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as steps from '../../protocols/step.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import type { Foundings } from '../membership/foundings.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
 import { coordinatorOf, memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
@@ -20,6 +22,7 @@ export interface ServiceContext extends RunContext {
   readonly events: MemberEvents
   /** Peers that search for the run as this one does while it is in no roster. */
   readonly undecided: UndecidedPeers
+  readonly foundings: Foundings
   /** Null unless this peer coordinates the run. */
   coordination(): Coordination | null
   /** Microbatches that wait for this peer's stage. */
@@ -30,7 +33,12 @@ type StopServing = () => void
 
 /** Begins to serve. @returns one function for each service, which ends it */
 export function serveMember(context: ServiceContext): StopServing[] {
-  return [...serveMembership(context), ...serveAgreement(context), ...serveCoordination(context)]
+  return [
+    ...serveMembership(context),
+    ...serveFoundings(context),
+    ...serveAgreement(context),
+    ...serveCoordination(context),
+  ]
 }
 
 /** @throws ProtocolError STALE unless the peer coordinates the run, as far as this peer knows */
@@ -64,6 +72,21 @@ function serveMembership(context: ServiceContext): StopServing[] {
       serve: async (from, { committed, failure }) => {
         checkCoordinator(context, from)
         events.add({ type: 'finished', committed, failure })
+        return { answer: {} }
+      },
+    }),
+  ]
+}
+
+function serveFoundings(context: ServiceContext): StopServing[] {
+  return [
+    serveRun(context, compareFoundings, {
+      serve: async (from, question) => ({ answer: context.foundings.answer(from, question) }),
+    }),
+    serveRun(context, moveOver, {
+      serve: async (from, { peer, addresses, reason }) => {
+        checkCoordinator(context, from)
+        await context.foundings.moveOver(reason, { peer, addresses })
         return { answer: {} }
       },
     }),
@@ -119,6 +142,12 @@ function serveCoordination(context: ServiceContext): StopServing[] {
         return { answer: {} }
       },
     }),
+    serveRun(context, membership.moved, {
+      serve: async (from, question) => {
+        coordination().moved(from, question)
+        return { answer: {} }
+      },
+    }),
     serveRun(context, steps.learnt, {
       serve: async (from, question) => {
         coordination().learnt(from, question)
@@ -162,11 +191,14 @@ async function answerHello(
 }
 
 function answerHeartbeat(
-  { follower, monitor, queuedWork }: ServiceContext,
+  { follower, monitor, queuedWork, foundings }: ServiceContext,
   from: PeerId,
   epoch: number,
 ) {
   const { roster, session } = follower
+  if (foundings.gaveUp(from) && (roster === null || memberOf(roster, from) === undefined)) {
+    throw new ProtocolError('NOT_MEMBER', 'the run was founded twice, and that founding ended')
+  }
   if (roster !== null) {
     if (memberOf(roster, from) === undefined && epoch <= roster.epoch) {
       // A member that was dropped while it was silent must learn of it. Otherwise it would wait for ever.

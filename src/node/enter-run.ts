@@ -4,12 +4,16 @@ import { type Claim, hello } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { InputError } from '../base/errors.ts'
+import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
 import { RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
 import { memberOf } from '../membership/roster.ts'
 import type { NodeOptions } from './node-options.ts'
+
+const NO_ADDRESS =
+  'this machine has none of the addresses of --listen any more, so no peer could reach this one: restart it with --listen /ip4/0.0.0.0/tcp/PORT'
 
 /** Number of peers that one request for admission asks in turn. Each but the last refers to its coordinator. */
 const REFERRALS_MAX = 4
@@ -21,12 +25,14 @@ const REASON_LENGTH = 2_000
  * Founds the run, or is admitted by its coordinator. Gives the first event after that.
  * @param stopped resolves when the node has to stop
  * @param claim how much this peer may found the run
+ * @param through a peer that is in the run, to be asked before all others
  */
 export async function enterRun(
   member: Member,
   options: NodeOptions,
   stopped: Promise<MemberEvent>,
   claim: Claim,
+  through?: KnownMember,
 ): Promise<MemberEvent> {
   const { clock } = options
   member.undecided.claim = claim
@@ -34,11 +40,11 @@ export async function enterRun(
   const nextEvent = Promise.race([member.next(), stopped])
   const over = new AbortController()
   if (claim === 'never') void member.returning.run(over.signal).catch(() => {})
-  const asked = member.knownMembers.list().map(({ peer }) => peer)
+  const members = [...(through ? [through] : []), ...member.knownMembers.list()]
   const until = clock.now() + TIMEOUTS.strandedMs
   try {
     for (;;) {
-      const found = await Promise.race([nextEvent, search(member, options, over.signal)])
+      const found = await Promise.race([nextEvent, search(member, options, members, over.signal)])
       if (typeof found === 'string') {
         const admitted = await awaitAdmission(member, options, nextEvent, found)
         if (admitted !== null) return admitted
@@ -55,7 +61,10 @@ export async function enterRun(
     }
   } finally {
     over.abort(new Error('this peer does not search any more'))
-    forgetOthers(member, options, [...asked, ...member.undecided.peers])
+    forgetOthers(member, options, [
+      ...members.map(({ peer }) => peer),
+      ...member.undecided.remembered,
+    ])
   }
 }
 
@@ -69,6 +78,7 @@ function forgetOthers({ roster }: Member, { network }: NodeOptions, peers: Itera
 async function search(
   member: Member,
   options: NodeOptions,
+  members: readonly KnownMember[],
   signal: AbortSignal,
 ): Promise<PeerId | MemberEvent | null> {
   const { run, journal } = options
@@ -79,7 +89,6 @@ async function search(
   }
   const tell = (message: string) =>
     journal.write({ type: 'waiting', stages: [], reason: message.slice(0, REASON_LENGTH) })
-  const members = member.knownMembers.list()
   try {
     return await options.discover(enter, { signal, undecided, members, tell })
   } catch (error) {
@@ -165,6 +174,8 @@ async function requestAdmission(
   for (let referrals = 0; referrals < REFERRALS_MAX; referrals++) {
     const { session } = member
     const addresses = [...network.addresses]
+    // The roster would name an address that is gone, and every peer that needs this one would wait for it.
+    if (addresses.length === 0) throw new ProtocolError('UNREACHABLE', NO_ADDRESS)
     const { claim } = undecided
     const resumes = resume !== undefined
     const question = { run: runId, addresses, session, domain, stage: wish, resumes, claim }

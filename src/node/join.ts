@@ -127,6 +127,7 @@ async function nodeOptions(
     checkpoints: store,
     domain,
     claim,
+    places: () => [...search.bootstrap, ...search.addressBook()],
     lastStep: Math.min(run.steps, options.steps ?? run.steps),
     resume,
     reshardAfterMs: reshardAfter && reshardAfter * 1000,

@@ -122,7 +122,7 @@ export class Lan {
 }
 
 /** Addresses of a network that is reserved for documentation. */
-export function addressOf(host: number): string {
+function addressOf(host: number): string {
   return `198.51.100.${host}`
 }
 

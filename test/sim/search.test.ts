@@ -51,6 +51,23 @@ describe('a peer that was in the run', () => {
     expect(swarm.founders).toEqual(['a'])
   })
 
+  test('finds it after a split whose other side had its only bootstrap address', async () => {
+    const swarm = new SearchingSwarm(LONG)
+    swarm.join('a')
+    for (const name of ['b', 'c', 'd', 'e']) swarm.join(name, { bootstrap: ['sim://a'] })
+    await swarm.pass(15_000)
+    const isMinor = (name: string) => name === 'a' || name === 'b'
+    const heal = swarm.network.disturb((from, to) =>
+      isMinor(from) !== isMinor(to) ? 'blocked' : undefined,
+    )
+    await swarm.pass(40_000)
+    heal()
+    await swarm.pass(30_000)
+    const { roster } = entriesOf(swarm.entries, 'roster').at(-1)!
+    expect(roster.members.map(({ peer }) => peer).toSorted()).toEqual(['a', 'b', 'c', 'd', 'e'])
+    expect(swarm.founders).toEqual(['a'])
+  })
+
   test('says every minute for whom it looks and what failed, and ends after 15 minutes', async () => {
     const swarm = new SearchingSwarm(LONG)
     const knownMembers = knew('d', ['b', 'c'])
@@ -156,5 +173,65 @@ describe('of peers that start together', () => {
     isClaimed = false
     await swarm.pass(3_000)
     expect(swarm.founders).toEqual(['a'])
+  })
+})
+
+describe('of two foundings of one run', () => {
+  /** Founds the run twice, by peers that do not see each other, and lets both train for a while. */
+  async function twice({ firstMs = 0 }: { firstMs?: number } = {}) {
+    const swarm = new SearchingSwarm(LONG)
+    swarm.join('b')
+    swarm.join('b2', { bootstrap: ['sim://b'] })
+    await swarm.pass(firstMs)
+    swarm.join('a')
+    swarm.join('a2', { bootstrap: ['sim://a'] })
+    await swarm.pass(20_000)
+    expect(swarm.founders.toSorted()).toEqual(['a', 'b'])
+    return swarm
+  }
+
+  /** Peers that are in the last roster. */
+  const members = ({ entries }: SearchingSwarm) =>
+    entriesOf(entries, 'roster')
+      .at(-1)!
+      .roster.members.map(({ peer }) => peer)
+      .toSorted()
+
+  test('the one with more steps stays when a fresh founder sees a member of it', async () => {
+    const swarm = await twice({ firstMs: 300_000 })
+    swarm.introduce('a', 'b2')
+    await swarm.pass(30_000)
+    expect(members(swarm)).toEqual(['a', 'a2', 'b', 'b2'])
+    expect(
+      entriesOf(swarm.entries, 'dropped')
+        .map(({ peer }) => peer)
+        .toSorted(),
+    ).toEqual(['a', 'a2'])
+    const notices = entriesOf(swarm.entries, 'notice').filter(({ peer }) => peer === 'a')
+    expect(notices.map(({ message }) => message).join()).toMatch(
+      /founded twice: peer b coordinates the one that stays with \d+ steps, and \d+ steps of this one are given up/,
+    )
+    expect(swarm.founders).toHaveLength(2)
+  })
+
+  test('one stays when both founders are fresh and ask each other at the same moment', async () => {
+    const swarm = await twice()
+    swarm.introduce('a', 'b')
+    await swarm.pass(30_000)
+    expect(members(swarm)).toEqual(['a', 'a2', 'b', 'b2'])
+    expect(swarm.founders).toHaveLength(2)
+  })
+
+  test('an older founding with fewer steps gives way to a younger one, which it does not look for', async () => {
+    const swarm = new SearchingSwarm(LONG)
+    swarm.join('a')
+    await swarm.pass(150_000)
+    swarm.join('b')
+    swarm.join('b2', { bootstrap: ['sim://b'] })
+    await swarm.pass(20_000)
+    swarm.introduce('a', 'b')
+    await swarm.pass(30_000)
+    expect(members(swarm)).toEqual(['a', 'b', 'b2'])
+    expect(entriesOf(swarm.entries, 'dropped').map(({ peer }) => peer)).toEqual(['a'])
   })
 })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { judgeFlat } from './flat.ts'
+import { judgeBound, judgeFlat } from './flat.ts'
 
 const RULE = { from: 1, slack: 5 }
 
@@ -49,4 +49,10 @@ test('too few samples have no verdict', () => {
       RULE,
     ),
   ).toThrow('only 2 samples count')
+})
+
+test('a series with a bound may rise, and must not pass the bound', () => {
+  const rising = series((hours) => 100 * hours)
+  expect(judgeBound(rising, RULE, 2_900)).toMatchObject({ isFlat: true })
+  expect(judgeBound(rising, RULE, 2_899)).toMatchObject({ isFlat: false })
 })

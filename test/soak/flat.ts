@@ -36,6 +36,12 @@ export function judgeFlat(samples: readonly Sample[], { from, slack }: FlatRule)
   return { isFlat: last - first <= Math.max(SHARE * first, slack), first, last }
 }
 
+/** Judges a series that may rise, but has a bound: a journal, of which the oldest part is removed. */
+export function judgeBound(samples: readonly Sample[], rule: FlatRule, bound: number): FlatVerdict {
+  const isFlat = samples.every(({ value }) => value <= bound)
+  return { ...judgeFlat(samples, rule), isFlat }
+}
+
 /** A measured quantity: its name, its unit and its slack. */
 export interface Quantity {
   readonly name: string
