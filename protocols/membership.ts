@@ -2,7 +2,7 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
-import type { PeerId } from './network.ts'
+import { ADDRESS_LENGTH, ADDRESSES_MAX, type PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
 import { count, run } from './schemas.ts'
 
@@ -10,7 +10,12 @@ import { count, run } from './schemas.ts'
 export const MEMBERS_MAX = 10_000
 
 const peerId = z.string().min(1).max(128)
-const addresses = z.array(z.string().max(512)).max(16)
+/** Each character of an address is one byte of JSON. */
+const address = z
+  .string()
+  .max(ADDRESS_LENGTH)
+  .regex(/^[!#-[\]-~]+$/)
+export const addresses = z.array(address).max(ADDRESSES_MAX)
 /** Start of a member's process, in milliseconds. Distinguishes successive processes with the same peer id. */
 const session = z.int()
 /** Length of a failure domain's name, in characters. A domain fails as a whole: a host, a subnet, a zone. '' is unknown. */
@@ -111,9 +116,16 @@ export const hello = procedure(
   ]),
 )
 
+/** To the coordinator: others can reach this member at these addresses now. The next roster says so. */
+export const moved = procedure(
+  '/gensyn-node/moved/1.0.0',
+  z.strictObject({ run, session, addresses }),
+  z.strictObject({}),
+)
+
 /** Roster of the asked member, as deflated JSON in the body. A header is too small for thousands of members. */
 export const roster = procedure(
-  '/gensyn-node/roster/5.0.0',
+  '/gensyn-node/roster/6.0.0',
   z.strictObject({ run }),
   z.strictObject({ epoch: count }),
 )

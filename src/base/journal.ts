@@ -134,6 +134,18 @@ type Event =
   | { type: 'evaluation'; step: number; loss: number }
   /** A holder was lost within a step, and the step continues. Its microbatches are driven again. */
   | { type: 'amended'; step: number; epoch: number; driven: readonly number[]; reason: string }
+  /** A step was committed without an update, because sound holders cannot compute some of its microbatches. */
+  | {
+      type: 'skipped'
+      step: number
+      /** Indices of the microbatches; empty if only their sum is known to be at fault. */
+      microbatches: readonly number[]
+      /** Peers that could not compute them. */
+      producers: readonly string[]
+      reason: string
+      /** Number of steps that were skipped since this peer coordinates. */
+      total: number
+    }
   | { type: 'aborted'; step: number; epoch: number; code: string; reason: string }
   /** `unwritten` is the number of refusals since the last entry that were too many to be written. */
   | {

@@ -98,6 +98,16 @@ export const TIMEOUTS = {
   strandedMs: 900_000,
   /** Deadline for the stage of a leaving member to be handed over. */
   drainMs: 60_000,
+  /** Shortest time without an answer after which a stage's thread hangs. */
+  computeMs: 60_000,
+  /** The same for the first call of each method, whose usual duration is not known. */
+  computeFirstMs: 300_000,
+  /** Time for which the final weights of a stage are kept in memory while no disk takes them. */
+  finalSaveMs: 60_000,
+  /** Pause before the final weights are written again. */
+  finalSavePauseMs: 2_000,
+  /** Deadline for a coordinator with a fault of its own to name the next one. Without an answer the others elect one. */
+  stepDownMs: 10_000,
   /** Deadline for one request to a bucket with its body. The size of a body is bounded: 1 MiB/s is enough. */
   storeMs: 120_000,
   /** Time for which training waits for a synchronous checkpoint. The rest is written while training continues. */
@@ -212,6 +222,18 @@ export const STORE_ATTEMPTS = 4
 
 /** Number of complete checkpoints that are kept. */
 export const CHECKPOINTS_KEPT = 3
+
+/** A call to a stage's thread that takes this many times as long as any before means that the thread hangs. */
+export const COMPUTE_FACTOR = 20
+
+/** Number of faults of its own stages, within an hour, after which a peer leaves the run. */
+export const OWN_FAULTS_MAX = 3
+
+/** Number of steps in a row whose data cannot be computed before the run ends. The last of them is not skipped. */
+export const SKIPS_MAX = 3
+
+/** Number of coordinators that step down at one step, each for a fault of its own, before the run ends. */
+export const STEP_DOWNS_MAX = 3
 
 /** Number of times that a step is tried before the run ends. */
 export const STEP_ATTEMPTS = 3

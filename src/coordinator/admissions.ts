@@ -1,10 +1,12 @@
-/** Who waits to be let into the roster, and who waits to be let out of it. */
+/** Who waits to be let into the roster, to be let out of it, or to be found at other addresses. */
+
+import type { Move } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { LEAVE_MARGIN_MS, NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
-import type { HelloQuestion } from '../holder/coordination.ts'
+import type { HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { isFresh, memberOf } from '../membership/roster.ts'
 import type { ChangeSignal } from './change-signal.ts'
@@ -37,6 +39,8 @@ export class Admissions {
   #newcomers: Newcomer[] = []
   /** By id. */
   readonly #leaving = new Map<number, Leaving>()
+  /** New addresses of members, by id. */
+  readonly #moves = new Map<number, Move>()
   readonly #wishes = new Map<PeerId, number | null>()
 
   constructor(options: AdmissionsOptions) {
@@ -44,9 +48,9 @@ export class Admissions {
     this.#wishes.set(options.network.self, options.wish)
   }
 
-  /** Number of peers that wait to be let in. */
+  /** Number of peers that wait to be let in, or to be found at other addresses. */
   get waiting(): number {
-    return this.#newcomers.length
+    return this.#newcomers.length + this.#moves.size
   }
 
   /** Members that want to leave, by id. */
@@ -161,6 +165,32 @@ export class Admissions {
     leavingNow()
   }
 
+  /** The next roster gives the member these addresses. @throws ProtocolError NOT_MEMBER */
+  moved(from: PeerId, { session, addresses }: MovedQuestion): void {
+    const { network, changed } = this.#options
+    const known = memberOf(this.#roster, from)
+    if (known?.session !== session) {
+      throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster`)
+    }
+    const { id } = known
+    const due = this.#moves.get(id)?.addresses ?? known.addresses
+    // A member says so again until the roster has it.
+    if (due.join() === addresses.join()) return
+    network.learn(from, addresses)
+    this.#moves.set(id, { id, addresses })
+    changed.notify()
+  }
+
+  /** The first members that have moved, `max` at most. They wait until the roster says so. */
+  takeMoves(max: number): Move[] {
+    return [...this.#moves.values()].slice(0, max)
+  }
+
+  /** The roster has these addresses. A member may have moved again meanwhile. */
+  hasMoved(moves: readonly Move[]): void {
+    for (const move of moves) if (this.#moves.get(move.id) === move) this.#moves.delete(move.id)
+  }
+
   /** The first newcomers, `max` at most. They wait until they are in the roster: one that asks again is not let in twice. */
   take(max: number): Newcomer[] {
     return this.#newcomers.slice(0, max)
@@ -175,6 +205,7 @@ export class Admissions {
   forget({ id, peer }: Member): void {
     this.#leaving.get(id)?.gone.resolve()
     this.#leaving.delete(id)
+    this.#moves.delete(id)
     if (!this.#newcomers.some((newcomer) => newcomer.peer === peer)) this.#wishes.delete(peer)
   }
 

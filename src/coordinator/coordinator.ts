@@ -8,7 +8,7 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
-import type { Coordination, HelloQuestion } from '../holder/coordination.ts'
+import type { Coordination, HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
 import { sparesOf } from '../membership/roster.ts'
 import type { Decision } from '../run/update.ts'
@@ -232,6 +232,12 @@ export class Coordinator implements Coordination {
     await this.#parts.changes.announceEnd(failure)
   }
 
+  /** Gives the coordination to another member, for a fault of this peer. False if no member could be named in time. */
+  stepDown(fault: string): Promise<boolean> {
+    this.#round?.end()
+    return this.#parts.changes.stepDown(fault)
+  }
+
   /** Ends what is under way; the roster stays as it is. */
   stop(): void {
     this.#end(new ProtocolError('REFUSED', 'this peer does not coordinate any more'))
@@ -254,6 +260,10 @@ export class Coordinator implements Coordination {
 
   admit(from: PeerId, question: HelloQuestion): Promise<void> {
     return this.#parts.admissions.admit(from, question)
+  }
+
+  moved(from: PeerId, question: MovedQuestion): void {
+    this.#parts.admissions.moved(from, question)
   }
 
   leave(from: PeerId, reason: string, withinMs: number | null): Promise<void> {

@@ -22,7 +22,7 @@ export interface View extends Situation {
   readonly isFit: boolean
   /** True if the step in hand was given up, so that its gradient sums must be emptied. */
   readonly isStepAbandoned: boolean
-  /** Number of peers that wait to be let in. */
+  /** Number of peers that wait to be let in, or to be found at other addresses. */
   readonly newcomers: number
   /** Number of members that are lost and still in the roster. */
   readonly lost: number

@@ -15,6 +15,7 @@ import type { Run } from '../run/run.ts'
 import type { Health } from './health.ts'
 import type { Match } from './placement.ts'
 import type { Round } from './round.ts'
+import { RunFailure } from './run-failure.ts'
 import { type Candidates, toOwners } from './stage-owners.ts'
 
 export interface StageRecoveryOptions extends AgreementOptions {
@@ -99,7 +100,7 @@ export class StageRecovery {
     return { type: 'held', assign, unfit: [...unfit] }
   }
 
-  /** @throws ProtocolError REFUSED if no strategy could bring one of these stages back, whichever peer joins */
+  /** @throws RunFailure if no strategy could bring one of these stages back, whichever peer joins */
   async check(stages: readonly number[]): Promise<void> {
     const copies = await this.#inventory()
     for (const stage of stages) this.#planFor(stage, copies)
@@ -128,7 +129,7 @@ export class StageRecovery {
   /**
    * The last checkpoint, if one of these stages comes back from a checkpoint: all members go back to it. Null if the stages
    * can be rebuilt as things are. `none found` if another strategy of the policy must be tried.
-   * @throws ProtocolError REFUSED if the run has rolled back already, and no checkpoint is whole
+   * @throws RunFailure if the run has rolled back already, and no checkpoint is whole
    */
   async #findRollback(
     matches: readonly Match[],
@@ -147,7 +148,7 @@ export class StageRecovery {
     const step = await checkpoints.latest(from)
     this.#isDamaged = false
     if (step === null && !wasRolledBack) return 'none found'
-    if (step === null) throw new ProtocolError('REFUSED', checkpoints.noCheckpoint!)
+    if (step === null) throw new RunFailure(checkpoints.noCheckpoint!)
     // The checkpoint is sound: the fault was with the member that found it damaged, which may read it the next time.
     if (wasRolledBack && step === from) return null
     const stages = emptyStages(roster, run.stages)
@@ -224,7 +225,7 @@ export interface Plan {
 /**
  * How a stage that nobody holds gets its weights: by the first strategy of the run's policy that can work.
  * @param found what live members keep, and whether there is a checkpoint
- * @throws ProtocolError REFUSED if no strategy of the policy can work
+ * @throws RunFailure if no strategy of the policy can work
  */
 export function planFor(
   run: Run,
@@ -238,8 +239,7 @@ export function planFor(
   const { chosen, skipped } = choose(policyFor(run, roster, loss), loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
-    throw new ProtocolError(
-      'REFUSED',
+    throw new RunFailure(
       `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
     )
   }

@@ -45,6 +45,8 @@ export interface StepOptions {
   readonly run: Run
   readonly clock: Clock
   readonly journal: Journal
+  /** True for a step that is skipped: no microbatch is driven, and every stage's gradient is zero. */
+  readonly isSkipped?: boolean
 }
 
 type Prepared = ReadonlyMap<Member, PrepareAnswer>
@@ -66,13 +68,13 @@ export class Step {
   /** A failure that driving a microbatch again does not mend. */
   #failure: ProtocolError | null = null
 
-  constructor(coordinator: Coordinator, { run, clock, journal }: StepOptions) {
+  constructor(coordinator: Coordinator, { run, clock, journal, isSkipped }: StepOptions) {
     this.#coordinator = coordinator
     this.#run = run
     this.#clock = clock
     this.#journal = journal
     this.#fence = coordinator.fence
-    const orders = ordersOf(run, this.#fence.step)
+    const orders = isSkipped ? [] : ordersOf(run, this.#fence.step)
     const { roster, speeds, faults, fence } = coordinator
     this.#journeys = planJourneys(
       roster,
@@ -164,8 +166,8 @@ export class Step {
 
   /** I1: at every stage each microbatch is in one holder's sum, and in no other's. */
   #check(prepared: Prepared): void {
-    const { stages, microbatches } = this.#run
-    for (let stage = 0; stage <= stages; stage++) {
+    const microbatches = this.#journeys.length
+    for (let stage = 0; stage <= this.#run.stages; stage++) {
       const counted = [...prepared].flatMap(([member, answer]) =>
         member.stage === stage ? answer.counted : [],
       )

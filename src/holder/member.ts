@@ -12,6 +12,7 @@ import { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
+import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import { Foundings } from '../membership/foundings.ts'
@@ -28,12 +29,17 @@ import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
 import type { Coordination } from './coordination.ts'
+import { noticingStage } from './noticing-stage.ts'
+import { OwnFaults } from './own-faults.ts'
 import type { Resume } from './resume.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
 import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
 import { type AppliedStep, StageFollower } from './stage-follower.ts'
 import { StageSlot } from './stage-slot.ts'
+
+/** Beginning of the reason of a change by which a coordinator steps down for a fault of its own. */
+export const STEPS_DOWN = 'the coordinator steps down'
 
 export interface MemberOptions {
   readonly run: Run
@@ -86,6 +92,8 @@ export class Member {
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  #stepDowns: string[] = []
   #announcedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MemberOptions) {
@@ -113,20 +121,30 @@ export class Member {
     if (start?.roster != null) this.#continueFrom(start.roster)
     const candidate = new Candidate({ ...options, signal, follower, events })
     const known = { ...options, signal, roster: () => follower.roster, own: () => follower.own }
+    const announcer = new AddressAnnouncer(known)
     this.#monitor = new CoordinatorMonitor({
       ...known,
+      beforeCheck: () => announcer.check(),
       deposed: () => this.#deposed,
       dropped: (reason) => void follower.drop(reason),
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
     void this.#monitor.run()
+    const faults = new OwnFaults({
+      ...options,
+      leave: (failure) => events.add({ type: 'finished', committed: this.committed, failure }),
+    })
+    const createStage: MemberOptions['createStage'] = async (stage, isSecond) => {
+      const created = await options.createStage(stage, isSecond)
+      return noticingStage(created, (reason) => faults.note(reason))
+    }
     this.#disk = new DiskUpkeep({
       ...options,
       disk: options.disk ?? null,
       lineage: [{ id: options.runId, until: null }],
       kept: () => this.#keeper.complete,
     })
-    this.#slot = new StageSlot({ ...known, diskUpkeep: this.#disk })
+    this.#slot = new StageSlot({ ...known, createStage, diskUpkeep: this.#disk })
     this.#stages = new StageFollower({
       ...known,
       slot: this.#slot,
@@ -190,6 +208,11 @@ export class Member {
     return this.roster?.committed ?? 0
   }
 
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  get stepDowns(): readonly string[] {
+    return this.#stepDowns
+  }
+
   /** The next event that changes what this peer does. */
   next(): Promise<MemberEvent> {
     return this.#events.next()
@@ -230,24 +253,32 @@ export class Member {
     if (toldBy !== null) void this.#follower.catchUp(toldBy)
   }
 
+  /** This peer leaves the roster on its own account, so that the others miss it at once. It may join again. */
+  leaveRoster(reason: string): Promise<void> {
+    return this.#follower.drop(reason)
+  }
+
   /** True if this peer is to coordinate under this ballot. */
   isElected(ballot: Ballot): boolean {
     return this.#follower.isElected(ballot)
   }
 
-  /** Journals how the run ended for this peer, and saves the weights of its active stage. */
+  /** Journals how the run ended for this peer, and saves the weights of its active stage. @throws what saving throws */
   async conclude(outcome: Finished): Promise<void> {
     const { save, journal } = this.#options
     await this.#follower.settled()
     const { active } = this.#slot
-    if (save && active !== null) {
-      const { index, stage } = active
-      const path = await save(stage, index, this.committed)
-      journal.write({ type: 'saved', stage: index, path })
+    try {
+      if (save && active !== null) {
+        const { index, stage } = active
+        const path = await save(stage, index, this.committed)
+        journal.write({ type: 'saved', stage: index, path })
+      }
+      // After its last step the run needs no state any more. Any other end may be followed by a return.
+      if (outcome.failure === null && !outcome.left) await this.#disk.clear()
+    } finally {
+      journal.write({ type: 'finished', ...outcome })
     }
-    // After its last step the run needs no state any more. Any other end may be followed by a return.
-    if (outcome.failure === null && !outcome.left) await this.#disk.clear()
-    journal.write({ type: 'finished', ...outcome })
   }
 
   /** Stops serving, and frees the stage. */
@@ -284,6 +315,7 @@ export class Member {
       return null
     }
     this.#monitor.heard()
+    if (before !== null && roster.committed > before.committed) this.#stepDowns = []
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
       this.#disk.forgetAfter(roster.committed)
@@ -313,13 +345,15 @@ export class Member {
     })
   }
 
-  #newCoordinator({ before, roster, own }: RosterChange): void {
+  #newCoordinator({ before, roster, own, change }: RosterChange): void {
     this.#slot.stopBuilding('another coordinates now')
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
     this.#coordination?.depose(`epoch ${roster.epoch} names ${peer}`)
+    const why = reasonOf(change)
+    if (why.startsWith(STEPS_DOWN)) this.#stepDowns.push(why)
     if (before !== null) {
-      const reason = `epoch ${roster.epoch} names it`
+      const reason = `epoch ${roster.epoch} names it: ${why}`
       this.#options.journal.write({ type: 'elected', coordinator: peer, reason })
     }
     if (roster.coordinator === own.id) this.#events.add({ type: 'elected', ballot: roster.ballot })

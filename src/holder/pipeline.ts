@@ -18,6 +18,7 @@ import type {
   PrepareQuestion,
 } from '../../protocols/step.ts'
 import type { AnyStage } from '../../stages/stage.ts'
+import { allFinite } from '../base/finite.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { BatchSource } from '../run/batch-source.ts'
 import { DriverQueue } from './driver-queue.ts'
@@ -211,6 +212,7 @@ export class Pipeline {
     try {
       const { onward, loss } = await this.#executor.execute(work)
       if (!step.isCurrent) return
+      expectFinite(header, onward?.tensor, loss)
       if (onward) void this.#handOver(step, onward.header, onward.tensor)
       else this.#driven.finished(work)
       this.#record(work, clock.now() - begun, loss)
@@ -249,6 +251,19 @@ export class Pipeline {
   #newDriverQueue(): DriverQueue {
     return new DriverQueue(this.#options.inFlight, (work) => this.#inbox.put(work))
   }
+}
+
+/** The input was finite. So the fault is with this peer, the weights or the tokens, and not with who sent the input. */
+function expectFinite(
+  { index, direction }: MicrobatchHeader,
+  tensor: Float32Array | undefined,
+  loss = 0,
+): void {
+  if (Number.isFinite(loss) && (tensor === undefined || allFinite(tensor))) return
+  throw new ProtocolError(
+    'NON_FINITE',
+    `microbatch ${index} ${direction} gives values that are not finite`,
+  )
 }
 
 function errorOf(error: unknown, what: string): ProtocolError {

@@ -152,6 +152,12 @@ function serveCoordination(context: ServiceContext): StopServing[] {
         return { answer: {} }
       },
     }),
+    serveRun(context, membership.moved, {
+      serve: async (from, question) => {
+        coordination().moved(from, question)
+        return { answer: {} }
+      },
+    }),
     serveRun(context, steps.learnt, {
       serve: async (from, question) => {
         coordination().learnt(from, question)

@@ -22,6 +22,8 @@ export interface CoordinatorMonitorOptions {
   roster(): Roster | null
   /** This peer's entry in the roster. */
   own(): Member | undefined
+  /** Called before each check, every few seconds. */
+  beforeCheck?(): void
   /** True if the roster names this peer as coordinator, but other members have promised a later ballot. */
   deposed(): boolean
   /** Called when the coordinator has a roster without this peer. */
@@ -99,6 +101,7 @@ export class CoordinatorMonitor {
         const broken = Promise.withResolvers<void>()
         wake = broken.resolve
         await Promise.race([this.#lateness.sleep(this.#waitMs, signal), broken.promise])
+        this.#options.beforeCheck?.()
         await this.#check()
       }
     } catch (error) {

@@ -234,6 +234,7 @@ export function applyChange(roster: Roster, change: Change): Roster {
     case 'members': {
       const leaving = new Set(change.leave)
       const assigned = new Map(change.assign.map((assignment) => [assignment.id, assignment]))
+      const moved = new Map(change.move?.map((move) => [move.id, move]))
       const staying = roster.members.filter(({ id }) => !leaving.has(id))
       const joining = change.join.map((newcomer, i) => ({
         ...newcomer,
@@ -247,7 +248,8 @@ export function applyChange(roster: Roster, change: Change): Roster {
         nextId: roster.nextId + joining.length,
         members: [...staying, ...joining].map((member) => {
           const assignment = assigned.get(member.id)
-          return assignment === undefined ? member : { ...member, ...assignment }
+          const move = moved.get(member.id)
+          return assignment || move ? { ...member, ...assignment, ...move } : member
         }),
       }
     }

@@ -105,6 +105,10 @@ export class RunView {
         return [`  this peer is not in the roster any more (${entry.reason}): it joins again`]
       case 'aborted':
         return [`  step ${entry.step} starts over: ${entry.reason}`]
+      case 'skipped': {
+        const { step, total, reason } = entry
+        return [`  step ${step} is skipped, the model stays as it is (${total} so far): ${reason}`]
+      }
       case 'refused':
         // Messages of an abandoned step are frequent and harmless.
         if (entry.code === 'STALE') return []

@@ -1,6 +1,7 @@
 /** A TCP connection that is dead though neither side was told. */
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Libp2pNetwork } from '../../protocols/libp2p.ts'
+import { REDIAL_MS } from '../../protocols/network.ts'
 import { CALL, echo, failsWith, PROTOCOL } from '../conformance/network-fixture.ts'
 import { createPeer } from './libp2p-fixture.ts'
 import { relayTo, type SilentLink } from './silent-link.ts'
@@ -16,6 +17,7 @@ beforeEach(async () => {
   await peer.call(other.self, PROTOCOL, { header: 1 }, CALL)
 })
 afterEach(async () => {
+  vi.restoreAllMocks()
   link.stop()
   await Promise.all([peer.stop(), other.stop()])
 })
@@ -48,4 +50,15 @@ test('gives way to the one that the other peer has dialled', async () => {
   link.refuse()
   peer.disconnect(other.self)
   expect((await peer.call(other.self, PROTOCOL, { header: 4 }, CALL)).header).toBe(4)
+})
+
+test('is ended when the other peer dials again later', async () => {
+  link.silence()
+  const failed = failsWith(peer.call(other.self, PROTOCOL, { header: 2 }, CALL), 'PEER_LOST')
+  other.learn(peer.self, peer.addresses)
+  other.disconnect(peer.self)
+  const now = Date.now
+  vi.spyOn(Date, 'now').mockImplementation(() => now() + 2 * REDIAL_MS)
+  await other.call(peer.self, PROTOCOL, { header: 3 }, CALL)
+  await failed
 })
