@@ -64,6 +64,12 @@ export const TIMEOUTS = {
   heartbeatMs: 1_000,
   /** Time without an answer after which a member is suspect, even if its connection stands. */
   silenceMs: 5_000,
+  /** A timer or an answer that is later than this is a sign of a busy machine or a lossy network. */
+  lateMs: 1_000,
+  /** Time for which such a sign counts. */
+  lateWindowMs: 10_000,
+  /** Longest time for which a silent suspect is asked again while things are late. */
+  graceMs: 20_000,
   /** Deadline for a suspect to answer over its standing connection, before that connection is ended. */
   standingMs: 1_000,
   /** Deadline for a suspect to answer on a new connection, before it counts as lost. */
@@ -175,6 +181,9 @@ export const LINK_STRIKES = 3
 
 /** Faults of its own after which a peer is still let in again, and peers whose faults are remembered. */
 export const FAULTS_MAX = { strikes: 2, peers: 1_024 } as const
+
+/** Late timers and answers that are remembered. */
+export const LATE_MAX = 256
 
 /** Members that are asked who of two neighbours cannot be reached. */
 export const WITNESSES_MAX = 6
