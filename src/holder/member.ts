@@ -165,7 +165,7 @@ export class Member {
       undecided: this.undecided,
       foundings: this.foundings,
       coordination: () => this.#coordination,
-      queuedWork: () => slot.active?.queuedWork ?? 0,
+      work: () => slot.active?.work ?? { queuedWork: 0, workingMs: 0 },
     }
     return [
       // A member needs no announcements, but it passes on only those that it listens to.
