@@ -92,9 +92,9 @@ export class RosterChanges {
     // While nobody holds a stage, all members vote, so that never more newcomers come than members stay.
     const left = this.#roster.members.length - leaving.length
     const join = admissions.take(Math.min(JOINS_MAX, left))
+    const move = admissions.takeMoves(JOINS_MAX).filter(({ id }) => !leaving.includes(id))
     // A member that is lost, though it is there, reads its own loss in the reason.
     const why = leaving.length === leave.length ? reason : `${reason}; lost ${health.lost.summary}`
-    const move = admissions.takeMoves(JOINS_MAX).filter(({ id }) => !leaving.includes(id))
     const changed = { join, leave: leaving, assign: [...assign], move, restart, reason: cut(why) }
     await this.agree({ type: 'members', ...changed })
     if (restart) this.#isStepAbandoned = false
