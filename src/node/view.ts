@@ -89,6 +89,18 @@ export class RunView {
           `  as run ${run.to.slice(0, 12)}, from the checkpoint of step ${step}${abandoned}`,
         ]
       }
+      case 'returned': {
+        const { members, step, missing, absent } = entry
+        const others = absent.length > 0 ? `, without ${absent.map(shortName).join(', ')}` : ''
+        const stages =
+          missing !== null && missing.length > 0
+            ? [`  stages ${missing.join(', ')} are on no disk: the policy brings them back`]
+            : []
+        return [
+          `  ${members.length} peers came back${others}: the run continues after step ${step} from their disks`,
+          ...stages,
+        ]
+      }
       case 'waiting':
         return entry.stages.length === 0
           ? [`  waiting: ${entry.reason}`]
