@@ -118,8 +118,9 @@ export class RunView {
       case 'aborted':
         return [`  step ${entry.step} starts over: ${entry.reason}`]
       case 'skipped': {
-        const { step, total, reason } = entry
-        return [`  step ${step} is skipped, the model stays as it is (${total} so far): ${reason}`]
+        // A notice to all has the reason.
+        const { step, total } = entry
+        return [`  step ${step} is skipped, the model stays as it is (${total} skipped so far)`]
       }
       case 'refused':
         // Messages of an abandoned step are frequent and harmless.
