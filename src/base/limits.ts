@@ -12,6 +12,10 @@ export const TIMEOUTS = {
   bootstrapMs: 60_000,
   /** Time for which a peer that was heard to be in no roster counts as one that may found the run. */
   undecidedMs: 10_000,
+  /** Time for which the peers that came back must be the same, before they continue a run without all of its stages. */
+  returnMs: 60_000,
+  /** Pause between two rounds of questions of a peer that came back. */
+  returnPauseMs: 1_000,
   /** Interval at which a search says whom it asks, and why that failed. */
   searchTellMs: 60_000,
   /** Interval at which a newcomer that waits for its admission asks again. Admissions take place between two steps. */
@@ -123,6 +127,9 @@ export const REGROUP_MS = 50
 
 /** Number of peers that a search asks at once. */
 export const SEARCH_LANES = 16
+
+/** Peers that a peer which came back asks what is on their disks. */
+export const RETURNERS_MAX = 256
 
 /** Members whose addresses a peer keeps for a search. */
 export const KNOWN_MEMBERS_MAX = 64

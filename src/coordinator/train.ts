@@ -102,7 +102,8 @@ async function makeStep(
 
   if (fault !== null) {
     await coordinator.commit(skippedDecision(coordinator, run, version), begun)
-    return skips.skipped(fence.step, fault)
+    skips.skipped(fence.step, fault)
+    return coordinator.teller.tell(`step ${fence.step} is skipped: ${fault.message}`)
   }
 
   // All are prepared. With a quorum the step is decided: a holder that cannot apply it any more is lost, the step is not.

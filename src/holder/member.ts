@@ -2,6 +2,7 @@
 import { announce, listen } from '../../protocols/announcement.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { Lineage } from '../../protocols/incarnation.ts'
 import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols/membership.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import type { AnyStage } from '../../stages/stage.ts'
@@ -16,6 +17,7 @@ import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import { Foundings } from '../membership/foundings.ts'
+import { FIRST } from '../membership/incarnation.ts'
 import {
   type Finished,
   type MemberEvent,
@@ -32,6 +34,7 @@ import type { Coordination } from './coordination.ts'
 import { noticingStage } from './noticing-stage.ts'
 import { OwnFaults } from './own-faults.ts'
 import type { Resume } from './resume.ts'
+import { Returning } from './returning.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
 import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
@@ -77,6 +80,8 @@ export class Member {
   readonly knownMembers: KnownMembers
   /** The peers that search for the run as this one does. */
   readonly undecided: UndecidedPeers
+  /** Continues a run of which every process ended. */
+  readonly returning: Returning
   /** Makes one run of two foundings of it. */
   readonly foundings: Foundings
   readonly #options: MemberOptions
@@ -89,6 +94,8 @@ export class Member {
   readonly #disk: DiskUpkeep
   readonly #keeper: Keeper
   readonly #stopServing: readonly (() => void)[]
+  /** The incarnation of the run that this peer is in, or was in last. */
+  #lineage: Lineage = FIRST
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
@@ -141,8 +148,21 @@ export class Member {
     this.#disk = new DiskUpkeep({
       ...options,
       disk: options.disk ?? null,
-      lineage: [{ id: options.runId, until: null }],
+      lineage: () => (follower.roster === null ? null : this.#lineage),
       kept: () => this.#keeper.complete,
+    })
+    this.returning = new Returning({
+      ...options,
+      disk: this.#disk,
+      undecided: this.undecided,
+      knownMembers: this.knownMembers,
+      rosters: follower.rosters,
+      isOutside: () => follower.roster === null,
+      session: () => follower.session,
+      incarnate: (lineage, roster) => {
+        this.#lineage = lineage
+        follower.incarnate(roster)
+      },
     })
     this.#slot = new StageSlot({ ...known, createStage, diskUpkeep: this.#disk })
     this.#stages = new StageFollower({
@@ -178,6 +198,7 @@ export class Member {
         fromCoordinator: (from) => checkCoordinator(context, from),
         inTurn: (work) => follower.inTurn(work),
       }),
+      ...this.returning.serve(),
       ...serveCopies(
         this.#options,
         this.#keeper,
@@ -290,6 +311,7 @@ export class Member {
     for (const stop of this.#stopServing) stop()
     await this.#follower.settled()
     await this.#slot.giveUp()
+    await this.#disk.settled()
   }
 
   /** Continues from the last roster of the run that became this one. */
