@@ -128,6 +128,12 @@ export class DiskUpkeep {
     await this.#written
   }
 
+  /** True if this peer has a disk for states, and the run writes some. */
+  get isThere(): boolean {
+    const { disk, run } = this.#options
+    return disk !== null && run.recovery.kept.everySteps > 0
+  }
+
   /** Resolves when the states of earlier processes are checked. */
   get scanned(): Promise<unknown> {
     return this.#options.disk?.scanned ?? Promise.resolve()

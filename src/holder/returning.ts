@@ -72,11 +72,12 @@ export class Returning {
     ]
   }
 
-  /** Tries until this peer is in a roster again. Rejects when the signal aborts. */
+  /** Tries until this peer is in a roster again; a peer without a disk does not. Rejects when the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, disk } = this.#options
     this.#present = { key: '', since: clock.now() }
     this.#told = ''
+    if (!disk.isThere) return
     await disk.scanned
     while (this.#isSearching) {
       await clock.sleep(TIMEOUTS.returnPauseMs, signal)
