@@ -53,7 +53,7 @@ export type Successor = z.infer<typeof successorSchema>
 const SUCCESSORS_MAX = 64
 
 /** State that the swarm has agreed on in one epoch. Members are in the order of joining. */
-const rosterSchema = z.strictObject({
+export const rosterSchema = z.strictObject({
   epoch: count,
   /** Epoch that last reset the gradient sums. Together with the step it fences all work. */
   fenceEpoch: count,

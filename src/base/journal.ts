@@ -19,6 +19,20 @@ type Event =
   | { type: 'joined'; coordinator: string }
   /** Another member is the coordinator from now on. */
   | { type: 'elected'; coordinator: string; reason: string }
+  /** Every process of the run had ended. The peers that came back continue it from what is on their disks. */
+  | {
+      type: 'returned'
+      /** Number of the incarnation of the run. */
+      number: number
+      /** Committed step from which the run continues. */
+      step: number
+      founder: string
+      members: readonly string[]
+      /** Stages that are on no disk, so that the run's policy brings them back; null at a peer that did not found. */
+      missing: readonly number[] | null
+      /** Peers that were in the run, and did not come back. */
+      absent: readonly string[]
+    }
   /** The roster does not name this peer any more. The peer joins again. */
   | { type: 'dropped'; reason: string }
   | { type: 'roster'; roster: Roster; reason: string }

@@ -12,6 +12,10 @@ export const TIMEOUTS = {
   bootstrapMs: 60_000,
   /** Time for which a peer that was heard to be in no roster counts as one that may found the run. */
   undecidedMs: 10_000,
+  /** Time for which the peers that came back must be the same, before they continue a run without all of its stages. */
+  returnMs: 60_000,
+  /** Pause between two rounds of questions of a peer that came back. */
+  returnPauseMs: 1_000,
   /** Interval at which a search says whom it asks, and why that failed. */
   searchTellMs: 60_000,
   /** Interval at which a newcomer that waits for its admission asks again. Admissions take place between two steps. */
@@ -60,6 +64,12 @@ export const TIMEOUTS = {
   heartbeatMs: 1_000,
   /** Time without an answer after which a member is suspect, even if its connection stands. */
   silenceMs: 5_000,
+  /** A timer or an answer that is later than this is a sign of a busy machine or a lossy network. */
+  lateMs: 1_000,
+  /** Time for which such a sign counts. */
+  lateWindowMs: 10_000,
+  /** Longest time for which a silent suspect is asked again while things are late. */
+  graceMs: 20_000,
   /** Deadline for a suspect to answer over its standing connection, before that connection is ended. */
   standingMs: 1_000,
   /** Deadline for a suspect to answer on a new connection, before it counts as lost. */
@@ -120,6 +130,9 @@ export const REGROUP_MS = 50
 /** Number of peers that a search asks at once. */
 export const SEARCH_LANES = 16
 
+/** Peers that a peer which came back asks what is on their disks. */
+export const RETURNERS_MAX = 256
+
 /** Members whose addresses a peer keeps for a search. */
 export const KNOWN_MEMBERS_MAX = 64
 
@@ -170,6 +183,9 @@ export const LINK_STRIKES = 3
 
 /** Faults of its own after which a peer is still let in again, and peers whose faults are remembered. */
 export const FAULTS_MAX = { strikes: 2, peers: 1_024 } as const
+
+/** Late timers and answers that are remembered. */
+export const LATE_MAX = 256
 
 /** Members that are asked who of two neighbours cannot be reached. */
 export const WITNESSES_MAX = 6

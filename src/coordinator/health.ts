@@ -10,6 +10,7 @@ import { ask } from '../../protocols/procedure.ts'
 import { HOLD_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import type { Work } from '../holder/services.ts'
 import { type AgreementOptions, Deposed, stranded } from '../membership/agreement.ts'
+import { Lateness } from '../membership/lateness.ts'
 import { isQuorum, memberById, memberOf } from '../membership/roster.ts'
 import { askForSignOfLife } from '../membership/sign-of-life.ts'
 import type { ChangeSignal } from './change-signal.ts'
@@ -24,6 +25,7 @@ export class Health {
   readonly lost: LostMembers
   readonly #options: HealthOptions
   readonly #heardAt = new Map<PeerId, number>()
+  readonly #lateness: Lateness
   /** Suspicions that are being looked into. */
   readonly #confirming = new Map<PeerId, Promise<void>>()
   /** How often each member failed to build or synchronize a stage, by id. */
@@ -33,6 +35,7 @@ export class Health {
   constructor(options: HealthOptions) {
     this.#options = options
     this.lost = new LostMembers(options)
+    this.#lateness = new Lateness(options.clock)
     const { network, signal } = options
     const remove = network.onLost((peer) => void this.suspect(peer, 'its connection broke'))
     signal.addEventListener('abort', remove, { once: true })
@@ -55,7 +58,8 @@ export class Health {
     if (signal.aborted || member === undefined || peer === network.self) return Promise.resolve()
     const known = this.#confirming.get(peer)
     if (known !== undefined) return known
-    const confirming = this.#askAnew(member)
+    const confirming = this.#lateness
+      .patiently(signal, () => this.#askAnew(member))
       .catch((error: Error) => {
         if (!signal.aborted) this.miss(peer, `${reason}; ${error.message}`)
       })
@@ -163,11 +167,13 @@ export class Health {
 
   /** @throws if the member does not answer */
   async #ask({ peer, session }: Member, timeoutMs: number): Promise<Work> {
-    const { network, runId, signal } = this.#options
+    const { network, clock, runId, signal } = this.#options
     const question = { run: runId, epoch: this.#roster.epoch }
+    const askedAt = clock.now()
     const answer = await ask(network, peer, heartbeat, question, { timeoutMs, signal })
     if (answer.session !== session) throw new Error('another process has its peer id')
     this.heard(peer)
+    this.#lateness.note(clock.now() - askedAt)
     return answer
   }
 
@@ -196,7 +202,7 @@ export class Health {
           .catch((error: Error) => this.suspect(peer, error.message))
           .finally(() => asked.delete(peer))
       }
-      await clock.sleep(TIMEOUTS.heartbeatMs, signal).catch(() => {})
+      await this.#lateness.sleep(TIMEOUTS.heartbeatMs, signal).catch(() => {})
     }
   }
 }

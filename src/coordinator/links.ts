@@ -4,8 +4,11 @@
  * gives its stage up.
  */
 import type { Member, Roster } from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
+import type { ReportQuestion } from '../../protocols/step.ts'
 import { LINK_STRIKES, TIMEOUTS, WITNESSES_MAX } from '../base/limits.ts'
-import { holdersOf, memberById, sparesOf } from '../membership/roster.ts'
+import { isLinkFailure } from '../membership/probe-peers.ts'
+import { holdersOf, memberById, memberOf, sparesOf } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
 import { BrokenLinks } from './broken-links.ts'
 import { neighbouringStages } from './journeys.ts'
@@ -71,6 +74,24 @@ export class Links {
   /** Has spares and the neighbours of the stages that they are to take try each other. @returns ids of unfit spares */
   vet(matches: readonly Match[]): Promise<ReadonlySet<number>> {
     return vet({ ...this.#options, broken: this.broken, neighbours: this.neighbours }, matches)
+  }
+
+  /**
+   * A member reports that it could not send to another.
+   * @returns what is wrong with their link; null if it seems to work, or one of the two is lost
+   */
+  async heard(
+    sender: PeerId,
+    to: Member,
+    { code, reason }: ReportQuestion,
+    incident: string,
+  ): Promise<string | null> {
+    const { health, signal } = this.#options
+    await health.suspect(to.peer, reason)
+    const from = memberOf(this.#roster, sender)
+    const isThere = !signal.aborted && !health.lost.has(to.id)
+    if (from === undefined || !isThere || !isLinkFailure(code)) return null
+    return this.failed({ from, to }, reason, incident)
   }
 
   /**

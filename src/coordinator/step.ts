@@ -301,13 +301,9 @@ export class Step {
   }
 
   /** Finds out whether the receiver is lost, or its link to the sender is broken. */
-  async #lookAt(sender: PeerId, receiver: Member, { code, reason }: ReportQuestion): Promise<void> {
-    const { roster, health, links, signal } = this.#coordinator
-    await health.suspect(receiver.peer, reason)
-    const from = memberOf(roster, sender)
-    const isThere = !signal.aborted && !health.lost.has(receiver.id)
-    if (from === undefined || !isThere || !isLinkFailure(code)) return
-    const broken = await links.failed({ from, to: receiver }, reason, this.#incident)
+  async #lookAt(sender: PeerId, receiver: Member, report: ReportQuestion): Promise<void> {
+    const { links } = this.#coordinator
+    const broken = await links.heard(sender, receiver, report, this.#incident)
     if (broken !== null) this.#failure ??= new ProtocolError('UNREACHABLE', broken)
   }
 

@@ -9,7 +9,6 @@
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import { evaluate } from '../../protocols/step.ts'
 import { wholeNorm } from '../../stages/clip.ts'
 import type { Journal } from '../base/journal.ts'
 import { STEP_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
@@ -17,7 +16,7 @@ import type { Run } from '../run/run.ts'
 import { learningRateAt } from '../run/schedule.ts'
 import { BatchFault } from './batch-fault.ts'
 import type { Coordinator } from './coordinator.ts'
-import { normalOrder, planJourneys, visits } from './journeys.ts'
+import { evaluateWeights } from './evaluation.ts'
 import { RunFailure } from './run-failure.ts'
 import { SkippedSteps } from './skipped-steps.ts'
 import { isTransient, Step } from './step.ts'
@@ -103,7 +102,8 @@ async function makeStep(
 
   if (fault !== null) {
     await coordinator.commit(skippedDecision(coordinator, run, version), begun)
-    return skips.skipped(fence.step, fault)
+    skips.skipped(fence.step, fault)
+    return coordinator.teller.tell(`step ${fence.step} is skipped: ${fault.message}`)
   }
 
   // All are prepared. With a quorum the step is decided: a holder that cannot apply it any more is lost, the step is not.
@@ -131,31 +131,4 @@ async function makeStep(
 function skippedDecision({ fence, roster }: Coordinator, { model }: Run, version: number) {
   const loss = roster.loss ?? Math.log(model.vocabSize)
   return { step: fence.step, learningRate: 0, norm: 0, loss, version }
-}
-
-/** Evaluates the committed weights on held-out text, and journals the mean loss in nats a token. */
-async function evaluateWeights(
-  coordinator: Coordinator,
-  { run, journal }: TrainOptions,
-): Promise<void> {
-  const { microbatches } = run.evaluation
-  const failed = Promise.withResolvers<never>()
-  failed.promise.catch(() => {})
-  const round = coordinator.beginRound((from, { code, reason }) => {
-    failed.reject(new ProtocolError(code as ProtocolError['code'], `${from}: ${reason}`))
-  })
-  const orders = Array.from({ length: microbatches }, () => normalOrder(run.stages))
-  const journeys = planJourneys(coordinator.roster, orders, (id) => coordinator.speeds.of(id))
-  const answers = coordinator.holders.map(async (member) => {
-    const { id, stage, peer } = member
-    const drives = journeys.filter(({ driver }) => stage === 0 && driver === id)
-    const visiting = journeys.filter((journey) => visits(journey, member))
-    const expected = visiting.map(({ index }) => index)
-    const question = { ...coordinator.fence, expected, drives }
-    return round.ask(peer, evaluate, question, TIMEOUTS.evaluateMs)
-  })
-  const answered = await Promise.race([Promise.all(answers), failed.promise])
-  const losses = answered.flatMap((answer) => answer.losses)
-  const loss = losses.reduce((sum, each) => sum + each.loss, 0) / losses.length
-  journal.write({ type: 'evaluation', step: coordinator.roster.committed, loss })
 }

@@ -35,6 +35,7 @@ import { Founding } from './founding.ts'
 import { noticingStage } from './noticing-stage.ts'
 import { OwnFaults } from './own-faults.ts'
 import type { Resume } from './resume.ts'
+import { Returning } from './returning.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
 import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
@@ -82,6 +83,8 @@ export class Member {
   readonly knownMembers: KnownMembers
   /** The peers that search for the run as this one does. */
   readonly undecided: UndecidedPeers
+  /** Continues a run of which every process ended. */
+  readonly returning: Returning
   /** Makes one run of two foundings of it. */
   readonly foundings: Foundings
   readonly #options: MemberOptions
@@ -141,19 +144,22 @@ export class Member {
       dropped: (reason) => void follower.drop(reason),
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
-    const faults = new OwnFaults({
-      ...options,
-      leave: (failure) => events.add({ type: 'finished', committed: this.committed, failure }),
-    })
-    const createStage: MemberOptions['createStage'] = async (stage, isSecond) => {
-      const created = await options.createStage(stage, isSecond)
-      return noticingStage(created, (reason) => faults.note(reason))
-    }
+    const createStage = noticed(options, events, () => this.committed)
     this.#disk = new DiskUpkeep({
       ...options,
       disk: options.disk ?? null,
-      branches: () => incarnation.branches,
+      lineage: () => (follower.roster === null ? null : incarnation.lineage),
       kept: () => this.#keeper.complete,
+    })
+    this.returning = new Returning({
+      ...options,
+      disk: this.#disk,
+      undecided: this.undecided,
+      knownMembers: this.knownMembers,
+      rosters: follower.rosters,
+      isOutside: () => follower.roster === null,
+      session: () => follower.session,
+      incarnate: (lineage, roster) => follower.incarnate(lineage, roster),
     })
     this.#slot = new StageSlot({ ...known, createStage, diskUpkeep: this.#disk })
     this.founding = new Founding({
@@ -211,6 +217,7 @@ export class Member {
         fromCoordinator: (from) => checkCoordinator(context, from),
         inTurn: (work) => follower.inTurn(work),
       }),
+      ...this.returning.serve(),
       ...serveCopies(
         this.#options,
         this.#keeper,
@@ -351,6 +358,7 @@ export class Member {
     for (const stop of this.#stopServing) stop()
     await this.#follower.settled()
     await this.#slot.giveUp()
+    await this.#disk.settled()
   }
 
   /** Continues from the last roster of the run that became this one. */
@@ -441,5 +449,21 @@ export class Member {
     this.#announcedAt = clock.now()
     const { epoch, members } = roster
     announce(network, runId, { ...step, epoch, members: members.length })
+  }
+}
+
+/** Creates stages, and counts those that are lost by a fault of this peer. Too many of them end the run for it. */
+function noticed(
+  options: MemberOptions,
+  events: MemberEvents,
+  committed: () => number,
+): MemberOptions['createStage'] {
+  const faults = new OwnFaults({
+    ...options,
+    leave: (failure) => events.add({ type: 'finished', committed: committed(), failure }),
+  })
+  return async (stage, isSecond) => {
+    const created = await options.createStage(stage, isSecond)
+    return noticingStage(created, (reason) => faults.note(reason))
   }
 }

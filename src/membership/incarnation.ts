@@ -3,14 +3,12 @@
  * so that members of different incarnations refuse each other's messages. This happens in one place, on the way to the
  * network and back. All other code knows the run's id only.
  */
-import type { CopyName } from '../../protocols/copies.ts'
 import { compareFoundings } from '../../protocols/founding.ts'
 import {
   ABSENT_MAX,
   CONTACT_ADDRESSES,
   type Contact,
   gather,
-  type HeldState,
   type IncarnationRecord,
   incarnate,
   type Lineage,
@@ -19,12 +17,13 @@ import {
 } from '../../protocols/incarnation.ts'
 import { hello, type Member, type Roster, roster } from '../../protocols/membership.ts'
 import type { Handler, Json, Network, PeerId, Received } from '../../protocols/network.ts'
+import { comeBack, offer } from '../../protocols/return.ts'
 import { sha256 } from '../../protocols/weights.ts'
 import { memberOf } from './roster.ts'
 
 /** Protocols that name the run, and not the incarnation: their askers may be in another incarnation, or in none. */
 const OF_THE_RUN: ReadonlySet<string> = new Set(
-  [hello, compareFoundings, roster, gather, incarnate, meet, supersede].map(
+  [hello, compareFoundings, roster, gather, incarnate, meet, supersede, offer, comeBack].map(
     ({ protocol }) => protocol,
   ),
 )
@@ -62,18 +61,6 @@ export function absentFrom(
   return [...distinct.values()]
 }
 
-/** What a process that was started again has on its disk of the run. */
-export interface Remains {
-  /** The incarnation that the process before was in. */
-  readonly lineage: Lineage
-  /** The last roster that the process before knew. */
-  readonly roster: Roster
-  /** The state of the stage that it held; null if it held none. */
-  readonly held: HeldState | null
-  /** The complete copies of stages that it kept. */
-  readonly copies: readonly CopyName[]
-}
-
 /** What is compared when two incarnations meet. */
 export interface Standing {
   readonly incarnation: string
@@ -93,35 +80,16 @@ export function lostSteps(over: Standing & { lineage: Lineage }, stays: Lineage)
   return over.committed - Math.min(over.committed, ...founded)
 }
 
-/** An incarnation, and the last of its steps that the continued history has; null if it has all of them. */
-interface Branch {
-  readonly id: string
-  readonly until: number | null
-}
-
-/** The incarnation and the one before it. */
-function branchesOf(id: string, { record }: Lineage): readonly Branch[] {
-  const own = { id, until: null }
-  return record === null ? [own] : [{ id: record.ancestor, until: record.step }, own]
-}
-
 /** The incarnation that one peer is in. It changes when the peer founds one, or enters another. */
 export class Incarnation {
   readonly #runId: string
   #lineage: Lineage
   #id: string
-  #branches: readonly Branch[]
 
   constructor(runId: string, lineage: Lineage = FIRST) {
     this.#runId = runId
     this.#lineage = lineage
     this.#id = incarnationId(runId, lineage.record)
-    this.#branches = branchesOf(this.#id, lineage)
-  }
-
-  /** The incarnations whose states this peer can use, each up to its last step that counts. The present one comes last. */
-  get branches(): readonly Branch[] {
-    return this.#branches
   }
 
   get id(): string {
@@ -139,13 +107,8 @@ export class Incarnation {
 
   /** This peer is in the incarnation of this lineage from now on. */
   enter(lineage: Lineage): void {
-    const { record } = lineage
-    const before = this.#branches
-    const isNext = record?.ancestor === this.#id
     this.#lineage = lineage
-    this.#id = incarnationId(this.#runId, record)
-    const earlier = isNext ? before.slice(0, -1) : []
-    this.#branches = [...earlier, ...branchesOf(this.#id, lineage)]
+    this.#id = incarnationId(this.#runId, lineage.record)
   }
 
   /** A network whose messages between members name the incarnation in place of the run. */

@@ -39,6 +39,7 @@ export async function enterRun(
   // A coordinator may admit this peer although its answer was lost. The event ends the search.
   const nextEvent = Promise.race([member.next(), stopped])
   const over = new AbortController()
+  if (claim === 'never') void member.returning.run(over.signal).catch(() => {})
   const members = [...(through ? [through] : []), ...member.knownMembers.list()]
   const until = clock.now() + TIMEOUTS.strandedMs
   try {

@@ -103,6 +103,18 @@ export class RunView {
           `  ${lostSteps} steps of it are lost; this peer joins the other`,
         ]
       }
+      case 'returned': {
+        const { members, step, missing, absent } = entry
+        const others = absent.length > 0 ? `, without ${absent.map(shortName).join(', ')}` : ''
+        const stages =
+          missing !== null && missing.length > 0
+            ? [`  stages ${missing.join(', ')} are on no disk: the policy brings them back`]
+            : []
+        return [
+          `  ${members.length} peers came back${others}: the run continues after step ${step} from their disks`,
+          ...stages,
+        ]
+      }
       case 'waiting':
         return entry.stages.length === 0
           ? [`  waiting: ${entry.reason}`]
@@ -120,8 +132,9 @@ export class RunView {
       case 'aborted':
         return [`  step ${entry.step} starts over: ${entry.reason}`]
       case 'skipped': {
-        const { step, total, reason } = entry
-        return [`  step ${step} is skipped, the model stays as it is (${total} so far): ${reason}`]
+        // A notice to all has the reason.
+        const { step, total } = entry
+        return [`  step ${step} is skipped, the model stays as it is (${total} skipped so far)`]
       }
       case 'refused':
         // Messages of an abandoned step are frequent and harmless.

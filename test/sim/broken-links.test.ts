@@ -20,8 +20,10 @@ const run = tinyRun({
 })
 
 /** Starts peers 1 to `count`. The holders of stages 0 to 2 are those of a swarm that is not disturbed. */
-function started(count: number, options = {}) {
-  const swarm = new TestSwarm({ ...run, spares: Math.max(0, count - STAGES - 1) }, options)
+function started(count: number, everySteps = run.evaluation.everySteps) {
+  const spares = Math.max(0, count - STAGES - 1)
+  const evaluation = { ...run.evaluation, everySteps }
+  const swarm = new TestSwarm({ ...run, spares, evaluation })
   for (let i = 1; i <= count; i++) swarm.join(`peer-${i}`)
   return swarm
 }
@@ -49,8 +51,11 @@ function between(swarm: TestSwarm, from: number, to: number) {
 }
 
 describe('a link between two holders that is broken in one direction', () => {
-  test('a spare takes one end over, exactly, and all members read why', async () => {
-    const swarm = started(4)
+  test.each([
+    ['in a step', run.evaluation.everySteps],
+    ['in an evaluation', 3],
+  ])('%s: a spare takes one end over, exactly, and all members read why', async (_, everySteps) => {
+    const swarm = started(4, everySteps)
     const when = breakLinks(
       swarm,
       (holders) => (from, to) => (from === holders[1] && to === holders[2] ? 'blocked' : undefined),

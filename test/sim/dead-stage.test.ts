@@ -6,7 +6,7 @@ import { StageGoneError } from '../../stages/stage-calls.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
 import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
-const STEPS = 8
+const STEPS = 12
 const run = tinyRun({ steps: STEPS })
 /** Calls to the faulty stage before its thread dies: it has made two steps then. */
 const CALLS = 25
@@ -68,14 +68,13 @@ test.each([
 
 test('a peer whose stages die again and again leaves, and says what to check', async () => {
   // No spare is there, so that the peer takes the stage again each time. A joiner takes it in the end.
-  const { entries, finished } = await played(2, OWN_FAULTS_MAX, 5)
+  // The coordinator takes one of its stages away before it dies.
+  const { entries, finished } = await played(2, OWN_FAULTS_MAX + 1, 5)
   const [victim] = finished.filter(({ failure }) => failure !== null)
   expect(victim!.failure).toContain(`has lost ${OWN_FAULTS_MAX} stages within an hour`)
   expect(victim!.failure).toContain('Check its memory')
   const recoveries = entriesOf(entries, 'held').filter(({ cause }) => cause === 'lost')
-  expect(recoveries.map(({ by }) => by)).toEqual([
-    ...new Array<string>(OWN_FAULTS_MAX - 1).fill('peer-3'),
-    'peer-6',
-  ])
+  expect(recoveries[0]!.by).toBe('peer-3')
+  expect(recoveries.at(-1)!.by).toBe('peer-6')
   expect(entriesOf(entries, 'step').at(-1)!.step).toBe(STEPS)
 })
