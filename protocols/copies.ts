@@ -40,11 +40,15 @@ export const keep = procedure(
 )
 export type KeepQuestion = z.infer<typeof keep.question>
 
-/** Lists the complete copies that a member keeps. */
+/** Lists the complete copies that a member keeps, and the stage that it rebuilds. Asked when a stage is lost. */
 export const kept = procedure(
-  '/gensyn-node/kept/1.0.0',
+  '/gensyn-node/kept/2.0.0',
   z.strictObject({ run }),
-  z.strictObject({ copies: z.array(copyNameSchema).max(4096) }),
+  z.strictObject({
+    copies: z.array(copyNameSchema).max(4096),
+    /** Stage that the member rebuilds or has rebuilt, and that no roster has given to it yet; null if there is none. */
+    rebuilding: count.nullable(),
+  }),
 )
 
 /** Fetches a piece of a copy, in the body. `offset` and `length` are in bytes. */
@@ -78,27 +82,39 @@ export async function pushCopy(
   }
 }
 
-/** Fetches a whole copy into `into`. @throws ProtocolError CORRUPT if a hash differs, or the failure of the keeper */
+/**
+ * Fetches a whole copy into `into`, from one keeper after another: the next one gives what the one before did not.
+ * @throws ProtocolError CORRUPT if a hash differs, or the failure of the last keeper
+ */
 export async function fetchCopy(
   network: Network,
-  keeper: PeerId,
+  keepers: readonly PeerId[],
   question: { readonly run: string } & CopyName,
   into: Uint8Array,
   { chunkTimeoutMs, signal }: CallOptions,
 ): Promise<StateFacts> {
   const { strategy, stage, step, shard } = question
-  const what = `the ${strategy} copy of stage ${stage} after step ${step}, shard ${shard}, from ${keeper}`
-  let told: StateFacts | undefined
-  for (let offset = 0; offset < into.length; offset += CHUNK_BYTES) {
-    const piece = into.subarray(offset, offset + CHUNK_BYTES)
-    const accept = intoChunk(what, piece)
-    const asked = { ...question, offset, length: piece.length }
-    const options = { timeoutMs: chunkTimeoutMs, signal, accept }
-    const answer = await ask(network, keeper, copy, asked, options)
-    checkHash(what, piece, answer.sha256)
-    const { norm, updates, learningRateScale } = answer
-    told = { norm, updates, learningRateScale }
+  const what = `the ${strategy} copy of stage ${stage} after step ${step}, shard ${shard}`
+  let failure: unknown = new ProtocolError('WRONG_SHAPE', `${what} is empty or has no keeper`)
+  let offset = 0
+  for (const keeper of keepers) {
+    const from = `${what}, from ${keeper}`
+    try {
+      for (;;) {
+        const piece = into.subarray(offset, offset + CHUNK_BYTES)
+        const asked = { ...question, offset, length: piece.length }
+        const options = { timeoutMs: chunkTimeoutMs, signal, accept: intoChunk(from, piece) }
+        const answer = await ask(network, keeper, copy, asked, options)
+        checkHash(from, piece, answer.sha256)
+        offset += piece.length
+        if (offset < into.length) continue
+        const { norm, updates, learningRateScale } = answer
+        return { norm, updates, learningRateScale }
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      failure = error
+    }
   }
-  if (told === undefined) throw new ProtocolError('WRONG_SHAPE', `${what} is empty`)
-  return told
+  throw failure
 }

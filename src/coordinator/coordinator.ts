@@ -109,6 +109,7 @@ export class Coordinator implements Coordination {
     for (;;) {
       this.signal.throwIfAborted()
       await this.health.settled()
+      this.#parts.recovery.follow()
       const changed = this.#parts.changed.next()
       const action = nextAction(this.#view)
       if (action.type === 'settled') return this.#parts.resharding.reset()
@@ -126,6 +127,7 @@ export class Coordinator implements Coordination {
       wishes,
       leaving,
       replicas: this.#parts.replicas.progress,
+      rebuilds: this.#parts.recovery.progress,
       speedOf: (id) => this.speeds.of(id),
       ownId: roster.coordinator,
       isFit: this.#parts.changes.isFit,
@@ -152,6 +154,8 @@ export class Coordinator implements Coordination {
         return
       case 'rebuild':
         return this.#rebuild(action.matches)
+      case 'awaitRebuilds':
+        return changed
       case 'handOver':
         return changes.handOver(action.successor)
       case 'wait':
@@ -161,20 +165,13 @@ export class Coordinator implements Coordination {
     }
   }
 
-  /** Has spares rebuild stages that nobody holds; the next roster names them. Or all members roll back. */
+  /** Has spares begin to rebuild stages that nobody holds. Or all members roll back. */
   async #rebuild(matches: readonly Match[]): Promise<void> {
-    const recovered = await this.#parts.recovery.rebuild(matches, this.beginRound())
-    if (recovered.type === 'rollback') {
-      const { rollback } = recovered
-      await this.#parts.changes.rollBack(rollback.step)
-      this.#parts.replicas.clear()
-      this.#parts.agreement.journal.write({ type: 'rollback', ...rollback })
-    } else if (recovered.assign.length > 0) {
-      await this.#parts.changes.changeMembers({
-        assign: recovered.assign,
-        reason: 'empty stages have holders',
-      })
-    }
+    const rollback = await this.#parts.recovery.begin(matches)
+    if (rollback === null) return
+    await this.#parts.changes.rollBack(rollback.step)
+    this.#parts.replicas.clear()
+    this.#parts.agreement.journal.write({ type: 'rollback', ...rollback })
   }
 
   /** Waits for a peer that could take one of these stages. @throws Resharded if that took too long */

@@ -48,8 +48,10 @@ export type Action =
     }
   /** Spares start to become replicas of stages that others hold. Nothing waits for them. */
   | { readonly type: 'replicate'; readonly matches: readonly Match[] }
-  /** Spares rebuild stages that nobody holds. */
+  /** Spares begin to rebuild stages that nobody holds. */
   | { readonly type: 'rebuild'; readonly matches: readonly Match[] }
+  /** Nothing is to be done until a rebuild ends, or something else changes. */
+  | { readonly type: 'awaitRebuilds' }
   /** The coordinator itself leaves. The successor is null if it is the last member. */
   | { readonly type: 'handOver'; readonly successor: Member | null }
   /** These stages are empty, and no member can take them. `staying` members do not want to leave. */
@@ -64,9 +66,17 @@ export function nextAction(view: View): Action {
     const reason = 'the coordinator has lost its stage'
     return { type: 'stepBack', change: { reason, restart: true, assign: [spare(ownId)] } }
   }
-  if (view.isStepAbandoned || view.newcomers > 0 || view.lost > 0) {
-    const reason = 'members changed'
-    return { type: 'changeMembers', change: { reason, restart: view.isStepAbandoned } }
+  // The stages that are rebuilt get their holders in one change. A change that comes before takes those that are built.
+  const rebuilds = [...view.rebuilds].map(([id, rebuild]) => ({ id, ...rebuild }))
+  const isBuilding = rebuilds.some(({ phase }) => phase === 'building')
+  const assign = rebuilds
+    .filter(({ phase }) => phase === 'built')
+    .map(({ id, stage }) => ({ id, stage, ready: true }))
+  const isOther = view.isStepAbandoned || view.newcomers > 0 || view.lost > 0
+  if (isOther || (assign.length > 0 && !isBuilding)) {
+    const reason = assign.length > 0 ? 'empty stages have holders' : 'members changed'
+    const change = { reason, restart: view.isStepAbandoned, assign: assign.slice(0, ASSIGNS_MAX) }
+    return { type: 'changeMembers', change }
   }
   const advanced = replicaAssignments(view)
   if (advanced.length > 0) {
@@ -87,6 +97,7 @@ export function nextAction(view: View): Action {
   if (others.length > 0)
     return { type: 'letGo', change: { reason: 'members leave', leave: others } }
   const remaining = staying(view, roster.members)
+  if (isBuilding) return { type: 'awaitRebuilds' }
   if (free.includes(ownId)) return { type: 'handOver', successor: remaining[0] ?? null }
 
   const stages = emptyStages(roster, view.bodyStages)

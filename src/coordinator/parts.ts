@@ -55,9 +55,9 @@ export function createParts(options: CoordinatorOptions, signal: AbortSignal): P
     checkpoints: options.checkpoints ?? null,
     roster: () => acceptor.roster,
   })
-  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints })
+  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints, changed })
   const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
-  const memories = [speeds, replicas, checkpoints]
+  const memories = [speeds, replicas, checkpoints, recovery]
   const term = acceptor.roster.ballot
   const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
   return {

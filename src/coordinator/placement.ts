@@ -20,6 +20,13 @@ export interface ReplicaProgress {
   readonly phase: 'building' | 'built' | 'synchronizing' | 'ready' | 'failed'
 }
 
+/** A member that rebuilds a stage which nobody holds. */
+export interface RebuildProgress {
+  readonly stage: number
+  /** `building`, or `built`, and the next roster may name it. */
+  readonly phase: 'building' | 'built'
+}
+
 /** What the coordinator knows of its members, as far as stages are given by it. Members are named by their ids. */
 export interface Situation {
   readonly roster: Roster
@@ -29,6 +36,7 @@ export interface Situation {
   /** The stage that a peer insists on, or null. */
   readonly wishes: ReadonlyMap<PeerId, number | null>
   readonly replicas: ReadonlyMap<number, ReplicaProgress>
+  readonly rebuilds: ReadonlyMap<number, RebuildProgress>
   /** Members that want to leave: they take no stage. A patient one waits for a joiner if nobody else can take its stage. */
   readonly leaving: ReadonlyMap<number, { readonly isPatient: boolean }>
   /** Microbatches a second of a member; undefined before its first step. */
@@ -44,8 +52,10 @@ interface Placement {
 
 /** Matches spares with stages. Both results are empty when no stage needs another holder, or no member is free. */
 export function place(situation: Situation): Placement {
-  const { roster, bodyStages, leaving, replicas } = situation
-  const spares = sparesOf(roster).filter(({ id }) => !leaving.has(id) && !replicas.has(id))
+  const { roster, bodyStages, leaving, replicas, rebuilds } = situation
+  const spares = sparesOf(roster).filter(
+    ({ id }) => !leaving.has(id) && !replicas.has(id) && !rebuilds.has(id),
+  )
   const matches: Match[] = []
   const take = (stage: number, needed: boolean) => {
     const member = bestSpare(situation, spares, stage, needed)
@@ -55,7 +65,8 @@ export function place(situation: Situation): Placement {
     return true
   }
   const empty = emptyStages(roster, bodyStages)
-  const unfilled = empty.filter((stage) => !take(stage, true))
+  const rebuilt = new Set([...rebuilds.values()].map(({ stage }) => stage))
+  const unfilled = empty.filter((stage) => !rebuilt.has(stage) && !take(stage, true))
   // A peer that insists on a stage that others hold becomes one more replica of it.
   for (const { peer } of [...spares]) {
     const wish = situation.wishes.get(peer) ?? null
@@ -119,7 +130,7 @@ function add(strength: Strength, speed: number | undefined): void {
 
 /** The strength of each stage. Computed once for all spares: there are hundreds of them among thousands of members. */
 function strengthsOf(
-  { roster, bodyStages, replicas, speedOf }: Situation,
+  { roster, bodyStages, replicas, rebuilds, speedOf }: Situation,
   matches: readonly Match[],
 ): Strength[] {
   const strengths: Strength[] = []
@@ -129,7 +140,7 @@ function strengthsOf(
     for (const { id } of learnersOf(roster, stage)) add(strength, speedOf(id))
     strengths.push(strength)
   }
-  for (const [id, { stage }] of replicas) {
+  for (const [id, { stage }] of [...replicas, ...rebuilds]) {
     const isThere = memberById(roster, id) !== undefined
     if (isThere) add(strengths[stage]!, speedOf(id))
   }
@@ -156,10 +167,10 @@ export function staying({ leaving }: Situation, members: readonly Member[]): Mem
 
 /** True if a member that does not leave is on its way to hold the stage. */
 export function isCovered(situation: Situation, stage: number): boolean {
-  const { roster, replicas } = situation
+  const { roster, replicas, rebuilds } = situation
   const coming = [
     ...learnersOf(roster, stage),
-    ...roster.members.filter(({ id }) => replicas.get(id)?.stage === stage),
+    ...roster.members.filter(({ id }) => (replicas.get(id) ?? rebuilds.get(id))?.stage === stage),
   ]
   return staying(situation, coming).length > 0
 }

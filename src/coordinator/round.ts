@@ -33,18 +33,8 @@ export class Round {
     question: Question,
     timeoutMs: number,
   ): Promise<Answer> {
-    const { network, health } = this.#options
     const { signal } = this.#interrupted
-    try {
-      const answer = await ask(network, peer, what, question, { timeoutMs, signal })
-      health.heard(peer)
-      return answer
-    } catch (error) {
-      if (error instanceof ProtocolError && isSuspicious(error) && !signal.aborted) {
-        await health.suspect(peer, error.message)
-      }
-      throw error
-    }
+    return askMember(this.#options, peer, what, question, { timeoutMs, signal })
   }
 
   report(from: PeerId, report: ReportQuestion): void {
@@ -64,6 +54,26 @@ export class Round {
   /** The round has its answers: losses do not interrupt it any more. */
   end(): void {
     this.#removeListener()
+  }
+}
+
+/** Asks a member. A member that may be gone is asked for a sign of life before the failure is told. */
+export async function askMember<Question, Answer>(
+  { network, health }: Pick<RoundOptions, 'network' | 'health'>,
+  peer: PeerId,
+  what: Procedure<Question, Answer>,
+  question: Question,
+  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+): Promise<Answer> {
+  try {
+    const answer = await ask(network, peer, what, question, options)
+    health.heard(peer)
+    return answer
+  } catch (error) {
+    if (error instanceof ProtocolError && isSuspicious(error) && !options.signal.aborted) {
+      await health.suspect(peer, error.message)
+    }
+    throw error
   }
 }
 

@@ -197,13 +197,14 @@ function nameOf({ strategy, stage, step, shard }: CopyName): string {
 
 /**
  * Serves members that keep copies here or fetch them. @returns one function for each service, which ends it
- * @param understudied names the understudy's state. It is listed with the copies, but fetched as a stage's state
+ * @param here what the member has beside the copies. The understudy's state is listed with them, but fetched as a stage's
+ * state
  */
 export function serveCopies(
   context: RunContext,
   keeper: Keeper,
   roster: () => Roster | null,
-  understudied: () => readonly CopyName[],
+  here: { understudied(): readonly CopyName[]; rebuilding(): number | null },
 ): (() => void)[] {
   const memberIn = (from: PeerId) => {
     const known = roster()
@@ -227,7 +228,8 @@ export function serveCopies(
     serveRun(context, kept, {
       serve: async (from) => {
         memberIn(from)
-        return { answer: { copies: [...keeper.copies, ...understudied()] } }
+        const copies = [...keeper.copies, ...here.understudied()]
+        return { answer: { copies, rebuilding: here.rebuilding() } }
       },
     }),
     serveRun(context, copy, {

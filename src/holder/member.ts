@@ -127,12 +127,10 @@ export class Member {
         fromCoordinator: (from) => checkCoordinator(context, from),
         inTurn: (work) => follower.inTurn(work),
       }),
-      ...serveCopies(
-        this.#options,
-        this.#keeper,
-        () => follower.roster,
-        () => slot.understudy.copies,
-      ),
+      ...serveCopies(this.#options, this.#keeper, () => follower.roster, {
+        understudied: () => slot.understudy.copies,
+        rebuilding: () => slot.rebuilding,
+      }),
     ]
   }
 
@@ -270,7 +268,7 @@ export class Member {
   }
 
   #newCoordinator({ before, roster, own }: RosterChange): void {
-    this.#slot.stopBuilding('another coordinates now')
+    this.#slot.stopBuildingReplica('another coordinates now')
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
     this.#coordination?.depose(`epoch ${roster.epoch} names ${peer}`)

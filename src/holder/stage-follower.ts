@@ -55,15 +55,19 @@ export class StageFollower {
   async #follow(before: Roster | null, roster: Roster, own: Member): Promise<string | null> {
     const { active, learning } = this.#slot
     if (own.stage === null) {
-      // A replica that was just built waits for the roster that names it.
-      if (learning === null || learning.isAssigned) await this.#slot.giveUp()
+      // A stage or a replica that was just built waits for the roster that names it.
+      const isWaiting = learning === null ? this.#slot.isRebuilt(roster) : !learning.isAssigned
+      if (!isWaiting) await this.#slot.giveUp()
       return null
     }
     if (learning?.sync.index === own.stage) {
       await this.#followLearning(learning, before, roster, own)
       return null
     }
-    if (active?.index === own.stage) return this.#followActive(active, before, roster, own)
+    if (active?.index === own.stage) {
+      this.#slot.named()
+      return this.#followActive(active, before, roster, own)
+    }
     throw new ProtocolError(
       'REFUSED',
       `the roster gives this peer stage ${own.stage}, it holds ${active?.index ?? 'none'}`,

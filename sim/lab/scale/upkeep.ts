@@ -67,12 +67,6 @@ export class Upkeep {
     )
   }
 
-  /** True if all members are asked for their copies when a stage is lost. */
-  get isAsked(): boolean {
-    const { run } = this.#swarm.setting
-    return rowsOf(run.recovery.policy).some(({ copies, understudies }) => copies || understudies)
-  }
-
   /** The copies that living members keep. */
   get copies(): KeptCopy[] {
     const { committed } = this.#swarm.roster

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { ASSIGNS_MAX } from '../../../protocols/agreement.ts'
 import type { Member, Roster } from '../../../protocols/membership.ts'
 import { nextAction, type View } from '../../../src/coordinator/next-action.ts'
-import type { ReplicaProgress } from '../../../src/coordinator/placement.ts'
+import type { RebuildProgress, ReplicaProgress } from '../../../src/coordinator/placement.ts'
 import { foundingRoster } from '../../../src/membership/roster.ts'
 
 /** Number of body stages: the stages are 0, 1 and 2. */
@@ -29,6 +29,7 @@ function viewOf(roster: Roster, more: Partial<View> = {}): View {
     spares: 0,
     wishes: new Map(),
     replicas: new Map(),
+    rebuilds: new Map(),
     leaving: new Map(),
     speedOf: () => undefined,
     ownId: 0,
@@ -46,6 +47,10 @@ const patient = { isPatient: true }
 const hasty = { isPatient: false }
 
 function replicas(...of: readonly [id: number, stage: number, phase: ReplicaProgress['phase']][]) {
+  return new Map(of.map(([id, stage, phase]) => [id, { stage, phase }]))
+}
+
+function rebuilds(...of: readonly [id: number, stage: number, phase: RebuildProgress['phase']][]) {
   return new Map(of.map(([id, stage, phase]) => [id, { stage, phase }]))
 }
 
@@ -74,6 +79,50 @@ const ROWS: readonly Row[] = [
   ],
   ['a stage is empty and there is a spare', [0, 1, null], {}, rebuild([2, 2])],
   ['two stages are empty and there are two spares', [0, null, null], {}, rebuild([1, 1], [2, 2])],
+  [
+    'one of two empty stages is being rebuilt, and another spare is there',
+    [0, null, null, null],
+    { rebuilds: rebuilds([3, 1, 'building']) },
+    rebuild([1, 2]),
+  ],
+  [
+    'the only empty stage is being rebuilt',
+    [0, 1, null, null],
+    { rebuilds: rebuilds([2, 2, 'building']) },
+    { type: 'awaitRebuilds' },
+  ],
+  [
+    'a stage is built, and another one is being built',
+    [0, null, null],
+    { rebuilds: rebuilds([1, 1, 'built'], [2, 2, 'building']) },
+    { type: 'awaitRebuilds' },
+  ],
+  [
+    'a member is lost while one stage is built and another one is being built',
+    [0, null, null, null],
+    { lost: 1, rebuilds: rebuilds([1, 1, 'built'], [2, 2, 'building']) },
+    { type: 'changeMembers', change: { assign: [{ id: 1, stage: 1, ready: true }] } },
+  ],
+  [
+    'all empty stages are built',
+    [0, null, null],
+    { rebuilds: rebuilds([1, 1, 'built'], [2, 2, 'built']) },
+    {
+      type: 'changeMembers',
+      change: {
+        assign: [
+          { id: 1, stage: 1, ready: true },
+          { id: 2, stage: 2, ready: true },
+        ],
+      },
+    },
+  ],
+  [
+    'the coordinator leaves while a stage is being rebuilt',
+    [0, 1, null],
+    { leaving: new Map([[0, hasty]]), rebuilds: rebuilds([2, 2, 'building']) },
+    { type: 'awaitRebuilds' },
+  ],
   [
     'a stage is empty, and its spare insists on another stage',
     [0, 1, null],
