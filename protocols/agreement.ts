@@ -4,7 +4,7 @@
  * change.
  */
 import { z } from 'zod'
-import { ballotSchema, memberSchema, originSchema } from './membership.ts'
+import { addresses, ballotSchema, memberSchema, originSchema } from './membership.ts'
 import { procedure } from './procedure.ts'
 import { count, run } from './schemas.ts'
 
@@ -26,6 +26,10 @@ const assignmentSchema = z.strictObject({
   ready: z.boolean(),
 })
 export type Assignment = z.infer<typeof assignmentSchema>
+
+/** New addresses of a member. */
+const moveSchema = z.strictObject({ id: count, addresses })
+export type Move = z.infer<typeof moveSchema>
 
 /** Change of the roster from one epoch to the next. */
 const changeSchema = z.discriminatedUnion('type', [
@@ -49,6 +53,8 @@ const changeSchema = z.discriminatedUnion('type', [
     /** Ids of members that leave. */
     leave: z.array(count).max(4096),
     assign: z.array(assignmentSchema).max(ASSIGNS_MAX),
+    /** Members that others reach at other addresses now. */
+    move: z.array(moveSchema).max(JOINS_MAX).optional(),
     /** True if the current step is abandoned and its gradient sums are reset. */
     restart: z.boolean(),
     reason: z.string().max(256),
@@ -79,7 +85,7 @@ export type Change = z.infer<typeof changeSchema>
 
 /** Asks a member to accept a change that makes `epoch`. */
 export const propose = procedure(
-  '/gensyn-node/propose/2.0.0',
+  '/gensyn-node/propose/3.0.0',
   z.strictObject({ run, ballot: ballotSchema, epoch: count, change: changeSchema }),
   z.strictObject({
     accepted: z.boolean(),
@@ -92,7 +98,7 @@ export const propose = procedure(
 
 /** Asks a member to promise that it accepts no lower ballot. The answer has the change accepted before. */
 export const promise = procedure(
-  '/gensyn-node/promise/2.0.0',
+  '/gensyn-node/promise/3.0.0',
   z.strictObject({ run, ballot: ballotSchema, epoch: count }),
   z.strictObject({
     promised: z.boolean(),
@@ -112,7 +118,7 @@ export const promise = procedure(
  * then be null.
  */
 export const install = procedure(
-  '/gensyn-node/install/5.0.0',
+  '/gensyn-node/install/6.0.0',
   z.strictObject({ run, epoch: count, change: changeSchema.nullable() }),
   z.strictObject({
     epoch: count,

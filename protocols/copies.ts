@@ -20,6 +20,19 @@ const name = {
 export const copyNameSchema = z.strictObject(name)
 export type CopyName = z.infer<typeof copyNameSchema>
 
+/** Strategy name of a holder's own state on its disk. The state is exact. */
+export const KEPT = 'kept'
+
+/** A state of a stage on a peer's disk: the holder's own, or a copy that the peer keeps for others. */
+export const holdingSchema = z.strictObject({
+  ...name,
+  /** Id of the run, or of the incarnation of a run, in which the file was written. */
+  run,
+  /** Training loss of the step; null for a copy. */
+  loss: z.number().nullable(),
+})
+export type Holding = z.infer<typeof holdingSchema>
+
 const hash = z.string().length(64)
 
 /** Pushes a piece of a copy. Pieces come in order. A complete copy replaces the copy before. */

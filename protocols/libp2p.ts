@@ -5,16 +5,26 @@
  * call. Frames (frame.ts) are sent whole, one after another. A large body therefore delays other calls of its own protocol
  * while it is sent, and does not delay calls of other protocols.
  */
-import type { PeerInfo, Stream } from '@libp2p/interface'
+import type { Connection, PeerInfo, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 import { type Clock, withDeadline } from './clock.ts'
 import { Addresses } from './libp2p-addresses.ts'
 import { Calls } from './libp2p-calls.ts'
 import { Gossip } from './libp2p-gossip.ts'
+import { reachable } from './libp2p-listening.ts'
 import { createNode, type Node, type NodeInit, startNode } from './libp2p-node.ts'
 import { Server } from './libp2p-serve.ts'
-import type { CallOptions, Handler, Json, Message, Network, PeerId, Received } from './network.ts'
+import {
+  type CallOptions,
+  type Handler,
+  type Json,
+  type Message,
+  type Network,
+  type PeerId,
+  REDIAL_MS,
+  type Received,
+} from './network.ts'
 import { unreachable } from './unreachable.ts'
 
 /** Streams that one peer may have open to this node for one protocol. One is in use, and others may still be closing. */
@@ -55,7 +65,7 @@ export async function createLibp2pNetwork(
 ): Promise<Libp2pNetwork> {
   const found = (peer: PeerInfo) => network.found(peer)
   const node = await createNode({ ...init, found })
-  const network = new Libp2pNetwork(node, clock)
+  const network = new Libp2pNetwork(node, clock, init.listen)
   await startNode(node, init.listen)
   return network
 }
@@ -64,6 +74,7 @@ export class Libp2pNetwork implements Network {
   readonly self: PeerId
   readonly #node: Node
   readonly #clock: Clock
+  readonly #listen: readonly string[]
   readonly #calls: Calls
   readonly #server: Server
   readonly #gossip: Gossip
@@ -75,8 +86,9 @@ export class Libp2pNetwork implements Network {
   readonly #onLost = new Set<PeerListener>()
   readonly #onFound = new Set<PeerListener>()
 
-  /** Use createLibp2pNetwork: the node must not have been started yet. */
-  constructor(node: Node, clock: Clock) {
+  /** Use createLibp2pNetwork: the node must not have been started yet. @param listen addresses that the user chose */
+  constructor(node: Node, clock: Clock, listen: readonly string[]) {
+    this.#listen = listen
     const garbage = () => this.#counts.garbage++
     this.self = node.peerId.toString()
     this.#node = node
@@ -85,13 +97,14 @@ export class Libp2pNetwork implements Network {
     this.#calls = new Calls({ clock, garbage, open: (...stream) => this.#open(...stream) })
     this.#server = new Server({ clock, garbage, refused: () => this.#counts.refused++ })
     this.#gossip = new Gossip(node.services.pubsub, this.#dropped)
+    node.addEventListener('connection:open', ({ detail }) => this.#endOlder(detail))
     node.addEventListener('peer:disconnect', ({ detail }) => {
       for (const listener of this.#onLost) listener(detail.toString())
     })
   }
 
   get addresses(): readonly string[] {
-    return this.#node.getMultiaddrs().map(String)
+    return reachable(this.#node.getMultiaddrs().map(String), this.#listen)
   }
 
   get counts(): Readonly<NetworkCounts> {
@@ -142,6 +155,14 @@ export class Libp2pNetwork implements Network {
     this.#addresses.forget(peer)
   }
 
+  disconnect(peer: PeerId): void {
+    const open = this.#node.getConnections().filter((each) => each.remotePeer.toString() === peer)
+    const byAge = open.toSorted((a, b) => a.timeline.open - b.timeline.open)
+    for (const connection of byAge.slice(0, Math.max(1, byAge.length - 1))) {
+      connection.abort(new Error('the peer does not answer over it'))
+    }
+  }
+
   publish(topic: string, header: Json): void {
     this.#gossip.publish(topic, header)
   }
@@ -169,6 +190,14 @@ export class Libp2pNetwork implements Network {
     this.#addresses.find(info).then(() => {
       for (const listener of this.#onFound) listener(peer)
     }, this.#dropped)
+  }
+
+  /** Ends connections to the peer of a new one that are so much older that the peer must have lost them. */
+  #endOlder({ id, remotePeer, timeline }: Connection): void {
+    for (const other of this.#node.getConnections(remotePeer)) {
+      const isOld = timeline.open - other.timeline.open > REDIAL_MS
+      if (other.id !== id && isOld) other.abort(new Error('the peer has dialled again'))
+    }
   }
 
   async #open(peer: PeerId, protocol: string, signal: AbortSignal): Promise<Stream> {

@@ -2,7 +2,7 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
-import type { PeerId } from './network.ts'
+import { ADDRESS_LENGTH, ADDRESSES_MAX, type PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
 import { count, run } from './schemas.ts'
 
@@ -10,7 +10,12 @@ import { count, run } from './schemas.ts'
 export const MEMBERS_MAX = 10_000
 
 const peerId = z.string().min(1).max(128)
-const addresses = z.array(z.string().max(512)).max(16)
+/** Each character of an address is one byte of JSON. */
+const address = z
+  .string()
+  .max(ADDRESS_LENGTH)
+  .regex(/^[!#-[\]-~]+$/)
+export const addresses = z.array(address).max(ADDRESSES_MAX)
 /** Start of a member's process, in milliseconds. Distinguishes successive processes with the same peer id. */
 const session = z.int()
 /** Length of a failure domain's name, in characters. A domain fails as a whole: a host, a subnet, a zone. '' is unknown. */
@@ -74,9 +79,18 @@ const rosterSchema = z.strictObject({
 })
 export type Roster = z.infer<typeof rosterSchema>
 
+/**
+ * How much a peer that is in no roster may found the run, the strongest claim first. `insists`: its user said so. `may`: it
+ * is new, and has no bootstrap address. `last`: it has bootstrap addresses, so that the run should exist elsewhere.
+ * `never`: it was in the run before.
+ */
+export const CLAIMS = ['insists', 'may', 'last', 'never'] as const
+const claim = z.enum(CLAIMS)
+export type Claim = z.infer<typeof claim>
+
 /** A peer's request to join. Any member answers. A member that is not the coordinator names the coordinator. */
 export const hello = procedure(
-  '/gensyn-node/hello/4.0.0',
+  '/gensyn-node/hello/5.0.0',
   z.strictObject({
     run,
     addresses,
@@ -86,11 +100,13 @@ export const hello = procedure(
     stage: count.nullable(),
     /** True if the peer was told to resume from a checkpoint, so that a swarm without one must refuse the peer. */
     resumes: z.boolean(),
+    claim,
   }),
   z.discriminatedUnion('result', [
-    z.strictObject({ result: z.literal('welcome') }),
-    /** The asked peer has not joined the run itself yet. */
-    z.strictObject({ result: z.literal('later') }),
+    /** The asked peer coordinates the run, of which this many steps are committed. */
+    z.strictObject({ result: z.literal('welcome'), committed: count }),
+    /** The asked peer is in no roster itself (with its claim), or changes its coordinator just now (with null). */
+    z.strictObject({ result: z.literal('later'), claim: claim.nullable() }),
     z.strictObject({ result: z.literal('ask'), coordinator: peerId, addresses }),
     /** The run was resharded: the runs that continue it, in order. */
     z.strictObject({
@@ -100,9 +116,16 @@ export const hello = procedure(
   ]),
 )
 
+/** To the coordinator: others can reach this member at these addresses now. The next roster says so. */
+export const moved = procedure(
+  '/gensyn-node/moved/1.0.0',
+  z.strictObject({ run, session, addresses }),
+  z.strictObject({}),
+)
+
 /** Roster of the asked member, as deflated JSON in the body. A header is too small for thousands of members. */
 export const roster = procedure(
-  '/gensyn-node/roster/5.0.0',
+  '/gensyn-node/roster/6.0.0',
   z.strictObject({ run }),
   z.strictObject({ epoch: count }),
 )
@@ -119,14 +142,17 @@ export const heartbeat = procedure(
   }),
 )
 
-/** Announces that a member leaves. The answer comes when another member holds its stage and the roster omits the member. */
+/** Announces that a member leaves. The answer comes when the roster omits the member. */
 export const leave = procedure(
-  '/gensyn-node/leave/2.0.0',
+  '/gensyn-node/leave/3.0.0',
   z.strictObject({
     run,
     reason: z.string().max(256),
-    /** True if the member waits for a joiner when no spare can take its stage. */
-    patient: z.boolean(),
+    /**
+     * Milliseconds until the member stops in any case. It waits so long for a member that can take its stage. Null if it
+     * waits for no joiner.
+     */
+    withinMs: z.number().nonnegative().nullable(),
   }),
   z.strictObject({}),
 )

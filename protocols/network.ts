@@ -7,7 +7,7 @@
  *   TIMEOUT, PEER_LOST, CORRUPT or INTERNAL may have run the handler.
  * - Calls do not wait for each other. Two calls to one peer may arrive in any order. A call with a large body does not delay
  *   a call on another protocol.
- * - Every call ends: by its answer, its deadline, its signal, or the loss of the peer.
+ * - Every call ends: by its answer, its deadline, its signal, or the loss of the connection.
  * - A body that `accept` refuses takes no memory of the receiver.
  * - The body passed to `call` may be reused after the answer.
  */
@@ -47,7 +47,7 @@ export interface CallOptions {
 
 export interface Network {
   readonly self: PeerId
-  /** Addresses at which others can reach this peer. */
+  /** Addresses at which others can reach this peer now: ADDRESSES_MAX at most, each of ADDRESS_LENGTH at most. */
   readonly addresses: readonly string[]
   /** Serves a protocol until the returned function is called. A protocol has one handler. */
   handle(protocol: string, handler: Handler): () => void
@@ -58,6 +58,11 @@ export interface Network {
   learn(peer: PeerId, addresses: readonly string[]): void
   /** Forgets the addresses of a peer as soon as no connection to that peer stands. */
   forget(peer: PeerId): void
+  /**
+   * Ends the connections to a peer, so that the next call dials anew. Calls over them fail with PEER_LOST. Of several
+   * connections the newest stays: the peer has found the older ones dead, and has dialled.
+   */
+  disconnect(peer: PeerId): void
   /** Sends an announcement of at most 16 KiB to all subscribers, without a guarantee. Does not wait. */
   publish(topic: string, header: Json): void
   subscribe(topic: string, listener: (from: PeerId, header: unknown) => void): () => void
@@ -70,6 +75,15 @@ export interface Network {
 
 /** Addresses of one peer that are used. The limit exists because the addresses come from other peers. */
 export const ADDRESSES_MAX = 8
+
+/** Longest address, in characters of one byte. */
+export const ADDRESS_LENGTH = 128
+
+/**
+ * A connection that has stood for so many milliseconds is dead if its peer dials again. A peer uses the connection that it has, so
+ * that one which dials has lost it. Two connections of about the same time come from two peers that dialled each other.
+ */
+export const REDIAL_MS = 10_000
 
 /** Limits of the wire, in bytes. */
 export const LIMITS = {

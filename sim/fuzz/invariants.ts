@@ -4,7 +4,7 @@
  */
 import type { Change } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import { type Ballot, heartbeat, type Roster } from '../../protocols/membership.ts'
+import { type Ballot, heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
 import type { Json, PeerId } from '../../protocols/network.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import type { Finished } from '../../src/membership/member-events.ts'
@@ -112,8 +112,8 @@ export const INVARIANTS = {
   },
 
   /**
-   * No fork: each epoch has one roster, and each step has one outcome. A quorum of the previous roster accepts the roster
-   * under a ballot of the proposer. Steps follow each other, or all members go back to a checkpoint. Long
+   * No fork: each epoch has one roster, and each step has one outcome. A quorum of the previous roster's voters accepts the
+   * roster under a ballot of the proposer. Steps follow each other, or all members go back to a checkpoint. Long
    * because both callbacks share its tables of rosters and ballots.
    */
   I3: (_, violate) => {
@@ -128,9 +128,10 @@ export const INVARIANTS = {
       const before = rosters.get(epoch - 1)?.roster
       if (before === undefined) return true
       for (const { by } of accepted.get(`${epoch}`)?.values() ?? []) {
-        const present = before.members.filter(({ peer }) => by.has(peer))
-        if (2 * present.length > before.members.length) return true
-        const half = 2 * present.length === before.members.length
+        const voters = votersOf(before)
+        const present = voters.filter(({ peer }) => by.has(peer))
+        if (2 * present.length > voters.length) return true
+        const half = 2 * present.length === voters.length
         if (half && present.some(({ id }) => id === before.coordinator)) return true
       }
       return false
@@ -269,6 +270,20 @@ export const INVARIANTS = {
 } satisfies Record<string, Invariant>
 
 export type InvariantName = keyof typeof INVARIANTS
+
+/**
+ * The voters of a roster: its holders and fewer other members, the coordinator and then the longest-standing first. All
+ * members vote while there is no holder.
+ */
+export function votersOf({ members, coordinator }: Roster): readonly Member[] {
+  const holders = members.filter(({ stage, ready }) => stage !== null && ready)
+  if (holders.length === 0) return members
+  const rest = members
+    .filter((member) => !holders.includes(member))
+    .sort((a, b) => Number(b.id === coordinator) - Number(a.id === coordinator))
+  const isCoordinatorHolder = holders.some(({ id }) => id === coordinator)
+  return [...holders, ...rest.slice(0, Math.max(holders.length - 1, isCoordinatorHolder ? 0 : 1))]
+}
 
 /**
  * True for a roster that rolled back to an earlier step. No member holds later state, and no sum of gradients continues.

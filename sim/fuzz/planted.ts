@@ -53,12 +53,8 @@ export const PLANTED: Readonly<
   'any number of members is a majority': {
     breaks: 'I3',
     edits: [
-      edit('membership/roster.ts', 'if (2 * ids.size < roster.members.length) return false', ''),
-      edit(
-        'membership/roster.ts',
-        'return 2 * present > roster.members.length',
-        'return present > 0',
-      ),
+      edit('membership/roster.ts', 'if (2 * ids.size < voting.size) return false', ''),
+      edit('membership/roster.ts', 'return 2 * present > voting.size', 'return present > 0'),
     ],
   },
   'a member forgets what it has promised': {
@@ -86,8 +82,8 @@ export const PLANTED: Readonly<
     edits: [
       edit(
         'membership/succession.ts',
-        'choose(options, ballot, change)',
-        'choose(options, before.ballot, change)',
+        'choose(options, before, ballot, change)',
+        'choose(options, before, before.ballot, change)',
       ),
     ],
   },

@@ -25,7 +25,7 @@ import type { LinkTable } from '../world/wire.ts'
 import { World, WorldError } from '../world/world.ts'
 import { type Case, elementsOf } from './case.ts'
 import { disturbCoordinator } from './coordinator-faults.ts'
-import { type Checker, INVARIANTS, type InvariantName } from './invariants.ts'
+import { type Checker, INVARIANTS, type InvariantName, votersOf } from './invariants.ts'
 import { FuzzPeer } from './peer.ts'
 import type { Served } from './tap.ts'
 
@@ -249,7 +249,7 @@ export class Play {
     }
   }
 
-  /** Peers that may crash while a majority of the roster and a holder of the ends remain. */
+  /** Peers that may crash while a majority of the voters and a holder of the ends remain. */
   #expendable(): PeerId[] {
     const { living } = this.#swarm.network
     const hasStore = this.#case.store !== null
@@ -264,7 +264,9 @@ export class Play {
     if (!hasStore && ends.length === 0) return []
     // One fault may take several peers.
     const lost = Math.max(1, Math.floor(CRASHED_SHARE_MAX * living.length))
-    if (2 * (present.length - lost) <= roster.members.length) return []
+    const voters = votersOf(roster)
+    const voting = present.filter((member) => voters.includes(member))
+    if (2 * (voting.length - lost) <= voters.length) return []
     // A checkpoint also brings the ends back.
     const needed = new Set(hasStore ? [] : ends.slice(0, 2).map(({ peer }) => peer))
     return living.filter((peer) => !needed.has(peer))

@@ -82,6 +82,11 @@ export class VirtualNetwork {
         const ms = this.#wire.latencyMs(by.self, peer.self)
         this.#loses(peer, by, ms)
       },
+      hangUp: (peer, other) => {
+        const hear = () => other.lose(peer)
+        const ms = this.#wire.latencyMs(peer.self, other.self)
+        this.#dispatch(new Passage(peer, other, 'announcement', 'end', () => {}, hear), ms)
+      },
       announce: (...announcement) => this.#announce(...announcement),
       end: (peer) => this.#end(peer),
     }
@@ -143,6 +148,21 @@ export class VirtualNetwork {
     }
   }
 
+  /** Gives a peer another address. Its connections are dead from now on, and neither side is told. */
+  move(name: PeerId): void {
+    const peer = this.#alive(name)
+    peer.move()
+    const dead = new Set([...peer.connected].map(({ self }) => self))
+    const end = this.disturb((from, to, kind) => {
+      const other = from === name ? to : from
+      if ((from !== name && to !== name) || !dead.has(other)) return undefined
+      if (kind !== 'handshake') return 'swallowed'
+      dead.delete(other)
+      if (dead.size === 0) end()
+      return undefined
+    })
+  }
+
   /** Makes peer `name` lose its connection to `other`, which does not notice. */
   sever(name: PeerId, other: PeerId): void {
     this.#loses(this.#alive(name), this.#alive(other), 0)
@@ -162,12 +182,20 @@ export class VirtualNetwork {
   }
 
   /** Half of the handshake's time passes on the way there, and half on the way back. */
-  #handshake(from: VirtualPeer, to: PeerId, done: (other: VirtualPeer | undefined) => void): void {
+  #handshake(
+    from: VirtualPeer,
+    to: PeerId,
+    address: string,
+    done: (other: VirtualPeer | undefined) => void,
+  ): void {
     const half = this.#wire.handshakeMs(from.self, to) / 2
-    const other = this.#peers.get(to)
+    const found = () => {
+      const peer = this.#peers.get(to)
+      return peer?.address === address ? peer : undefined
+    }
+    const other = found()
     if (other === undefined) {
-      const ms = 2 * half
-      this.#world.schedule(ms, 'handshake', () => done(this.#peers.get(to)), from.machine)
+      this.#world.schedule(2 * half, 'handshake', () => done(found()), from.machine)
       return
     }
     const spoiled = () => {}
@@ -247,7 +275,7 @@ export class VirtualNetwork {
 
   #discover(finder: VirtualPeer, found: VirtualPeer): void {
     const ms = this.#wire.latencyMs(found.self, finder.self)
-    const discover = () => finder.discover(found.self)
+    const discover = () => finder.discover(found)
     this.#dispatch(new Passage(found, finder, 'announcement', 'discovery', () => {}, discover), ms)
   }
 

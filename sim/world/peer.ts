@@ -1,14 +1,15 @@
 /** One peer of a virtual network: the peers that it knows, its connections, and its calls that have not ended. */
 import { withDeadline } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import type {
-  CallOptions,
-  Handler,
-  Json,
-  Message,
-  Network,
-  PeerId,
-  Received,
+import {
+  type CallOptions,
+  type Handler,
+  type Json,
+  type Message,
+  type Network,
+  type PeerId,
+  REDIAL_MS,
+  type Received,
 } from '../../protocols/network.ts'
 import { unreachable } from '../../protocols/unreachable.ts'
 import type { Machine } from './machine.ts'
@@ -23,10 +24,17 @@ export interface Medium {
   /** Makes a message ready to be sent. @throws ProtocolError TOO_LARGE */
   pack(protocol: string, message: Message): Parcel
   /** One round trip. `done` gets the peer that answered, and is never called if none can. */
-  handshake(from: VirtualPeer, to: PeerId, done: (other: VirtualPeer | undefined) => void): void
+  handshake(
+    from: VirtualPeer,
+    to: PeerId,
+    address: string,
+    done: (other: VirtualPeer | undefined) => void,
+  ): void
   send(passage: Passage, load: Load): void
   /** Tells `peer` that `by` does not know the connection on which `peer` sent. */
   refuse(peer: VirtualPeer, by: VirtualPeer): void
+  /** Tells `other` that `peer` has ended the connection, unless a disturbance keeps that from arriving. */
+  hangUp(peer: VirtualPeer, other: VirtualPeer): void
   announce(from: VirtualPeer, topic: string, header: Json): void
   end(peer: VirtualPeer): void
 }
@@ -37,6 +45,9 @@ type Listener = (from: PeerId, header: unknown) => void
 
 const SCHEME = 'sim://'
 
+/** Precedes the number of the address of a peer that has moved. */
+const MOVED = '@'
+
 /** A peer that does not answer for so long cannot be reached, as over libp2p. */
 const DIAL_MS = 10_000
 
@@ -44,27 +55,42 @@ export class VirtualPeer implements Network {
   readonly self: PeerId
   /** The machine that runs the peer's code. */
   readonly machine: Machine
-  readonly addresses: readonly string[]
   readonly #medium: Medium
   readonly #handlers = new Map<string, Handler>()
   readonly #topics = new Map<string, Set<Listener>>()
   readonly #lost = new Set<(peer: PeerId) => void>()
   readonly #found = new Set<(peer: PeerId) => void>()
-  /** Peers whose address is known: wanted ones, and those that a connection to this peer stands to. */
-  readonly #known = new Set<PeerId>()
+  /** Known addresses: those of wanted peers, and of those that a connection to this peer stands to. */
+  readonly #known = new Map<PeerId, string>()
   /** Peers whose address stays known without a connection. */
   readonly #wanted = new Set<PeerId>()
   readonly #connections = new Map<PeerId, VirtualPeer>()
+  /** When each connection was made, in milliseconds of this peer's clock. */
+  readonly #connectedAt = new Map<PeerId, number>()
   readonly #dialing = new Map<PeerId, Promise<VirtualPeer>>()
   readonly #calls = new Set<PendingCall>()
   readonly #callOver = (call: PendingCall) => this.#calls.delete(call)
   #alive = true
+  /** How often this peer has moved to another address. */
+  #moves = 0
 
   constructor(name: PeerId, machine: Machine, medium: Medium) {
     this.self = name
     this.machine = machine
-    this.addresses = [SCHEME + name]
     this.#medium = medium
+  }
+
+  get address(): string {
+    return SCHEME + this.self + (this.#moves === 0 ? '' : MOVED + this.#moves)
+  }
+
+  get addresses(): readonly string[] {
+    return [this.address]
+  }
+
+  /** Has another address from now on. */
+  move(): void {
+    this.#moves++
   }
 
   get alive(): boolean {
@@ -103,7 +129,7 @@ export class VirtualPeer implements Network {
   }
 
   async connect(address: string, { timeoutMs, signal }: CallOptions): Promise<PeerId> {
-    const peer = address.slice(SCHEME.length)
+    const [peer] = address.slice(SCHEME.length).split(MOVED) as [PeerId]
     this.learn(peer, [address])
     try {
       const deadline = { clock: this.machine.clock, timeoutMs, signal }
@@ -116,14 +142,22 @@ export class VirtualPeer implements Network {
   }
 
   learn(peer: PeerId, addresses: readonly string[]): void {
-    if (!addresses.includes(SCHEME + peer)) return
+    const [address] = addresses.filter((each) => each.split(MOVED)[0] === SCHEME + peer)
+    if (address === undefined) return
     this.#wanted.add(peer)
-    this.#known.add(peer)
+    this.#known.set(peer, address)
   }
 
   forget(peer: PeerId): void {
     this.#wanted.delete(peer)
     if (!this.#connections.has(peer)) this.#known.delete(peer)
+  }
+
+  disconnect(peer: PeerId): void {
+    const other = this.#connections.get(peer)
+    if (other === undefined) return
+    this.#medium.hangUp(this, other)
+    this.lose(other)
   }
 
   publish(topic: string, header: Json): void {
@@ -160,18 +194,17 @@ export class VirtualPeer implements Network {
 
   /** Drops the connection to a dead peer. A new peer of the same name may have connected meanwhile. */
   lose(other: VirtualPeer): void {
-    for (const call of this.#calls) {
-      if (call.to === other) call.fail(lost(`the connection to peer ${other.self} is gone`))
-    }
+    this.#failCallsTo(other, `the connection to peer ${other.self} is gone`)
     if (this.#connections.get(other.self) !== other) return
     this.#connections.delete(other.self)
+    this.#connectedAt.delete(other.self)
     if (!this.#wanted.has(other.self)) this.#known.delete(other.self)
     for (const listener of this.#lost) listener(other.self)
   }
 
-  discover(peer: PeerId): void {
-    this.learn(peer, [SCHEME + peer])
-    for (const listener of this.#found) listener(peer)
+  discover({ self, addresses }: VirtualPeer): void {
+    this.learn(self, addresses)
+    for (const listener of this.#found) listener(self)
   }
 
   listensTo(topic: string): boolean {
@@ -202,12 +235,13 @@ export class VirtualPeer implements Network {
     const ended = 'this peer has ended'
     if (!this.#alive) throw cannot(ended)
     if (peer === this.self) throw cannot('it is this peer')
-    if (!this.#known.has(peer)) throw cannot('no address of it is known')
+    const address = this.#known.get(peer)
+    if (address === undefined) throw cannot('no address of it is known')
     const other = await new Promise<VirtualPeer | undefined>((resolve, reject) => {
       const cancel = this.machine.schedule(DIAL_MS, 'dial', () =>
         reject(cannot(`it did not answer for ${DIAL_MS} ms`)),
       )
-      this.#medium.handshake(this, peer, (found) => {
+      this.#medium.handshake(this, peer, address, (found) => {
         cancel()
         resolve(found)
       })
@@ -220,8 +254,18 @@ export class VirtualPeer implements Network {
   }
 
   #connected(other: VirtualPeer): void {
+    const now = this.machine.clock.now()
+    const since = this.#connectedAt.get(other.self) ?? now
+    if (this.isConnectedTo(other) && now - since > REDIAL_MS) {
+      this.#failCallsTo(other, `peer ${other.self} has dialled again`)
+    }
+    this.#connectedAt.set(other.self, now)
     this.#connections.set(other.self, other)
-    this.#known.add(other.self)
+    this.#known.set(other.self, other.address)
+  }
+
+  #failCallsTo(other: VirtualPeer, why: string): void {
+    for (const call of this.#calls) if (call.to === other) call.fail(lost(why))
   }
 
   #ask(other: VirtualPeer, protocol: string, question: Parcel, call: PendingCall): void {

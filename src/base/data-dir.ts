@@ -14,8 +14,12 @@ import { acquire, isAlive, type Lock, ownerOf, ownerSchema, thisProcess } from '
 const MAX_SLOTS = 1024
 
 const ADDRESSES = 'addresses.json'
-/** File in a slot: a process that used the slot was a member when a step was committed. */
+/** File in a slot: the members that its process knew last. */
+const MEMBERS = 'members.json'
+/** File in the run's folder: a process of this machine was a member when a step was committed. */
 const TOOK_PART = 'took-part'
+/** Folder in a slot: the states of stages (`src/checkpoint/stage-disk.ts`). */
+export const STATES = 'states'
 /** File in the run's folder: a process of this machine saw the run end with its last step. */
 const OVER = 'over'
 
@@ -30,12 +34,13 @@ export interface Slot {
   readonly number: number
   /** Path of the folder. */
   readonly path: string
-  /** True if an earlier process in this slot was a member when a step was committed. */
-  readonly tookPart: boolean
-  /** Records that a step was committed while this process was a member. */
-  markTookPart(): void
   /** Publishes this peer's addresses to the other peers of this machine. */
   publish(addresses: readonly string[]): void
+  /**
+   * Makes the folder again after somebody deleted it, with the lock.
+   * @throws InputError if another process has the folder now
+   */
+  restore(): void
   /** Releases the lock. It is synchronous, so that it works while the process exits. */
   release(): void
 }
@@ -61,24 +66,31 @@ export function claimSlot(dataDir: string, runId: string): Slot {
   })
 }
 
-function slotOf(number: number, path: string, lock: Lock): Slot {
-  const mark = join(path, TOOK_PART)
-  const tookPart = existsSync(mark)
-  let isMarked = tookPart
+function slotOf(number: number, path: string, first: Lock): Slot {
+  let lock = first
   return {
     number,
     path,
-    tookPart,
-    markTookPart: () => {
-      if (!isMarked) replaceFile(mark, '')
-      isMarked = true
-    },
     publish: (addresses) => {
       const published: Published = { owner: thisProcess(), addresses: [...addresses] }
       replaceFile(join(path, ADDRESSES), `${JSON.stringify(published)}\n`)
     },
+    restore: () => {
+      mkdirSync(path, { recursive: true, mode: 0o700 })
+      const again = acquireAgain(join(path, 'lock'))
+      if (again === null) throw new InputError(`another process uses ${path} now`)
+      lock = again
+    },
     release: () => lock.release(),
   }
+}
+
+/** Takes a lock that this process may still have. */
+function acquireAgain(path: string): Lock | null {
+  const owner = ownerOf(path)
+  const { pid, start } = thisProcess()
+  if (owner?.pid === pid && owner.start === start) rmSync(path)
+  return acquire(path)
 }
 
 /**
@@ -121,15 +133,36 @@ export function markOver(dataDir: string, runId: string): void {
   replaceFile(join(runFolder(dataDir, runId), OVER), '')
 }
 
+/** Tells whether a process of this machine was a member of the run when a step was committed. */
+export function tookPart(dataDir: string, runId: string): boolean {
+  return existsSync(join(runFolder(dataDir, runId), TOOK_PART))
+}
+
+/** Records that a step was committed while a process of this machine was a member. */
+export function markTookPart(dataDir: string, runId: string): void {
+  replaceFile(join(runFolder(dataDir, runId), TOOK_PART), '')
+}
+
+/** The file in a slot that has the members which the slot's process knew last. */
+export function membersFile(slotPath: string): string {
+  return join(slotPath, MEMBERS)
+}
+
 /**
- * Removes the marks of earlier processes, so that the run can start from its beginning again.
+ * Removes what earlier processes left of the run, so that the run can start from its beginning again. Nothing is removed
+ * while a live process of this machine is in the run: the run has started already.
  * @throws InputError if the data directory cannot be used
  */
 export function forgetRun(dataDir: string, runId: string): void {
+  if (knownAddresses(dataDir, runId).length > 0) return
   usable(dataDir, () => {
-    const marks = peerFolders(dataDir, runId).map((folder) => join(folder, TOOK_PART))
-    for (const mark of [...marks, join(runFolder(dataDir, runId), OVER)])
-      rmSync(mark, { force: true })
+    const folder = runFolder(dataDir, runId)
+    const slots = peerFolders(dataDir, runId)
+    // The states of the run that is given up must not be taken for those of the one that begins.
+    const known = slots.flatMap((slot) => [membersFile(slot), join(slot, STATES)])
+    for (const path of [...known, join(folder, TOOK_PART), join(folder, OVER)]) {
+      rmSync(path, { recursive: true, force: true })
+    }
   })
 }
 

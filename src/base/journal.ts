@@ -1,11 +1,9 @@
 /**
- * The journal of a run: an append-only list of events, one JSON object a line. Real and simulated nodes write the same
- * events. Tables, reports and the demo's figures are made from the journal only.
+ * The journal of a run: a list of events. Real and simulated nodes write the same events. Tables, reports and the demo's
+ * figures are made from the journal only. `journal-file.ts` keeps the events of a real node on its disk.
  */
-import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Roster } from '../../protocols/membership.ts'
 import type { Donor } from '../../protocols/step.ts'
-import { InputError, systemCode } from './errors.ts'
 
 /** A strategy of the recovery policy that could not be used, and the reason. */
 export interface Skipped {
@@ -79,6 +77,16 @@ type Event =
       bytes: number
       seconds: number
     }
+  /** This peer has written its stage's state, and the copies that it keeps, to its disk. */
+  | {
+      type: 'stored'
+      /** Null for a peer without a stage. */
+      stage: number | null
+      step: number
+      /** Bytes that were written; 0 if nothing was new. */
+      bytes: number
+      seconds: number
+    }
   | { type: 'holding'; stage: number; strategy: string; bytes: number; seconds: number }
   | {
       type: 'committed'
@@ -127,7 +135,15 @@ type Event =
   /** A holder was lost within a step, and the step continues. Its microbatches are driven again. */
   | { type: 'amended'; step: number; epoch: number; driven: readonly number[]; reason: string }
   | { type: 'aborted'; step: number; epoch: number; code: string; reason: string }
-  | { type: 'refused'; from: string; protocol: string; code: string; reason: string }
+  /** `unwritten` is the number of refusals since the last entry that were too many to be written. */
+  | {
+      type: 'refused'
+      from: string
+      protocol: string
+      code: string
+      reason: string
+      unwritten?: number
+    }
   | { type: 'saved'; stage: number; path: string }
   /** `left` is true if the peer left before the end of the run and handed over its stage. */
   | { type: 'finished'; committed: number; failure: string | null; left?: boolean }
@@ -155,27 +171,5 @@ export function createJournal(
       const entry = { at: now(), peer, ...event }
       for (const sink of sinks) sink(entry)
     },
-  }
-}
-
-/**
- * Opens a sink that appends to a JSON Lines file. Each entry is one write, so that a killed process loses no earlier
- * entry.
- * @throws InputError if the file cannot be opened
- */
-export function openJournalFile(path: string): { sink: (entry: Entry) => void; close(): void } {
-  let file: number
-  try {
-    file = openSync(path, 'a')
-  } catch (error) {
-    throw new InputError(
-      `The journal ${path} cannot be written (${systemCode(error)}). Repair it, or choose another --data-dir.`,
-    )
-  }
-  return {
-    sink: (entry) => {
-      writeSync(file, `${JSON.stringify(entry)}\n`)
-    },
-    close: () => closeSync(file),
   }
 }

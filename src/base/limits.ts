@@ -8,10 +8,18 @@ export const TIMEOUTS = {
   helloMs: 5_000,
   /** Time for which a peer searches the address book and mDNS before it founds the run. */
   discoveryMs: 1_500,
-  /** Deadline for the founder on this machine to publish its address and let this peer in. */
-  founderMs: 20_000,
+  /** Time for which a newcomer asks its bootstrap addresses again, from the last sign of life there. */
+  bootstrapMs: 60_000,
+  /** Time for which a peer that was heard to be in no roster counts as one that may found the run. */
+  undecidedMs: 10_000,
+  /** Interval at which a search says whom it asks, and why that failed. */
+  searchTellMs: 60_000,
   /** Interval at which a newcomer that waits for its admission asks again. Admissions take place between two steps. */
   admissionMs: 10_000,
+  /** Time after its founding for which a run's founder looks for another founding of the run. */
+  freshMs: 120_000,
+  /** Interval at which it looks. */
+  meetMs: 2_000,
   /** Deadline for a member to accept a change of the roster, to promise a ballot, or to install a change. */
   rosterMs: 5_000,
   /** Deadline for a member to build a stage: to create its sessions and to fetch the weights that it starts from. */
@@ -44,7 +52,9 @@ export const TIMEOUTS = {
   heartbeatMs: 1_000,
   /** Time without an answer after which a member is suspect, even if its connection stands. */
   silenceMs: 5_000,
-  /** Deadline for a peer whose connection broke to answer on a new connection, before it counts as lost. */
+  /** Deadline for a suspect to answer over its standing connection, before that connection is ended. */
+  standingMs: 1_000,
+  /** Deadline for a suspect to answer on a new connection, before it counts as lost. */
   reconnectMs: 2_000,
   /** Pause before a campaign, once for each longer-standing member. The coordinator's successors campaign in turn. */
   staggerMs: 1_000,
@@ -67,11 +77,29 @@ export const TIMEOUTS = {
 /** Pause before a member that has not arrived in the successor run is asked again, in milliseconds. */
 export const REGROUP_MS = 50
 
+/** Number of peers that a search asks at once. */
+export const SEARCH_LANES = 16
+
+/** Members whose addresses a peer keeps for a search. */
+export const KNOWN_MEMBERS_MAX = 64
+
+/** Shortest time between two writes of these members, in milliseconds. */
+export const KNOWN_MEMBERS_MS = 5_000
+
+/** Peers in no roster, and peers seen on the local network, that a search remembers. */
+export const UNDECIDED_MAX = 256
+
 /** Interval between two announcements of one holder, in milliseconds. */
 export const ANNOUNCEMENT_INTERVAL_MS = 2_000
 
 /** Part of a spot notice's time that is kept for saving the weights and stopping, in milliseconds. */
 export const SPOT_MARGIN_MS = 5_000
+
+/**
+ * Time before a leaving member stops at which it is taken out of the roster in any case, in milliseconds. Others whose time
+ * ends within twice this time leave in the same change.
+ */
+export const LEAVE_MARGIN_MS = 10_000
 
 /** Number of coordinators that a leaving member asks for its release, if it has no time to wait. */
 export const LEAVE_ATTEMPTS = 3
@@ -93,6 +121,9 @@ export const DONORS_MAX = 4
 
 /** Memory for the copies of other members' stages that one member keeps, in bytes. */
 export const KEPT_BYTES_MAX = 8 * 1024 ** 3
+
+/** Bytes of all states of stages on one peer's disk: its own stage's, and the copies that it keeps for others. */
+export const DISK_BYTES_MAX = 64 * 1024 ** 3
 
 /** Number of copies in succession that a keeper may fail to take, before it waits for its turn. */
 export const COPY_ATTEMPTS = 3
@@ -126,3 +157,12 @@ export const CHECKPOINTS_KEPT = 3
 
 /** Number of times that a step is tried before the run ends. */
 export const STEP_ATTEMPTS = 3
+
+/** Bound of all journal files of one peer, in bytes, unless `--journal-size` says otherwise. */
+export const JOURNAL_BYTES = 32 * 1024 ** 2
+
+/** Interval at which a peer tries again what its disk refused, and looks whether its journal was deleted, in ms. */
+export const JOURNAL_RETRY_MS = 2_000
+
+/** Number of refused questions that a peer journals in a second. The others are counted. */
+export const REFUSALS_A_SECOND = 10

@@ -22,9 +22,13 @@ export interface TerminalOptions {
 }
 
 export function createTerminal({ json, ...streams }: TerminalOptions): Terminal {
-  const write = writer(streams.stream ?? process.stdout)
+  const writeError = writer(streams.errorStream ?? process.stderr, () => {})
+  const write = writer(streams.stream ?? process.stdout, (error) => {
+    writeError(
+      `gensyn-node: the output cannot be written (${error.message}): this process goes on, and prints no more.\n`,
+    )
+  })
   const print = (line: string) => write(`${line}\n`)
-  const writeError = writer(streams.errorStream ?? process.stderr)
   const event = (event: object) => {
     if (json) print(JSON.stringify(event))
   }
@@ -45,12 +49,20 @@ export function createTerminal({ json, ...streams }: TerminalOptions): Terminal 
   }
 }
 
-/** Writes until the reader closes the pipe. `gensyn-node demo | head` must not end the demo with an error. */
-function writer(stream: NodeJS.WritableStream): (text: string) => void {
+/**
+ * Writes until the stream fails. A reader that closes its pipe, or a file on a full disk, must not end the command with an
+ * error.
+ * @param broke told of a failure that is not the reader's choice
+ */
+function writer(
+  stream: NodeJS.WritableStream,
+  broke: (error: Error) => void,
+): (text: string) => void {
   let closed = false
   stream.on('error', (error) => {
-    if (systemCode(error) !== 'EPIPE') throw error
+    if (closed) return
     closed = true
+    if (systemCode(error) !== 'EPIPE') broke(error)
   })
   return (text) => {
     if (!closed) stream.write(text)

@@ -1,14 +1,17 @@
-/** Who waits to be let into the roster, and who waits to be let out of it. */
+/** Who waits to be let into the roster, to be let out of it, or to be found at other addresses. */
+
+import type { Move } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
-import { NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
-import type { HelloQuestion } from '../holder/coordination.ts'
+import { LEAVE_MARGIN_MS, NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
+import type { HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { isFresh, memberOf } from '../membership/roster.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import type { Health } from './health.ts'
+import type { Urgency } from './placement.ts'
 
 export interface AdmissionsOptions extends AgreementOptions {
   readonly bodyStages: number
@@ -16,13 +19,16 @@ export interface AdmissionsOptions extends AgreementOptions {
   readonly wish: number | null
   readonly health: Health
   readonly changed: ChangeSignal
+  /** Called when members must leave now. */
+  leavingNow(): void
 }
 
 export type Newcomer = Omit<Member, 'id' | 'stage' | 'ready'>
 
 interface Leaving {
-  /** True if the member waits for a joiner when nobody can take its stage. */
-  readonly isPatient: boolean
+  /** When the member stops in any case, in milliseconds of the clock. Null if it waits for no joiner. */
+  readonly until: number | null
+  readonly urgency: Urgency
   readonly gone: PromiseWithResolvers<void>
 }
 
@@ -31,6 +37,8 @@ export class Admissions {
   #newcomers: Newcomer[] = []
   /** By id. */
   readonly #leaving = new Map<number, Leaving>()
+  /** New addresses of members, by id. */
+  readonly #moves = new Map<number, Move>()
   readonly #wishes = new Map<PeerId, number | null>()
 
   constructor(options: AdmissionsOptions) {
@@ -38,9 +46,9 @@ export class Admissions {
     this.#wishes.set(options.network.self, options.wish)
   }
 
-  /** Number of peers that wait to be let in. */
+  /** Number of peers that wait to be let in, or to be found at other addresses. */
   get waiting(): number {
-    return this.#newcomers.length
+    return this.#newcomers.length + this.#moves.size
   }
 
   /** Members that want to leave, by id. */
@@ -109,17 +117,74 @@ export class Admissions {
     health.lose(peer, 'it was restarted')
   }
 
-  /** Resolves when the member is out of the roster, and its stage in other hands if somebody can take it. */
-  async leave(from: PeerId, reason: string, isPatient: boolean): Promise<void> {
-    const { journal, changed } = this.#options
+  /**
+   * Resolves when the member is out of the roster, and its stage in other hands if somebody can take it. A member that
+   * asks again may leave earlier than it said before, and never later.
+   * @param withinMs milliseconds until the member stops in any case; null if it waits for no joiner
+   */
+  async leave(from: PeerId, reason: string, withinMs: number | null): Promise<void> {
+    const { clock, journal, changed, signal } = this.#options
     const known = memberOf(this.#roster, from)
     if (known === undefined) return
-    const leaving = this.#leaving.get(known.id) ?? { isPatient, gone: Promise.withResolvers() }
-    this.#leaving.set(known.id, leaving)
-    leaving.gone.promise.catch(() => {})
-    journal.write({ type: 'notice', message: `${from} is about to leave: ${reason}` })
+    const before = this.#leaving.get(known.id)
+    const gone = before?.gone ?? Promise.withResolvers<void>()
+    gone.promise.catch(() => {})
+    const until = withinMs === null ? null : clock.now() + withinMs
+    if (before === undefined || (until === null && before.urgency === 'patient')) {
+      const urgency = until === null ? 'hasty' : 'patient'
+      this.#leaving.set(known.id, { until, urgency, gone })
+      journal.write({ type: 'notice', message: `${from} is about to leave: ${reason}` })
+    }
     changed.notify()
-    await leaving.gone.promise
+    if (withinMs !== null) {
+      clock.sleep(Math.max(0, withinMs - LEAVE_MARGIN_MS), signal).then(
+        () => this.#leaveNow(known.id),
+        () => {},
+      )
+    }
+    await gone.promise
+  }
+
+  /**
+   * The member's time is almost over. All members whose time ends soon leave in one change, while they can still vote: one
+   * after another, they could be gone before the last change.
+   */
+  #leaveNow(id: number): void {
+    const { clock, changed, leavingNow } = this.#options
+    if (this.#leaving.get(id)?.urgency !== 'patient') return
+    const soon = clock.now() + 2 * LEAVE_MARGIN_MS
+    for (const [each, leaving] of this.#leaving) {
+      const ends = leaving.until !== null && leaving.until <= soon
+      if (ends) this.#leaving.set(each, { ...leaving, urgency: 'now' })
+    }
+    changed.notify()
+    leavingNow()
+  }
+
+  /** The next roster gives the member these addresses. @throws ProtocolError NOT_MEMBER */
+  moved(from: PeerId, { session, addresses }: MovedQuestion): void {
+    const { network, changed } = this.#options
+    const known = memberOf(this.#roster, from)
+    if (known?.session !== session) {
+      throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster`)
+    }
+    const { id } = known
+    const due = this.#moves.get(id)?.addresses ?? known.addresses
+    // A member says so again until the roster has it.
+    if (due.join() === addresses.join()) return
+    network.learn(from, addresses)
+    this.#moves.set(id, { id, addresses })
+    changed.notify()
+  }
+
+  /** The first members that have moved, `max` at most. They wait until the roster says so. */
+  takeMoves(max: number): Move[] {
+    return [...this.#moves.values()].slice(0, max)
+  }
+
+  /** The roster has these addresses. A member may have moved again meanwhile. */
+  hasMoved(moves: readonly Move[]): void {
+    for (const move of moves) if (this.#moves.get(move.id) === move) this.#moves.delete(move.id)
   }
 
   /** The first newcomers, `max` at most. They wait until they are in the roster: one that asks again is not let in twice. */
@@ -136,6 +201,7 @@ export class Admissions {
   forget({ id, peer }: Member): void {
     this.#leaving.get(id)?.gone.resolve()
     this.#leaving.delete(id)
+    this.#moves.delete(id)
     if (!this.#newcomers.some((newcomer) => newcomer.peer === peer)) this.#wishes.delete(peer)
   }
 

@@ -8,8 +8,9 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { Ballot, Member as Entry, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
-import type { Coordination, HelloQuestion } from '../holder/coordination.ts'
+import type { Coordination, HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
+import { sparesOf } from '../membership/roster.ts'
 import type { Decision } from '../run/update.ts'
 import type { Health } from './health.ts'
 import { type Action, nextAction, type View } from './next-action.ts'
@@ -31,7 +32,9 @@ export class Coordinator implements Coordination {
 
   constructor(options: CoordinatorOptions) {
     this.#options = options
-    this.#parts = createParts(options, this.#stopping.signal)
+    // The step in hand starts over without the members whose time is over.
+    const leavingNow = () => this.#round?.interrupt('members must leave now')
+    this.#parts = createParts(options, this.#stopping.signal, leavingNow)
     this.term = this.roster.ballot
     this.health = this.#parts.health
     this.speeds = this.#parts.speeds
@@ -153,7 +156,7 @@ export class Coordinator implements Coordination {
         for (const { stage, member } of action.matches) void replicas.start(stage, member)
         return
       case 'rebuild':
-        return this.#rebuild(action.matches)
+        return this.#rebuild(action.matches, changed)
       case 'awaitRebuilds':
         return changed
       case 'handOver':
@@ -166,12 +169,16 @@ export class Coordinator implements Coordination {
   }
 
   /** Has spares begin to rebuild stages that nobody holds. Or all members roll back. */
-  async #rebuild(matches: readonly Match[]): Promise<void> {
-    const rollback = await this.#parts.recovery.begin(matches)
-    if (rollback === null) return
-    await this.#parts.changes.rollBack(rollback.step)
+  async #rebuild(matches: readonly Match[], changed: Promise<void>): Promise<void> {
+    const { wishes, roster, leaving, replicas, rebuilds } = this.#view
+    const isBusy = ({ id }: Entry) => leaving.has(id) || replicas.has(id) || rebuilds.has(id)
+    const candidates = { wishes, spares: sparesOf(roster).filter((spare) => !isBusy(spare)) }
+    const begun = await this.#parts.recovery.begin(matches, candidates)
+    if (begun === 'later') return changed
+    if (begun === 'begun') return
+    await this.#parts.changes.rollBack(begun.step)
     this.#parts.replicas.clear()
-    this.#parts.agreement.journal.write({ type: 'rollback', ...rollback })
+    this.#parts.agreement.journal.write({ type: 'rollback', ...begun })
   }
 
   /** Waits for a peer that could take one of these stages. @throws Resharded if that took too long */
@@ -218,8 +225,12 @@ export class Coordinator implements Coordination {
     return this.#parts.admissions.admit(from, question)
   }
 
-  leave(from: PeerId, reason: string, isPatient: boolean): Promise<void> {
-    return this.#parts.admissions.leave(from, reason, isPatient)
+  moved(from: PeerId, question: MovedQuestion): void {
+    this.#parts.admissions.moved(from, question)
+  }
+
+  leave(from: PeerId, reason: string, withinMs: number | null): Promise<void> {
+    return this.#parts.admissions.leave(from, reason, withinMs)
   }
 
   report(from: PeerId, report: ReportQuestion): void {

@@ -10,6 +10,7 @@ import { ask } from '../../protocols/procedure.ts'
 import { HOLD_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import { type AgreementOptions, Deposed, noMajority, stranded } from '../membership/agreement.ts'
 import { holdersOf, isQuorum, memberById, memberOf } from '../membership/roster.ts'
+import { askForSignOfLife } from '../membership/sign-of-life.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import { LostMembers } from './lost-members.ts'
 
@@ -53,13 +54,10 @@ export class Health {
     if (signal.aborted || member === undefined || peer === network.self) return Promise.resolve()
     const known = this.#confirming.get(peer)
     if (known !== undefined) return known
-    const confirming = this.#ask(member, TIMEOUTS.reconnectMs)
-      .then(
-        () => {},
-        (error: Error) => {
-          if (!signal.aborted) this.miss(peer, `${reason}; ${error.message}`)
-        },
-      )
+    const confirming = this.#askAnew(member)
+      .catch((error: Error) => {
+        if (!signal.aborted) this.miss(peer, `${reason}; ${error.message}`)
+      })
       .finally(() => this.#confirming.delete(peer))
     this.#confirming.set(peer, confirming)
     return confirming
@@ -145,9 +143,9 @@ export class Health {
     const begun = clock.now()
     for (let attempt = 1; ; attempt++) {
       const { members } = this.#roster
-      const answering = members.filter(({ id }) => !this.lost.isSilent(id))
-      if (isQuorum(this.#roster, new Set(answering.map(({ id }) => id)))) return
-      if (attempt === 2) journal.write(noMajority(answering.length, members.length))
+      const answering = new Set(members.flatMap(({ id }) => (this.lost.isSilent(id) ? [] : id)))
+      if (isQuorum(this.#roster, answering)) return
+      if (attempt === 2) journal.write(noMajority(this.#roster, answering))
       const ms = clock.now() - begun
       if (ms > TIMEOUTS.strandedMs) throw stranded(ms)
       if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs, signal)
@@ -162,7 +160,7 @@ export class Health {
     if (member === undefined || !this.lost.isSilent(id)) return
     const { peer } = member
     try {
-      await this.#ask(member, TIMEOUTS.reconnectMs)
+      await this.#askAnew(member)
     } catch (error) {
       // The members that this peer did not hear have gone on without it.
       const isOut = error instanceof ProtocolError && error.code === 'NOT_MEMBER'
@@ -182,6 +180,14 @@ export class Health {
     if (answer.session !== session) throw new Error('another process has its peer id')
     this.heard(peer)
     return answer.queuedWork
+  }
+
+  /** As `#ask`, and over a new connection if the standing one gives no answer. */
+  async #askAnew({ peer, session }: Member): Promise<void> {
+    const { network, runId, signal } = this.#options
+    const answer = await askForSignOfLife(network, peer, runId, this.#roster.epoch, signal)
+    if (answer.session !== session) throw new Error('another process has its peer id')
+    this.heard(peer)
   }
 
   /** Sends heartbeats to members that have not been heard for a while. */

@@ -15,7 +15,7 @@ export interface View extends Situation {
   readonly isFit: boolean
   /** True if the step in hand was given up, so that its gradient sums must be emptied. */
   readonly isStepAbandoned: boolean
-  /** Number of peers that wait to be let in. */
+  /** Number of peers that wait to be let in, or to be found at other addresses. */
   readonly newcomers: number
   /** Number of members that are lost and still in the roster. */
   readonly lost: number
@@ -88,7 +88,7 @@ export function nextAction(view: View): Action {
   if (replicas.length > 0) return { type: 'replicate', matches: replicas }
   if (matches.length > 0) return { type: 'rebuild', matches: matches.slice(0, ASSIGNS_MAX) }
   if (release !== null) {
-    const reason = 'an empty stage needs a holder'
+    const reason = 'a stage needs a holder'
     return { type: 'release', change: { reason, assign: [spare(release.id)] } }
   }
 
@@ -133,10 +133,10 @@ function canBeReplicated({ roster }: View, stage: number): boolean {
 /** Members that want to leave, and whose stage is in other hands or cannot be waited for. */
 function freeToGo(view: View): number[] {
   const { roster, leaving } = view
-  return [...leaving].flatMap(([id, { isPatient }]) => {
+  return [...leaving].flatMap(([id, { urgency }]) => {
     const stage = memberById(roster, id)?.stage ?? null
     const isNeeded = stage !== null && staying(view, holdersOf(roster, stage)).length === 0
-    const waits = isPatient || (stage !== null && isCovered(view, stage))
-    return isNeeded && waits ? [] : [id]
+    if (!isNeeded || urgency === 'now') return [id]
+    return urgency === 'patient' || isCovered(view, stage) ? [] : [id]
   })
 }

@@ -1,5 +1,6 @@
 /** Makes the parts of a coordinator. Each part knows only parts that are made before it, and none knows the coordinator. */
 import { CheckpointCoordinator } from '../checkpoint/checkpoint-coordinator.ts'
+import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import type { Member } from '../holder/member.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
@@ -20,6 +21,8 @@ export interface CoordinatorOptions {
   /** The stage that this peer insists on, or null. */
   readonly wish: number | null
   readonly checkpoints?: Store | null
+  /** The states of stages on this peer's disk; null or left out if peers have no disks. */
+  readonly disk?: StageDisk | null
   /** How long a stage waits for a peer that could take it, before the run is resharded; for ever if left out. */
   readonly reshardAfterMs?: number | undefined
 }
@@ -38,8 +41,15 @@ export interface Parts {
   readonly changes: RosterChanges
 }
 
-/** @param signal aborts when this peer does not coordinate any more */
-export function createParts(options: CoordinatorOptions, signal: AbortSignal): Parts {
+/**
+ * @param signal aborts when this peer does not coordinate any more
+ * @param leavingNow called when members must leave that the step in hand may still need
+ */
+export function createParts(
+  options: CoordinatorOptions,
+  signal: AbortSignal,
+  leavingNow: () => void,
+): Parts {
   const { run, member, wish, reshardAfterMs: afterMs = Number.POSITIVE_INFINITY } = options
   const agreement = member.agreement(signal)
   const { acceptor } = agreement
@@ -47,7 +57,14 @@ export function createParts(options: CoordinatorOptions, signal: AbortSignal): P
   const speeds = new Speeds()
   const health = new Health({ ...agreement, changed })
   const bodyStages = run.stages
-  const admissions = new Admissions({ ...agreement, bodyStages, wish, health, changed })
+  const admissions = new Admissions({
+    ...agreement,
+    bodyStages,
+    wish,
+    health,
+    changed,
+    leavingNow,
+  })
   const replicas = new ReplicaManager({ ...agreement, health, changed })
   const checkpoints = new CheckpointCoordinator({
     ...agreement,

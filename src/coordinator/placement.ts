@@ -27,6 +27,12 @@ export interface RebuildProgress {
   readonly phase: 'building' | 'built'
 }
 
+/**
+ * How long a member that leaves waits. `patient`: for a joiner, if nobody else can take its stage. `hasty`: only for a member
+ * that is on its way to hold the stage. `now`: for nobody, since its time is over.
+ */
+export type Urgency = 'patient' | 'hasty' | 'now'
+
 /** What the coordinator knows of its members, as far as stages are given by it. Members are named by their ids. */
 export interface Situation {
   readonly roster: Roster
@@ -37,8 +43,8 @@ export interface Situation {
   readonly wishes: ReadonlyMap<PeerId, number | null>
   readonly replicas: ReadonlyMap<number, ReplicaProgress>
   readonly rebuilds: ReadonlyMap<number, RebuildProgress>
-  /** Members that want to leave: they take no stage. A patient one waits for a joiner if nobody else can take its stage. */
-  readonly leaving: ReadonlyMap<number, { readonly isPatient: boolean }>
+  /** Members that want to leave: they take no stage. */
+  readonly leaving: ReadonlyMap<number, { readonly urgency: Urgency }>
   /** Microbatches a second of a member; undefined before its first step. */
   speedOf(id: number): number | undefined
 }
@@ -46,7 +52,7 @@ export interface Situation {
 interface Placement {
   /** Spares that take a stage: empty stages first, then the slowest. */
   readonly matches: readonly Match[]
-  /** A holder that becomes a spare, so that an empty stage can be given to it. */
+  /** A holder that becomes a spare, so that it can take a stage that is empty or whose holders all leave. */
   readonly release: Member | null
 }
 
@@ -73,11 +79,13 @@ export function place(situation: Situation): Placement {
     if (wish !== null && !empty.includes(wish)) take(wish, true)
   }
   // A spare takes over the stage of a member that leaves while that member is still there.
+  let isUncovered = false
   for (const id of leaving.keys()) {
     const stage = memberById(roster, id)?.stage ?? null
     if (stage === null || empty.includes(stage)) continue
     const isComing = matches.some((match) => match.stage === stage) || isCovered(situation, stage)
-    if (!isComing && staying(situation, holdersOf(roster, stage)).length === 0) take(stage, true)
+    const isLeft = isComing || staying(situation, holdersOf(roster, stage)).length > 0
+    if (!isLeft && !take(stage, true)) isUncovered = true
   }
   // One change of the roster names so many at most. The other spares are matched after it.
   const more = () => spares.length > situation.spares && matches.length < ASSIGNS_MAX
@@ -89,7 +97,8 @@ export function place(situation: Situation): Placement {
       add(strengths[weakest]!, situation.speedOf(matches.at(-1)!.member.id))
     } while (more())
   }
-  const release = unfilled.length > 0 && matches.length === 0 ? releasable(situation) : null
+  const isNeeded = unfilled.length > 0 || isUncovered
+  const release = isNeeded && matches.length === 0 ? releasable(situation) : null
   return { matches, release }
 }
 

@@ -5,9 +5,9 @@ import type { Ballot, Member, Roster } from '../../protocols/membership.ts'
 import * as membership from '../../protocols/membership.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { FINISH_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
-import { type AgreementOptions, choose, type Proposal } from '../membership/agreement.ts'
+import { type AgreementOptions, choose, Deposed, type Proposal } from '../membership/agreement.ts'
 import { installAll, spread } from '../membership/install.ts'
-import { memberById } from '../membership/roster.ts'
+import { compareBallots, memberById } from '../membership/roster.ts'
 import type { Admissions } from './admissions.ts'
 import { deviating } from './digests.ts'
 import type { Health } from './health.ts'
@@ -83,10 +83,12 @@ export class RosterChanges {
     const { reason, restart = false, assign = [], leave = [] } = asked
     await health.quorum()
     const leaving = [...health.lost.ids, ...leave]
-    // Never more newcomers than members that stay: if no newcomer ever hears of the roster, those are still a quorum.
+    // If no newcomer ever hears of the roster, the members that stay must be a quorum of its voters. Holders alone are one.
+    // While nobody holds a stage, all members vote, so that never more newcomers come than members stay.
     const left = this.#roster.members.length - leaving.length
     const join = admissions.take(Math.min(JOINS_MAX, left))
-    const changed = { join, leave: leaving, assign: [...assign], restart, reason }
+    const move = admissions.takeMoves(JOINS_MAX).filter(({ id }) => !leaving.includes(id))
+    const changed = { join, leave: leaving, assign: [...assign], move, restart, reason }
     await this.agree({ type: 'members', ...changed })
     if (restart) this.#isStepAbandoned = false
   }
@@ -104,17 +106,26 @@ export class RosterChanges {
       const { admissions } = this.#options
       for (const id of proposal.leave) this.#forget(memberById(chosen.before, id)!)
       admissions.admitted(proposal.join)
+      admissions.hasMoved(proposal.move ?? [])
     }
     await this.#carryOut(chosen)
   }
 
   async #choose(proposal: Proposal): Promise<Chosen> {
+    const { term } = this.#options
+    const before = this.#ownRoster
+    const change: Change = { ...proposal, coordinator: before.coordinator, ballot: term }
+    const after = await choose(this.#options, before, term, change)
+    return { change, before, after }
+  }
+
+  /** The latest roster, under which this peer coordinates. @throws Deposed if it names another ballot */
+  get #ownRoster(): Roster {
     const { signal, term } = this.#options
     signal.throwIfAborted()
-    const before = this.#roster
-    const change: Change = { ...proposal, coordinator: before.coordinator, ballot: term }
-    const after = await choose(this.#options, term, change)
-    return { change, before, after }
+    const { epoch, ballot } = this.#roster
+    if (compareBallots(ballot, term) === 0) return this.#roster
+    throw new Deposed(null, `epoch ${epoch} has the ballot of another coordinator`)
   }
 
   /** The member is out of the roster. */
@@ -157,7 +168,7 @@ export class RosterChanges {
    */
   async handOver(successor: Member | null): Promise<never> {
     if (successor !== null) {
-      const before = this.#roster
+      const before = this.#ownRoster
       const change: Change = {
         type: 'members',
         coordinator: successor.id,
@@ -168,7 +179,7 @@ export class RosterChanges {
         restart: true,
         reason: 'the coordinator leaves',
       }
-      const after = await choose(this.#options, before.ballot, change)
+      const after = await choose(this.#options, before, before.ballot, change)
       await installAll(this.#options, before, after, change)
     }
     throw new HandedOver('this peer has left, and another coordinates')

@@ -16,13 +16,14 @@ import {
   memberById,
   sparesOf,
 } from '../membership/roster.ts'
-import { choose } from '../recovery/index.ts'
+import { choose, isOfOwnState, STRATEGIES, withDisks } from '../recovery/index.ts'
 import type { KeptCopy, Loss, Origin } from '../recovery/strategy.ts'
 import type { Run } from '../run/run.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import type { Health } from './health.ts'
 import type { Match, RebuildProgress } from './placement.ts'
 import { askMember } from './round.ts'
+import { type Candidates, toOwners } from './stage-owners.ts'
 
 export interface StageRecoveryOptions extends AgreementOptions {
   readonly run: Run
@@ -35,6 +36,8 @@ export interface StageRecoveryOptions extends AgreementOptions {
 interface Rebuild extends RebuildProgress {
   readonly peer: PeerId
   phase: RebuildProgress['phase']
+  /** True if the stage gets a state that it had itself. */
+  readonly isOwn: boolean
   /** Ends the question, and only this one. */
   readonly attempt: AbortController
 }
@@ -78,22 +81,27 @@ export class StageRecovery {
 
   /**
    * Has members rebuild the stages that they are matched with, and does not wait for them, unless the run must roll back
-   * first.
-   * @returns the rollback that the whole run makes instead, or null
+   * first. Stages with a state of their own come first, so that the others can be made from them afterwards.
+   * @returns the rollback that the whole run makes instead; `later` if other rebuilds must end first
    * @throws ProtocolError REFUSED if no strategy can rebuild one of the stages
    */
-  async begin(matches: readonly Match[]): Promise<Rollback | null> {
+  async begin(
+    asked: readonly Match[],
+    candidates: Candidates,
+  ): Promise<'begun' | 'later' | Rollback> {
     const { copies, rebuilding } = await inventory(this.#options, this.#roster)
+    const owners = toOwners(asked, copies, candidates)
+    const matches = this.#dueFirst(withBuilders(owners, this.#roster, rebuilding), copies)
+    if (matches.length === 0) return 'later'
     const rollback = await this.#findRollback(matches, copies)
-    if (rollback === 'none found') return null
+    if (rollback === 'none found') return 'begun'
     if (rollback !== null) {
       this.#clear()
       return rollback
     }
-    const continued = withBuilders(matches, this.#roster, rebuilding)
-    const planned = continued.map((match) => ({ match, plan: this.#planFor(match.stage, copies) }))
+    const planned = matches.map((match) => ({ match, plan: this.#planFor(match.stage, copies) }))
     for (const { match, plan } of planned) void this.#rebuild(match, plan)
-    return null
+    return 'begun'
   }
 
   /**
@@ -126,6 +134,25 @@ export class StageRecovery {
   async check(stages: readonly number[]): Promise<void> {
     const { copies } = await inventory(this.#options, this.#roster)
     for (const stage of stages) this.#planFor(stage, copies)
+  }
+
+  /**
+   * Matches whose stage has a state of its own, if only some have. The others wait until such stages are rebuilt; empty
+   * while only such rebuilds are waited for.
+   */
+  #dueFirst(matches: readonly Match[], copies: readonly KeptCopy[]): readonly Match[] {
+    const plans = matches.map(({ stage }) => {
+      try {
+        return STRATEGIES.get(this.#planFor(stage, copies).strategy)!
+      } catch {
+        // The others are rebuilt first. Then this stage may have neighbours that it can be made from.
+        return null
+      }
+    })
+    if (plans.some((strategy) => strategy?.name === 'checkpoint')) return matches
+    const first = matches.filter((_, i) => plans[i] !== null && isOfOwnState(plans[i]!))
+    const isWaiting = [...this.#rebuilds.values()].some(({ isOwn }) => isOwn)
+    return first.length > 0 || isWaiting ? first : matches
   }
 
   /**
@@ -172,7 +199,8 @@ export class StageRecovery {
     const { clock, signal, changed } = this.#options
     const { stage, member } = match
     const attempt = new AbortController()
-    const rebuild: Rebuild = { stage, peer: member.peer, phase: 'building', attempt }
+    const isOwn = isOfOwnState(STRATEGIES.get(plan.strategy)!)
+    const rebuild: Rebuild = { stage, peer: member.peer, phase: 'building', isOwn, attempt }
     this.#rebuilds.set(member.id, rebuild)
     const isOver = () => this.#rebuilds.get(member.id) !== rebuild
     try {
@@ -269,7 +297,7 @@ export function planFor(
   const { committed } = roster
   const live = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
   const loss = { stage, bodyStages: run.stages, live, committed, ...found }
-  const { chosen, skipped } = choose(policyFor(run, roster), loss, run.recovery)
+  const { chosen, skipped } = choose(policyFor(run, roster, loss), loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
     throw new ProtocolError(
@@ -288,9 +316,9 @@ function donorsOf(roster: Roster, { stage, copies, understudies }: Origin): Dono
 }
 
 /** Names of the strategies that are tried for a stage that nobody holds. */
-function policyFor(run: Run, roster: Roster): readonly string[] {
+function policyFor(run: Run, roster: Roster, loss: Omit<Loss, 'isLastResort'>): readonly string[] {
   // Before the first step a stage has learnt nothing: it is made as the run was started.
   if (isFresh(roster)) return [roster.origin === null ? 'seed' : 'resume']
   // After a rollback other stages are no donors: each comes back exactly as it was at that step.
-  return isRestored(roster) ? ['checkpoint'] : run.recovery.policy
+  return isRestored(roster) ? ['checkpoint'] : withDisks(run.recovery.policy, loss)
 }

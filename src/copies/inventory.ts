@@ -10,7 +10,7 @@ import type { KeptCopy } from '../recovery/strategy.ts'
 
 /** What members have said. Members that did not answer are left out. */
 export interface Inventory {
-  /** The copies of committed steps that members keep. */
+  /** The copies of committed steps that members keep in memory or on disk. */
   readonly copies: readonly KeptCopy[]
   /** Stages that members rebuild, and that no roster has given to them yet. */
   readonly rebuilding: ReadonlyMap<PeerId, number>

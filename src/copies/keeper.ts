@@ -14,13 +14,28 @@ import { rowsOf } from '../recovery/index.ts'
 import type { CopyRule } from '../recovery/strategy.ts'
 import type { Run } from '../run/run.ts'
 
-/** A copy that is complete or being received. */
-interface Copy {
+/** A copy that is complete. */
+export interface KeptBytes {
   readonly name: CopyName
   readonly facts: StateFacts
   readonly bytes: Uint8Array
+}
+
+/** A copy that is complete or being received. */
+interface Copy extends KeptBytes {
   /** Bytes that were received, from the start. */
   received: number
+}
+
+/** States on this peer's disk. */
+export interface KeptOnDisk {
+  readonly copies: readonly CopyName[]
+  /** A chunk of a state. @throws ProtocolError STALE if it is not here, WRONG_SHAPE */
+  read(
+    name: CopyName,
+    offset: number,
+    length: number,
+  ): Promise<{ answer: StateFacts & { sha256: string }; body: Uint8Array }>
 }
 
 /** The copies of one strategy, stage and shard number. */
@@ -124,9 +139,20 @@ export class Keeper {
     return this.#shelves.size
   }
 
+  /** All complete copies. */
+  get complete(): KeptBytes[] {
+    return [...this.#shelves.values()].flatMap(({ complete }) => complete)
+  }
+
   /** Names of all complete copies. */
   get copies(): CopyName[] {
-    return [...this.#shelves.values()].flatMap(({ complete }) => complete.map(({ name }) => name))
+    return this.complete.map(({ name }) => name)
+  }
+
+  /** True if the complete copy of this name is here. */
+  has(name: CopyName): boolean {
+    const complete = this.#shelves.get(keyOf(name))?.complete ?? []
+    return complete.some((each) => each.name.step === name.step)
   }
 
   /** A chunk of a complete copy. @throws ProtocolError STALE if it is not kept here, WRONG_SHAPE */
@@ -197,12 +223,14 @@ function nameOf({ strategy, stage, step, shard }: CopyName): string {
 
 /**
  * Serves members that keep copies here or fetch them. @returns one function for each service, which ends it
+ * @param disk what this peer has on its disk, which others fetch in the same way
  * @param here what the member has beside the copies. The understudy's state is listed with them, but fetched as a stage's
  * state
  */
 export function serveCopies(
   context: RunContext,
   keeper: Keeper,
+  disk: KeptOnDisk,
   roster: () => Roster | null,
   here: { understudied(): readonly CopyName[]; rebuilding(): number | null },
 ): (() => void)[] {
@@ -228,14 +256,17 @@ export function serveCopies(
     serveRun(context, kept, {
       serve: async (from) => {
         memberIn(from)
-        const copies = [...keeper.copies, ...here.understudied()]
+        const onDisk = disk.copies.filter((name) => !keeper.has(name))
+        const copies = [...keeper.copies, ...onDisk, ...here.understudied()]
         return { answer: { copies, rebuilding: here.rebuilding() } }
       },
     }),
     serveRun(context, copy, {
       serve: async (from, { offset, length, run: _, ...name }) => {
         memberIn(from)
-        return keeper.read(name, offset, length)
+        return keeper.has(name)
+          ? keeper.read(name, offset, length)
+          : disk.read(name, offset, length)
       },
     }),
   ]

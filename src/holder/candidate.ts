@@ -33,6 +33,7 @@ export class Candidate {
     const outcome = await takeOver(follower.agreement(signal), own, reason)
     switch (outcome.result) {
       case 'elected':
+      case 'overtaken':
         return
       case 'removed':
         return follower.drop(`epoch ${outcome.epoch} does not name this peer`)

@@ -5,10 +5,12 @@ import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
 
 export type HelloQuestion = typeof membership.hello.question._output
+export type MovedQuestion = typeof membership.moved.question._output
 
 export interface Coordination {
   admit(from: PeerId, question: HelloQuestion): Promise<void> | void
-  leave(from: PeerId, reason: string, patient: boolean): Promise<void>
+  leave(from: PeerId, reason: string, withinMs: number | null): Promise<void>
+  moved(from: PeerId, question: MovedQuestion): void
   report(from: PeerId, question: ReportQuestion): void
   learnt(from: PeerId, question: LearntQuestion): void
   saved(from: PeerId, question: SavedQuestion): void

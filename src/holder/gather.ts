@@ -154,21 +154,26 @@ async function fetchShards(
   let facts: StateFacts | undefined
   let failure: unknown
   let fetched = 0
+  let bytes = 0
   for (const [shard, same] of Map.groupBy(copies, (copy) => copy.shard)) {
     if (fetched === data) break
     const into = new Uint8Array(shardBytes)
     const { peer: _, ...name } = same[0]!
-    const keepers = same.map(({ peer }) => peer)
+    // What comes from this peer's own disk or memory is not sent.
+    const others = same.map(({ peer }) => peer).filter((peer) => peer !== network.self)
+    const isHere = others.length < same.length
+    const keepers = isHere ? [network.self, ...others] : others
     const options = { chunkTimeoutMs: TIMEOUTS.chunkMs, signal }
     try {
       facts = await fetchCopy(network, keepers, { run: question.run, ...name }, into, options)
       found[shard] = into
       fetched++
+      if (!isHere) bytes += shardBytes
     } catch (error) {
       signal.throwIfAborted()
       failure = error
     }
   }
   if (facts === undefined || fetched < data) throw failure
-  return { found, facts, bytes: fetched * shardBytes }
+  return { found, facts, bytes }
 }

@@ -6,11 +6,16 @@ import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols
 import type { Network, PeerId } from '../../protocols/network.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import type { Journal } from '../base/journal.ts'
+import { type KnownMembers, MembersInMemory } from '../base/known-members.ts'
 import { ANNOUNCEMENT_INTERVAL_MS } from '../base/limits.ts'
+import { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
+import type { StageDisk } from '../checkpoint/stage-disk.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
+import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import { Foundings } from '../membership/foundings.ts'
 import {
   type Finished,
   type MemberEvent,
@@ -19,6 +24,7 @@ import {
 } from '../membership/member-events.ts'
 import { compareBallots, coordinatorOf, type RosterSource } from '../membership/roster.ts'
 import type { Ancestor } from '../membership/serve-run.ts'
+import { UndecidedPeers } from '../membership/undecided.ts'
 import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
@@ -40,6 +46,8 @@ export interface MemberOptions {
   readonly domain?: string
   /** Where checkpoints lie, the same place for all members; null if this peer was given none. */
   readonly checkpoints?: Store | null
+  /** The states of stages on this peer's disk; null if it has no disk for them. */
+  readonly disk?: StageDisk | null
   /** Builds a stage with the run's initial weights. @param isSecond true for a stage beside the active one */
   createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   /** Members of one process may share the rosters that they make. Without this option each makes its own. */
@@ -52,11 +60,20 @@ export interface MemberOptions {
   readonly ancestors?: readonly Ancestor[]
   /** The session and roster of a process that continues from another run; null for one that begins. */
   readonly start?: Start | null
+  /** Keeps the members of the latest roster for a search. @default in memory */
+  readonly knownMembers?: KnownMembers
   /** Saves the final weights of the active stage, as they are after `step`. @returns the path */
   save?(stage: AnyStage, index: number, step: number): Promise<string>
 }
 
+/** A peer's part in a run. The class is longer than others, since it makes all parts of a member and connects them. */
 export class Member {
+  /** The members that a search asks first. */
+  readonly knownMembers: KnownMembers
+  /** The peers that search for the run as this one does. */
+  readonly undecided: UndecidedPeers
+  /** Makes one run of two foundings of it. */
+  readonly foundings: Foundings
   readonly #options: MemberOptions
   readonly #stopping = new AbortController()
   readonly #events = new MemberEvents()
@@ -64,6 +81,7 @@ export class Member {
   readonly #monitor: CoordinatorMonitor
   readonly #slot: StageSlot
   readonly #stages: StageFollower
+  readonly #disk: DiskUpkeep
   readonly #keeper: Keeper
   readonly #stopServing: readonly (() => void)[]
   #coordination: Coordination | null = null
@@ -73,7 +91,15 @@ export class Member {
 
   constructor(options: MemberOptions) {
     this.#options = options
-    const { start = null } = options
+    const { start = null, network, clock } = options
+    this.knownMembers = options.knownMembers ?? new MembersInMemory(network.self)
+    this.undecided = new UndecidedPeers(network.self, clock)
+    this.foundings = new Foundings({
+      ...options,
+      roster: () => this.roster,
+      coordinates: () => this.#coordination !== null,
+      drop: (reason) => this.#follower.drop(reason),
+    })
     const { signal } = this.#stopping
     const events = this.#events
     this.#keeper = new Keeper(options.run)
@@ -88,14 +114,22 @@ export class Member {
     if (start?.roster != null) this.#continueFrom(start.roster)
     const candidate = new Candidate({ ...options, signal, follower, events })
     const known = { ...options, signal, roster: () => follower.roster, own: () => follower.own }
+    const announcer = new AddressAnnouncer(known)
     this.#monitor = new CoordinatorMonitor({
       ...known,
+      beforeCheck: () => announcer.check(),
       deposed: () => this.#deposed,
       dropped: (reason) => void follower.drop(reason),
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
     void this.#monitor.run()
-    this.#slot = new StageSlot(known)
+    this.#disk = new DiskUpkeep({
+      ...options,
+      disk: options.disk ?? null,
+      lineage: [{ id: options.runId, until: null }],
+      kept: () => this.#keeper.complete,
+    })
+    this.#slot = new StageSlot({ ...known, diskUpkeep: this.#disk })
     this.#stages = new StageFollower({
       ...known,
       slot: this.#slot,
@@ -113,6 +147,8 @@ export class Member {
       follower,
       monitor: this.#monitor,
       events: this.#events,
+      undecided: this.undecided,
+      foundings: this.foundings,
       coordination: () => this.#coordination,
       queuedWork: () => slot.active?.queuedWork ?? 0,
     }
@@ -127,7 +163,7 @@ export class Member {
         fromCoordinator: (from) => checkCoordinator(context, from),
         inTurn: (work) => follower.inTurn(work),
       }),
-      ...serveCopies(this.#options, this.#keeper, () => follower.roster, {
+      ...serveCopies(this.#options, this.#keeper, this.#disk, () => follower.roster, {
         understudied: () => slot.understudy.copies,
         rebuilding: () => slot.rebuilding,
       }),
@@ -162,6 +198,7 @@ export class Member {
   /** Begins the run with a roster of this peer alone, which coordinates it. */
   found(): void {
     const { domain = '', resume } = this.#options
+    this.foundings.begin()
     const { ballot } = this.#follower.found(domain, resume?.origin)
     this.#events.add({ type: 'elected', ballot })
   }
@@ -208,6 +245,8 @@ export class Member {
       const path = await save(stage, index, this.committed)
       journal.write({ type: 'saved', stage: index, path })
     }
+    // After its last step the run needs no state any more. Any other end may be followed by a return.
+    if (outcome.failure === null && !outcome.left) await this.#disk.clear()
     journal.write({ type: 'finished', ...outcome })
   }
 
@@ -224,6 +263,7 @@ export class Member {
 
   /** Continues from the last roster of the run that became this one. */
   #continueFrom(roster: Roster): void {
+    this.knownMembers.keep(roster)
     const coordinator = coordinatorOf(roster).peer
     this.#events.add(
       roster.coordinator === this.own?.id
@@ -235,6 +275,7 @@ export class Member {
   /** Does what a new roster says, part by part. */
   async #carryOut(change: RosterChange): Promise<string | null> {
     const { before, roster, own } = change
+    this.knownMembers.keep(roster)
     if (before === null) {
       this.#events.add({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
@@ -245,12 +286,17 @@ export class Member {
     this.#monitor.heard()
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
+      this.#disk.forgetAfter(roster.committed)
     }
     this.#keeper.follow(roster, own.id)
     if (before === null || compareBallots(before.ballot, roster.ballot) !== 0) {
       this.#newCoordinator(change)
     }
-    return this.#stages.follow(before, roster, own)
+    const digest = await this.#stages.follow(before, roster, own)
+    if (before !== null && roster.committed > before.committed) {
+      this.#disk.committed(this.#slot.active, roster)
+    }
+    return digest
   }
 
   /** The run ends, and continues as another with the same members and fewer stages. */
@@ -286,7 +332,7 @@ export class Member {
     this.#coordination?.depose(reason)
     this.#keeper.clear()
     await this.#slot.giveUp()
-    this.#events.add({ type: 'dropped', reason })
+    this.#events.add({ type: 'dropped', reason, through: this.foundings.end() })
   }
 
   /** Each announcement costs every member a signature check. A fast swarm therefore does not announce every step. */

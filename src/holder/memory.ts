@@ -16,6 +16,8 @@ interface NodePlan extends MemoryPlan {
   readonly second: number
   /** Copy of weights and moments that a checkpoint is written from; 0 unless the policy has `checkpoint`. */
   readonly checkpoint: number
+  /** Copy of weights and moments while it is written to this peer's disk; 0 if the run writes none. */
+  readonly disk: number
   /** Copy of this stage while it is made and sent to its keepers, and the copies of other stages that this peer keeps. */
   readonly copies: number
 }
@@ -26,8 +28,9 @@ export function planOf(run: Run, stage: number, threads: number): NodePlan {
     planMemory(stageConfig(run), index, { threads, microbatches: run.microbatches })
   const own = plan(stage)
   const checkpoint = run.recovery.policy.includes('checkpoint') ? own.weights + own.optimizer : 0
+  const disk = run.recovery.kept.everySteps > 0 ? own.weights + own.optimizer : 0
   const copies = copiesOf(run, stage, plan)
-  const more = { checkpoint, copies, peak: own.peak + checkpoint + copies }
+  const more = { checkpoint, disk, copies, peak: own.peak + checkpoint + disk + copies }
   const next = secondStage(run, stage)
   if (next === null) return { ...own, ...more, second: 0 }
   // Only the optimizer's program of the second stage runs, so the second stage needs no working memory.
@@ -69,7 +72,7 @@ function copied({ applies }: CopyRule) {
 /** Describes a plan in one line: the peak and its parts, in megabytes. */
 export function describePlan(stage: number, plan: NodePlan): string {
   const { weights, sums, optimizer, inFlight, working, process, peak } = plan
-  const { second, checkpoint, copies } = plan
+  const { second, checkpoint, disk, copies } = plan
   const parts = {
     weights,
     'gradient sums': sums,
@@ -79,6 +82,7 @@ export function describePlan(stage: number, plan: NodePlan): string {
     process,
     ...(second > 0 && { 'redundant state of the next stage': second }),
     ...(checkpoint > 0 && { 'copy for checkpoints': checkpoint }),
+    ...(disk > 0 && { 'copy for the disk': disk }),
     ...(copies > 0 && { 'copies of stages': copies }),
   }
   const shown = Object.entries(parts).map(([name, bytes]) => `${name} ${megabytes(bytes)}`)
@@ -94,6 +98,7 @@ const REMEDIES: Readonly<Record<Exclude<keyof NodePlan, 'peak' | 'process'>, str
   working: 'a smaller --batch or --context, or fewer --threads',
   second: 'more --stages, a smaller --hidden, or a --policy without redundant',
   checkpoint: 'more --stages, a smaller --hidden, or a --policy without checkpoint',
+  disk: 'more --stages, a smaller --hidden, or "kept": {"everySteps": 0} in the manifest\'s recovery',
   copies:
     'more --stages, a smaller --hidden, or a --policy without shadow, snapshot and checkfree+',
 }

@@ -2,14 +2,17 @@
 import * as agreement from '../../protocols/agreement.ts'
 import { saved } from '../../protocols/checkpoint.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import { compareFoundings, moveOver } from '../../protocols/founding.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import * as membership from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as steps from '../../protocols/step.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
+import type { Foundings } from '../membership/foundings.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
 import { coordinatorOf, memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
+import type { UndecidedPeers } from '../membership/undecided.ts'
 import type { Coordination, HelloQuestion } from './coordination.ts'
 import type { RosterFollower } from './roster-follower.ts'
 
@@ -17,6 +20,9 @@ export interface ServiceContext extends RunContext {
   readonly follower: RosterFollower
   readonly monitor: CoordinatorMonitor
   readonly events: MemberEvents
+  /** Peers that search for the run as this one does while it is in no roster. */
+  readonly undecided: UndecidedPeers
+  readonly foundings: Foundings
   /** Null unless this peer coordinates the run. */
   coordination(): Coordination | null
   /** Microbatches that wait for this peer's stage. */
@@ -27,7 +33,12 @@ type StopServing = () => void
 
 /** Begins to serve. @returns one function for each service, which ends it */
 export function serveMember(context: ServiceContext): StopServing[] {
-  return [...serveMembership(context), ...serveAgreement(context), ...serveCoordination(context)]
+  return [
+    ...serveMembership(context),
+    ...serveFoundings(context),
+    ...serveAgreement(context),
+    ...serveCoordination(context),
+  ]
 }
 
 /** @throws ProtocolError STALE unless the peer coordinates the run, as far as this peer knows */
@@ -61,6 +72,21 @@ function serveMembership(context: ServiceContext): StopServing[] {
       serve: async (from, { committed, failure }) => {
         checkCoordinator(context, from)
         events.add({ type: 'finished', committed, failure })
+        return { answer: {} }
+      },
+    }),
+  ]
+}
+
+function serveFoundings(context: ServiceContext): StopServing[] {
+  return [
+    serveRun(context, compareFoundings, {
+      serve: async (from, question) => ({ answer: context.foundings.answer(from, question) }),
+    }),
+    serveRun(context, moveOver, {
+      serve: async (from, { peer, addresses, reason }) => {
+        checkCoordinator(context, from)
+        await context.foundings.moveOver(reason, { peer, addresses })
         return { answer: {} }
       },
     }),
@@ -111,8 +137,14 @@ function serveCoordination(context: ServiceContext): StopServing[] {
   }
   return [
     serveRun(context, membership.leave, {
-      serve: async (from, { reason, patient }) => {
-        await coordination().leave(from, reason, patient)
+      serve: async (from, { reason, withinMs }) => {
+        await coordination().leave(from, reason, withinMs)
+        return { answer: {} }
+      },
+    }),
+    serveRun(context, membership.moved, {
+      serve: async (from, question) => {
+        coordination().moved(from, question)
         return { answer: {} }
       },
     }),
@@ -138,28 +170,35 @@ function serveCoordination(context: ServiceContext): StopServing[] {
 }
 
 async function answerHello(
-  { coordination, follower, network }: ServiceContext,
+  { coordination, follower, network, undecided }: ServiceContext,
   from: PeerId,
   question: HelloQuestion,
 ) {
   const present = coordination()
-  if (present !== null) {
+  if (present !== null && follower.roster !== null) {
     await present.admit(from, question)
-    return { result: 'welcome' as const }
+    return { result: 'welcome' as const, committed: follower.roster.committed }
   }
-  if (follower.roster === null) return { result: 'later' as const }
+  if (follower.roster === null) {
+    network.learn(from, question.addresses)
+    undecided.hear(from, question.claim)
+    return { result: 'later' as const, claim: undecided.claim }
+  }
   const { peer, addresses } = coordinatorOf(follower.roster)
   // This peer is to coordinate but has not begun, or has just stopped.
-  if (peer === network.self) return { result: 'later' as const }
+  if (peer === network.self) return { result: 'later' as const, claim: null }
   return { result: 'ask' as const, coordinator: peer, addresses }
 }
 
 function answerHeartbeat(
-  { follower, monitor, queuedWork }: ServiceContext,
+  { follower, monitor, queuedWork, foundings }: ServiceContext,
   from: PeerId,
   epoch: number,
 ) {
   const { roster, session } = follower
+  if (foundings.gaveUp(from) && (roster === null || memberOf(roster, from) === undefined)) {
+    throw new ProtocolError('NOT_MEMBER', 'the run was founded twice, and that founding ended')
+  }
   if (roster !== null) {
     if (memberOf(roster, from) === undefined && epoch <= roster.epoch) {
       // A member that was dropped while it was silent must learn of it. Otherwise it would wait for ever.

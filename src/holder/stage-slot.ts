@@ -6,6 +6,7 @@ import type { Network, PeerId } from '../../protocols/network.ts'
 import type { HoldAnswer, HoldQuestion, ReduceQuestion } from '../../protocols/step.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import type { Journal } from '../base/journal.ts'
+import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { understudiesOf } from '../copies/understudies.ts'
 import { holdersOf, isFresh, isRestored, memberById, memberOf } from '../membership/roster.ts'
@@ -27,6 +28,8 @@ export interface StageSlotOptions {
   readonly journal: Journal
   readonly signal: AbortSignal
   readonly checkpoints?: Store | null
+  /** Writes the stage's state to this peer's disk. */
+  readonly diskUpkeep?: Pick<DiskUpkeep, 'beforeUpdate'>
   createStage(stage: number, isSecond?: boolean): Promise<AnyStage>
   loadData(donors: () => readonly PeerId[]): Promise<BatchSource>
   readonly resume?: Resume | undefined

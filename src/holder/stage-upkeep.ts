@@ -4,19 +4,26 @@ import type { Member, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { WeightsQuestion } from '../../protocols/weights.ts'
 import { CheckpointWriter, type CheckpointWriterOptions } from '../checkpoint/checkpoint-writer.ts'
+import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import { Copying, type CopyingOptions } from '../copies/copying.ts'
 import type { ActiveStage } from './active-stage.ts'
 import { GuestCopy } from './guest-copy.ts'
 import type { WeightsCopy } from './stage-replica.ts'
 
-export type StageUpkeepOptions = CopyingOptions & CheckpointWriterOptions
+export type StageUpkeepOptions = CopyingOptions &
+  CheckpointWriterOptions & {
+    /** Writes the stage's state to this peer's disk. */
+    readonly diskUpkeep?: Pick<DiskUpkeep, 'beforeUpdate'> | undefined
+  }
 
 export class StageUpkeep {
   readonly #checkpoints: CheckpointWriter
   readonly #copying: Copying
   readonly #guestCopy: GuestCopy
+  readonly #disk: StageUpkeepOptions['diskUpkeep']
 
   constructor(options: StageUpkeepOptions) {
+    this.#disk = options.diskUpkeep
     this.#checkpoints = new CheckpointWriter(options)
     this.#copying = new Copying(options)
     this.#guestCopy = new GuestCopy(options)
@@ -26,6 +33,7 @@ export class StageUpkeep {
   beforeUpdate(): void {
     this.#copying.beforeUpdate()
     this.#checkpoints.beforeUpdate()
+    this.#disk?.beforeUpdate()
   }
 
   /** The step of `roster` was applied. Resolves when training may continue. */

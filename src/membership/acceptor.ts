@@ -3,10 +3,14 @@
  * accepted for the next epoch. A member never withdraws a promise or an acceptance. A process that was started again has
  * forgotten both, so that it joins as another member.
  *
- * Single-decree Paxos (Lamport, "Paxos made simple") chooses one change for each epoch, among the members of the roster
- * before it. Three rules keep it correct while members change:
+ * Single-decree Paxos (Lamport, "Paxos made simple") chooses one change for each epoch, among the voters of the roster
+ * before it (`votersOf`). The voters are a function of that roster, so all proposers of an epoch count the same ones. Who
+ * knows a roster knows that its epoch is decided, and proposes no other change for that epoch. Four rules keep it correct
+ * while members change:
  * - The coordinator named by a roster may propose the next epoch without asking for promises, under the ballot named by
- *   that roster. Any other member needs promises of a quorum of the same roster, under a higher ballot.
+ *   that roster. Any other member needs promises of a quorum of the same roster's voters, under a higher ballot.
+ * - Promises count for the epoch after the roster that the candidate had when it asked. If another roster comes to the
+ *   candidate meanwhile, the candidate proposes nothing: a quorum of the earlier voters need not meet one of the later.
  * - A ballot has one change for each epoch. A proposal of a second change under the same ballot is refused.
  * - A candidate proposes an accepted change again unchanged, with its author's ballot. The candidate then asks for
  *   promises again in the epoch that the change makes.

@@ -11,7 +11,7 @@ import { ask } from '../../protocols/procedure.ts'
 import type { Journal } from '../base/journal.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Acceptor } from './acceptor.ts'
-import { compareBallots, isQuorum } from './roster.ts'
+import { compareBallots, isQuorum, votersOf } from './roster.ts'
 
 /** Thrown when another member is the coordinator, or will be: proposals of this member are not chosen any more. */
 export class Deposed extends Error {
@@ -39,18 +39,18 @@ export interface AgreementOptions {
 export type Proposal<C = Change> = C extends Change ? Omit<C, 'coordinator' | 'ballot'> : never
 
 /**
- * Has `change` chosen as the next epoch, and gives the new roster. It tries until a quorum has accepted the change. A
- * proposed change may already be chosen, so that no other change can be proposed before the result is known.
- * @param ballot the coordinator's ballot, or one that a quorum has promised
+ * Has `change` chosen as the epoch after `roster`, and gives the new roster. It tries until a quorum has accepted the
+ * change. A proposed change may already be chosen, so that no other change can be proposed before the result is known.
+ * @param ballot the ballot that `roster` names, or one that a quorum of the voters of `roster` has promised
  * @throws Deposed if a member has promised a higher ballot, or no quorum has answered for `strandedMs`
  */
 export async function choose(
   options: AgreementOptions,
+  roster: Roster,
   ballot: Ballot,
   change: Change,
 ): Promise<Roster> {
   const { acceptor, clock, journal, signal } = options
-  const { roster } = acceptor
   const accepted = new Set<number>()
   let isReported = false
   const startMs = clock.now()
@@ -59,7 +59,7 @@ export async function choose(
     await offer(options, ballot, change, roster, accepted)
     if (isQuorum(roster, accepted)) return acceptor.rosters.apply(roster, change)
     if (!isReported) {
-      journal.write(noMajority(accepted.size, roster.members.length))
+      journal.write(noMajority(roster, accepted))
       isReported = true
     }
     const ms = clock.now() - startMs
@@ -68,9 +68,11 @@ export async function choose(
   }
 }
 
-/** Journal event of a coordinator that waits for a majority. */
-export function noMajority(answering: number, members: number) {
-  const reason = `only ${answering} of ${members} members answer: without a majority nothing is committed or recovered`
+/** Journal event of a coordinator that waits for a majority. @param ids the members that answer */
+export function noMajority(roster: Roster, ids: ReadonlySet<number>) {
+  const voting = votersOf(roster)
+  const answering = [...voting].filter((id) => ids.has(id)).length
+  const reason = `only ${answering} of ${voting.size} voting members answer: without a majority nothing is committed or recovered`
   return { type: 'waiting', stages: [], reason } as const
 }
 
@@ -80,8 +82,8 @@ export function stranded(ms: number): Deposed {
 }
 
 /**
- * Proposes the change once to each member that has not accepted it, and adds to `accepted`. Resolves when a quorum has
- * accepted, or every asked member has answered.
+ * Proposes the change once to each voter that has not accepted it, and adds to `accepted`. Resolves when a quorum has
+ * accepted, or every asked voter has answered.
  */
 function offer(
   options: AgreementOptions,
@@ -92,6 +94,7 @@ function offer(
 ): Promise<void> {
   const { network, runId, acceptor, signal } = options
   const question = { run: runId, ballot, epoch: roster.epoch + 1, change }
+  const voting = votersOf(roster)
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   let decided = false
   /**
@@ -132,7 +135,7 @@ function offer(
     }
   }
   const asked = roster.members
-    .filter(({ id }) => !accepted.has(id))
+    .filter(({ id }) => voting.has(id) && !accepted.has(id))
     .map((member) => propose(member, false))
   void Promise.all(asked).then(() => resolve())
   return promise

@@ -7,12 +7,20 @@ import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import { type AgreementOptions, sendRoster } from './agreement.ts'
-import { compareBallots, isQuorum } from './roster.ts'
+import { compareBallots, isQuorum, votersOf } from './roster.ts'
 
 /** The result of a campaign. */
 type Campaign =
-  /** A quorum has promised. `pending` is a change accepted before, which has to be proposed again first. */
-  | { readonly result: 'elected'; readonly ballot: Ballot; readonly pending: Change | null }
+  /**
+   * A quorum of the voters of `roster` has promised, so that the ballot is good for the epoch after it only. `pending` is
+   * a change accepted before, which has to be proposed again first.
+   */
+  | {
+      readonly result: 'elected'
+      readonly ballot: Ballot
+      readonly roster: Roster
+      readonly pending: Change | null
+    }
   /** `peer` knows a later epoch. */
   | { readonly result: 'behind'; readonly peer: PeerId }
   | { readonly result: 'refused'; readonly reason: string }
@@ -74,9 +82,12 @@ class Votes {
   result(ballot: Ballot): Campaign {
     if (this.#memberAhead !== null) return { result: 'behind', peer: this.#memberAhead }
     if (isQuorum(this.#roster, this.#promised)) {
-      return { result: 'elected', ballot, pending: this.#pending?.change ?? null }
+      const pending = this.#pending?.change ?? null
+      return { result: 'elected', ballot, roster: this.#roster, pending }
     }
-    const count = `${this.#promised.size} of ${this.#roster.members.length} members promise`
+    const voting = votersOf(this.#roster)
+    const promised = [...this.#promised].filter((id) => voting.has(id)).length
+    const count = `${promised} of ${voting.size} voting members promise`
     const reasons = [count, ...new Set(this.#reasons)]
     return { result: 'refused', reason: reasons.join('; ').slice(0, 2000) }
   }

@@ -5,11 +5,11 @@
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import { heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
+import type { Member, Roster } from '../../protocols/membership.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
-import { ask } from '../../protocols/procedure.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import { coordinatorOf } from './roster.ts'
+import { askForSignOfLife } from './sign-of-life.ts'
 
 /** Options of the monitor: the state that it reads, and the functions that it calls. */
 export interface CoordinatorMonitorOptions {
@@ -21,6 +21,8 @@ export interface CoordinatorMonitorOptions {
   roster(): Roster | null
   /** This peer's entry in the roster. */
   own(): Member | undefined
+  /** Called before each check, every few seconds. */
+  beforeCheck?(): void
   /** True if the roster names this peer as coordinator, but other members have promised a later ballot. */
   deposed(): boolean
   /** Called when the coordinator has a roster without this peer. */
@@ -96,6 +98,7 @@ export class CoordinatorMonitor {
         const broken = Promise.withResolvers<void>()
         wake = broken.resolve
         await Promise.race([clock.sleep(this.#waitMs, signal), broken.promise])
+        this.#options.beforeCheck?.()
         await this.#check()
       }
     } catch (error) {
@@ -153,14 +156,12 @@ export class CoordinatorMonitor {
     return now - this.#lostSince
   }
 
-  /** Asks the coordinator for a heartbeat. Gives the reason of a failure; null if the coordinator answers. */
+  /** Asks the coordinator for a heartbeat, at last over a new connection. Gives the reason of a failure; null if the coordinator answers. */
   async #failureOf(roster: Roster): Promise<string | null> {
     const { network, runId, signal } = this.#options
     const { peer, session } = coordinatorOf(roster)
     try {
-      const question = { run: runId, epoch: roster.epoch }
-      const timeoutMs = TIMEOUTS.reconnectMs
-      const answer = await ask(network, peer, heartbeat, question, { timeoutMs, signal })
+      const answer = await askForSignOfLife(network, peer, runId, roster.epoch, signal)
       return answer.session === session ? null : 'another process has taken its name'
     } catch (error) {
       signal.throwIfAborted()

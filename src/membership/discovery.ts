@@ -1,27 +1,43 @@
-/** Finds a peer of the run: by bootstrap addresses, by the data directory of this machine, or by mDNS. */
+/**
+ * Finds a member of the run. A search asks the members that this peer knew last, then the bootstrap addresses, the peers
+ * of this machine by the data directory, and the peers that mDNS sees. It asks again until a coordinator admits this peer,
+ * this peer has to found the run, or a deadline passes.
+ */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import { InputError } from '../base/errors.ts'
-import { TIMEOUTS } from '../base/limits.ts'
+import type { KnownMember } from '../base/known-members.ts'
+import { TIMEOUTS, UNDECIDED_MAX } from '../base/limits.ts'
+import { shortName } from '../base/peer-name.ts'
+import { firstAnswer } from './first-answer.ts'
+import type { UndecidedPeers } from './undecided.ts'
 
-/** Asks a peer for admission. Gives the coordinator, or null if the peer itself is not in the run yet. */
-export type Enter = (peer: PeerId) => Promise<PeerId | null>
+/** Asks a peer for admission. Gives the coordinator, or null if the peer cannot name one. */
+export type Enter = (peer: PeerId, signal?: AbortSignal) => Promise<PeerId | null>
+
+/** What a node that enters a run tells its search. */
+export interface Seeking {
+  /** Aborts when the search is not needed any more. */
+  readonly signal: AbortSignal
+  /** The peers that search, too, and the claim of this one. */
+  readonly undecided: UndecidedPeers
+  /** Members that this peer knew last. */
+  readonly members: readonly KnownMember[]
+  /** Tells people whom the search asks, and what failed. */
+  tell(message: string): void
+}
 
 /** Options of the search for peers of the run. */
-export interface DiscoveryOptions {
+export interface DiscoveryOptions extends Seeking {
   readonly network: Network
   readonly clock: Clock
-  readonly signal: AbortSignal
   readonly bootstrap: readonly string[]
-  /** Addresses of the peers of this machine that are in the run. */
+  /** Addresses of the peers of this machine that are in the run. Their processes live. */
   addressBook(): readonly string[]
   /** True if the run has ended meanwhile, so that no peer of it can be found. */
   isOver(): boolean
-  /**
-   * Claims to be the founder of the run on this machine. False if a live process has made the claim. A peer that may not
-   * found the run gives true, which ends this search.
-   */
+  /** Claims to be the founder of the run on this machine. False if a live process has made the claim. */
   claimFounder(): boolean
 }
 
@@ -30,98 +46,234 @@ export class RunIsOver extends Error {
   override readonly name = 'RunIsOver'
 }
 
-/** Interval at which known addresses and peers seen on the local network are tried, in milliseconds. */
-const SEARCH_INTERVAL_MS = 200
+/** Shortest and longest pause between two rounds of questions, in milliseconds. */
+const PAUSE_MS = { first: 200, last: 2_000 } as const
+
+/** Time for which an undecided peer is not asked again, in milliseconds. This bounds the questions of many peers that start at once. */
+const UNDECIDED_PAUSE_MS = 2_000
+
+/** Failures that one message lists. */
+const FAILURES_TOLD = 8
+
+/** Errors that are no sign of life. */
+const SILENT: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'PEER_LOST'])
+
+/** A peer that a search asks. */
+interface Target {
+  /** Name for people. */
+  readonly name: string
+  /** Address, if the peer is known by its address only. */
+  readonly address?: string
+  readonly peer?: PeerId
+}
 
 /**
- * Finds a peer of the run and asks it for admission. Gives the coordinator; null if there is no peer, so that this one
- * founds the run. A peer with bootstrap addresses never founds the run, since the run exists elsewhere.
- * @throws InputError if no bootstrap address admits this peer
+ * Finds a peer of the run and asks it for admission. Gives the coordinator; null if this peer founds the run.
+ * @throws InputError if nobody admits this peer in time; the message names whom it asked, and what failed
  * @throws RunIsOver if the run ends meanwhile
  * @throws ProtocolError WRONG_RUN or REFUSED if the run refuses this peer
  */
 export function discover(options: DiscoveryOptions, enter: Enter): Promise<PeerId | null> {
-  return options.bootstrap.length > 0 ? byBootstrap(options, enter) : bySearch(options, enter)
+  return new Search(options, enter).run()
 }
 
-async function byBootstrap(
-  { bootstrap, network, signal }: DiscoveryOptions,
-  enter: Enter,
-): Promise<PeerId> {
-  const failures: string[] = []
-  for (const address of bootstrap) {
+class Search {
+  readonly #options: DiscoveryOptions
+  readonly #enter: Enter
+  /** Bootstrap addresses without those of this peer. */
+  readonly #bootstrap: readonly string[]
+  /** Peers that mDNS has seen. */
+  readonly #seen = new Set<PeerId>()
+  /** What failed in this round, by the name of the target. */
+  readonly #failures = new Map<string, string>()
+  /** Bootstrap addresses whose peers were in no roster in this round. */
+  readonly #undecidedAt = new Set<string>()
+  readonly #startMs: number
+  /** Time of the last sign that a peer of the run lives. */
+  #aliveMs: number
+  #tellMs: number
+  /** True if a peer that is in the run answered in this round, but could not name its coordinator. */
+  #isRunSeen = false
+  /** What this peer waits for, while others have to act first. */
+  #awaited = ''
+
+  constructor(options: DiscoveryOptions, enter: Enter) {
+    this.#options = options
+    this.#enter = enter
+    const { network, clock, bootstrap, members } = options
+    const own = [network.self, ...network.addresses]
+    this.#bootstrap = bootstrap.filter((address) => !own.some((mine) => isSame(address, mine)))
+    this.#startMs = clock.now()
+    this.#aliveMs = this.#startMs
+    // A peer that knows nobody is about to found the run, which is no news.
+    const knowsSomebody = bootstrap.length + members.length > 0 || this.#claim === 'never'
+    this.#tellMs = this.#startMs + (knowsSomebody ? 0 : 2 * TIMEOUTS.discoveryMs)
+    for (const { peer, addresses } of members) network.learn(peer, addresses)
+  }
+
+  async run(): Promise<PeerId | null> {
+    const { network, clock, signal, isOver } = this.#options
+    const removeFound = network.onFound((peer) => {
+      if (this.#seen.size < UNDECIDED_MAX) this.#seen.add(peer)
+    })
     try {
-      const peer = await network.connect(address, { timeoutMs: TIMEOUTS.connectMs, signal })
-      const coordinator = await enter(peer)
+      for (let pause: number = PAUSE_MS.first; ; pause = Math.min(2 * pause, PAUSE_MS.last)) {
+        if (isOver()) throw new RunIsOver('the run is over')
+        const coordinator = await this.#round()
+        if (coordinator !== null) return coordinator
+        if (this.#founds()) return null
+        this.#giveUpInTime()
+        this.#tell()
+        await clock.sleep(pause, signal)
+      }
+    } finally {
+      removeFound()
+    }
+  }
+
+  get #claim() {
+    return this.#options.undecided.claim
+  }
+
+  get #waitedMs(): number {
+    return this.#options.clock.now() - this.#startMs
+  }
+
+  async #round(): Promise<PeerId | null> {
+    this.#failures.clear()
+    this.#undecidedAt.clear()
+    this.#isRunSeen = false
+    return firstAnswer(this.#options, [...this.#targets()], (target, signal) =>
+      this.#ask(target, signal),
+    )
+  }
+
+  *#targets(): Iterable<Target> {
+    const { members, network, undecided, addressBook } = this.#options
+    for (const { peer, addresses } of members) {
+      const places = addresses.slice(0, 2).map((address) => address.replace(/\/p2p\/.*/, ''))
+      yield { name: `${shortName(peer)} at ${places.join(', ') || 'no address'}`, peer }
+    }
+    for (const address of this.#bootstrap) yield { name: address, address }
+    const local = addressBook()
+    if (local.length > 0) this.#isAlive()
+    for (const address of local) yield { name: address, address }
+    const leader = undecided.leader?.peer
+    const asked = new Set([network.self, ...members.map(({ peer }) => peer)])
+    for (const peer of new Set([...this.#seen, ...undecided.peers])) {
+      const isWaiting = undecided.heardWithin(peer, UNDECIDED_PAUSE_MS)
+      if (asked.has(peer) || (isWaiting && peer !== leader)) continue
+      yield { name: `${shortName(peer)} on this network`, peer }
+    }
+  }
+
+  /** Asks one peer. A failure is noted, unless the run refuses this peer. */
+  async #ask(target: Target, signal: AbortSignal): Promise<PeerId | null> {
+    const { network, undecided } = this.#options
+    const { name, address } = target
+    let { peer } = target
+    try {
+      if (peer === undefined) {
+        peer = await network.connect(address!, { timeoutMs: TIMEOUTS.connectMs, signal })
+        this.#isAlive()
+      }
+      const coordinator = await this.#enter(peer, signal)
+      this.#isAlive()
       if (coordinator !== null) return coordinator
-      failures.push(`the peer at ${address} is not in the run yet`)
+      if (!undecided.heardWithin(peer, TIMEOUTS.undecidedMs)) this.#isRunSeen = true
+      else if (address !== undefined) this.#undecidedAt.add(address)
+      this.#failures.set(name, 'it is not in the run yet')
     } catch (error) {
       signal.throwIfAborted()
-      if (isRefusal(error)) throw error
-      failures.push((error as Error).message)
+      if (!(error instanceof ProtocolError) || this.#isFinal(error, target)) throw error
+      if (!SILENT.has(error.code)) this.#isAlive()
+      this.#failures.set(name, reasonOf(error, address ?? `peer ${peer}`))
     }
-  }
-  throw new InputError(
-    `No bootstrap address let this peer in: ${failures.join('; ')}. ` +
-      'Start the peer there first, or correct --bootstrap.',
-  )
-}
-
-/**
- * Searches for `discoveryMs`, then founds the run. If several processes start at once on this machine, one of them founds
- * the run and the others find it.
- */
-async function bySearch(options: DiscoveryOptions, enter: Enter): Promise<PeerId | null> {
-  const { network, clock, signal } = options
-  const seen = new Set<PeerId>()
-  const removeFound = network.onFound((peer) => seen.add(peer))
-  const startMs = clock.now()
-  try {
-    for (;;) {
-      if (options.isOver()) throw new RunIsOver('the run is over')
-      const known = options.addressBook()
-      for (const address of known) {
-        const coordinator = await nullOnFailure(signal, async () =>
-          enter(await network.connect(address, { timeoutMs: TIMEOUTS.connectMs, signal })),
-        )
-        if (coordinator !== null) return coordinator
-      }
-      for (const peer of seen) {
-        const coordinator = await nullOnFailure(signal, () => enter(peer))
-        if (coordinator !== null) return coordinator
-      }
-      const waited = clock.now() - startMs
-      // While this machine has live peers of the run, founding it again would split it.
-      if (waited >= TIMEOUTS.discoveryMs && known.length === 0 && options.claimFounder())
-        return null
-      if (waited > TIMEOUTS.founderMs) {
-        throw new InputError(
-          `Other processes with this data directory are in the run, but none has let this peer in for ${TIMEOUTS.founderMs} ms. ` +
-            'Stop them, or use another --data-dir.',
-        )
-      }
-      await clock.sleep(SEARCH_INTERVAL_MS, signal)
-    }
-  } finally {
-    removeFound()
-  }
-}
-
-/** Gives null on a network failure. A peer that was only seen may be gone, busy, or in another run. */
-async function nullOnFailure(
-  signal: AbortSignal,
-  work: () => Promise<PeerId | null>,
-): Promise<PeerId | null> {
-  try {
-    return await work()
-  } catch (error) {
-    signal.throwIfAborted()
-    if (!(error instanceof ProtocolError) || error.code === 'REFUSED') throw error
     return null
   }
+
+  #isAlive(): void {
+    this.#aliveMs = this.#options.clock.now()
+  }
+
+  /** True for an error that asking again does not mend. A peer of another run at an old address proves nothing. */
+  #isFinal({ code }: ProtocolError, { address }: Target): boolean {
+    if (code === 'REFUSED') return true
+    const isNamed = address !== undefined && this.#bootstrap.includes(address)
+    return code === 'WRONG_RUN' && isNamed && this.#options.members.length === 0
+  }
+
+  /** Decides whether this peer founds the run now. */
+  #founds(): boolean {
+    const { undecided, addressBook, claimFounder } = this.#options
+    this.#awaited = ''
+    if (this.#claim === 'never' || this.#waitedMs < TIMEOUTS.discoveryMs) return false
+    // Bootstrap addresses say that the run exists elsewhere, unless the peers there search as well.
+    if (this.#isRunSeen || !this.#bootstrap.every((at) => this.#undecidedAt.has(at))) return false
+    const { leader } = undecided
+    if (leader !== null) {
+      const whose = `peer ${shortName(leader.peer)}`
+      this.#awaited =
+        leader.claim === 'never'
+          ? `${whose} was in this run before and searches for it, so this peer does not start the run again: --anew does`
+          : `${whose} is to found the run`
+      return false
+    }
+    if (addressBook().length === 0 && claimFounder()) return true
+    this.#isAlive()
+    this.#awaited = 'another process with this data directory is in the run, or founds it'
+    return false
+  }
+
+  /** @throws InputError when the deadline of this search has passed */
+  #giveUpInTime(): void {
+    const { clock } = this.#options
+    const isFirstJoin = this.#claim !== 'never' && this.#bootstrap.length > 0
+    const silentMs = clock.now() - this.#aliveMs
+    if (this.#waitedMs < TIMEOUTS.strandedMs) {
+      if (!isFirstJoin || silentMs < TIMEOUTS.bootstrapMs) return
+    }
+    const remedy = isFirstJoin
+      ? 'Start the peer there first, or correct --bootstrap.'
+      : `Start one of them, or name a member by --bootstrap. ${REMEDY_OF_FORMER}`
+    throw new InputError(`${this.#summary()}. ${remedy}`)
+  }
+
+  /** Tells every minute how the search goes. */
+  #tell(): void {
+    const { clock, tell } = this.#options
+    if (clock.now() < this.#tellMs) return
+    this.#tellMs = clock.now() + TIMEOUTS.searchTellMs
+    const leftMs = this.#startMs + TIMEOUTS.strandedMs - clock.now()
+    const more =
+      this.#claim === 'never'
+        ? ` and ends in ${Math.ceil(leftMs / 60_000)} minutes. ${REMEDY_OF_FORMER}`
+        : ''
+    tell(`${this.#summary()}. This peer asks again${more}`)
+  }
+
+  #summary(): string {
+    const seconds = Math.round(this.#waitedMs / 1000)
+    const failures = [...this.#failures].map(([name, reason]) => `${name}: ${reason}`)
+    const told = failures.slice(0, FAILURES_TOLD)
+    if (failures.length > told.length) told.push(`and ${failures.length - told.length} more`)
+    const asked = told.length > 0 ? told.join('; ') : 'no address of a member is known'
+    const awaited = this.#awaited === '' ? '' : `; ${this.#awaited}`
+    return `no peer of the run has let this peer in for ${seconds} s (${asked})${awaited}`
+  }
 }
 
-/** Tells whether the peer at an address refused this one. */
-function isRefusal(error: unknown): boolean {
-  return error instanceof ProtocolError && ['WRONG_RUN', 'REFUSED'].includes(error.code)
+/** What the user of a peer that was in the run before can do. */
+const REMEDY_OF_FORMER =
+  '--anew starts the run from its beginning, and --resume starts it from a checkpoint.'
+
+/** True if both addresses lead to the same peer. `mine` is a peer id, or an address that ends in one. */
+function isSame(address: string, mine: string): boolean {
+  return address === mine || address.endsWith(`/p2p/${mine}`) || mine.startsWith(`${address}/p2p/`)
+}
+
+/** The reason of an error, without the name of the peer at its start. */
+function reasonOf({ message }: ProtocolError, whom: string): string {
+  const start = `cannot reach ${whom}: `
+  return message.startsWith(start) ? message.slice(start.length) : message
 }

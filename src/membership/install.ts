@@ -53,10 +53,17 @@ export async function installAll(
       }
       try {
         // A member that has missed an epoch answers STALE, and gets the whole roster.
-        const installed = install(known ? undefined : roster()).catch((error) => {
-          if (!known || (error as { code?: string }).code !== 'STALE') throw error
-          return install(roster())
-        })
+        const first = () => install(known ? undefined : roster())
+        const installed = first()
+          .catch((error) => {
+            // A connection may be dead though neither side was told. A change that comes twice is carried out once.
+            if ((error as { code?: string }).code !== 'PEER_LOST') throw error
+            return first()
+          })
+          .catch((error) => {
+            if (!known || (error as { code?: string }).code !== 'STALE') throw error
+            return install(roster())
+          })
         const answer = await (lost === undefined
           ? installed
           : Promise.race([installed, lost(member)]))

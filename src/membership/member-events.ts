@@ -1,6 +1,7 @@
 /** The queue of events that change a member's role in the run. */
 import type { Ballot, Roster, Successor } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
+import type { KnownMember } from '../base/known-members.ts'
 
 /** The end of the run for this peer. */
 export interface Finished {
@@ -26,7 +27,12 @@ export type MemberEvent =
   /** The roster names this peer as the coordinator, under a new ballot. */
   | { readonly type: 'elected'; readonly ballot: Ballot }
   /** The roster does not name this peer any more. */
-  | { readonly type: 'dropped'; readonly reason: string }
+  | {
+      readonly type: 'dropped'
+      readonly reason: string
+      /** A peer that is in the run; undefined if nobody told of one. */
+      readonly through?: KnownMember | undefined
+    }
   | ({ readonly type: 'finished' } & Finished)
   /** The run continues as another run with fewer stages. */
   | {

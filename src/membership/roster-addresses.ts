@@ -32,16 +32,22 @@ export class RosterAddresses {
       ? change.leave.flatMap((id) => memberById(known, id) ?? [])
       : (known?.members ?? [])
     for (const { peer } of left) if (!memberOf(roster, peer)) this.#network.forget(peer)
-    const learned = isNext ? newcomersOf(known, roster) : movedSince(known, roster)
-    for (const { peer, addresses } of learned) this.#network.learn(peer, addresses)
+    const moves = (isNext && change.move) || []
+    const moved = moves.flatMap(({ id }) => memberById(roster, id) ?? [])
+    const candidates = isNext ? [...newcomersOf(known, roster), ...moved] : roster.members
+    for (const member of candidates) this.#learn(known, member)
+  }
+
+  #learn(known: Roster | null, { peer, addresses }: Member): void {
+    const before = known === null ? undefined : memberOf(known, peer)?.addresses
+    if (before !== undefined && before.join() === addresses.join()) return
+    this.#network.learn(peer, addresses)
+    // The connection led to an address that is gone. Nothing would tell this peer that it is dead.
+    if (before !== undefined && hasLeft(before, addresses)) this.#network.disconnect(peer)
   }
 }
 
-/** Members whose addresses are not those of the roster before. */
-function movedSince(before: Roster | null, { members }: Roster): readonly Member[] {
-  if (before === null) return members
-  return members.filter(({ peer, addresses }) => {
-    const known = memberOf(before, peer)?.addresses
-    return known?.join() !== addresses.join()
-  })
+/** True if an address of those before is gone, and not only another one new. */
+export function hasLeft(before: readonly string[], now: readonly string[]): boolean {
+  return before.some((address) => !now.includes(address))
 }

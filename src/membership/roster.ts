@@ -151,16 +151,41 @@ export function emptyStages(roster: Roster, bodyStages: number): number[] {
   return stages.filter((stage) => !holders.has(stage))
 }
 
+/** The voters of each roster, made at their first use. */
+const voters = new WeakMap<Roster, ReadonlySet<number>>()
+
 /**
- * Tells whether `ids` are a quorum: more than half of the members, or exactly half with the coordinator. Any two quorums
- * have a common member, since two halves have the coordinator in common.
+ * Ids of the members whose answers decide the next epoch: all holders, and fewer other members than holders. So the loss
+ * of other members never costs the majority while all holders are left. The coordinator always votes, and the other
+ * voters are the longest-standing members. While nobody holds a stage, all members vote.
+ */
+export function votersOf(roster: Roster): ReadonlySet<number> {
+  const known = voters.get(roster)
+  if (known !== undefined) return known
+  const { members, coordinator } = roster
+  const isHolder = ({ stage, ready }: Member) => stage !== null && ready
+  const ids = new Set(members.filter(isHolder).map(({ id }) => id))
+  const most = ids.size === 0 ? members.length : 2 * ids.size - 1
+  if (memberById(roster, coordinator) !== undefined) ids.add(coordinator)
+  for (const { id } of members) {
+    if (ids.size >= most) break
+    ids.add(id)
+  }
+  voters.set(roster, ids)
+  return ids
+}
+
+/**
+ * Tells whether `ids` are a quorum: more than half of the voters, or exactly half with the coordinator. Any two quorums
+ * of one roster have a common voter, since two halves have the coordinator in common.
  */
 export function isQuorum(roster: Roster, ids: ReadonlySet<number>): boolean {
-  // This shortcut avoids counting thousands of members after each of their answers.
-  if (2 * ids.size < roster.members.length) return false
-  const present = roster.members.filter(({ id }) => ids.has(id)).length
-  if (2 * present === roster.members.length) return ids.has(roster.coordinator)
-  return 2 * present > roster.members.length
+  const voting = votersOf(roster)
+  // This shortcut avoids counting thousands of voters after each of their answers.
+  if (2 * ids.size < voting.size) return false
+  const present = [...voting].filter((id) => ids.has(id)).length
+  if (2 * present === voting.size) return ids.has(roster.coordinator)
+  return 2 * present > voting.size
 }
 
 /** True from a rollback until the next commit: a stage without a holder then gets its state from the checkpoint. */
@@ -209,6 +234,7 @@ export function applyChange(roster: Roster, change: Change): Roster {
     case 'members': {
       const leaving = new Set(change.leave)
       const assigned = new Map(change.assign.map((assignment) => [assignment.id, assignment]))
+      const moved = new Map(change.move?.map((move) => [move.id, move]))
       const staying = roster.members.filter(({ id }) => !leaving.has(id))
       const joining = change.join.map((newcomer, i) => ({
         ...newcomer,
@@ -222,7 +248,8 @@ export function applyChange(roster: Roster, change: Change): Roster {
         nextId: roster.nextId + joining.length,
         members: [...staying, ...joining].map((member) => {
           const assignment = assigned.get(member.id)
-          return assignment === undefined ? member : { ...member, ...assignment }
+          const move = moved.get(member.id)
+          return assignment || move ? { ...member, ...assignment, ...move } : member
         }),
       }
     }

@@ -11,6 +11,8 @@ import { memberById } from './roster.ts'
 /** The result of an attempt to become the coordinator. */
 type Succession =
   | { readonly result: 'elected' }
+  /** Another roster came here during the campaign. Its coordinator may be alive. */
+  | { readonly result: 'overtaken' }
   /** `peer` knows a later epoch. */
   | { readonly result: 'behind'; readonly peer: PeerId }
   /** A change that was accepted before, and is chosen now, removes this member from the roster. */
@@ -32,8 +34,9 @@ export async function takeOver(
   for (;;) {
     const result = await campaign(options, own)
     if (result.result !== 'elected') return result
-    const { ballot, pending } = result
-    const lost = acceptor.roster.coordinator
+    const { ballot, roster: before, pending } = result
+    if (acceptor.roster.epoch !== before.epoch) return { result: 'overtaken' }
+    const lost = before.coordinator
     const change: Change = pending ?? {
       type: 'members',
       coordinator: own.id,
@@ -44,9 +47,8 @@ export async function takeOver(
       restart: true,
       reason: reason.slice(0, 256),
     }
-    const before = acceptor.roster
     try {
-      const after = await choose(options, ballot, change)
+      const after = await choose(options, before, ballot, change)
       // A pending change may still name the lost coordinator, whose answer must not be awaited until the deadline.
       const never = new Promise<never>(() => {})
       const rejectIfLost = ({ id }: Member) =>

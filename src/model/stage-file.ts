@@ -1,5 +1,5 @@
 /** The saved stages of a run: a peer writes `stage-<s>.safetensors` to its slot, and readers find all stages of one step. */
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { sha256 } from '../../protocols/weights.ts'
 import { type NamedTensor, writeSafetensors } from '../../stages/safetensors.ts'
@@ -26,6 +26,8 @@ export interface StageLabel {
 
 /** Writes a stage into a peer's folder, and removes the peer's earlier stages. Gives the path. */
 export function saveStage(folder: string, stage: StageWeights, label: StageLabel): string {
+  // Somebody may have deleted the folder while the peer was running.
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
   const path = writeStage(folder, stage, label)
   for (const name of readdirSync(folder)) {
     if (FILE.test(name) && join(folder, name) !== path) rmSync(join(folder, name))

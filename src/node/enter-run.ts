@@ -1,67 +1,107 @@
 /** Entering a run: a peer founds the run, or finds a member and waits for its admission. */
 import { ProtocolError } from '../../protocols/errors.ts'
-import { hello } from '../../protocols/membership.ts'
+import { type Claim, hello } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { InputError } from '../base/errors.ts'
+import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
 import { RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
+import { memberOf } from '../membership/roster.ts'
 import type { NodeOptions } from './node-options.ts'
+
+const NO_ADDRESS =
+  'this machine has none of the addresses of --listen any more, so no peer could reach this one: restart it with --listen /ip4/0.0.0.0/tcp/PORT'
 
 /** Number of peers that one request for admission asks in turn. Each but the last refers to its coordinator. */
 const REFERRALS_MAX = 4
 
+/** Longest reason in the journal, in characters. */
+const REASON_LENGTH = 2_000
+
 /**
  * Founds the run, or is admitted by its coordinator. Gives the first event after that.
  * @param stopped resolves when the node has to stop
- * @param mayFound false for a peer that was in the run before: founding the run again would split it
+ * @param claim how much this peer may found the run
+ * @param through a peer that is in the run, to be asked before all others
  */
 export async function enterRun(
   member: Member,
   options: NodeOptions,
   stopped: Promise<MemberEvent>,
-  mayFound: boolean,
+  claim: Claim,
+  through?: KnownMember,
 ): Promise<MemberEvent> {
-  const { clock, journal } = options
+  const { clock } = options
+  member.undecided.claim = claim
   // A coordinator may admit this peer although its answer was lost. The event ends the search.
   const nextEvent = Promise.race([member.next(), stopped])
-  const search = () =>
-    options.discover((peer) => requestAdmission(member, options, peer)).catch(overOrThrow)
-  let founds = mayFound
-  let isReported = false
-  let searchStart = clock.now()
-  for (;;) {
-    const found = await Promise.race([nextEvent, founds ? search() : search().catch(nullIfNobody)])
-    if (found instanceof RunIsOver) {
-      return { type: 'finished', committed: options.run.steps, failure: null }
+  const over = new AbortController()
+  const members = [...(through ? [through] : []), ...member.knownMembers.list()]
+  const until = clock.now() + TIMEOUTS.strandedMs
+  try {
+    for (;;) {
+      const found = await Promise.race([nextEvent, search(member, options, members, over.signal)])
+      if (typeof found === 'string') {
+        const admitted = await awaitAdmission(member, options, nextEvent, found)
+        if (admitted !== null) return admitted
+        continue
+      }
+      if (found !== null) return found
+      if (member.undecided.claim !== 'never') {
+        foundRun(member, options)
+        return nextEvent
+      }
+      if (clock.now() > until) return ended('no peer of the run has let this peer in')
+      const early = await Promise.race([nextEvent, clock.sleep(TIMEOUTS.retryMs)])
+      if (early !== undefined) return early
     }
-    if (typeof found !== 'string' && found !== null) return found
-    if (found === null && founds) {
-      foundRun(member, options)
-      return nextEvent
-    }
-    if (found === null && !isReported) {
-      isReported = true
-      const reason = 'no peer of the run is reachable: this peer keeps searching'
-      journal.write({ type: 'waiting', stages: [], reason })
-    }
-    founds = false
-    if (found !== null) {
-      const admitted = await awaitAdmission(member, options, nextEvent, found)
-      if (admitted !== null) return admitted
-      searchStart = clock.now()
-      continue
-    }
-    const ms = clock.now() - searchStart
-    if (ms > TIMEOUTS.strandedMs) {
-      const failure = `no peer of the run has let this peer in for ${ms} ms`
-      return { type: 'finished', committed: 0, failure }
-    }
-    const early = await Promise.race([nextEvent, clock.sleep(TIMEOUTS.retryMs)])
-    if (early !== undefined) return early
+  } finally {
+    over.abort(new Error('this peer does not search any more'))
+    forgetOthers(member, options, [
+      ...members.map(({ peer }) => peer),
+      ...member.undecided.remembered,
+    ])
   }
+}
+
+/** Forgets the addresses of these peers unless they are in the roster. */
+function forgetOthers({ roster }: Member, { network }: NodeOptions, peers: Iterable<PeerId>): void {
+  if (roster === null) return
+  for (const peer of peers) if (memberOf(roster, peer) === undefined) network.forget(peer)
+}
+
+/** Searches once. Gives the coordinator, null if the search found nobody, or the event that ends the run for this peer. */
+async function search(
+  member: Member,
+  options: NodeOptions,
+  members: readonly KnownMember[],
+  signal: AbortSignal,
+): Promise<PeerId | MemberEvent | null> {
+  const { run, journal } = options
+  const { undecided } = member
+  const enter = (peer: PeerId, either = signal) => {
+    signal.throwIfAborted()
+    return requestAdmission(member, options, peer, either)
+  }
+  const tell = (message: string) =>
+    journal.write({ type: 'waiting', stages: [], reason: message.slice(0, REASON_LENGTH) })
+  try {
+    return await options.discover(enter, { signal, undecided, members, tell })
+  } catch (error) {
+    if (error instanceof RunIsOver) {
+      return { type: 'finished', committed: run.steps, failure: null }
+    }
+    // The peer was in the run before, so that its user did nothing wrong.
+    if (error instanceof InputError && undecided.claim === 'never') return ended(error.message)
+    throw error
+  }
+}
+
+function ended(failure: string): MemberEvent {
+  return { type: 'finished', committed: 0, failure }
 }
 
 function foundRun(member: Member, { journal }: NodeOptions): void {
@@ -71,17 +111,6 @@ function foundRun(member: Member, { journal }: NodeOptions): void {
     const message = `the swarm continues after step ${member.committed}`
     journal.write({ type: 'notice', message })
   }
-}
-
-function overOrThrow(error: unknown): RunIsOver {
-  if (error instanceof RunIsOver) return error
-  throw error
-}
-
-/** Gives null if no peer answered. A peer that was in the run before keeps searching: the others may answer later. */
-function nullIfNobody(error: unknown): null {
-  if (error instanceof InputError) return null
-  throw error
 }
 
 /**
@@ -111,7 +140,8 @@ async function awaitAdmission(
       const event = await Promise.race([nextEvent, lost.promise.then(() => null), pause])
       if (event !== null) return event
       lost = Promise.withResolvers()
-      const answer = await Promise.race([nextEvent, requestAdmission(member, options, coordinator)])
+      const asked = requestAdmission(member, options, coordinator, over.signal)
+      const answer = await Promise.race([nextEvent, asked])
       if (answer === null) return null
       if (typeof answer !== 'string') return answer
       coordinator = answer
@@ -129,23 +159,38 @@ async function awaitAdmission(
 
 /**
  * Asks for admission, first the given peer and then the coordinator to which it refers. Gives the coordinator; null if
- * the peer is not in the run yet.
+ * the peer cannot name one.
  */
 async function requestAdmission(
   member: Member,
   { network, clock, runId, wish, domain = '', resume }: NodeOptions,
   contact: PeerId,
+  signal: AbortSignal,
 ): Promise<PeerId | null> {
+  const { undecided } = member
   let asked = contact
   // One referral leads to the coordinator. More are needed only while the coordinator changes.
   for (let referrals = 0; referrals < REFERRALS_MAX; referrals++) {
     const { session } = member
     const addresses = [...network.addresses]
+    // The roster would name an address that is gone, and every peer that needs this one would wait for it.
+    if (addresses.length === 0) throw new ProtocolError('UNREACHABLE', NO_ADDRESS)
+    const { claim } = undecided
     const resumes = resume !== undefined
-    const question = { run: runId, addresses, session, domain, stage: wish, resumes }
-    const answer = await ask(network, asked, hello, question, { timeoutMs: TIMEOUTS.helloMs })
+    const question = { run: runId, addresses, session, domain, stage: wish, resumes, claim }
+    const answer = await ask(network, asked, hello, question, {
+      timeoutMs: TIMEOUTS.helloMs,
+      signal,
+    })
+    if (answer.result === 'later' && answer.claim !== null) {
+      undecided.hear(asked, answer.claim)
+      return null
+    }
+    undecided.forget(asked)
     switch (answer.result) {
       case 'welcome':
+        // To found a run of which steps are committed would split it.
+        if (answer.committed > 0) undecided.claim = 'never'
         return asked
       case 'later':
         return null
@@ -154,12 +199,13 @@ async function requestAdmission(
         asked = answer.coordinator
         break
       case 'resharded':
+        signal.throwIfAborted()
         member.resharded(asked, answer.successors)
         return asked
       default:
         answer satisfies never
     }
   }
-  await clock.sleep(TIMEOUTS.retryMs)
+  await clock.sleep(TIMEOUTS.retryMs, signal)
   return null
 }

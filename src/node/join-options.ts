@@ -22,6 +22,8 @@ export interface JoinOptions {
   readonly steps?: number | undefined
   /** Data directory; undefined for `.gensyn` beside the manifest. */
   readonly dataDir?: string | undefined
+  /** Bound of the journal's files, in MiB; undefined for the default. */
+  readonly journalSize?: number | undefined
   /** Failure domain: a label that peers share if they are likely to be lost together. */
   readonly domain: string
   /** Cloud whose spot notice makes the node leave. */

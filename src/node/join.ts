@@ -5,10 +5,11 @@ import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { loadOrCreateIdentity } from '../../protocols/identity.ts'
 import { createLibp2pNetwork } from '../../protocols/libp2p.ts'
+import type { Claim } from '../../protocols/membership.ts'
 import type { Network } from '../../protocols/network.ts'
 import { chooseProvider } from '../../stages/provider.ts'
 import { tuneCollector } from '../base/collector.ts'
-import { claimFounder, forgetRun, isOver, knownAddresses } from '../base/data-dir.ts'
+import { claimFounder, forgetRun, isOver, knownAddresses, tookPart } from '../base/data-dir.ts'
 import { InputError } from '../base/errors.ts'
 import type { Journal } from '../base/journal.ts'
 import type { Terminal } from '../base/terminal.ts'
@@ -16,7 +17,7 @@ import { openCheckpoints, openStore } from '../checkpoint/open-store.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { refuseWhatCannotFit } from '../holder/memory.ts'
 import { openResume, type Resume, resumeAt } from '../holder/resume.ts'
-import { type DiscoveryOptions, discover } from '../membership/discovery.ts'
+import { type DiscoveryOptions, discover, type Seeking } from '../membership/discovery.ts'
 import type { Finished } from '../membership/member-events.ts'
 import { type Run, readRun, runId, writeRun } from '../run/run.ts'
 import { withDepartureSignal } from './departure-signal.ts'
@@ -72,6 +73,7 @@ async function joinRun(options: JoinOptions, io: JoinIo): Promise<Finished> {
     provider,
     providerReason: reason,
     threads: options.threads,
+    journalBytes: options.journalSize && options.journalSize * 1024 ** 2,
   }
   /** This run, and its successors in their order. */
   const localRuns = [new LocalRun(run, context)]
@@ -103,17 +105,16 @@ async function nodeOptions(
   const { stage, domain, reshardAfter } = options
   const journal = first.openJournal(network)
   journal.write({ type: 'notice', message: `provider ${provider}: ${providerReason}` })
-  const mayFound = !first.slot.tookPart || options.resume !== undefined
-  if (!mayFound) journal.write({ type: 'notice', message: TOOK_PART })
+  const claim = claimOf(options, tookPart(dataDir, id))
+  if (claim === 'never') journal.write({ type: 'notice', message: TOOK_PART })
   const resume = await openCheckpoint(run, options, clock, journal)
-  const search: DiscoveryOptions = {
+  const search: Omit<DiscoveryOptions, keyof Seeking> = {
     network,
     clock,
-    signal,
     bootstrap: options.bootstrap ?? [],
     addressBook: () => localRuns.toReversed().flatMap((each) => knownAddresses(dataDir, each.id)),
     isOver: () => isOver(dataDir, id) && resume === undefined,
-    claimFounder: () => !mayFound || claimFounder(dataDir, id),
+    claimFounder: () => claimFounder(dataDir, id),
   }
   return {
     ...first.open(network, journal),
@@ -125,12 +126,13 @@ async function nodeOptions(
     wish: stage,
     checkpoints: store,
     domain,
-    mayFound,
+    claim,
+    places: () => [...search.bootstrap, ...search.addressBook()],
     lastStep: Math.min(run.steps, options.steps ?? run.steps),
     resume,
     reshardAfterMs: reshardAfter && reshardAfter * 1000,
-    async discover(enter) {
-      const found = await discover(search, enter)
+    async discover(enter, seeking) {
+      const found = await discover({ ...search, ...seeking }, enter)
       if (found !== null || savedBy === null || resume !== undefined) return found
       throw new InputError(
         `No peer of this run was found, and ${options.checkpoints} contains checkpoints of its successor with ${savedBy.stages} body stages: start with the manifest of that run, and --resume.`,
@@ -140,9 +142,16 @@ async function nodeOptions(
   }
 }
 
+/** How much this process may found the run. @param isFormer true if a process with this data directory was in the run */
+function claimOf({ anew, resume, bootstrap = [] }: JoinOptions, isFormer: boolean): Claim {
+  if (anew || resume !== undefined) return 'insists'
+  if (isFormer) return 'never'
+  return bootstrap.length > 0 ? 'last' : 'may'
+}
+
 /** Notice of a peer that may not found the run. */
 const TOOK_PART =
-  'an earlier process was in this run, so this one searches for the others and does not found the run again: --anew starts the run again, --resume starts it from a checkpoint'
+  'this data directory was in the run before, so this process searches for the run and does not found it again: --anew starts the run from its beginning, --resume starts it from a checkpoint'
 
 /** @throws InputError if the key file or an address to listen on cannot be used */
 async function openNetwork(

@@ -35,18 +35,17 @@ export async function leaveRun(member: Member, options: NodeOptions): Promise<bo
   const { network, clock, runId, signal, journal } = options
   const { reason, withinMs } = departureOf(signal)
   journal.write({ type: 'notice', message: `leaving: ${reason}` })
-  const patient = withinMs !== null
-  const question = { run: runId, reason, patient }
   const until = clock.now() + (withinMs ?? TIMEOUTS.drainMs)
   for (let attempt = 1; member.own !== undefined; attempt++) {
     const { peer } = coordinatorOf(member.roster!)
     const timeoutMs = Math.max(0, until - clock.now())
+    const question = { run: runId, reason, withinMs: withinMs === null ? null : timeoutMs }
     try {
       await ask(network, peer, leave, question, { timeoutMs })
       return true
     } catch {
       // The coordinator may be leaving or lost. The next attempt asks the coordinator of the latest roster.
-      const isLast = patient ? clock.now() >= until : attempt >= LEAVE_ATTEMPTS
+      const isLast = withinMs === null ? attempt >= LEAVE_ATTEMPTS : clock.now() >= until
       if (isLast) return false
       await clock.sleep(TIMEOUTS.retryMs)
     }
@@ -55,9 +54,12 @@ export async function leaveRun(member: Member, options: NodeOptions): Promise<bo
 }
 
 /** The result of a node that left. The last roster that it knows says whether another member holds its stage. */
-export function finishedAfterLeaving(member: Member): Finished {
+export function finishedAfterLeaving(member: Member, signal: AbortSignal): Finished {
   const { committed, own, roster } = member
   const stage = own?.stage ?? null
   const isHandedOver = stage === null || holdersOf(roster!, stage).length > 1
-  return isHandedOver ? { committed, failure: null, left: true } : { committed, failure: STOPPED }
+  if (isHandedOver) return { committed, failure: null, left: true }
+  const { reason, withinMs } = departureOf(signal)
+  const untaken = withinMs === null ? '' : `; no other peer could take stage ${stage} in time`
+  return { committed, failure: `${reason}${untaken}` }
 }

@@ -5,16 +5,19 @@ import type { Network } from '../../protocols/network.ts'
 import type { Provider } from '../../stages/provider.ts'
 import { Random } from '../../stages/random.ts'
 import { createWorkerStage } from '../../stages/worker-stage.ts'
-import { claimSlot, markOver, type Slot } from '../base/data-dir.ts'
-import { createJournal, type Entry, type Journal, openJournalFile } from '../base/journal.ts'
+import { claimSlot, membersFile, peerFolders, type Slot, STATES } from '../base/data-dir.ts'
+import type { Journal } from '../base/journal.ts'
+import { type KnownMembers, MembersOnDisk } from '../base/known-members.ts'
 import type { Terminal } from '../base/terminal.ts'
+import { DirectoryStore } from '../checkpoint/directory-store.ts'
+import { StageDisk } from '../checkpoint/stage-disk.ts'
 import { openRunData } from '../data/run-data.ts'
 import { describePlan, planOf } from '../holder/memory.ts'
 import { saveStage } from '../model/stage-file.ts'
 import { type Run, runId, stageConfig } from '../run/run.ts'
 import type { InitialWeights } from './initial-weights.ts'
+import { openLocalJournal } from './local-journal.ts'
 import type { NodeOptions } from './node-options.ts'
-import { RunView } from './view.ts'
 
 /** Options that all runs of a process have in common. */
 export interface LocalRunContext {
@@ -29,16 +32,17 @@ export interface LocalRunContext {
   readonly terminal: Terminal
   readonly clock: Clock
   readonly signal: AbortSignal
+  /** Bound of the journal's files, in bytes; undefined for the default. */
+  readonly journalBytes?: number | undefined
 }
-
-/** Journal entries by which a peer becomes a member of a run. */
-const ENTERS: ReadonlySet<Entry['type']> = new Set(['founded', 'joined', 'elected'])
 
 export class LocalRun {
   readonly run: Run
   readonly id: string
   readonly slot: Slot
   readonly #context: LocalRunContext
+  #members: MembersOnDisk | null = null
+  #tookPart = () => {}
   #closeJournal = () => {}
   #closeData = () => {}
 
@@ -59,22 +63,20 @@ export class LocalRun {
    */
   openJournal(network: Network): Journal {
     const { run, id, slot } = this
-    const { dataDir, terminal, clock } = this.#context
-    const file = openJournalFile(join(slot.path, 'journal.jsonl'))
-    this.#closeJournal = () => file.close()
-    const journal = createJournal(network.self, () => clock.now(), [
-      file.sink,
-      printer(terminal, run),
-      // Other peers search for members only, so that addresses are published after the admission.
-      ({ type }) => {
-        if (ENTERS.has(type)) slot.publish(network.addresses)
-        if (type === 'committed') slot.markTookPart()
-      },
-      (entry) => {
-        if (entry.type !== 'finished' || entry.failure !== null) return
-        if (entry.committed === run.steps) markOver(dataDir, id)
-      },
-    ])
+    const { dataDir, terminal, clock, journalBytes } = this.#context
+    const { journal, tookPart, close } = openLocalJournal({
+      run,
+      runId: id,
+      dataDir,
+      slot,
+      peer: network.self,
+      addresses: network.addresses,
+      clock,
+      terminal,
+      maxBytes: journalBytes,
+    })
+    this.#tookPart = tookPart
+    this.#closeJournal = close
     journal.write({ type: 'started', run: id, pid: process.pid, addresses: network.addresses })
     return journal
   }
@@ -83,9 +85,9 @@ export class LocalRun {
   open(
     network: Network,
     journal: Journal,
-  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save'> {
+  ): Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'knownMembers' | 'disk'> {
     const { run, id, slot } = this
-    const { runPath, initial, provider, threads, signal } = this.#context
+    const { runPath, initial, provider, threads, signal, clock } = this.#context
     const data = openRunData({
       run,
       runPath,
@@ -98,6 +100,7 @@ export class LocalRun {
     this.#closeData = () => data.close()
     return {
       journal,
+      knownMembers: this.#keepMembers(network, journal),
       createStage: async (index, isSecond) => {
         // The memory plan of the held stage includes a second stage.
         if (!isSecond) {
@@ -109,6 +112,10 @@ export class LocalRun {
         return initial.load(await createWorkerStage(stageConfig(run), index, options))
       },
       loadData: data.load,
+      disk: new StageDisk({
+        store: new DirectoryStore(join(slot.path, STATES)),
+        pause: () => clock.sleep(0),
+      }),
       save: async (stage, index, step) =>
         saveStage(slot.path, stage, { run: id, stage: index, step }),
     }
@@ -120,18 +127,32 @@ export class LocalRun {
     this.#closeData = () => {}
   }
 
+  /** Keeps the latest members on disk, and marks the run's folder once a step is committed. */
+  #keepMembers(network: Network, journal: Journal): KnownMembers {
+    const { id, slot } = this
+    const { dataDir, clock } = this.#context
+    const others = peerFolders(dataDir, id).filter((path) => path !== slot.path)
+    const members = new MembersOnDisk({
+      self: network.self,
+      path: membersFile(slot.path),
+      others: others.map(membersFile),
+      clock,
+      failed: (message) => journal.write({ type: 'notice', message }),
+    })
+    this.#members = members
+    return {
+      list: () => members.list(),
+      keep: (roster) => {
+        members.keep(roster)
+        if (roster.committed > 0) this.#tookPart()
+      },
+    }
+  }
+
   /** Closes the journal and releases the slot. */
   close(): void {
+    this.#members?.close()
     this.#closeJournal()
     this.slot.release()
-  }
-}
-
-/** A journal sink that prints entries on the terminal. */
-function printer(terminal: Terminal, run: Run): (entry: Entry) => void {
-  const view = new RunView(run.stages + 1)
-  return (entry) => {
-    terminal.event(entry)
-    for (const text of view.show(entry)) terminal.line(text)
   }
 }

@@ -1,17 +1,19 @@
 /** The options of a node, and of the part of them that a successor run replaces. */
-import type { Origin } from '../../protocols/membership.ts'
+import type { Claim, Origin } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { MemberOptions } from '../holder/member.ts'
-import type { Enter } from '../membership/discovery.ts'
+import type { Enter, Seeking } from '../membership/discovery.ts'
 import type { Run } from '../run/run.ts'
 
 export interface NodeOptions extends MemberOptions {
   /** Stage that this peer insists on; null takes the stage that needs a holder most. */
   readonly wish: number | null
   /** Finds a peer of the run that admits this one, and gives the coordinator. Null means that this peer founds the run. */
-  discover(enter: Enter): Promise<PeerId | null>
-  /** False for a peer that was in the run before: founding the run again would split it. @default true */
-  readonly mayFound?: boolean
+  discover(enter: Enter, seeking: Seeking): Promise<PeerId | null>
+  /** Addresses at which a peer of the run may be. A founder looks there for another founding of its run. @default none */
+  places?(): readonly string[]
+  /** How much this peer may found the run when it starts. @default may */
+  readonly claim?: Claim
   /**
    * Time without enough members after which the run continues with fewer stages, in milliseconds. It applies if this peer
    * is the coordinator. If left out, the run waits for ever.
@@ -27,7 +29,10 @@ export interface NodeOptions extends MemberOptions {
 
 /** Options of a node that its successor run replaces. */
 type SuccessorResources = Partial<
-  Pick<NodeOptions, 'journal' | 'createStage' | 'loadData' | 'save' | 'discover'>
+  Pick<
+    NodeOptions,
+    'journal' | 'createStage' | 'loadData' | 'save' | 'discover' | 'knownMembers' | 'disk'
+  >
 > &
   Pick<NodeOptions, 'resume'>
 

@@ -67,11 +67,11 @@ async function followRun(member: Member, options: NodeOptions): Promise<Outcome>
         case 'resharded':
           return event
         case 'dropped':
-          event = await enterRun(member, options, stopped.promise, false)
+          event = await enterRun(member, options, stopped.promise, 'never', event.through)
           break
         case 'finished': {
           if (signal.aborted && (await leaveRun(member, options))) {
-            return finishedAfterLeaving(member)
+            return finishedAfterLeaving(member, signal)
           }
           const { committed, failure } = event
           return { committed, failure }
@@ -92,8 +92,8 @@ async function firstEvent(
   const { start = null, journal, network } = options
   // A newcomer that was told of a successor run asks for admission there, and never founds that run.
   if (start === null || start.roster === null) {
-    const { mayFound = true } = options
-    return enterRun(member, options, stopped, mayFound && start === null)
+    const { claim = 'may' } = options
+    return enterRun(member, options, stopped, start === null ? claim : 'never')
   }
   const event = await Promise.race([member.next(), stopped])
   if (event.type === 'elected') {
@@ -110,7 +110,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
   const coordinator = new Coordinator({ ...options, member })
   const stop = () => {
     const { reason, withinMs } = departureOf(signal)
-    void coordinator.leave(network.self, reason, withinMs !== null).catch(() => {})
+    void coordinator.leave(network.self, reason, withinMs).catch(() => {})
     const limit = withinMs ?? TIMEOUTS.drainMs
     void options.clock.sleep(limit, coordinator.signal).then(
       () => coordinator.stop(),
@@ -121,6 +121,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
   if (signal.aborted) stop()
   try {
     await coordinator.begin()
+    void member.foundings.watch(options.places ?? (() => []), coordinator.signal)
     await train(coordinator, options)
   } catch (error) {
     const { committed } = coordinator.roster
@@ -140,7 +141,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
     if (error instanceof HandedOver || signal.aborted) {
       coordinator.stop()
       return error instanceof HandedOver
-        ? finishedAfterLeaving(member)
+        ? finishedAfterLeaving(member, signal)
         : { committed, failure: departureOf(signal).reason }
     }
     const failure = messageOf(error)

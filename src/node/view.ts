@@ -1,5 +1,6 @@
 /** The live view of a run: one line with fixed columns for each step, and a line for each event between steps. */
 import type { Entry } from '../base/journal.ts'
+import { shortName } from '../base/peer-name.ts'
 
 type Held = Extract<Entry, { type: 'held' }>
 
@@ -18,10 +19,6 @@ function row(cells: readonly (string | number)[]): string {
 }
 
 const HEADER = row(COLUMNS.map(([name]) => name))
-
-function short(peer: string): string {
-  return peer.length > 8 ? `…${peer.slice(-6)}` : peer
-}
 
 /** Turns the journal entries of one peer into lines for people. */
 export class RunView {
@@ -59,18 +56,18 @@ export class RunView {
         return [`${row([entry.step, entry.loss.toFixed(4)])}  on held-out text`]
       case 'lost': {
         const what = entry.stage === null ? 'a spare' : `stage ${entry.stage}`
-        return [`  lost ${what} (${short(entry.lost)}): ${entry.reason}`]
+        return [`  lost ${what} (${shortName(entry.lost)}): ${entry.reason}`]
       }
       case 'held': {
         if (entry.cause === 'replica') {
-          return [`  stage ${entry.stage} held by ${short(entry.by)} too`]
+          return [`  stage ${entry.stage} held by ${shortName(entry.by)} too`]
         }
-        if (entry.cause !== 'lost') return [`  stage ${entry.stage} held by ${short(entry.by)}`]
+        if (entry.cause !== 'lost') return [`  stage ${entry.stage} held by ${shortName(entry.by)}`]
         const kib = Math.round(entry.bytes / 1024)
         const since = entry.secondsSinceLoss?.toFixed(2)
         return [
           ...entry.skipped.map(({ strategy, reason }) => `  not ${strategy}: ${reason}`),
-          `  stage ${entry.stage} rebuilt by ${short(entry.by)}: ${entry.strategy}${originOf(entry)}, ${kib} KiB in ${entry.seconds.toFixed(2)} s, held again ${since} s after the loss`,
+          `  stage ${entry.stage} rebuilt by ${shortName(entry.by)}: ${entry.strategy}${originOf(entry)}, ${kib} KiB in ${entry.seconds.toFixed(2)} s, held again ${since} s after the loss`,
         ]
       }
       case 'checkpoint': {
@@ -102,7 +99,7 @@ export class RunView {
       }
       case 'elected':
         this.#coordinates = entry.coordinator === entry.peer
-        return [`  ${short(entry.coordinator)} is the coordinator now: ${entry.reason}`]
+        return [`  ${shortName(entry.coordinator)} is the coordinator now: ${entry.reason}`]
       case 'dropped':
         this.#coordinates = false
         return [`  this peer is not in the roster any more (${entry.reason}): it joins again`]
@@ -111,7 +108,7 @@ export class RunView {
       case 'refused':
         // Messages of an abandoned step are frequent and harmless.
         if (entry.code === 'STALE') return []
-        return [`  refused ${short(entry.from)}: ${entry.reason}`]
+        return [`  refused ${shortName(entry.from)}: ${entry.reason}`]
       case 'notice':
         return [`  ${entry.message}`]
       case 'finished':
@@ -125,7 +122,7 @@ export class RunView {
         this.#coordinates = true
         return [HEADER]
       case 'joined':
-        return [`  joined the run; the coordinator is ${short(entry.coordinator)}`, HEADER]
+        return [`  joined the run; the coordinator is ${shortName(entry.coordinator)}`, HEADER]
       case 'holding': {
         const { stage, strategy, bytes, seconds } = entry
         const kib = Math.round(bytes / 1024)
@@ -137,6 +134,7 @@ export class RunView {
       case 'saved':
         return [`  stage ${entry.stage} saved as ${entry.path}`]
       case 'copied':
+      case 'stored':
       case 'started':
         return []
       default:

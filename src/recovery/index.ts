@@ -4,6 +4,7 @@ import { checkfree } from './checkfree.ts'
 import { checkfreePlus } from './checkfree-plus.ts'
 import { checkpoint } from './checkpoint.ts'
 import { copy } from './copy.ts'
+import { kept } from './kept.ts'
 import { random } from './random.ts'
 import { redundant } from './redundant.ts'
 import { replica } from './replica.ts'
@@ -41,12 +42,35 @@ export function policyOf(name: string): readonly string[] {
 
 /** All strategies by name, with those that are not recoveries. */
 export const STRATEGIES: ReadonlyMap<string, Strategy> = new Map(
-  [seed, resume, replica, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
+  [seed, resume, replica, kept, ...RECOVERIES].map((strategy) => [strategy.name, strategy]),
 )
 
 /** The strategies of a policy, in its order. */
 export function rowsOf(policy: readonly string[]): Strategy[] {
   return policy.map((name) => STRATEGIES.get(name)!)
+}
+
+/**
+ * The policy with the row of states on disks, which no manifest names. A state of the last committed step comes first: it
+ * is exact. An earlier one comes before the first strategy that averages or draws weights. Without any state on a disk the
+ * policy is unchanged.
+ */
+export function withDisks(
+  policy: readonly string[],
+  { stage, copies, committed }: Pick<Loss, 'stage' | 'copies' | 'committed'>,
+): readonly string[] {
+  const onDisk = copies.filter(({ strategy }) => strategy === kept.name)
+  if (onDisk.length === 0) return policy
+  if (onDisk.some((each) => each.stage === stage && each.step === committed)) {
+    return [kept.name, ...policy]
+  }
+  const first = rowsOf(policy).findIndex((row) => !isOfOwnState(row))
+  return policy.toSpliced(first < 0 ? policy.length : first, 0, kept.name)
+}
+
+/** True if the strategy gives a stage a state that the stage itself had. */
+export function isOfOwnState({ name, copies, understudies = false }: Strategy): boolean {
+  return copies !== undefined || understudies || name === checkpoint.name
 }
 
 /** The result of choosing a strategy for a lost stage. */

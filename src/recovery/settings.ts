@@ -73,6 +73,15 @@ const snapshot = group('The erasure-coded copy of each stage, if the policy has 
   ),
 })
 
+const kept = group("The state of each stage on its holder's own disk.", {
+  everySteps: setting(
+    z.int().min(0),
+    25,
+    'steps',
+    'Steps between two states that every holder writes to its disk, with the copies that it keeps for others; 0 writes nothing.',
+  ),
+})
+
 /** Schemas of all settings of recovery but the policy. */
 export const RECOVERY_SETTINGS = {
   normExponent: setting(
@@ -107,6 +116,7 @@ export const RECOVERY_SETTINGS = {
   shadow: shadow.prefault({}),
   snapshot: snapshot.prefault({}),
   checkpoint: checkpoint.prefault({}),
+  kept: kept.prefault({}),
 }
 
 const settings = z.strictObject(RECOVERY_SETTINGS)

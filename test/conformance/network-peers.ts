@@ -6,6 +6,8 @@ import {
   type DeclareTest,
   echo,
   failsWith,
+  forever,
+  OTHER_PROTOCOL,
   PROTOCOL,
   pair,
   TOPIC,
@@ -63,6 +65,29 @@ export function findingPeers(property: DeclareTest): void {
     await failsWith(asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL), 'UNREACHABLE')
     asker.learn(answerer.self, answerer.addresses)
     expect((await asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL)).header).toBe(1)
+  })
+
+  property('dials anew after it has ended a connection, which ends open calls', async (swarm) => {
+    const [asker, answerer] = swarm.peers as [Network, Network]
+    asker.learn(answerer.self, answerer.addresses)
+    answerer.handle(PROTOCOL, echo)
+    const asked = Promise.withResolvers<void>()
+    const handle = () => {
+      asked.resolve()
+      return forever
+    }
+    answerer.handle(OTHER_PROTOCOL, { handle })
+    await asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL)
+    const open = failsWith(
+      asker.call(answerer.self, OTHER_PROTOCOL, { header: 1 }, CALL),
+      'PEER_LOST',
+    )
+    const lost = [asker, answerer].map((peer) => new Promise((resolve) => peer.onLost(resolve)))
+    await asked.promise
+    asker.disconnect(answerer.self)
+    await open
+    expect(await Promise.all(lost)).toEqual([answerer.self, asker.self])
+    expect((await asker.call(answerer.self, PROTOCOL, { header: 2 }, CALL)).header).toBe(2)
   })
 
   property('cannot call an unknown peer', async ({ peers, stranger }) => {

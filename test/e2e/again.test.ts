@@ -29,7 +29,7 @@ test('joining a finished run prints that the run is over', async () => {
   expect(again.stdout).toMatch(/is over: all 3 steps are done.*--anew/)
 }, 60_000)
 
-test('after all processes were killed, a restarted one waits for the others, and founds the run only with --anew', async () => {
+test('after all processes were killed, one process more than before waits for the others, and only --anew founds the run', async () => {
   const { children, start } = await prepared(100_000)
   const pids: number[] = []
   let killed = false
@@ -44,18 +44,21 @@ test('after all processes were killed, a restarted one waits for the others, and
   await Promise.all(first.map(({ exited }) => exited))
 
   const seen: Entry[] = []
-  const waits = Promise.withResolvers<void>()
-  const back = start((entry) => {
-    seen.push(entry)
-    // The process has found no peer, and keeps searching.
-    if (entry.type === 'waiting') waits.resolve()
+  const again = [0, 1, 2].map(() => {
+    const waits = Promise.withResolvers<void>()
+    const child = start((entry) => {
+      seen.push(entry)
+      // The process has found no peer, and keeps searching.
+      if (entry.type === 'waiting') waits.resolve()
+    })
+    return { ...child, waits: waits.promise }
   })
-  await waits.promise
-  children.signal(back.pid, 'SIGKILL')
-  await back.exited
+  await Promise.all(again.map(({ waits }) => waits))
+  for (const { pid } of again) children.signal(pid, 'SIGKILL')
+  await Promise.all(again.map(({ exited }) => exited))
   expect(seen.map(({ type }) => type)).not.toContain('founded')
   const said = seen.flatMap((entry) => (entry.type === 'notice' ? [entry.message] : []))
-  expect(said.join('\n')).toMatch(/does not found the run again.*--anew.*--resume/)
+  expect(said.join('\n')).toMatch(/does not found it again.*--anew.*--resume/)
 
   const founded = Promise.withResolvers<void>()
   start(({ type }) => type === 'founded' && founded.resolve(), ['--anew'])

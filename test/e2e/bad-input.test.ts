@@ -89,11 +89,6 @@ const CASES: readonly Case[] = [
     says: [/libonnxruntime_providers_cuda\.so/, /onnxruntime-node-install/],
   },
   {
-    name: 'a bootstrap address that does not answer',
-    args: [...JOIN, '--no-mdns', '--bootstrap', '/ip4/127.0.0.1/tcp/1'],
-    says: [/\/ip4\/127\.0\.0\.1\/tcp\/1/, /correct --bootstrap/],
-  },
-  {
     name: '--spot outside a cloud',
     args: [...JOIN, '--no-mdns', '--spot', 'gcp', '--spot-url', 'http://127.0.0.1:1'],
     says: [/--spot gcp/, /127\.0\.0\.1:1/, /--spot off/],

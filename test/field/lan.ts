@@ -4,15 +4,19 @@
  */
 import { execFileSync } from 'node:child_process'
 
-/** Prefix of the names of all namespaces of this process. */
-const PREFIX = `field${process.pid}`
+/** Number of networks that this process has made. */
+let networks = 0
 
 export class Lan {
   readonly #hosts: number
+  /** Prefix of the names of the namespaces. */
+  readonly #prefix: string
 
   /** @param hosts number of hosts, from 1 on */
   constructor(hosts: number) {
     this.#hosts = hosts
+    networks++
+    this.#prefix = `field${process.pid}-${networks}`
     const wire = this.#wire
     ip('netns', 'add', wire)
     // Multicast reaches all hosts, as in a home network without filters. mDNS needs it.
@@ -46,11 +50,11 @@ export class Lan {
   }
 
   get #wire(): string {
-    return `${PREFIX}-wire`
+    return `${this.#prefix}-wire`
   }
 
   #space(host: number): string {
-    return `${PREFIX}-${host}`
+    return `${this.#prefix}-${host}`
   }
 
   /** Command that starts a process on a host. */
@@ -118,7 +122,7 @@ export class Lan {
 }
 
 /** Addresses of a network that is reserved for documentation. */
-export function addressOf(host: number): string {
+function addressOf(host: number): string {
   return `198.51.100.${host}`
 }
 

@@ -1,7 +1,7 @@
 /**
  * `npm run test:field`: faults of real machines and networks, played with real processes on loopback or in network namespaces. Each
- * case prints one line. `--only TEXT` plays the cases whose name contains the text, `--short` leaves out the long ones, and
- * `--list` shows the table.
+ * case prints one line. `--only TEXT` plays the cases whose name contains the text, `--short` leaves out the long ones, `--keep`
+ * keeps the journals of cases that pass, and `--list` shows the table.
  */
 import { parseArgs } from 'node:util'
 import { CASES } from './cases.ts'
@@ -11,6 +11,7 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', default: '' },
     short: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
   },
 })
@@ -28,7 +29,7 @@ if (chosen.length === 0) {
 } else {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   for (const each of chosen) {
-    const { result, seconds, text } = await play(each)
+    const { result, seconds, text } = await play(each, values.keep)
     counts[result]++
     console.log(
       `${result.padEnd(8)} ${each.name.padEnd(24)} ${seconds.toFixed(0).padStart(4)} s  ${text}`,

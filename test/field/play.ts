@@ -24,7 +24,7 @@ const NEEDS: Readonly<Record<Need, { readonly has: () => boolean; readonly missi
   nft: { has: () => works('nft', ['--version']), missing: 'nft (the package nftables)' },
 }
 
-export async function play(fieldCase: FieldCase): Promise<Verdict> {
+export async function play(fieldCase: FieldCase, keep: boolean): Promise<Verdict> {
   const missing = (fieldCase.needs ?? []).filter((need) => !NEEDS[need].has())
   if (missing.length > 0) {
     const text = `needs ${missing.map((need) => NEEDS[need].missing).join(' and ')}`
@@ -35,8 +35,9 @@ export async function play(fieldCase: FieldCase): Promise<Verdict> {
   const running = new RunningCase(fieldCase.name)
   try {
     await fieldCase.play(running)
-    await running.end(false)
-    return { result: 'passed', seconds: seconds(), text: running.notes.join(', ') }
+    await running.end(keep)
+    const texts = [...running.notes, ...(keep ? [`journals in ${running.folder}`] : [])]
+    return { result: 'passed', seconds: seconds(), text: texts.join(', ') }
   } catch (error) {
     await running.end(true)
     const text = `${(error as Error).message}; journals in ${running.folder}`

@@ -22,6 +22,14 @@ export function faultyStage(folder: string, fault: string): Waiting {
   return waiting(folder, 'faulty-stage', { FIELD_FAULT: fault })
 }
 
+/** What a process prints when it waits at the gate. */
+export const AT_GATE = 'at the gate'
+
+/** A start that waits at a gate, so that several nodes begin at one moment. */
+export function gate(folder: string): Waiting {
+  return waiting(folder, 'gate')
+}
+
 let triggers = 0
 
 function waiting(

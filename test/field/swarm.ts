@@ -50,7 +50,6 @@ export class FieldSwarm {
   readonly #folder: string
   readonly #children = new Children()
   readonly #watchers = new Set<() => void>()
-  readonly #listeners = new Map<FieldPeer, ((entry: Entry) => void)[]>()
 
   private constructor(folder: string, run: Run) {
     this.#folder = folder
@@ -79,7 +78,6 @@ export class FieldSwarm {
       (entry) => {
         peer.entries.push(entry)
         this.entries.push(entry)
-        for (const listen of this.#listeners.get(peer) ?? []) listen(entry)
         this.#wake()
       },
       (text) => {
@@ -117,11 +115,6 @@ export class FieldSwarm {
     return this.launch(name, { ...settings, args })
   }
 
-  /** Calls back for each entry of a process from now on. */
-  onEntry(peer: FieldPeer, listen: (entry: Entry) => void): void {
-    this.#listeners.set(peer, [...(this.#listeners.get(peer) ?? []), listen])
-  }
-
   /** Processes that have not ended. */
   get live(): FieldPeer[] {
     return this.peers.filter(({ isLive }) => isLive)
@@ -154,9 +147,11 @@ export class FieldSwarm {
     return this.roster?.members.find((member) => member.peer === peer.id)?.stage
   }
 
-  /** Live holders of a stage. */
+  /** Live holders of a stage, without those that still fetch its state. */
   holdersOf(stage: number): FieldPeer[] {
-    return this.live.filter((peer) => this.stageOf(peer) === stage)
+    const members = this.roster?.members ?? []
+    const holders = members.filter((member) => member.stage === stage && member.ready)
+    return this.live.filter(({ id }) => holders.some(({ peer }) => peer === id))
   }
 
   /** Live members without a stage. */

@@ -13,7 +13,7 @@ let peer: Libp2pNetwork
 let other: Libp2pNetwork
 beforeEach(async () => {
   node = await createNode({ ...LOOPBACK, found: () => {} })
-  peer = new Libp2pNetwork(node, systemClock)
+  peer = new Libp2pNetwork(node, systemClock, LOOPBACK.listen)
   await startNode(node, LOOPBACK.listen)
   other = await createPeer()
   other.handle(PROTOCOL, echo)

@@ -143,6 +143,7 @@ function bound(network: Network): Network {
     connect: (...args) => network.connect(...args),
     learn: (...args) => network.learn(...args),
     forget: (...args) => network.forget(...args),
+    disconnect: (...args) => network.disconnect(...args),
     publish: (...args) => network.publish(...args),
     subscribe: (...args) => network.subscribe(...args),
     onLost: (listener) => network.onLost(listener),

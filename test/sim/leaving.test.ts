@@ -1,7 +1,7 @@
 /** A departing peer with time to leave hands its stage on first. No microbatch is driven twice because of it. */
 import { describe, expect, test } from 'vitest'
 import type { Departure } from '../../src/node/leave-run.ts'
-import { entriesOf, tinyRun } from '../fixtures/swarm.ts'
+import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
 import { TestSwarm } from '../fixtures/virtual-swarm.ts'
 
 const STEPS = 8
@@ -88,4 +88,60 @@ test('a leaver whose stage nobody can take works on, until a joiner comes', asyn
   expect(entriesOf(swarm.entries, 'lost')).toEqual([])
   const [handed] = entriesOf(swarm.entries, 'held').filter(({ cause }) => cause === 'replica')
   expect(handed).toMatchObject({ by: 'peer-6', stage: 2 })
+})
+
+describe('five notices of nine in one burst', () => {
+  // All holders of stages 1, 2 and 4. The spare and the second holder of the ends can take two of them.
+  const LEAVERS = ['peer-2', 'peer-3', 'peer-5', 'peer-7', 'peer-8']
+  const burst = tinyRun({
+    steps: 60,
+    recovery: tinyRecovery({ policy: ['shadow', 'checkfree', 'random'] }),
+  })
+
+  test.each([
+    ['come after 5 s', 5_000],
+    ['come after 120 s', 120_000],
+    ['never come', null],
+  ])(
+    'replacements %s: all that were told leave in time, and the others keep their majority',
+    async (_, afterMs) => {
+      const leaving = new AbortController()
+      const swarm = new TestSwarm(burst, { computeMs: () => 200 })
+      for (let i = 1; i <= 9; i++) {
+        const name = `peer-${i}`
+        swarm.join(name, LEAVERS.includes(name) ? { signal: leaving.signal } : {})
+      }
+      let toldAt = 0
+      swarm.onEntry((entry) => {
+        if (toldAt > 0 || entry.type !== 'step' || entry.step !== 9) return
+        toldAt = entry.at
+        leaving.abort(NOTICE)
+        // The machines are gone when their time is over.
+        swarm.world.schedule(NOTICE.withinMs!, 'the machines are taken back', () => {
+          for (const name of LEAVERS) if (swarm.peers.has(name)) swarm.kill(name)
+        })
+        if (afterMs === null) return
+        swarm.world.schedule(afterMs, 'replacements come', () => {
+          for (let i = 10; i <= 14; i++) swarm.join(`peer-${i}`)
+        })
+      })
+      const outcome = swarm.peers.get('peer-1')!.finished
+      if (afterMs !== null) {
+        await swarm.world.run(outcome, { waitingFor: 'the run to end', untilMs: 3_600_000 })
+        expect(await outcome).toMatchObject({ failure: null, committed: 60 })
+      } else {
+        await swarm.world.run(swarm.world.clock.sleep(600_000), {
+          waitingFor: 'ten minutes',
+          untilMs: 700_000,
+        })
+      }
+      const gone = entriesOf(swarm.entries, 'finished').filter(({ peer }) => LEAVERS.includes(peer))
+      expect(gone.map(({ peer }) => peer).sort()).toEqual(LEAVERS)
+      for (const { at } of gone) expect(at).toBeLessThan(toldAt + NOTICE.withinMs!)
+      const reasons = entriesOf(swarm.entries, 'waiting').map(({ reason }) => reason)
+      expect(reasons.filter((reason) => reason.includes('ajority'))).toEqual([])
+      const { members } = entriesOf(swarm.entries, 'roster').at(-1)!.roster
+      expect(members.some(({ peer }) => LEAVERS.includes(peer))).toBe(false)
+    },
+  )
 })

@@ -13,7 +13,7 @@ const STEPS = 40
 const CUT_MS = 2_000
 const PART_MS = 25_000
 /** Milliseconds after which all other peers count as lost, but before they elect another coordinator. */
-const DEAF_MS = 9_000
+const DEAF_MS = 10_000
 
 /** Limit in ms from a coordinator's silence until the next step: the silence, a new connection, and the election. */
 const FROZEN_MS = 10_000

@@ -1,9 +1,10 @@
 /** Runs a live swarm as `demo` does, one process a stage on loopback, and returns its coordinator's journal. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { peerFolders } from '../../../src/base/data-dir.ts'
 import type { Entry } from '../../../src/base/journal.ts'
+import { readJournal } from '../../../src/base/journal-file.ts'
 import { type DemoIo, demo } from '../../../src/cli/demo.ts'
 import { failureOf } from '../../../src/cli/demo-report.ts'
 import type { InitOptions } from '../../../src/cli/init.ts'
@@ -44,15 +45,10 @@ export async function playLive({ settings, kill }: LiveOptions, io: DemoIo): Pro
     const failure = failureOf(report)
     if (failure !== null) throw new Error(failure)
     const run = readRun(join(kept, 'run.json'))
-    const journals = peerFolders(join(kept, '.gensyn'), runId(run)).map(journalIn)
+    const journals = peerFolders(join(kept, '.gensyn'), runId(run)).map(readJournal)
     const founder = journals.find((entries) => entries.some(({ type }) => type === 'founded'))
     return { run, entries: founder! }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
-}
-
-function journalIn(folder: string): Entry[] {
-  const lines = readFileSync(join(folder, 'journal.jsonl'), 'utf8').trim().split('\n')
-  return lines.map((line) => JSON.parse(line))
 }

@@ -60,6 +60,11 @@ function withPeer(join: Command): Command {
       '--data-dir <folder>',
       'folder for identity, journal and weights (default: .gensyn beside the manifest)',
     )
+    .option(
+      '--journal-size <MiB>',
+      'bound of the journal of this peer; older entries leave, and their history stays (default: 32)',
+      positiveNumber,
+    )
     .addOption(
       new Option(
         '--domain <label>',

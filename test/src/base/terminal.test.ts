@@ -92,3 +92,17 @@ test('an InputError has exit code 2, and any other error has exit code 1', () =>
   expect(exitCodeOf(new Error('x'))).toBe(1)
   expect(exitCodeOf('x')).toBe(1)
 })
+
+test('an output on a full disk ends the output, not the command', async () => {
+  const err = sheet()
+  const full = new Writable({
+    write: (_chunk, _, done) => done(Object.assign(new Error('no space left'), { code: 'ENOSPC' })),
+  })
+  const terminal = createTerminal({ json: false, stream: full, errorStream: err.stream })
+  terminal.line('step 1')
+  await new Promise((resolve) => full.once('close', resolve))
+  terminal.line('step 2')
+  expect(err.read()).toBe(
+    'gensyn-node: the output cannot be written (no space left): this process goes on, and prints no more.\n',
+  )
+})

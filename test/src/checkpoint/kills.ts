@@ -2,10 +2,13 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { DirectoryStore } from '../../../src/checkpoint/directory-store.ts'
+import { StageDisk } from '../../../src/checkpoint/stage-disk.ts'
 import { latestComplete } from '../../../src/checkpoint/steps.ts'
+import { holdsState } from './small-state.ts'
 import { holdsSmallStep, saveSmallStep } from './small-step.ts'
 
 const SAVER = fileURLToPath(new URL('./saver.ts', import.meta.url))
+const STATE_SAVER = fileURLToPath(new URL('./state-saver.ts', import.meta.url))
 
 export interface Survival {
   /** Number of changes to the store that the process had begun before the kill. */
@@ -30,6 +33,24 @@ export async function* survivals(folder: string, kills: number): AsyncGenerator<
     const complete = manifest?.step ?? 0
     const exact = manifest !== null && (await holdsSmallStep(store, manifest))
     yield { changes, committed, complete, exact }
+    committed = Math.max(committed, complete)
+  }
+}
+
+/** Kills processes that write states to a disk, one after another on the same folder. */
+export async function* stateSurvivals(folder: string, kills: number): AsyncGenerator<Survival> {
+  let committed = 0
+  for (let kill = 0; kill < kills; kill++) {
+    // Each step writes one state, and removes the one before the last.
+    const changes = 2 + kill
+    committed = Math.max(
+      committed,
+      await killAfter(fork(STATE_SAVER, [folder, String(committed + 1)]), changes),
+    )
+    const disk = new StageDisk({ store: new DirectoryStore(folder), pause: async () => {} })
+    await disk.scanned
+    const complete = Math.max(0, ...disk.holdings.map(({ step }) => step))
+    yield { changes, committed, complete, exact: await holdsState(disk, complete) }
     committed = Math.max(committed, complete)
   }
 }

@@ -1,15 +1,35 @@
 /** Admissions: newcomers that wait for their admission, and members that wait for their release. */
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { ProtocolError } from '../../../protocols/errors.ts'
 import { Admissions } from '../../../src/coordinator/admissions.ts'
 import { Health } from '../../../src/coordinator/health.ts'
+import { entriesOf } from '../../fixtures/swarm.ts'
 import { createPartContext } from './part-context.ts'
 
 function createAdmissions() {
   const context = createPartContext([0, 1, 2])
+  const sleeps: { until: number; wake(): void }[] = []
+  const { clock } = context.agreement
+  clock.sleep = (ms: number) =>
+    new Promise<void>((wake) => sleeps.push({ until: clock.now() + ms, wake }))
+  /** Lets time pass, and wakes what has slept until then. */
+  const tick = async (ms: number) => {
+    context.pass(ms)
+    for (const { until, wake } of sleeps) if (until <= clock.now()) wake()
+    await Promise.resolve()
+    await Promise.resolve()
+  }
+  const leavingNow = vi.fn()
   const { agreement, changed } = context
   const health = new Health({ ...agreement, changed })
-  const admissions = new Admissions({ ...agreement, bodyStages: 2, wish: null, health, changed })
+  const admissions = new Admissions({
+    ...agreement,
+    bodyStages: 2,
+    wish: null,
+    health,
+    changed,
+    leavingNow,
+  })
   const admit = (peer: string, stage: number | null, session = 1) =>
     admissions.admit(peer, {
       run: 'run',
@@ -18,8 +38,9 @@ function createAdmissions() {
       domain: '',
       stage,
       resumes: false,
+      claim: 'may',
     })
-  return { ...context, health, admissions, admit }
+  return { ...context, health, admissions, admit, tick, leavingNow }
 }
 
 test('a newcomer waits until it is in the roster, also if it asks again', async () => {
@@ -69,7 +90,7 @@ test('a stage that does not exist is refused', async () => {
 test('a member that leaves waits until it is out of the roster', async () => {
   const { admissions, members } = createAdmissions()
   let isGone = false
-  const gone = admissions.leave('peer-1', 'as a test', true).then(() => {
+  const gone = admissions.leave('peer-1', 'as a test', 120_000).then(() => {
     isGone = true
   })
   expect([...admissions.leaving.keys()]).toEqual([1])
@@ -80,9 +101,33 @@ test('a member that leaves waits until it is out of the roster', async () => {
   expect(admissions.leaving.size).toBe(0)
 })
 
+test('a member that asks again may leave earlier than it said before, and never later', () => {
+  const { admissions } = createAdmissions()
+  const urgency = () => admissions.leaving.get(1)!.urgency
+  void admissions.leave('peer-1', 'a spot notice', 120_000)
+  expect(urgency()).toBe('patient')
+  void admissions.leave('peer-1', 'Ctrl-C', null)
+  expect(urgency()).toBe('hasty')
+  void admissions.leave('peer-1', 'a spot notice', 120_000)
+  expect(urgency()).toBe('hasty')
+})
+
+test('when the time of one member is almost over, all whose time ends soon leave with it', async () => {
+  const { admissions, tick, leavingNow, entries } = createAdmissions()
+  void admissions.leave('peer-1', 'a spot notice', 115_000)
+  void admissions.leave('peer-2', 'a spot notice', 120_000)
+  void admissions.leave('peer-0', 'a spot notice', 300_000)
+  const urgencies = () => [0, 1, 2].map((id) => admissions.leaving.get(id)!.urgency)
+  expect(urgencies()).toEqual(['patient', 'patient', 'patient'])
+  await tick(105_000)
+  expect(urgencies()).toEqual(['patient', 'now', 'now'])
+  expect(leavingNow).toHaveBeenCalledOnce()
+  expect(entriesOf(entries, 'notice')).toHaveLength(3)
+})
+
 test('the end of the coordination fails the waits of members that leave', async () => {
   const { admissions } = createAdmissions()
-  const gone = admissions.leave('peer-1', 'as a test', true)
+  const gone = admissions.leave('peer-1', 'as a test', 120_000)
   admissions.end(new ProtocolError('STALE', 'as a test'))
   await expect(gone).rejects.toMatchObject({ code: 'STALE' })
 })

@@ -72,3 +72,11 @@ test('the third failure makes a member lost, and a member that joins again start
   health.forget(3)
   expect(health.failsTooOften(3)).toBe(false)
 })
+
+test('a suspect is asked over a new connection when the standing one is dead', async () => {
+  const { health, silent, dead } = createHealth()
+  silent.add('peer-3')
+  dead.add('peer-1')
+  await Promise.all(['peer-1', 'peer-3'].map((peer) => health.suspect(peer, 'as a test')))
+  expect(health.lost.ids).toEqual([1])
+})

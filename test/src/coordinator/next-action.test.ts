@@ -3,7 +3,11 @@ import { describe, expect, test } from 'vitest'
 import { ASSIGNS_MAX } from '../../../protocols/agreement.ts'
 import type { Member, Roster } from '../../../protocols/membership.ts'
 import { nextAction, type View } from '../../../src/coordinator/next-action.ts'
-import type { RebuildProgress, ReplicaProgress } from '../../../src/coordinator/placement.ts'
+import type {
+  RebuildProgress,
+  ReplicaProgress,
+  Urgency,
+} from '../../../src/coordinator/placement.ts'
 import { foundingRoster } from '../../../src/membership/roster.ts'
 
 /** Number of body stages: the stages are 0, 1 and 2. */
@@ -43,8 +47,9 @@ function viewOf(roster: Roster, more: Partial<View> = {}): View {
 
 const FULL: Stages = [0, 1, 2]
 const spare = (id: number) => ({ id, stage: null, ready: true })
-const patient = { isPatient: true }
-const hasty = { isPatient: false }
+const patient: { urgency: Urgency } = { urgency: 'patient' }
+const hasty: { urgency: Urgency } = { urgency: 'hasty' }
+const now: { urgency: Urgency } = { urgency: 'now' }
 
 function replicas(...of: readonly [id: number, stage: number, phase: ReplicaProgress['phase']][]) {
   return new Map(of.map(([id, stage, phase]) => [id, { stage, phase }]))
@@ -246,6 +251,25 @@ const ROWS: readonly Row[] = [
     FULL,
     { leaving: new Map([[1, patient]]) },
     { type: 'settled' },
+  ],
+  [
+    'several holders leave whose time is over: all in one change, also those whose stage nobody has or is about to have',
+    [0, 1, 2, '~1'],
+    {
+      leaving: new Map([
+        [0, now],
+        [1, now],
+        [2, now],
+      ]),
+      replicas: replicas([3, 1, 'synchronizing']),
+    },
+    { type: 'letGo', change: { leave: [1, 2] } },
+  ],
+  [
+    'a holder leaves, no spare is there, and another stage has two holders: one of these is released to take its stage over',
+    [0, 1, 2, 0, 0],
+    { leaving: new Map([[1, patient]]) },
+    { type: 'release', change: { assign: [spare(4)] } },
   ],
   [
     'the coordinator leaves, and another member can coordinate',

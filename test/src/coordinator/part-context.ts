@@ -28,16 +28,20 @@ export function createPartContext(stages: readonly (number | null)[]) {
   }))
   const acceptor = new Acceptor({ ...foundingRoster(founder), nextId: members.length, members })
   const dead = new Set<string>()
+  /** Peers whose connection is dead though neither side was told. */
+  const silent = new Set<string>()
   const calls: Call[] = []
   const entries: Entry[] = []
   let now = 0
-  const signOfLife = (peer: string) =>
-    dead.has(peer)
-      ? Promise.reject(new ProtocolError('UNREACHABLE', `cannot reach ${peer}`))
-      : Promise.resolve({ header: { epoch: 0, session: 1, queuedWork: 0 } })
+  const signOfLife = async (peer: string) => {
+    if (dead.has(peer)) throw new ProtocolError('UNREACHABLE', `cannot reach ${peer}`)
+    if (silent.has(peer)) throw new ProtocolError('TIMEOUT', `${peer} is silent`)
+    return { header: { epoch: 0, session: 1, queuedWork: 0 } }
+  }
   const network = {
     self: 'peer-0',
     learn: () => {},
+    disconnect: (peer: string) => silent.delete(peer),
     onLost: () => () => {},
     call: (peer: string, protocol: string, _: unknown, { signal }: { signal: AbortSignal }) => {
       if (protocol === heartbeat.protocol) return signOfLife(peer)
@@ -52,7 +56,7 @@ export function createPartContext(stages: readonly (number | null)[]) {
   const agreement = {
     network,
     // Time stands still but for `pass`: what sleeps longer than no time sleeps for ever.
-    clock: { now: () => now, sleep: () => new Promise<void>(() => {}) },
+    clock: { now: () => now, sleep: (_: number) => new Promise<void>(() => {}) },
     runId: 'run',
     journal: createJournal('peer-0', () => now, [(entry) => entries.push(entry)]),
     acceptor,
@@ -63,6 +67,7 @@ export function createPartContext(stages: readonly (number | null)[]) {
     changed: new ChangeSignal(),
     members,
     dead,
+    silent,
     calls,
     entries,
     pass: (ms: number) => {

@@ -27,7 +27,7 @@ describe('a plan', () => {
     const ends = planOf(run, 0, 1)
     // Weights, sums, two moments and the incoming gradient of the ends, of which the last stage's holder is the understudy.
     expect(both!.peak - alone!.peak).toBe(5 * ends.weights + alone!.weights)
-    expect(describePlan(4, both!)).toMatch(/, redundant state of the next stage \d+$/)
+    expect(describePlan(4, both!)).toMatch(/, redundant state of the next stage \d+(,|$)/)
     expect(describePlan(4, alone!)).not.toMatch(/redundant/)
   })
 
@@ -46,6 +46,14 @@ describe('a plan', () => {
     expect(plan.copies).toBeGreaterThan(least)
     expect(plan.copies).toBeLessThan(5 * Math.max(weights, ends) * 1.5)
     expect(describePlan(1, plan)).toMatch(/, copies of stages \d+$/)
+  })
+
+  it('counts the copy that is written to the disk, unless the run writes none', () => {
+    const none = tinyRun({ recovery: tinyRecovery({ kept: { everySteps: 0 } }) })
+    const [written, without] = [run, none].map((each) => planOf(each, 1, 1))
+    expect(without!.disk).toBe(0)
+    expect(written!.disk).toBe(written!.weights + written!.optimizer)
+    expect(written!.peak - without!.peak).toBe(written!.disk)
   })
 
   it('that fits is let through, one byte less is not', () => {

@@ -6,13 +6,16 @@ import type { Network } from '../../../protocols/network.ts'
 import { applyChange, foundingRoster } from '../../../src/membership/roster.ts'
 import { RosterAddresses } from '../../../src/membership/roster-addresses.ts'
 
+let ended: string[]
 let known: Map<string, readonly string[]>
 let addresses: RosterAddresses
 beforeEach(() => {
   known = new Map()
+  ended = []
   addresses = new RosterAddresses({
     learn: (peer: string, at: readonly string[]) => known.set(peer, at),
     forget: (peer: string) => known.delete(peer),
+    disconnect: (peer: string) => ended.push(peer),
   } as unknown as Network)
 })
 
@@ -71,4 +74,19 @@ test('are those of a roster that was fetched whole, after this peer had dropped 
   }
   addresses.follow(null, moved, change)
   expect(known).toEqual(of(moved))
+})
+
+test('change with those of a member that has moved, and the connection to its old address ends', () => {
+  const roster = applyChange(foundingRoster(entry('a')), changed(['b', 'c', 'd'], []))
+  addresses.follow(null, roster, null)
+  const move = [
+    { id: 1, addresses: ['elsewhere'] },
+    { id: 2, addresses: ['at-c', 'also-here'] },
+  ]
+  const change = { ...changed(['e'], []), move } as Change
+  const after = applyChange(roster, change)
+  addresses.follow(roster, after, change)
+  expect(known).toEqual(of(after))
+  expect(known.get('b')).toEqual(['elsewhere'])
+  expect(ended).toEqual(['b'])
 })

@@ -14,6 +14,7 @@ import {
   isRestored,
   newcomersOf,
   sparesOf,
+  votersOf,
 } from '../../../src/membership/roster.ts'
 
 const newcomer = (peer: string) => ({ peer, session: 1, addresses: ['/x'], domain: '' })
@@ -118,6 +119,37 @@ describe('a quorum', () => {
     expect(isQuorum(roster, new Set([0, 2]))).toBe(true)
     expect(isQuorum(roster, new Set([0, 1]))).toBe(false)
     expect(isQuorum(roster, new Set([0, 7, 8, 9]))).toBe(false)
+  })
+
+  test('is all the holders, however many spares there are: four vanished spares of seven cost no majority', () => {
+    const stages = fc.array(fc.option(fc.nat(3)), { minLength: 2, maxLength: 12 })
+    fc.assert(
+      fc.property(stages, fc.nat(11), (held, c) => {
+        const members = rosterOf(held.length, 0).members.map((member, id) => ({
+          ...member,
+          stage: held[id]!,
+        }))
+        const roster = { ...rosterOf(held.length, c % held.length), members }
+        const holders = new Set(members.flatMap(({ id, stage }) => (stage === null ? [] : id)))
+        const voters = votersOf(roster)
+        expect(voters.has(roster.coordinator)).toBe(true)
+        if (holders.size > 1) expect(isQuorum(roster, holders)).toBe(true)
+        if (holders.size === 0) expect(voters.size).toBe(members.length)
+        const all = new Set(members.map(({ id }) => id))
+        expect(isQuorum(roster, all)).toBe(true)
+        // A quorum and its complement are never both quorums.
+        for (const { id } of members) {
+          const without = new Set([...all].filter((each) => each !== id))
+          if (isQuorum(roster, new Set([id]))) expect(isQuorum(roster, without)).toBe(false)
+        }
+      }),
+      { numRuns: 1000 },
+    )
+    const seven = [0, 1, 2, null, null, null, null]
+    const members = rosterOf(7, 0).members.map((member, id) => ({ ...member, stage: seven[id]! }))
+    expect([...votersOf({ ...rosterOf(7, 0), members })]).toEqual([0, 1, 2, 3, 4])
+    expect([...votersOf({ ...rosterOf(7, 6), members })]).toEqual([0, 1, 2, 6, 3])
+    expect(isQuorum({ ...rosterOf(7, 0), members }, new Set([0, 1, 2]))).toBe(true)
   })
 })
 

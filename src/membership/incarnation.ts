@@ -1,0 +1,141 @@
+/**
+ * The incarnation of the run that this peer is in. Its id takes the place of the run's id in all messages between members,
+ * so that members of different incarnations refuse each other's messages. This happens in one place, on the way to the
+ * network and back. All other code knows the run's id only.
+ */
+import type { CopyName } from '../../protocols/copies.ts'
+import { compareFoundings } from '../../protocols/founding.ts'
+import type { HeldState, IncarnationRecord, Lineage } from '../../protocols/incarnation.ts'
+import { gather, incarnate, meet, supersede } from '../../protocols/incarnation.ts'
+import { hello, type Roster, roster } from '../../protocols/membership.ts'
+import type { Handler, Json, Network, Received } from '../../protocols/network.ts'
+import { sha256 } from '../../protocols/weights.ts'
+
+/** Protocols that name the run, and not the incarnation: their askers may be in another incarnation, or in none. */
+const OF_THE_RUN: ReadonlySet<string> = new Set(
+  [hello, compareFoundings, roster, gather, incarnate, meet, supersede].map(
+    ({ protocol }) => protocol,
+  ),
+)
+
+/** The incarnation in which a run is founded. */
+export const FIRST: Lineage = { record: null, absent: [] }
+
+/** Id of an incarnation: that of the run for the first, else the SHA-256 of the run's id and the record. */
+export function incarnationId(runId: string, record: IncarnationRecord | null): string {
+  if (record === null) return runId
+  const { number, ancestor, step, roster } = record
+  return sha256(JSON.stringify([runId, number, ancestor, step, roster]))
+}
+
+/** Digest of a founding roster, for the record. */
+export function rosterDigest(roster: Roster): string {
+  return sha256(JSON.stringify(roster))
+}
+
+/** What a process that was started again has on its disk of the run. */
+export interface Remains {
+  /** The incarnation that the process before was in. */
+  readonly lineage: Lineage
+  /** The last roster that the process before knew. */
+  readonly roster: Roster
+  /** The state of the stage that it held; null if it held none. */
+  readonly held: HeldState | null
+  /** The complete copies of stages that it kept. */
+  readonly copies: readonly CopyName[]
+}
+
+/** What is compared when two incarnations meet. */
+export interface Standing {
+  readonly incarnation: string
+  /** Last committed step. */
+  readonly committed: number
+}
+
+/** True if the first of two incarnations stays when they meet: that with more steps, or the smaller id among equals. */
+export function stays(one: Standing, other: Standing): boolean {
+  if (one.committed !== other.committed) return one.committed > other.committed
+  return one.incarnation < other.incarnation
+}
+
+/** The incarnation that one peer is in. It changes when the peer founds one, or enters another. */
+export class Incarnation {
+  readonly #runId: string
+  #lineage: Lineage
+  #id: string
+
+  constructor(runId: string, lineage: Lineage = FIRST) {
+    this.#runId = runId
+    this.#lineage = lineage
+    this.#id = incarnationId(runId, lineage.record)
+  }
+
+  get id(): string {
+    return this.#id
+  }
+
+  /** 0 for the incarnation in which the run was founded. */
+  get number(): number {
+    return this.#lineage.record?.number ?? 0
+  }
+
+  get lineage(): Lineage {
+    return this.#lineage
+  }
+
+  /** This peer is in the incarnation of this lineage from now on. */
+  enter(lineage: Lineage): void {
+    this.#lineage = lineage
+    this.#id = incarnationId(this.#runId, lineage.record)
+  }
+
+  /** A network whose messages between members name the incarnation in place of the run. */
+  over(network: Network): Network {
+    const outward = (header: Json) => this.#exchange(header, this.#runId, this.#id)
+    return {
+      ...network,
+      self: network.self,
+      get addresses() {
+        return network.addresses
+      },
+      handle: (protocol, handler) =>
+        network.handle(protocol, OF_THE_RUN.has(protocol) ? handler : this.#inward(handler)),
+      call: (peer, protocol, message, options) =>
+        OF_THE_RUN.has(protocol)
+          ? network.call(peer, protocol, message, options)
+          : network.call(peer, protocol, { ...message, header: outward(message.header) }, options),
+    }
+  }
+
+  /** A handler that knows the run's id only. A message of another incarnation reaches it under another name. */
+  #inward({ accept, handle }: Handler): Handler {
+    // A header is the same object for both functions, so that it is checked once.
+    const known = new WeakMap<object, Json>()
+    const inward = (header: unknown): Json => {
+      if (typeof header !== 'object' || header === null) return header as Json
+      const { run } = header as { run?: unknown }
+      if (this.#id === this.#runId) return header as Json
+      const foreign =
+        run === this.#runId ? `${run.slice(0, 12)}, before incarnation ${this.number}` : run
+      const seen = known.get(header)
+      if (seen !== undefined) return seen
+      const mapped = { ...header, run: run === this.#id ? this.#runId : foreign } as Json
+      known.set(header, mapped)
+      return mapped
+    }
+    return {
+      ...(accept && {
+        accept: (from, header, length) => accept(from, inward(header), length),
+      }),
+      handle: (from, message: Received) =>
+        handle(from, { ...message, header: inward(message.header) }),
+    }
+  }
+
+  #exchange(header: Json, from: string, to: string): Json {
+    if (from === to || typeof header !== 'object' || header === null || Array.isArray(header)) {
+      return header
+    }
+    return header.run === from ? { ...header, run: to } : header
+  }
+}

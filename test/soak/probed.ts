@@ -1,0 +1,2 @@
+/** Beginning of a line that the probe prints. */
+export const PROBED = 'soak '
