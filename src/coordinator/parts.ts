@@ -65,7 +65,7 @@ export function createParts(
     changed,
     leavingNow,
   })
-  const replicas = new ReplicaManager({ ...agreement, health, changed })
+  const replicas = new ReplicaManager({ ...agreement, run, health, changed })
   const checkpoints = new CheckpointCoordinator({
     ...agreement,
     run,

@@ -4,14 +4,17 @@ import type { Member } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { type LearntQuestion, learn } from '../../protocols/step.ts'
-import { DONORS_MAX, TIMEOUTS } from '../base/limits.ts'
+import { DONORS_MAX } from '../base/limits.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { holdersOf } from '../membership/roster.ts'
+import { holdMs } from '../run/budgets.ts'
+import type { Run } from '../run/run.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import type { Health } from './health.ts'
 import type { ReplicaProgress } from './placement.ts'
 
 export interface ReplicaManagerOptions extends AgreementOptions {
+  readonly run: Run
   readonly health: Health
   readonly changed: ChangeSignal
 }
@@ -48,11 +51,11 @@ export class ReplicaManager {
 
   /** Has a spare build a stage that others hold. */
   async start(stage: number, { id, peer }: Member): Promise<void> {
-    const { network, runId, signal, journal, changed } = this.#options
+    const { network, run, runId, signal, journal, changed } = this.#options
     const replica: Replica = { stage, peer, phase: 'building', facts: null }
     this.#replicas.set(id, replica)
     try {
-      const options = { timeoutMs: TIMEOUTS.holdMs, signal }
+      const options = { timeoutMs: holdMs(run, stage), signal }
       await ask(network, peer, learn, { run: runId, stage }, options)
       replica.phase = 'built'
     } catch (error) {

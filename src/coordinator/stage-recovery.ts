@@ -18,6 +18,7 @@ import {
 } from '../membership/roster.ts'
 import { choose, isOfOwnState, STRATEGIES, withDisks } from '../recovery/index.ts'
 import type { KeptCopy, Loss, Origin } from '../recovery/strategy.ts'
+import { holdMs } from '../run/budgets.ts'
 import type { Run } from '../run/run.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import type { Health } from './health.ts'
@@ -217,12 +218,12 @@ export class StageRecovery {
   }
 
   async #ask({ stage, member: { peer } }: Match, plan: Plan, signal: AbortSignal): Promise<void> {
-    const { clock, journal, runId, health } = this.#options
+    const { clock, journal, run, runId, health } = this.#options
     const { committed: step, loss, epoch } = this.#roster
     const { strategy, donors } = plan
     const emptiedAt = health.lost.emptiedAt(stage)
     const question = { run: runId, epoch, step, stage, strategy, donors }
-    const options = { timeoutMs: TIMEOUTS.holdMs, signal }
+    const options = { timeoutMs: holdMs(run, stage), signal }
     const answer = await askMember(this.#options, peer, hold, question, options)
     const lost = emptiedAt !== undefined || !isFresh(this.#roster)
     const cause = isRestored(this.#roster) && emptiedAt === undefined ? 'rollback' : 'lost'

@@ -18,6 +18,7 @@ import type { Journal } from '../base/journal.ts'
 import { JOURNEY_ATTEMPTS, STRAGGLER_FACTOR, TIMEOUTS } from '../base/limits.ts'
 import { understudiesOf } from '../copies/understudies.ts'
 import { holdersOf, learnersOf, memberById } from '../membership/roster.ts'
+import { reduceMs, wholeStepMs } from '../run/budgets.ts'
 import type { Run } from '../run/run.ts'
 import type { Coordinator } from './coordinator.ts'
 import { ordersOf, planJourneys, replan, visits } from './journeys.ts'
@@ -101,7 +102,7 @@ export class Step {
       const expected = visiting.map(({ index }) => index)
       const alone = this.#isAlone(stage!)
       const question = { ...this.#fence, version, alone, expected, drives }
-      const answer = await round.ask(peer, prepare, question, TIMEOUTS.stepMs)
+      const answer = await round.ask(peer, prepare, question, wholeStepMs(this.#run))
       waitedFor.delete(member)
       return [member, answer] as const
     })
@@ -159,7 +160,7 @@ export class Step {
         counted: prepared.get(holder)?.counted.length ?? 0,
       }))
       const question = { ...this.#fence, version, holders }
-      const { norm } = await round.ask(peer, reduce, question, TIMEOUTS.reduceMs)
+      const { norm } = await round.ask(peer, reduce, question, reduceMs(this.#run, stage))
       norms[stage] ??= norm
     }
     const stages = this.#stages

@@ -1,6 +1,7 @@
 /** The gradient of one step, summed over all holders of a stage, as one version of the step's plan makes it. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { ReduceQuestion } from '../../protocols/step.ts'
+import { gradientsMs } from '../run/budgets.ts'
 import { type FetchContext, fetchGradients } from './fetch-gradients.ts'
 import { normOf, reduceSums } from './reduce.ts'
 import type { StageReplica, TotalGradient } from './stage-replica.ts'
@@ -87,7 +88,8 @@ export class StepTotal {
   }
 
   async #sumUp(holders: ReduceQuestion['holders']): Promise<number> {
-    const { stage, index } = this.#replica
+    const { stage, index, run } = this.#replica
+    const fence = { ...this.fence, version: this.version }
     // If this fails, the memory is not used again: chunks that were under way may still be written to it.
     const totals = this.#replica.takeTotals()
     await reduceSums({
@@ -95,7 +97,7 @@ export class StepTotal {
       own: this.#context.ownId,
       sums: stage.sums,
       totals,
-      fetch: fetchGradients(this.#context, index, { ...this.fence, version: this.version }),
+      fetch: fetchGradients(this.#context, index, fence, gradientsMs(run, index)),
       owned: () => this.#range.resolve(totals),
     })
     return this.#finish(totals, async () => normOf(totals))

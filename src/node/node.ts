@@ -1,13 +1,13 @@
 /** A node: a member of a run, and its coordinator while the roster names it. Real and simulated nodes run this code. */
 import { withLoopback } from '../../protocols/loopback.ts'
 import { InputError } from '../base/errors.ts'
-import { TIMEOUTS } from '../base/limits.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
 import { HandedOver, Resharded } from '../coordinator/roster-changes.ts'
 import { train } from '../coordinator/train.ts'
 import { Member } from '../holder/member.ts'
 import { Deposed } from '../membership/agreement.ts'
 import type { Finished, MemberEvent } from '../membership/member-events.ts'
+import { drainMs } from '../run/budgets.ts'
 import { enterRun } from './enter-run.ts'
 import { departureOf, finishedAfterLeaving, leaveRun, STOPPED } from './leave-run.ts'
 import type { NodeOptions } from './node-options.ts'
@@ -111,7 +111,7 @@ async function lead(member: Member, options: NodeOptions): Promise<Finished | nu
   const stop = () => {
     const { reason, withinMs } = departureOf(signal)
     void coordinator.leave(network.self, reason, withinMs).catch(() => {})
-    const limit = withinMs ?? TIMEOUTS.drainMs
+    const limit = withinMs ?? drainMs(options.run)
     void options.clock.sleep(limit, coordinator.signal).then(
       () => coordinator.stop(),
       () => {},
