@@ -149,6 +149,9 @@ export const COPY_STEPS_AHEAD = [0, 2, 4, 8, 16, 32, 64] as const
 /** Memory for the gradients that a new replica keeps while it fetches its stage's state, in bytes. */
 export const LEARNER_BYTES_MAX = 2 * 1024 ** 3
 
+/** Number of states of earlier steps that the holders of a stage keep for its new replicas. */
+export const FROZEN_STATES_MAX = 2
+
 /** Number of steps whose gradients a new replica keeps in any case. */
 export const LEARNER_STEPS_MIN = 16
 

@@ -4,6 +4,7 @@
  */
 import { ASSIGNS_MAX, type Assignment } from '../../protocols/agreement.ts'
 import type { Member } from '../../protocols/membership.ts'
+import { FROZEN_STATES_MAX } from '../base/limits.ts'
 import { emptyStages, holdersOf, isFresh, memberById } from '../membership/roster.ts'
 import { isCovered, type Match, place, type Situation, staying } from './placement.ts'
 
@@ -114,6 +115,8 @@ function replicaAssignments({ roster, replicas }: View): Assignment[] {
   const assign: Assignment[] = []
   for (const [id, { stage, phase }] of replicas) {
     const isHeld = holdersOf(roster, stage).length > 0
+    // A replica that is built waits while the holders keep as many states as they may for earlier ones.
+    if (phase === 'built' && isHeld && keptFor(replicas, stage) >= FROZEN_STATES_MAX) continue
     if (phase === 'built' && isHeld) assign.push({ id, stage, ready: false })
     else if (phase === 'ready') assign.push({ id, stage, ready: true })
     else if (phase === 'failed' || (phase !== 'building' && !isHeld)) assign.push(spare(id))
@@ -123,6 +126,14 @@ function replicaAssignments({ roster, replicas }: View): Assignment[] {
     ({ id, stage, ready }) => stage !== null && !ready && !replicas.has(id),
   )
   return [...assign, ...orphans.map(({ id }) => spare(id))].slice(0, ASSIGNS_MAX)
+}
+
+/** Number of states of the stage that its holders keep for new replicas. */
+function keptFor(replicas: View['replicas'], stage: number): number {
+  const fetching = [...replicas.values()].filter(
+    (each) => each.stage === stage && each.phase === 'synchronizing',
+  )
+  return new Set(fetching.map(({ since }) => since)).size
 }
 
 /** Others hold the stage and keep training. Before the first step there is nothing to synchronize. */

@@ -18,6 +18,8 @@ export interface ReplicaProgress {
    * or `failed`, until the next roster says so.
    */
   readonly phase: 'building' | 'built' | 'synchronizing' | 'ready' | 'failed'
+  /** Step after which the state is that it synchronizes with. Holders keep this state until it is fetched. */
+  readonly since?: number
 }
 
 /** A member that rebuilds a stage which nobody holds. */

@@ -22,6 +22,7 @@ export interface ReplicaManagerOptions extends AgreementOptions {
 interface Replica extends ReplicaProgress {
   readonly peer: PeerId
   phase: ReplicaProgress['phase']
+  since?: number
   /** What the member said at the end; null before. */
   facts: LearntQuestion | null
 }
@@ -84,6 +85,7 @@ export class ReplicaManager {
       if (replica === undefined) continue
       if (!ready) {
         replica.phase = 'synchronizing'
+        replica.since = this.#options.acceptor.roster.committed
         continue
       }
       this.#replicas.delete(id)

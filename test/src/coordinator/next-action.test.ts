@@ -329,3 +329,19 @@ test('an action does not change the view, and the same view gives the same actio
   expect({ ...view, speedOf: null }).toEqual(before)
   expect(nextAction(view)).toEqual(action)
 })
+
+test('replicas wait while the holders keep as many states of their stage as they may', () => {
+  const fetching = (id: number, since: number) =>
+    [id, { stage: 1, phase: 'synchronizing', since }] as const
+  const built = [9, { stage: 1, phase: 'built' }] as const
+  const actionWith = (...others: readonly ReturnType<typeof fetching>[]) => {
+    const stages: Stages = [0, 1, 2, ...others.map(() => '~1' as const), ...Array(9).fill(null)]
+    const members = rosterOf(stages)
+    const replicas = new Map<number, ReplicaProgress>([...others, built])
+    return nextAction(viewOf(members, { spares: 99, replicas })).type
+  }
+  expect(actionWith(fetching(3, 5))).toBe('advanceReplicas')
+  // Those that are named by one roster share a state.
+  expect(actionWith(fetching(3, 5), fetching(4, 5), fetching(5, 5))).toBe('advanceReplicas')
+  expect(actionWith(fetching(3, 5), fetching(4, 6))).toBe('settled')
+})
