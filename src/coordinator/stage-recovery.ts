@@ -1,6 +1,6 @@
 /** How a stage that nobody holds gets a holder: a spare rebuilds it by the run's policy, or the whole run rolls back. */
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Roster } from '../../protocols/membership.ts'
+import type { Member, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { type Donor, hold } from '../../protocols/step.ts'
 import type { Skipped } from '../base/journal.ts'
@@ -8,14 +8,7 @@ import { DONORS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { CheckpointCoordinator } from '../checkpoint/checkpoint-coordinator.ts'
 import { inventory } from '../copies/inventory.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
-import {
-  emptyStages,
-  holdersOf,
-  isFresh,
-  isRestored,
-  memberById,
-  sparesOf,
-} from '../membership/roster.ts'
+import { emptyStages, holdersOf, isFresh, isRestored, memberById } from '../membership/roster.ts'
 import { choose, isOfOwnState, STRATEGIES, withDisks } from '../recovery/index.ts'
 import type { KeptCopy, Loss, Origin } from '../recovery/strategy.ts'
 import { holdMs } from '../run/budgets.ts'
@@ -24,6 +17,7 @@ import type { ChangeSignal } from './change-signal.ts'
 import type { Health } from './health.ts'
 import type { Match, RebuildProgress } from './placement.ts'
 import { askMember } from './round.ts'
+import { RunFailure } from './run-failure.ts'
 import { type Candidates, toOwners } from './stage-owners.ts'
 
 export interface StageRecoveryOptions extends AgreementOptions {
@@ -50,6 +44,11 @@ export interface Rollback {
   readonly stages: readonly number[]
   readonly lossBefore: number | null
   readonly seconds: number
+}
+
+interface Vetting {
+  /** Has spares and the neighbours of their stages try each other. @returns ids of the spares that are not fit */
+  vet(matches: readonly Match[]): Promise<ReadonlySet<number>>
 }
 
 export class StageRecovery {
@@ -88,11 +87,11 @@ export class StageRecovery {
    */
   async begin(
     asked: readonly Match[],
-    candidates: Candidates,
+    candidates: Candidates & Vetting,
   ): Promise<'begun' | 'later' | Rollback> {
     const { copies, rebuilding } = await inventory(this.#options, this.#roster)
     const owners = toOwners(asked, copies, candidates)
-    const matches = this.#dueFirst(withBuilders(owners, this.#roster, rebuilding), copies)
+    const matches = this.#dueFirst(withBuilders(owners, candidates.spares, rebuilding), copies)
     if (matches.length === 0) return 'later'
     const rollback = await this.#findRollback(matches, copies)
     if (rollback === 'none found') return 'begun'
@@ -101,7 +100,10 @@ export class StageRecovery {
       return rollback
     }
     const planned = matches.map((match) => ({ match, plan: this.#planFor(match.stage, copies) }))
-    for (const { match, plan } of planned) void this.#rebuild(match, plan)
+    // The spares build meanwhile. One that its neighbours do not reach stays a spare, and its stage is matched anew.
+    const vetted = candidates.vet(matches).then((unfit) => this.#refuse(unfit))
+    vetted.catch(() => {})
+    for (const { match, plan } of planned) void this.#rebuild(match, plan, vetted)
     return 'begun'
   }
 
@@ -120,18 +122,23 @@ export class StageRecovery {
     if (failure !== null) throw failure
   }
 
-  /** The member is out of the roster. */
+  /** The member is out of the roster, or is not to take the stage. */
   forget(id: number): void {
     const rebuild = this.#rebuilds.get(id)
     this.#rebuilds.delete(id)
-    rebuild?.attempt.abort(new ProtocolError('PEER_LOST', `${rebuild.peer} is lost`))
+    rebuild?.attempt.abort(new ProtocolError('STALE', `${rebuild.peer} is not to take the stage`))
+  }
+
+  #refuse(unfit: ReadonlySet<number>): void {
+    for (const id of unfit) this.forget(id)
+    if (unfit.size > 0) this.#options.changed.notify()
   }
 
   #clear(): void {
     for (const id of [...this.#rebuilds.keys()]) this.forget(id)
   }
 
-  /** @throws ProtocolError REFUSED if no strategy could bring one of these stages back, whichever peer joins */
+  /** @throws RunFailure if no strategy could bring one of these stages back, whichever peer joins */
   async check(stages: readonly number[]): Promise<void> {
     const { copies } = await inventory(this.#options, this.#roster)
     for (const stage of stages) this.#planFor(stage, copies)
@@ -159,7 +166,7 @@ export class StageRecovery {
   /**
    * The last checkpoint, if one of these stages comes back from a checkpoint: all members go back to it. Null if the stages
    * can be rebuilt as things are. `none found` if another strategy of the policy must be tried.
-   * @throws ProtocolError REFUSED if the run has rolled back already, and no checkpoint is whole
+   * @throws RunFailure if the run has rolled back already, and no checkpoint is whole
    */
   async #findRollback(
     matches: readonly Match[],
@@ -178,7 +185,7 @@ export class StageRecovery {
     const step = await checkpoints.latest(from)
     this.#isDamaged = false
     if (step === null && !wasRolledBack) return 'none found'
-    if (step === null) throw new ProtocolError('REFUSED', checkpoints.noCheckpoint!)
+    if (step === null) throw new RunFailure(checkpoints.noCheckpoint!)
     // The checkpoint is sound: the fault was with the member that found it damaged, which may read it the next time.
     if (wasRolledBack && step === from) return null
     const stages = emptyStages(roster, run.stages)
@@ -195,8 +202,11 @@ export class StageRecovery {
     return planFor(run, this.#roster, stage, { copies, noCheckpoint: checkpoints.noCheckpoint })
   }
 
-  /** Has one spare rebuild one stage. Notifies the coordinator at the end. Does not throw. */
-  async #rebuild(match: Match, plan: Plan): Promise<void> {
+  /**
+   * Has one spare rebuild one stage. Notifies the coordinator at the end. Does not throw.
+   * @param vetted resolves once it is known whether the spare and its neighbours reach each other
+   */
+  async #rebuild(match: Match, plan: Plan, vetted: Promise<void>): Promise<void> {
     const { clock, signal, changed } = this.#options
     const { stage, member } = match
     const attempt = new AbortController()
@@ -206,6 +216,8 @@ export class StageRecovery {
     const isOver = () => this.#rebuilds.get(member.id) !== rebuild
     try {
       await this.#ask(match, plan, AbortSignal.any([signal, attempt.signal]))
+      await vetted
+      if (isOver()) return
       rebuild.phase = 'built'
     } catch (error) {
       if (signal.aborted || isOver()) return
@@ -262,12 +274,12 @@ export class StageRecovery {
  */
 function withBuilders(
   matches: readonly Match[],
-  roster: Roster,
+  spares: readonly Member[],
   rebuilding: ReadonlyMap<PeerId, number>,
 ): readonly Match[] {
   if (rebuilding.size === 0) return matches
   const members = new Map(matches.map(({ stage, member }) => [stage, member]))
-  for (const builder of sparesOf(roster)) {
+  for (const builder of spares) {
     const stage = rebuilding.get(builder.peer)
     const matched = stage === undefined ? undefined : members.get(stage)
     if (stage === undefined || matched === undefined) continue
@@ -287,7 +299,7 @@ export interface Plan {
 /**
  * How a stage that nobody holds gets its weights: by the first strategy of the run's policy that can work.
  * @param found what live members keep, and whether there is a checkpoint
- * @throws ProtocolError REFUSED if no strategy of the policy can work
+ * @throws RunFailure if no strategy of the policy can work
  */
 export function planFor(
   run: Run,
@@ -301,8 +313,7 @@ export function planFor(
   const { chosen, skipped } = choose(policyFor(run, roster, loss), loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
-    throw new ProtocolError(
-      'REFUSED',
+    throw new RunFailure(
       `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
     )
   }

@@ -9,14 +9,16 @@
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import { evaluate } from '../../protocols/step.ts'
 import { wholeNorm } from '../../stages/clip.ts'
 import type { Journal } from '../base/journal.ts'
 import { STEP_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import type { Run } from '../run/run.ts'
 import { learningRateAt } from '../run/schedule.ts'
+import { BatchFault } from './batch-fault.ts'
 import type { Coordinator } from './coordinator.ts'
-import { normalOrder, planJourneys, visits } from './journeys.ts'
+import { evaluateWeights } from './evaluation.ts'
+import { RunFailure } from './run-failure.ts'
+import { SkippedSteps } from './skipped-steps.ts'
 import { isTransient, Step } from './step.ts'
 
 export interface TrainOptions {
@@ -27,9 +29,13 @@ export interface TrainOptions {
   readonly lastStep: number
 }
 
-/** Trains until the last step. @throws ProtocolError when the run cannot go on */
+/**
+ * Trains until the last step.
+ * @throws RunFailure when the run cannot go on; and any error that is a fault of this peer
+ */
 export async function train(coordinator: Coordinator, options: TrainOptions): Promise<void> {
   const { run, clock, journal, lastStep } = options
+  const skips = new SkippedSteps(run, journal)
   let evaluated = 0
   let failures = 0
   for (;;) {
@@ -38,13 +44,15 @@ export async function train(coordinator: Coordinator, options: TrainOptions): Pr
     const { committed } = coordinator.roster
     // After a rollback a step is made again, and evaluated again.
     evaluated = Math.min(evaluated, committed)
-    const due = committed % run.evaluation.everySteps === 0 || committed === lastStep
+    const isEvaluation =
+      committed > evaluated &&
+      (committed % run.evaluation.everySteps === 0 || committed === lastStep)
     try {
-      if (committed > evaluated && due) {
+      if (isEvaluation) {
         await evaluateWeights(coordinator, options)
         evaluated = committed
       } else if (committed < lastStep) {
-        await makeStep(coordinator, options)
+        await makeStep(coordinator, options, skips)
       } else {
         return
       }
@@ -60,21 +68,43 @@ export async function train(coordinator: Coordinator, options: TrainOptions): Pr
         continue
       }
       failures++
-      if (failures >= STEP_ATTEMPTS) {
-        const reason = `step ${step} failed ${failures} times, the last time because ${error.message}`
-        throw new ProtocolError(error.code, reason)
+      if (!(error instanceof BatchFault) && failures < STEP_ATTEMPTS) continue
+      const reason = `step ${step} failed ${failures} times, the last time because ${error.message}`
+      if (!(error instanceof BatchFault) && error.code !== 'NON_FINITE')
+        throw new RunFailure(reason)
+      failures = 0
+      if (isEvaluation) {
+        const message = `the held-out loss after step ${committed} is not finite: ${error.message}`
+        journal.write({ type: 'notice', message })
+        evaluated = committed
+      } else {
+        const fault = error instanceof BatchFault ? error : null
+        skips.note(step, fault ?? new BatchFault(error.code, reason, [], []))
       }
     }
   }
 }
 
-async function makeStep(coordinator: Coordinator, options: TrainOptions): Promise<void> {
+async function makeStep(
+  coordinator: Coordinator,
+  options: TrainOptions,
+  skips: SkippedSteps,
+): Promise<void> {
   const { run, clock, journal } = options
   const begun = clock.now()
   const { fence } = coordinator
+  const fault = skips.faultOf(fence.step)
 
   // Forward and backward. Every holder then has its stage's gradient, summed over M microbatches and all replicas.
-  const { loss, version, ...gradients } = await new Step(coordinator, options).gradients()
+  const isSkipped = fault !== null
+  const step = new Step(coordinator, { ...options, isSkipped })
+  const { loss, version, ...gradients } = await step.gradients()
+
+  if (fault !== null) {
+    await coordinator.commit(skippedDecision(coordinator, run, version), begun)
+    skips.skipped(fence.step, fault)
+    return coordinator.teller.tell(`step ${fence.step} is skipped: ${fault.message}`)
+  }
 
   // All are prepared. With a quorum the step is decided: a holder that cannot apply it any more is lost, the step is not.
   const learningRate = learningRateAt(run.optimizer, fence.step, run.steps)
@@ -94,31 +124,11 @@ async function makeStep(coordinator: Coordinator, options: TrainOptions): Promis
     ...gradients,
     peers: coordinator.roster.members.length,
   })
+  skips.made(fence.step, loss)
 }
 
-/** Evaluates the committed weights on held-out text, and journals the mean loss in nats a token. */
-async function evaluateWeights(
-  coordinator: Coordinator,
-  { run, journal }: TrainOptions,
-): Promise<void> {
-  const { microbatches } = run.evaluation
-  const failed = Promise.withResolvers<never>()
-  failed.promise.catch(() => {})
-  const round = coordinator.beginRound((from, { code, reason }) => {
-    failed.reject(new ProtocolError(code as ProtocolError['code'], `${from}: ${reason}`))
-  })
-  const orders = Array.from({ length: microbatches }, () => normalOrder(run.stages))
-  const journeys = planJourneys(coordinator.roster, orders, (id) => coordinator.speeds.of(id))
-  const answers = coordinator.holders.map(async (member) => {
-    const { id, stage, peer } = member
-    const drives = journeys.filter(({ driver }) => stage === 0 && driver === id)
-    const visiting = journeys.filter((journey) => visits(journey, member))
-    const expected = visiting.map(({ index }) => index)
-    const question = { ...coordinator.fence, expected, drives }
-    return round.ask(peer, evaluate, question, TIMEOUTS.evaluateMs)
-  })
-  const answered = await Promise.race([Promise.all(answers), failed.promise])
-  const losses = answered.flatMap((answer) => answer.losses)
-  const loss = losses.reduce((sum, each) => sum + each.loss, 0) / losses.length
-  journal.write({ type: 'evaluation', step: coordinator.roster.committed, loss })
+/** With this learning rate the weights stay as they are. The loss is that of the step before, or that of a guess. */
+function skippedDecision({ fence, roster }: Coordinator, { model }: Run, version: number) {
+  const loss = roster.loss ?? Math.log(model.vocabSize)
+  return { step: fence.step, learningRate: 0, norm: 0, loss, version }
 }

@@ -9,11 +9,12 @@ import type { HeldState, IncarnationRecord, Lineage } from '../../protocols/inca
 import { gather, incarnate, meet, supersede } from '../../protocols/incarnation.ts'
 import { hello, type Roster, roster } from '../../protocols/membership.ts'
 import type { Handler, Json, Network, Received } from '../../protocols/network.ts'
+import { comeBack, offer } from '../../protocols/return.ts'
 import { sha256 } from '../../protocols/weights.ts'
 
 /** Protocols that name the run, and not the incarnation: their askers may be in another incarnation, or in none. */
 const OF_THE_RUN: ReadonlySet<string> = new Set(
-  [hello, compareFoundings, roster, gather, incarnate, meet, supersede].map(
+  [hello, compareFoundings, roster, gather, incarnate, meet, supersede, offer, comeBack].map(
     ({ protocol }) => protocol,
   ),
 )

@@ -151,7 +151,7 @@ function claimOf({ anew, resume, bootstrap = [] }: JoinOptions, isFormer: boolea
 
 /** Notice of a peer that may not found the run. */
 const TOOK_PART =
-  'this data directory was in the run before, so this process searches for the run and does not found it again: --anew starts the run from its beginning, --resume starts it from a checkpoint'
+  'this data directory was in the run before, so this process searches for the run and does not found it again. If nobody is in the run any more, those who come back continue it from their disks. --anew starts the run from its beginning, --resume starts it from a checkpoint'
 
 /** @throws InputError if the key file or an address to listen on cannot be used */
 async function openNetwork(

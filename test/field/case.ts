@@ -12,6 +12,8 @@ export interface FieldCase {
   /** True for a case that takes more than two minutes. `--short` leaves it out. */
   readonly isLong?: boolean
   readonly needs?: readonly Need[]
+  /** What is missing for the outcome. Only `--only` plays such a case; otherwise it is shown as skipped, with this text. */
+  readonly open?: string
   /** @throws if the outcome is another one */
   play(field: Field): Promise<void>
 }

@@ -1,0 +1,75 @@
+/** Evaluates the committed weights on held-out text. */
+import type { Clock } from '../../protocols/clock.ts'
+import { ProtocolError, type ProtocolErrorCode } from '../../protocols/errors.ts'
+import type { Member } from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
+import { evaluate, type ReportQuestion } from '../../protocols/step.ts'
+import type { Journal } from '../base/journal.ts'
+import { TIMEOUTS } from '../base/limits.ts'
+import { memberById } from '../membership/roster.ts'
+import type { Run } from '../run/run.ts'
+import type { Coordinator } from './coordinator.ts'
+import { linksOf, normalOrder, planJourneys, visits } from './journeys.ts'
+import { watchStep } from './step-watch.ts'
+
+export interface EvaluationOptions {
+  readonly run: Run
+  readonly clock: Clock
+  readonly journal: Journal
+}
+
+/** Journals the mean loss in nats a token. @throws ProtocolError if a holder or a link fails */
+export async function evaluateWeights(
+  coordinator: Coordinator,
+  { run, clock, journal }: EvaluationOptions,
+): Promise<void> {
+  const { roster, fence, speeds, links } = coordinator
+  const failed = Promise.withResolvers<never>()
+  failed.promise.catch(() => {})
+  const incident = `evaluation ${fence.epoch}/${fence.step}`
+  const hear = async (from: PeerId, report: ReportQuestion) => {
+    const { code, reason, to } = report
+    const receiver = to === null ? undefined : memberById(roster, to)
+    const broken = receiver && (await links.heard(from, receiver, report, incident))
+    failed.reject(
+      broken
+        ? new ProtocolError('UNREACHABLE', broken)
+        : new ProtocolError(code as ProtocolErrorCode, `${from}: ${reason}`),
+    )
+  }
+  const round = coordinator.beginRound((from, report) => void hear(from, report))
+  const orders = Array.from({ length: run.evaluation.microbatches }, () => normalOrder(run.stages))
+  const journeys = planJourneys(roster, orders, (id) => speeds.of(id))
+  const waitedFor = new Set<Member>()
+  const over = new AbortController()
+  const watched = {
+    waitedFor,
+    links: () => linksOf(journeys, coordinator.roster),
+    incident,
+    fail: (reason: string) => failed.reject(new ProtocolError('UNREACHABLE', reason)),
+  }
+  void watchStep(coordinator, clock, watched, over.signal)
+  const answers = coordinator.holders.map(async (member) => {
+    const { id, stage, peer } = member
+    const drives = journeys.filter(({ driver }) => stage === 0 && driver === id)
+    const visiting = journeys.filter((journey) => visits(journey, member))
+    const expected = visiting.map(({ index }) => index)
+    waitedFor.add(member)
+    const answer = await round.ask(
+      peer,
+      evaluate,
+      { ...fence, expected, drives },
+      TIMEOUTS.evaluateMs,
+    )
+    waitedFor.delete(member)
+    return answer
+  })
+  try {
+    const answered = await Promise.race([Promise.all(answers), failed.promise])
+    const losses = answered.flatMap((answer) => answer.losses)
+    const loss = losses.reduce((sum, each) => sum + each.loss, 0) / losses.length
+    journal.write({ type: 'evaluation', step: coordinator.roster.committed, loss })
+  } finally {
+    over.abort()
+  }
+}
