@@ -6,6 +6,7 @@ import * as membership from '../../protocols/membership.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { FINISH_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import { type AgreementOptions, choose, Deposed, type Proposal } from '../membership/agreement.ts'
+import { fitting } from '../membership/change-size.ts'
 import { installAll, spread } from '../membership/install.ts'
 import { compareBallots, memberById } from '../membership/roster.ts'
 import type { Admissions } from './admissions.ts'
@@ -89,7 +90,7 @@ export class RosterChanges {
     const join = admissions.take(Math.min(JOINS_MAX, left))
     const move = admissions.takeMoves(JOINS_MAX).filter(({ id }) => !leaving.includes(id))
     const changed = { join, leave: leaving, assign: [...assign], move, restart, reason }
-    await this.agree({ type: 'members', ...changed })
+    await this.agree(fitting({ type: 'members', ...changed }))
     if (restart) this.#isStepAbandoned = false
   }
 
@@ -202,7 +203,8 @@ export class RosterChanges {
   async announceEnd(failure: string | null): Promise<void> {
     const { network, clock, runId } = this.#options
     const { committed, members } = this.#roster
-    const question = { run: runId, committed, failure }
+    const reason = failure?.slice(0, membership.FAILURE_LENGTH) ?? null
+    const question = { run: runId, committed, failure: reason }
     const options = { timeoutMs: TIMEOUTS.rosterMs }
     let untold = members.filter(({ peer }) => peer !== network.self)
     for (let attempt = 1; untold.length > 0 && attempt <= FINISH_ATTEMPTS; attempt++) {

@@ -9,6 +9,7 @@ import type { Member } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import {
   type Journey,
+  OWNERS_MAX,
   type PrepareAnswer,
   prepare,
   type ReportQuestion,
@@ -19,6 +20,7 @@ import { JOURNEY_ATTEMPTS, STRAGGLER_FACTOR, TIMEOUTS } from '../base/limits.ts'
 import { understudiesOf } from '../copies/understudies.ts'
 import { holdersOf, learnersOf, memberById } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
+import { askDriver } from './ask-driver.ts'
 import type { Coordinator } from './coordinator.ts'
 import { ordersOf, planJourneys, replan, visits } from './journeys.ts'
 import type { Round } from './round.ts'
@@ -100,8 +102,8 @@ export class Step {
       const visiting = this.#journeys.filter((journey) => visits(journey, member))
       const expected = visiting.map(({ index }) => index)
       const alone = this.#isAlone(stage!)
-      const question = { ...this.#fence, version, alone, expected, drives }
-      const answer = await round.ask(peer, prepare, question, TIMEOUTS.stepMs)
+      const question = { ...this.#fence, version, alone, expected }
+      const answer = await askDriver(round, peer, prepare, question, drives, TIMEOUTS.stepMs)
       waitedFor.delete(member)
       return [member, answer] as const
     })
@@ -154,11 +156,12 @@ export class Step {
     const norms: number[] = []
     for (const [{ stage }, { norm }] of prepared) if (norm !== null) norms[stage!] = norm
     const add = async (stage: number, peer: PeerId) => {
-      const holders = holdersOf(roster, stage).map((holder) => ({
-        id: holder.id,
-        counted: prepared.get(holder)?.counted.length ?? 0,
-      }))
-      const question = { ...this.#fence, version, holders }
+      const holders = holdersOf(roster, stage)
+      const owners = holders.slice(0, OWNERS_MAX).map(({ id }) => id)
+      const contributors = holders
+        .filter((holder) => (prepared.get(holder)?.counted.length ?? 0) > 0)
+        .map(({ id }) => id)
+      const question = { ...this.#fence, version, stage, owners, contributors }
       const { norm } = await round.ask(peer, reduce, question, TIMEOUTS.reduceMs)
       norms[stage] ??= norm
     }
@@ -240,12 +243,9 @@ export class Step {
     const { roster, health } = this.#coordinator
     const { index, code, reason, to } = report
     const receiver = to === null ? undefined : memberById(roster, to)
-    const mayPass = isTransient(code as ProtocolErrorCode)
+    const mayPass = isTransient(code)
     if (!mayPass || journey.attempt + 1 >= JOURNEY_ATTEMPTS) {
-      this.#failure ??= new ProtocolError(
-        mayPass ? 'PEER_LOST' : (code as ProtocolErrorCode),
-        `${from}: ${reason}`,
-      )
+      this.#failure ??= new ProtocolError(mayPass ? 'PEER_LOST' : code, `${from}: ${reason}`)
     }
     this.#stuck.set(index, report)
     const looked = receiver ? health.suspect(receiver.peer, reason) : Promise.resolve()

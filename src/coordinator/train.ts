@@ -15,6 +15,7 @@ import type { Journal } from '../base/journal.ts'
 import { STEP_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import type { Run } from '../run/run.ts'
 import { learningRateAt } from '../run/schedule.ts'
+import { askDriver } from './ask-driver.ts'
 import type { Coordinator } from './coordinator.ts'
 import { normalOrder, planJourneys, visits } from './journeys.ts'
 import { isTransient, Step } from './step.ts'
@@ -105,7 +106,7 @@ async function evaluateWeights(
   const failed = Promise.withResolvers<never>()
   failed.promise.catch(() => {})
   const round = coordinator.beginRound((from, { code, reason }) => {
-    failed.reject(new ProtocolError(code as ProtocolError['code'], `${from}: ${reason}`))
+    failed.reject(new ProtocolError(code, `${from}: ${reason}`))
   })
   const orders = Array.from({ length: microbatches }, () => normalOrder(run.stages))
   const journeys = planJourneys(coordinator.roster, orders, (id) => coordinator.speeds.of(id))
@@ -114,8 +115,8 @@ async function evaluateWeights(
     const drives = journeys.filter(({ driver }) => stage === 0 && driver === id)
     const visiting = journeys.filter((journey) => visits(journey, member))
     const expected = visiting.map(({ index }) => index)
-    const question = { ...coordinator.fence, expected, drives }
-    return round.ask(peer, evaluate, question, TIMEOUTS.evaluateMs)
+    const question = { ...coordinator.fence, expected }
+    return askDriver(round, peer, evaluate, question, drives, TIMEOUTS.evaluateMs)
   })
   const answered = await Promise.race([Promise.all(answers), failed.promise])
   const losses = answered.flatMap((answer) => answer.losses)
