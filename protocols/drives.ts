@@ -114,7 +114,7 @@ export function encodeLosses(losses: readonly Loss[]): Uint8Array | undefined {
   return new Uint8Array(values.buffer)
 }
 
-/** @throws ProtocolError BAD_MESSAGE */
+/** @throws ProtocolError BAD_MESSAGE; NON_FINITE for a loss that is no number */
 export function decodeLosses(from: PeerId, body: Uint8Array | undefined): Loss[] {
   if (body === undefined) return []
   const values = new Float64Array(body.slice().buffer, 0, Math.floor(body.length / 8))
@@ -122,6 +122,11 @@ export function decodeLosses(from: PeerId, body: Uint8Array | undefined): Loss[]
     index: values[2 * i]!,
     loss: values[2 * i + 1]!,
   }))
-  if (body.length % LOSS_BYTES === 0 && losses.every(({ index }) => isCount(index))) return losses
-  throw new ProtocolError('BAD_MESSAGE', `the losses from ${from} are malformed`)
+  if (body.length % LOSS_BYTES !== 0 || !losses.every(({ index }) => isCount(index))) {
+    throw new ProtocolError('BAD_MESSAGE', `the losses from ${from} are malformed`)
+  }
+  const wrong = losses.find(({ loss }) => !Number.isFinite(loss))
+  if (wrong === undefined) return losses
+  const what = `the loss of microbatch ${wrong.index} from ${from} is ${wrong.loss}`
+  throw new ProtocolError('NON_FINITE', what)
 }

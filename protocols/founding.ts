@@ -17,8 +17,6 @@ export const compareFoundings = procedure(
     run,
     /** Committed step of the asker's founding. */
     committed: count,
-    /** Addresses of the asker. */
-    addresses,
   }),
   z.discriminatedUnion('result', [
     /** The asked peer is in no roster. */

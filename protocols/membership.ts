@@ -51,7 +51,7 @@ export type Successor = z.infer<typeof successorSchema>
 const SUCCESSORS_MAX = 64
 
 /** State that the swarm has agreed on in one epoch. Members are in the order of joining. */
-const rosterSchema = z.strictObject({
+export const rosterSchema = z.strictObject({
   epoch: count,
   /** Epoch that last reset the gradient sums. Together with the step it fences all work. */
   fenceEpoch: count,
@@ -129,15 +129,17 @@ export const roster = procedure(
   z.strictObject({ epoch: count }),
 )
 
-/** Checks that a member is alive, and asks for its queue. */
+/** Checks that a member is alive, and asks for its work. */
 export const heartbeat = procedure(
-  '/gensyn-node/heartbeat/3.0.0',
+  '/gensyn-node/heartbeat/4.0.0',
   z.strictObject({ run, epoch: count }),
   z.strictObject({
     epoch: count,
     session,
     /** Number of microbatches that the member could work on now. A member with none waits for others. */
     queuedWork: count,
+    /** Milliseconds for which the member has worked on its present microbatch; 0 if it works on none. */
+    workingMs: count,
   }),
 )
 

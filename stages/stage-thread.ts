@@ -15,6 +15,7 @@ export class StageThread {
   readonly ended: Promise<void>
   readonly #worker: Worker
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>()
+  readonly #hasEnded = Promise.withResolvers<void>()
   #gone: StageGoneError | undefined
   #calls = READY
 
@@ -27,11 +28,10 @@ export class StageThread {
         new StageGoneError(`the thread of stage ${stage} died: ${cause.message}`, { cause }),
       )
     })
-    this.ended = new Promise((resolve) => {
-      worker.on('exit', (code) => {
-        this.#fail(new StageGoneError(`the thread of stage ${stage} ended with code ${code}`))
-        resolve()
-      })
+    this.ended = this.#hasEnded.promise
+    worker.on('exit', (code) => {
+      this.#fail(new StageGoneError(`the thread of stage ${stage} ended with code ${code}`))
+      this.#hasEnded.resolve()
     })
   }
 
@@ -43,6 +43,13 @@ export class StageThread {
     const result = this.#expect(call.id)
     this.#worker.postMessage(call, buffersOf(args))
     return result
+  }
+
+  /** Gives up a thread that hangs. Its calls fail, and it keeps the process alive no longer. Its memory is not free. */
+  giveUp(reason: string): void {
+    this.#fail(new StageGoneError(reason))
+    this.#worker.unref()
+    this.#hasEnded.resolve()
   }
 
   /** Asks the thread to end. Worker.terminate during a run would crash the whole process. */

@@ -9,10 +9,22 @@ import { StageThread } from './stage-thread.ts'
 import { startThread } from './thread-start.ts'
 import type { WorkerInit } from './worker-messages.ts'
 
+/**
+ * Watches one call to the thread, and gives its result.
+ * @param giveUp gives up a thread that hangs: the call and all later ones fail with StageGoneError
+ */
+export type CallGuard = (
+  method: string,
+  call: Promise<unknown>,
+  giveUp: (reason: string) => void,
+) => Promise<unknown>
+
+/** @param guard watches all calls to the thread; by default a call may take any time */
 export async function createWorkerStage<N extends number>(
   config: StageConfig,
   stage: N,
   { random, ...options }: StageOptions,
+  guard: CallGuard = (_, call) => call,
 ): Promise<StageAt<N>> {
   const init: WorkerInit = { config, stage, options, random: random.path }
   const thread = new StageThread(startThread(init), stage)
@@ -22,7 +34,8 @@ export async function createWorkerStage<N extends number>(
   })
   return stageOn(stage === ENDS ? 'ends' : 'body', config, {
     ...shown,
-    call: (method, args) => thread.call(method, args.map(owned)),
+    call: (method, args) =>
+      guard(method, thread.call(method, args.map(owned)), (reason) => thread.giveUp(reason)),
     close: () => thread.close(),
   }) as StageAt<N>
 }

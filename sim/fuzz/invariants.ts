@@ -2,7 +2,7 @@
  * The invariants I1 to I9 of the design. Each invariant has a state machine of its own. The machine checks what peers
  * send, write and compute. No check calls the node's code to decide what is right.
  */
-import type { Change } from '../../protocols/agreement.ts'
+import { type Change, propose } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { type Ballot, heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
 import type { Json, PeerId } from '../../protocols/network.ts'
@@ -138,7 +138,7 @@ export const INVARIANTS = {
     }
     return {
       served({ protocol, peer, from, question, outcome }) {
-        if (protocol !== '/gensyn-node/propose/2.0.0' || !('answer' in outcome)) return
+        if (protocol !== propose.protocol || !('answer' in outcome)) return
         const { epoch, ballot, change } = question as {
           epoch: number
           ballot: Ballot

@@ -18,6 +18,7 @@ const KEPT: ReadonlySet<Entry['type']> = new Set([
   'checkpoint',
   'rollback',
   'resharded',
+  'skipped',
   'evaluation',
   'step',
   'committed',

@@ -19,6 +19,20 @@ type Event =
   | { type: 'joined'; coordinator: string }
   /** Another member is the coordinator from now on. */
   | { type: 'elected'; coordinator: string; reason: string }
+  /** Every process of the run had ended. The peers that came back continue it from what is on their disks. */
+  | {
+      type: 'returned'
+      /** Number of the incarnation of the run. */
+      number: number
+      /** Committed step from which the run continues. */
+      step: number
+      founder: string
+      members: readonly string[]
+      /** Stages that are on no disk, so that the run's policy brings them back; null at a peer that did not found. */
+      missing: readonly number[] | null
+      /** Peers that were in the run, and did not come back. */
+      absent: readonly string[]
+    }
   /** The roster does not name this peer any more. The peer joins again. */
   | { type: 'dropped'; reason: string }
   | { type: 'roster'; roster: Roster; reason: string }
@@ -134,6 +148,18 @@ type Event =
   | { type: 'evaluation'; step: number; loss: number }
   /** A holder was lost within a step, and the step continues. Its microbatches are driven again. */
   | { type: 'amended'; step: number; epoch: number; driven: readonly number[]; reason: string }
+  /** A step was committed without an update, because sound holders cannot compute some of its microbatches. */
+  | {
+      type: 'skipped'
+      step: number
+      /** Indices of the microbatches; empty if only their sum is known to be at fault. */
+      microbatches: readonly number[]
+      /** Peers that could not compute them. */
+      producers: readonly string[]
+      reason: string
+      /** Number of steps that were skipped since this peer coordinates. */
+      total: number
+    }
   | { type: 'aborted'; step: number; epoch: number; code: string; reason: string }
   /** `unwritten` is the number of refusals since the last entry that were too many to be written. */
   | {

@@ -12,6 +12,10 @@ export const TIMEOUTS = {
   bootstrapMs: 60_000,
   /** Time for which a peer that was heard to be in no roster counts as one that may found the run. */
   undecidedMs: 10_000,
+  /** Time for which the peers that came back must be the same, before they continue a run without all of its stages. */
+  returnMs: 60_000,
+  /** Pause between two rounds of questions of a peer that came back. */
+  returnPauseMs: 1_000,
   /** Interval at which a search says whom it asks, and why that failed. */
   searchTellMs: 60_000,
   /** Interval at which a newcomer that waits for its admission asks again. Admissions take place between two steps. */
@@ -34,8 +38,16 @@ export const TIMEOUTS = {
   handOverMs: 60_000,
   /** Deadline for every stage to count all microbatches of a step. */
   stepMs: 600_000,
+  /** Shortest time that a step takes before the coordinator tells all members for whom it waits. */
+  lookMs: 5_000,
   /** Shortest time that a step takes before the coordinator searches for stragglers. */
   stragglerMs: 20_000,
+  /** Shortest time for which a holder works on one microbatch before its compute counts as hung. */
+  hungMs: 20_000,
+  /** The same for a holder of a run whose speed nobody knows yet: the first step may compile for long. */
+  hungFirstMs: 300_000,
+  /** Time for which a change of the roster waits for the compute of a stage that it takes away. Less than `rosterMs`. */
+  closeMs: 3_000,
   /** Deadline for the update of one stage. */
   commitMs: 120_000,
   /** Deadline for one chunk of a replica's gradients, from the request until the summed chunk has arrived. */
@@ -52,10 +64,36 @@ export const TIMEOUTS = {
   heartbeatMs: 1_000,
   /** Time without an answer after which a member is suspect, even if its connection stands. */
   silenceMs: 5_000,
+  /** A timer or an answer that is later than this is a sign of a busy machine or a lossy network. */
+  lateMs: 1_000,
+  /** Time for which such a sign counts. */
+  lateWindowMs: 10_000,
+  /** Longest time for which a silent suspect is asked again while things are late. */
+  graceMs: 20_000,
   /** Deadline for a suspect to answer over its standing connection, before that connection is ended. */
   standingMs: 1_000,
   /** Deadline for a suspect to answer on a new connection, before it counts as lost. */
   reconnectMs: 2_000,
+  /** Deadline for a peer to answer a probe of another member, when a link seems broken. */
+  probeMs: 2_000,
+  /** Deadline for a peer to answer a probe of a prospective neighbour, before it is given a stage. */
+  vetMs: 5_000,
+  /** Time for which two peers that could not talk are not made neighbours. It doubles each time that this is found again. */
+  brokenLinkMs: 30_000,
+  /** The longest of these times. */
+  brokenLinkMaxMs: 900_000,
+  /** Time after which a failure between two peers is forgotten. */
+  linkStrikesMs: 300_000,
+  /** Time for which the stage of a holder with a broken link is copied to a spare, before the holder counts as lost. */
+  reliefMs: 60_000,
+  /** Shortest time for which a step goes on after the first fault in it, so that all faults are known when they are judged. */
+  faultsGatherMs: 500,
+  /** The longest such time. A step usually takes less. */
+  faultsGatherMaxMs: 30_000,
+  /** Time after which the faults of a peer are forgotten. */
+  faultsMs: 3_600_000,
+  /** Time after which members are told a notice again. */
+  tellMs: 30_000,
   /** Pause before a campaign, once for each longer-standing member. The coordinator's successors campaign in turn. */
   staggerMs: 1_000,
   /** Pause between two campaigns of a member that found no majority. */
@@ -64,6 +102,16 @@ export const TIMEOUTS = {
   strandedMs: 900_000,
   /** Deadline for the stage of a leaving member to be handed over. */
   drainMs: 60_000,
+  /** Shortest time without an answer after which a stage's thread hangs. */
+  computeMs: 60_000,
+  /** The same for the first call of each method, whose usual duration is not known. */
+  computeFirstMs: 300_000,
+  /** Time for which the final weights of a stage are kept in memory while no disk takes them. */
+  finalSaveMs: 60_000,
+  /** Pause before the final weights are written again. */
+  finalSavePauseMs: 2_000,
+  /** Deadline for a coordinator with a fault of its own to name the next one. Without an answer the others elect one. */
+  stepDownMs: 10_000,
   /** Deadline for one request to a bucket with its body. The size of a body is bounded: 1 MiB/s is enough. */
   storeMs: 120_000,
   /** Time for which training waits for a synchronous checkpoint. The rest is written while training continues. */
@@ -79,6 +127,9 @@ export const REGROUP_MS = 50
 
 /** Number of peers that a search asks at once. */
 export const SEARCH_LANES = 16
+
+/** Peers that a peer which came back asks what is on their disks. */
+export const RETURNERS_MAX = 256
 
 /** Members whose addresses a peer keeps for a search. */
 export const KNOWN_MEMBERS_MAX = 64
@@ -113,8 +164,32 @@ export const NEWCOMERS_MAX = 1_024
 /** A step that takes this many times as long as the step before has a straggler. */
 export const STRAGGLER_FACTOR = 4
 
+/** A step that takes this many times as long as the step before is looked at. */
+export const LOOK_FACTOR = 2
+
+/** A holder that works on one microbatch for this many times its usual time is hung. */
+export const HUNG_FACTOR = 10
+
+/** The same factor while no spare is there to take its stage. */
+export const HUNG_ALONE_FACTOR = 3
+
 /** Number of times that a microbatch is driven before its step starts over. */
 export const JOURNEY_ATTEMPTS = 4
+
+/** Failures between two members that answer everybody else, in as many plans, after which their link counts as broken. */
+export const LINK_STRIKES = 3
+
+/** Faults of its own after which a peer is still let in again, and peers whose faults are remembered. */
+export const FAULTS_MAX = { strikes: 2, peers: 1_024 } as const
+
+/** Late timers and answers that are remembered. */
+export const LATE_MAX = 256
+
+/** Members that are asked who of two neighbours cannot be reached. */
+export const WITNESSES_MAX = 6
+
+/** Pairs of peers that cannot talk and are remembered. */
+export const BROKEN_LINKS_MAX = 1_024
 
 /** Number of holders from which a new replica fetches its state at once. */
 export const DONORS_MAX = 4
@@ -154,6 +229,18 @@ export const STORE_ATTEMPTS = 4
 
 /** Number of complete checkpoints that are kept. */
 export const CHECKPOINTS_KEPT = 3
+
+/** A call to a stage's thread that takes this many times as long as any before means that the thread hangs. */
+export const COMPUTE_FACTOR = 20
+
+/** Number of faults of its own stages, within an hour, after which a peer leaves the run. */
+export const OWN_FAULTS_MAX = 3
+
+/** Number of steps in a row whose data cannot be computed before the run ends. The last of them is not skipped. */
+export const SKIPS_MAX = 3
+
+/** Number of coordinators that step down at one step, each for a fault of its own, before the run ends. */
+export const STEP_DOWNS_MAX = 3
 
 /** Number of times that a step is tried before the run ends. */
 export const STEP_ATTEMPTS = 3

@@ -6,14 +6,18 @@
 import type { Clock } from '../../protocols/clock.ts'
 import { type CopyName, type Holding, KEPT } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { Lineage } from '../../protocols/incarnation.ts'
 import type { Roster } from '../../protocols/membership.ts'
+import type { Branch, DiskOffer } from '../../protocols/return.ts'
 import { bytesOf, type StateFacts } from '../../protocols/weights.ts'
 import type { Journal } from '../base/journal.ts'
+import { FIRST } from '../membership/incarnation.ts'
 import { STRATEGIES } from '../recovery/index.ts'
-import { type Branch, isOfLineage } from '../recovery/return-step.ts'
+import { isOfLineage } from '../recovery/return-step.ts'
 import type { Run } from '../run/run.ts'
 import type { HeldStage } from '../run/stage-state.ts'
 import { LazySnapshot } from './lazy-snapshot.ts'
+import { branchesOf } from './remains.ts'
 import type { StageDisk } from './stage-disk.ts'
 import type { SavedState } from './state-file.ts'
 
@@ -34,8 +38,8 @@ export interface DiskUpkeepOptions {
   readonly journal: Journal
   /** Null if this peer has no disk for states. */
   readonly disk: StageDisk | null
-  /** The history that this peer follows. States of other branches are neither offered nor kept. */
-  readonly lineage: readonly Branch[]
+  /** The incarnation that this peer is in; null while it is in no roster. */
+  lineage(): Lineage | null
   /** The complete copies that this peer keeps in memory. */
   kept(): readonly KeptCopy[]
 }
@@ -48,6 +52,9 @@ interface OwnState {
 
 export class DiskUpkeep {
   readonly #options: DiskUpkeepOptions
+  /** The incarnation that {@link #branches} ends with; null if that is as an earlier process left it. */
+  #lineage: Lineage | null = null
+  #branches: readonly Branch[]
   /** Copies the state of the active stage while it is trained; null if no copy is being made. */
   #snapshot: LazySnapshot | null = null
   /** Resolves when the disk is not written to any more. Never rejects. */
@@ -58,7 +65,9 @@ export class DiskUpkeep {
 
   constructor(options: DiskUpkeepOptions) {
     this.#options = options
+    this.#branches = branchesOf(options.runId, FIRST)
     void options.disk?.scanned.then((refused) => {
+      if (this.#lineage === null) this.#branches = options.disk?.history?.branches ?? this.#branches
       for (const reason of refused)
         this.#notice(`a state on this peer's disk is not used: ${reason}`)
     })
@@ -90,14 +99,14 @@ export class DiskUpkeep {
    * The roster's step was applied: begins to write if a write is due, and does not wait. Must be called between two updates.
    * @param held the active stage; null if this peer holds none
    */
-  committed(held: HeldStage | null, { committed: step, loss }: Roster): void {
+  committed(held: HeldStage | null, roster: Roster): void {
+    const { committed: step, loss } = roster
     const { disk, run } = this.#options
-    const { everySteps } = run.recovery.kept
     // A disk that is slower than the interval skips a step. Its earlier states stay.
-    if (disk === null || everySteps === 0 || step % everySteps !== 0 || this.#isWriting) return
+    if (disk === null || !isDue(run, roster) || this.#isWriting) return
     const own = held === null ? null : this.#copy(held, step, loss)
     this.#isWriting = true
-    const written = this.#write(disk, own, step).finally(() => {
+    const written = this.#write(disk, own, roster).finally(() => {
       this.#isWriting = false
     })
     this.#written = written.catch(() => {})
@@ -110,27 +119,67 @@ export class DiskUpkeep {
 
   /** The run is over for this peer, or goes on without it: nothing is needed any more. Resolves when all is removed. */
   async clear(): Promise<void> {
-    await this.#remove(() => false)
+    const { disk } = this.#options
+    await this.#afterWrites(() => disk?.clear())
+  }
+
+  /** Resolves when nothing is written or removed any more. */
+  async settled(): Promise<void> {
+    await this.#written
+  }
+
+  /** Resolves when the states of earlier processes are checked. */
+  get scanned(): Promise<unknown> {
+    return this.#options.disk?.scanned ?? Promise.resolve()
+  }
+
+  /** What this peer can bring to a run of which every process ended. Complete once {@link scanned} resolved. */
+  offer(): DiskOffer {
+    const { disk } = this.#options
+    const history = disk?.history ?? null
+    return { history, holdings: history === null ? [] : this.#holdings }
   }
 
   get #holdings(): Holding[] {
-    const { disk, lineage } = this.#options
-    return disk?.holdings.filter((holding) => isOfLineage(lineage, holding)) ?? []
+    const { disk } = this.#options
+    const branches = this.#history
+    return disk?.holdings.filter((holding) => isOfLineage(branches, holding)) ?? []
+  }
+
+  /** The branches of the history that this peer follows. States of other branches are neither offered nor kept. */
+  get #history(): readonly Branch[] {
+    const { runId, lineage } = this.#options
+    const present = lineage()
+    if (present !== null && present !== this.#lineage) {
+      this.#lineage = present
+      this.#branches = branchesOf(runId, present, this.#branches)
+    }
+    return this.#branches
   }
 
   #remove(stays: (holding: Holding) => boolean): Promise<void> {
     const { disk } = this.#options
+    return this.#afterWrites(() => disk?.retain(stays))
+  }
+
+  #afterWrites(work: () => Promise<void> | undefined): Promise<void> {
     this.#written = this.#written
-      .then(() => disk?.retain(stays))
+      .then(work)
       .catch((error: Error) => this.#notice(`an old state was not removed: ${error.message}`))
     return this.#written
   }
 
   #copy(held: HeldStage, step: number, loss: number | null): OwnState {
-    const { clock, runId } = this.#options
+    const { clock } = this.#options
     const { weights, moments } = held.stage
     const { norm, updates, learningRateScale } = held.facts
-    const name = { strategy: KEPT, stage: held.index, step, shard: 0, run: runId }
+    const name = {
+      strategy: KEPT,
+      stage: held.index,
+      step,
+      shard: 0,
+      run: this.#history.at(-1)!.id,
+    }
     const state = { ...name, loss, norm, updates, learningRateScale }
     const snapshot = new LazySnapshot(() => clock.sleep(0))
     this.#snapshot = snapshot
@@ -139,8 +188,9 @@ export class DiskUpkeep {
   }
 
   /** Writes what is new, and removes what is not needed any more. A failure is told once, and costs this step only. */
-  async #write(disk: StageDisk, own: OwnState | null, step: number): Promise<void> {
-    const { clock, journal } = this.#options
+  async #write(disk: StageDisk, own: OwnState | null, roster: Roster): Promise<void> {
+    const { clock, journal, lineage } = this.#options
+    const { committed: step } = roster
     const begun = clock.now()
     const stage = own?.state.stage ?? null
     let bytes = 0
@@ -151,6 +201,7 @@ export class DiskUpkeep {
         bytes += await disk.write(own.state, copies.map(bytesOf))
       }
       bytes += await this.#writeKept(disk)
+      await disk.remember({ branches: [...this.#history], lineage: lineage() ?? FIRST, roster })
       this.#isFailing = false
       journal.write({ type: 'stored', stage, step, bytes, seconds: (clock.now() - begun) / 1000 })
     } catch (error) {
@@ -166,31 +217,35 @@ export class DiskUpkeep {
 
   /** Writes the copies that are not on disk yet. @returns bytes written */
   async #writeKept(disk: StageDisk): Promise<number> {
-    const { runId, kept } = this.#options
+    const { kept } = this.#options
+    const { id: run } = this.#history.at(-1)!
     let bytes = 0
     for (const copy of kept()) {
       const { name, facts } = copy
       // The name comes from another peer, and becomes a part of the file's name.
       if (!STRATEGIES.has(name.strategy) || name.strategy === KEPT) continue
       if (this.#holdings.some((holding) => isNamed(holding, name))) continue
-      bytes += await disk.write({ ...name, run: runId, loss: null, ...facts }, [copy.bytes])
+      bytes += await disk.write({ ...name, run, loss: null, ...facts }, [copy.bytes])
     }
     return bytes
   }
 
   /** Removes states of stages that moved away, copies that are not kept any more, and those of other branches. */
   async #tidy(disk: StageDisk, stage: number | null, step: number): Promise<void> {
-    const { run, lineage, kept } = this.#options
+    const { run, kept } = this.#options
+    const branches = this.#history
     const oldest = step - run.recovery.kept.everySteps
-    const own = this.#holdings.filter((each) => each.strategy === KEPT && each.stage === stage)
+    // States of later steps are those of a branch that was given up while this peer was away.
+    const upToNow = this.#holdings.filter((each) => each.step <= step)
+    const own = upToNow.filter((each) => each.strategy === KEPT && each.stage === stage)
     const latest = own.sort((a, b) => b.step - a.step).slice(0, GENERATIONS)
     const inMemory = kept().map(({ name }) => name)
     const isNeeded = (holding: Holding) =>
-      holding.step >= oldest ||
+      (holding.step >= oldest && holding.step <= step) ||
       latest.some((each) => isNamed(each, holding)) ||
       inMemory.some((name) => isNamed(holding, name))
     try {
-      await disk.retain((holding) => isOfLineage(lineage, holding) && isNeeded(holding))
+      await disk.retain((holding) => isOfLineage(branches, holding) && isNeeded(holding))
     } catch (error) {
       this.#notice(`an old state was not removed: ${(error as Error).message}`)
     }
@@ -199,6 +254,13 @@ export class DiskUpkeep {
   #notice(message: string): void {
     this.#options.journal.write({ type: 'notice', message })
   }
+}
+
+/** True if all members write this step: the first one, so that a run has something on its disks, and every so many. */
+function isDue({ recovery }: Run, { committed, origin }: Roster): boolean {
+  const { everySteps } = recovery.kept
+  if (everySteps === 0) return false
+  return committed % everySteps === 0 || committed === (origin?.step ?? 0) + 1
 }
 
 function isNamed(holding: CopyName, { strategy, stage, step, shard }: CopyName): boolean {

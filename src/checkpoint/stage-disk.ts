@@ -4,10 +4,12 @@
  */
 import type { Holding } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { History } from '../../protocols/return.ts'
 import { type StateFacts, sha256 } from '../../protocols/weights.ts'
 import { DISK_BYTES_MAX } from '../base/limits.ts'
 import { CheckpointError } from './error.ts'
 import type { YieldToLoop } from './lazy-snapshot.ts'
+import { isRemains, readRemains, removeRemains, writeRemains } from './remains.ts'
 import {
   checkFile,
   encodeFile,
@@ -39,6 +41,7 @@ export class StageDisk {
   readonly scanned: Promise<readonly string[]>
   readonly #options: StageDiskOptions
   readonly #files = new Map<string, Saved>()
+  #history: History | null = null
 
   constructor(options: StageDiskOptions) {
     this.#options = options
@@ -48,6 +51,24 @@ export class StageDisk {
   /** The states that are here. Before {@link scanned} resolves, some may be left out. */
   get holdings(): Holding[] {
     return [...this.#files.values()].map(({ state }) => holdingOf(state))
+  }
+
+  /** The history that the states belong to; null before {@link scanned} resolves, and if the disk has none. */
+  get history(): History | null {
+    return this.#history
+  }
+
+  /** Keeps the history that the states belong to. The promise resolves when it is durable. @throws system errors */
+  async remember(history: History): Promise<void> {
+    await writeRemains(this.#options.store, history)
+    this.#history = history
+  }
+
+  /** Removes everything. @throws system errors */
+  async clear(): Promise<void> {
+    this.#history = null
+    await removeRemains(this.#options.store)
+    await this.retain(() => false)
   }
 
   /**
@@ -114,7 +135,9 @@ export class StageDisk {
     const { store } = this.#options
     const refused: string[] = []
     try {
+      this.#history = await readRemains(store)
       for (const file of await store.list('')) {
+        if (isRemains(file.name)) continue
         if (isStateFile(file.name))
           await this.#check(file).catch((why) => refused.push(why.message))
         else await store.remove(file.name)

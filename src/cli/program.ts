@@ -30,6 +30,8 @@ class Interrupt {
   readonly #controller = new AbortController()
   readonly #stop: (what: string) => void
   readonly #orphaned = () => this.#stop('the parent process is gone')
+  /** The last line against a fault that nothing has caught: the person reads it, and the command ends in order. */
+  readonly #failed: (error: unknown) => void
 
   constructor(terminal: Terminal) {
     this.#stop = (what) => {
@@ -37,12 +39,19 @@ class Interrupt {
       terminal.line(`${what}: stopping; once more to stop at once`)
       this.#controller.abort(new Error(`stopped: ${what}`))
     }
+    this.#failed = (error) => {
+      terminal.fail(error)
+      process.exitCode = EXIT.failed
+      this.#stop('an error that nothing has caught')
+    }
   }
 
   /** Starts to handle the signals. Before this call a signal ends the process at once. */
   listen(): AbortSignal {
     for (const signal of SIGNALS) process.on(signal, this.#stop)
     process.once('disconnect', this.#orphaned)
+    // It also gets the rejections that nobody handles.
+    process.on('uncaughtException', this.#failed)
     // Listening on the channel must not keep the process alive when its work is done.
     process.channel?.unref()
     return this.#controller.signal
@@ -51,6 +60,7 @@ class Interrupt {
   release(): void {
     for (const signal of SIGNALS) process.off(signal, this.#stop)
     process.off('disconnect', this.#orphaned)
+    process.off('uncaughtException', this.#failed)
   }
 }
 

@@ -51,9 +51,11 @@ export interface RunReport {
   readonly evaluations: readonly { readonly step: number; readonly loss: number }[]
   /**
    * True if each step from 1 to the last was committed exactly once, with every microbatch in every stage. Steps that a
-   * rollback abandoned do not count: they are committed again.
+   * rollback abandoned do not count: they are committed again. A skipped step counts, without microbatches.
    */
   readonly committedOnce: boolean
+  /** Number of steps that were committed without an update, because their data cannot be computed. */
+  readonly stepsSkipped: number
   /** Number of steps that rollbacks abandoned. */
   readonly stepsGivenUp: number
   readonly recoveries: readonly RecoveryRecord[]
@@ -68,8 +70,8 @@ function only<Type extends Entry['type']>(entries: readonly Entry[], type: Type)
   return entries.filter((entry): entry is Of<Type> => entry.type === type)
 }
 
-/** Entries of steps or evaluations that no rollback abandoned. */
-function lasting<E extends Of<'step' | 'evaluation'>>(
+/** Entries of steps, skipped steps or evaluations that no rollback abandoned. */
+function lasting<E extends Of<'step' | 'evaluation' | 'skipped'>>(
   entries: readonly Entry[],
   type: E['type'],
 ): E[] {
@@ -90,6 +92,7 @@ export function reportOf(
   { microbatches, steps: wanted }: { microbatches: number; steps: number },
 ): RunReport {
   const steps = lasting<Of<'step'>>(entries, 'step')
+  const skipped = lasting<Of<'skipped'>>(entries, 'skipped')
   const made = only(entries, 'step')
   const seconds = made.reduce((sum, step) => sum + step.seconds, 0)
   const tokens = steps.reduce((sum, step) => sum + step.tokens, 0)
@@ -101,11 +104,9 @@ export function reportOf(
       loss,
     })),
     committedOnce:
-      steps.length === wanted &&
-      steps.every(
-        ({ step, counted }, i) =>
-          step === i + 1 && counted.every((count) => count === microbatches),
-      ),
+      isEachOnce([...steps, ...skipped], wanted) &&
+      steps.every(({ counted }) => counted.every((count) => count === microbatches)),
+    stepsSkipped: skipped.length,
     stepsGivenUp: made.length - steps.length,
     recoveries: only(entries, 'held')
       .filter(({ cause }) => cause === 'lost')
@@ -113,6 +114,10 @@ export function reportOf(
     aborted: only(entries, 'aborted').length,
     tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
   }
+}
+
+function isEachOnce(made: readonly { readonly step: number }[], wanted: number): boolean {
+  return made.length === wanted && new Set(made.map(({ step }) => step)).size === wanted
 }
 
 function recoveryOf(held: Of<'held'>, steps: readonly Of<'step'>[]): RecoveryRecord {

@@ -8,8 +8,10 @@ import { heartbeat, type Member, type Roster } from '../../protocols/membership.
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { HOLD_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
+import type { Work } from '../holder/services.ts'
 import { type AgreementOptions, Deposed, noMajority, stranded } from '../membership/agreement.ts'
-import { holdersOf, isQuorum, memberById, memberOf } from '../membership/roster.ts'
+import { Lateness } from '../membership/lateness.ts'
+import { isQuorum, memberById, memberOf } from '../membership/roster.ts'
 import { askForSignOfLife } from '../membership/sign-of-life.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import { LostMembers } from './lost-members.ts'
@@ -23,6 +25,7 @@ export class Health {
   readonly lost: LostMembers
   readonly #options: HealthOptions
   readonly #heardAt = new Map<PeerId, number>()
+  readonly #lateness: Lateness
   /** Suspicions that are being looked into. */
   readonly #confirming = new Map<PeerId, Promise<void>>()
   /** How often each member failed to build or synchronize a stage, by id. */
@@ -32,6 +35,7 @@ export class Health {
   constructor(options: HealthOptions) {
     this.#options = options
     this.lost = new LostMembers(options)
+    this.#lateness = new Lateness(options.clock)
     const { network, signal } = options
     const remove = network.onLost((peer) => void this.suspect(peer, 'its connection broke'))
     signal.addEventListener('abort', remove, { once: true })
@@ -54,7 +58,8 @@ export class Health {
     if (signal.aborted || member === undefined || peer === network.self) return Promise.resolve()
     const known = this.#confirming.get(peer)
     if (known !== undefined) return known
-    const confirming = this.#askAnew(member)
+    const confirming = this.#lateness
+      .patiently(signal, () => this.#askAnew(member))
       .catch((error: Error) => {
         if (!signal.aborted) this.miss(peer, `${reason}; ${error.message}`)
       })
@@ -115,22 +120,9 @@ export class Health {
     this.#failures.delete(id)
   }
 
-  /**
-   * Loses one of the holders that a step waits for, if it has work to do while others wait, and its stage has another
-   * holder. The other holder takes over its microbatches, and the lost one may join again.
-   */
-  async dropStraggler(waitedFor: readonly Member[], afterMs: number): Promise<void> {
-    for (const member of waitedFor) {
-      const others = holdersOf(this.#roster, member.stage!).filter(
-        ({ id }) => id !== member.id && !this.lost.has(id),
-      )
-      if (others.length === 0 || member.id === this.#roster.coordinator) continue
-      const queued = await this.#ask(member, TIMEOUTS.reconnectMs).catch(() => null)
-      if (queued === null || queued === 0) continue
-      const reason = `the step waits for it: ${queued} microbatches are queued there after ${afterMs} ms`
-      this.lose(member.peer, reason)
-      return
-    }
+  /** What a member has to do now; null if it does not answer. */
+  async workOf(member: Member): Promise<Work | null> {
+    return this.#ask(member, TIMEOUTS.reconnectMs).catch(() => null)
   }
 
   /**
@@ -172,14 +164,16 @@ export class Health {
     this.#options.journal.write({ type: 'notice', message })
   }
 
-  /** @returns how many microbatches the member could work on now @throws if it does not answer */
-  async #ask({ peer, session }: Member, timeoutMs: number): Promise<number> {
-    const { network, runId, signal } = this.#options
+  /** @throws if the member does not answer */
+  async #ask({ peer, session }: Member, timeoutMs: number): Promise<Work> {
+    const { network, clock, runId, signal } = this.#options
     const question = { run: runId, epoch: this.#roster.epoch }
+    const askedAt = clock.now()
     const answer = await ask(network, peer, heartbeat, question, { timeoutMs, signal })
     if (answer.session !== session) throw new Error('another process has its peer id')
     this.heard(peer)
-    return answer.queuedWork
+    this.#lateness.note(clock.now() - askedAt)
+    return answer
   }
 
   /** As `#ask`, and over a new connection if the standing one gives no answer. */
@@ -207,7 +201,7 @@ export class Health {
           .catch((error: Error) => this.suspect(peer, error.message))
           .finally(() => asked.delete(peer))
       }
-      await clock.sleep(TIMEOUTS.heartbeatMs, signal).catch(() => {})
+      await this.#lateness.sleep(TIMEOUTS.heartbeatMs, signal).catch(() => {})
     }
   }
 }

@@ -7,8 +7,8 @@ import { ask } from '../../protocols/procedure.ts'
 import { FINISH_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import { type AgreementOptions, choose, Deposed, type Proposal } from '../membership/agreement.ts'
 import { fitting } from '../membership/change-size.ts'
-import { installAll, spread } from '../membership/install.ts'
-import { compareBallots, memberById } from '../membership/roster.ts'
+import { dismiss, installAll, spread } from '../membership/install.ts'
+import { compareBallots, memberById, memberOf } from '../membership/roster.ts'
 import type { Admissions } from './admissions.ts'
 import { deviating } from './digests.ts'
 import type { Health } from './health.ts'
@@ -60,6 +60,11 @@ export class RosterChanges {
     return this.#isStepAbandoned
   }
 
+  /** This peer's stage does not get on: the next change takes it away. */
+  loseStage(): void {
+    this.#isFit = false
+  }
+
   abandonStep(): void {
     this.#isStepAbandoned = true
   }
@@ -89,7 +94,9 @@ export class RosterChanges {
     const left = this.#roster.members.length - leaving.length
     const join = admissions.take(Math.min(JOINS_MAX, left))
     const move = admissions.takeMoves(JOINS_MAX).filter(({ id }) => !leaving.includes(id))
-    const changed = { join, leave: leaving, assign: [...assign], move, restart, reason }
+    // A member that is lost, though it is there, reads its own loss in the reason.
+    const why = leaving.length === leave.length ? reason : `${reason}; lost ${health.lost.summary}`
+    const changed = { join, leave: leaving, assign: [...assign], move, restart, reason: cut(why) }
     await this.agree(fitting({ type: 'members', ...changed }))
     if (restart) this.#isStepAbandoned = false
   }
@@ -102,12 +109,19 @@ export class RosterChanges {
 
   /** Has a quorum choose the change, and all members carry it out. @throws Deposed if another member coordinates */
   async agree(proposal: Proposal): Promise<void> {
+    const { health } = this.#options
+    const blamed = health.lost.members.filter(({ id }) => !health.lost.isSilent(id))
     const chosen = await this.#choose(proposal)
     if (proposal.type === 'members') {
       const { admissions } = this.#options
       for (const id of proposal.leave) this.#forget(memberById(chosen.before, id)!)
       admissions.admitted(proposal.join)
       admissions.hasMoved(proposal.move ?? [])
+      for (const { peer } of blamed) {
+        if (memberOf(chosen.after, peer) === undefined) {
+          void dismiss(this.#options, peer, chosen.after, chosen.change)
+        }
+      }
     }
     await this.#carryOut(chosen)
   }
@@ -163,11 +177,12 @@ export class RosterChanges {
   }
 
   /**
-   * The last change of a coordinator that leaves: it names the next one, and the step starts over.
+   * The last change of a coordinator: it names the next one, and the step starts over.
    * @param successor null if there is no other member
+   * @param fault why this peer steps down, and stays a member with its stage; null if it leaves
    * @throws HandedOver when it is done
    */
-  async handOver(successor: Member | null): Promise<never> {
+  async handOver(successor: Member | null, fault: string | null = null): Promise<never> {
     if (successor !== null) {
       const before = this.#ownRoster
       const change: Change = {
@@ -175,15 +190,36 @@ export class RosterChanges {
         coordinator: successor.id,
         ballot: { round: before.ballot.round + 1, id: successor.id },
         join: [],
-        leave: [before.coordinator],
+        leave: fault === null ? [before.coordinator] : [],
         assign: [],
         restart: true,
-        reason: 'the coordinator leaves',
+        reason: fault ?? 'the coordinator leaves',
       }
       const after = await choose(this.#options, before, before.ballot, change)
-      await installAll(this.#options, before, after, change)
+      // This peer's own part of the change ends its signal. The other members must be told all the same.
+      const { signal } = new AbortController()
+      await installAll({ ...this.#options, signal }, before, after, change)
     }
     throw new HandedOver('this peer has left, and another coordinates')
+  }
+
+  /**
+   * Hands over for a fault of this peer, to the next member in the order of joining that answers.
+   * @returns false if no other member could be named in time
+   */
+  async stepDown(fault: string): Promise<boolean> {
+    const { clock, health, admissions } = this.#options
+    const { members, coordinator } = this.#roster
+    const place = members.findIndex(({ id }) => id === coordinator)
+    // Those before this peer may have stepped down before it.
+    const successor = [...members.slice(place + 1), ...members.slice(0, place)].find(
+      ({ id }) => !health.lost.has(id) && !admissions.leaving.has(id),
+    )
+    if (successor === undefined) return false
+    const handedOver = this.handOver(successor, fault.slice(0, 256)).catch(
+      (error: Error) => error instanceof HandedOver,
+    )
+    return Promise.race([handedOver, clock.sleep(TIMEOUTS.stepDownMs).then(() => false)])
   }
 
   /** Ends the run here, so that it goes on with fewer stages. @throws Resharded when it is done */
@@ -217,7 +253,14 @@ export class RosterChanges {
   }
 }
 
-/** The member may not have heard, and may be alive. */
+/** As much of a reason as a change of the roster may have. */
+function cut(reason: string): string {
+  return reason.slice(0, 256)
+}
+
+/** The member may not have heard, and may be alive. Or the roster that names this coordinator has not come there yet. */
 function isUnsure(told: PromiseSettledResult<unknown>): boolean {
-  return told.status === 'rejected' && isSuspicious(told.reason)
+  if (told.status === 'fulfilled') return false
+  const error: ProtocolError = told.reason
+  return isSuspicious(error) || error.code === 'STALE'
 }

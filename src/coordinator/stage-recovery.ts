@@ -15,6 +15,7 @@ import type { Run } from '../run/run.ts'
 import type { Health } from './health.ts'
 import type { Match } from './placement.ts'
 import type { Round } from './round.ts'
+import { RunFailure } from './run-failure.ts'
 import { type Candidates, toOwners } from './stage-owners.ts'
 
 export interface StageRecoveryOptions extends AgreementOptions {
@@ -27,8 +28,12 @@ export interface StageRecoveryOptions extends AgreementOptions {
 
 /** What the next change of the roster is. */
 export type Recovered =
-  /** These members hold a stage now; none if no member could take one. */
-  | { readonly type: 'held'; readonly assign: readonly Assignment[] }
+  /** These members hold a stage now, and these others are not to hold what they have built. Ids. */
+  | {
+      readonly type: 'held'
+      readonly assign: readonly Assignment[]
+      readonly unfit: readonly number[]
+    }
   /** All members go back to the checkpoint of `step`. */
   | { readonly type: 'rollback'; readonly rollback: Rollback }
 
@@ -39,6 +44,11 @@ export interface Rollback {
   readonly stages: readonly number[]
   readonly lossBefore: number | null
   readonly seconds: number
+}
+
+interface Vetting {
+  /** Has spares and the neighbours of their stages try each other. @returns ids of the spares that are not fit */
+  vet(matches: readonly Match[]): Promise<ReadonlySet<number>>
 }
 
 export class StageRecovery {
@@ -64,23 +74,33 @@ export class StageRecovery {
    * Has members rebuild the stages that they are matched with, unless the run must roll back first. Stages with a state of
    * their own come first, so that the others can be made from them afterwards.
    */
-  async rebuild(asked: readonly Match[], candidates: Candidates, round: Round): Promise<Recovered> {
+  async rebuild(
+    asked: readonly Match[],
+    candidates: Candidates & Vetting,
+    round: Round,
+  ): Promise<Recovered> {
     const { clock, signal } = this.#options
     const copies = await this.#inventory()
     const matches = this.#dueFirst(toOwners(asked, copies, candidates), copies)
     const rollback = await this.#findRollback(matches, copies)
-    if (rollback === 'none found') return { type: 'held', assign: [] }
+    if (rollback === 'none found') return { type: 'held', assign: [], unfit: [] }
     if (rollback !== null) return { type: 'rollback', rollback }
+    // The spares build meanwhile. One that its neighbours do not reach stays a spare, and all are matched anew.
+    const vetted = candidates.vet(matches).then((unfit) => {
+      if (unfit.size > 0) round.interrupt('a spare and its neighbours do not reach each other')
+      return unfit
+    })
     const held = await Promise.all(matches.map((match) => this.#rebuildOne(match, copies, round)))
+    const unfit = await vetted
     const assign = matches
-      .filter((_, i) => held[i])
+      .filter(({ member }, i) => held[i] && !unfit.has(member.id))
       .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
     // A donor or a link that failed once may work in a moment. A member that fails too often is lost.
     if (assign.length === 0) await clock.sleep(TIMEOUTS.retryMs, signal)
-    return { type: 'held', assign }
+    return { type: 'held', assign, unfit: [...unfit] }
   }
 
-  /** @throws ProtocolError REFUSED if no strategy could bring one of these stages back, whichever peer joins */
+  /** @throws RunFailure if no strategy could bring one of these stages back, whichever peer joins */
   async check(stages: readonly number[]): Promise<void> {
     const copies = await this.#inventory()
     for (const stage of stages) this.#planFor(stage, copies)
@@ -109,7 +129,7 @@ export class StageRecovery {
   /**
    * The last checkpoint, if one of these stages comes back from a checkpoint: all members go back to it. Null if the stages
    * can be rebuilt as things are. `none found` if another strategy of the policy must be tried.
-   * @throws ProtocolError REFUSED if the run has rolled back already, and no checkpoint is whole
+   * @throws RunFailure if the run has rolled back already, and no checkpoint is whole
    */
   async #findRollback(
     matches: readonly Match[],
@@ -128,7 +148,7 @@ export class StageRecovery {
     const step = await checkpoints.latest(from)
     this.#isDamaged = false
     if (step === null && !wasRolledBack) return 'none found'
-    if (step === null) throw new ProtocolError('REFUSED', checkpoints.noCheckpoint!)
+    if (step === null) throw new RunFailure(checkpoints.noCheckpoint!)
     // The checkpoint is sound: the fault was with the member that found it damaged, which may read it the next time.
     if (wasRolledBack && step === from) return null
     const stages = emptyStages(roster, run.stages)
@@ -205,7 +225,7 @@ export interface Plan {
 /**
  * How a stage that nobody holds gets its weights: by the first strategy of the run's policy that can work.
  * @param found what live members keep, and whether there is a checkpoint
- * @throws ProtocolError REFUSED if no strategy of the policy can work
+ * @throws RunFailure if no strategy of the policy can work
  */
 export function planFor(
   run: Run,
@@ -219,8 +239,7 @@ export function planFor(
   const { chosen, skipped } = choose(policyFor(run, roster, loss), loss, run.recovery)
   if (chosen === null) {
     const reasons = skipped.map(({ strategy, reason }) => `${strategy}: ${reason}`)
-    throw new ProtocolError(
-      'REFUSED',
+    throw new RunFailure(
       `stage ${stage} is lost and no strategy of the policy can rebuild it (${reasons.join('; ')})`,
     )
   }

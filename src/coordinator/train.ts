@@ -16,8 +16,11 @@ import { STEP_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import type { Run } from '../run/run.ts'
 import { learningRateAt } from '../run/schedule.ts'
 import { askDriver } from './ask-driver.ts'
+import { BatchFault } from './batch-fault.ts'
 import type { Coordinator } from './coordinator.ts'
 import { normalOrder, planJourneys, visits } from './journeys.ts'
+import { RunFailure } from './run-failure.ts'
+import { SkippedSteps } from './skipped-steps.ts'
 import { isTransient, Step } from './step.ts'
 
 export interface TrainOptions {
@@ -28,9 +31,13 @@ export interface TrainOptions {
   readonly lastStep: number
 }
 
-/** Trains until the last step. @throws ProtocolError when the run cannot go on */
+/**
+ * Trains until the last step.
+ * @throws RunFailure when the run cannot go on; and any error that is a fault of this peer
+ */
 export async function train(coordinator: Coordinator, options: TrainOptions): Promise<void> {
   const { run, clock, journal, lastStep } = options
+  const skips = new SkippedSteps(run, journal)
   let evaluated = 0
   let failures = 0
   for (;;) {
@@ -39,13 +46,15 @@ export async function train(coordinator: Coordinator, options: TrainOptions): Pr
     const { committed } = coordinator.roster
     // After a rollback a step is made again, and evaluated again.
     evaluated = Math.min(evaluated, committed)
-    const due = committed % run.evaluation.everySteps === 0 || committed === lastStep
+    const isEvaluation =
+      committed > evaluated &&
+      (committed % run.evaluation.everySteps === 0 || committed === lastStep)
     try {
-      if (committed > evaluated && due) {
+      if (isEvaluation) {
         await evaluateWeights(coordinator, options)
         evaluated = committed
       } else if (committed < lastStep) {
-        await makeStep(coordinator, options)
+        await makeStep(coordinator, options, skips)
       } else {
         return
       }
@@ -61,21 +70,43 @@ export async function train(coordinator: Coordinator, options: TrainOptions): Pr
         continue
       }
       failures++
-      if (failures >= STEP_ATTEMPTS) {
-        const reason = `step ${step} failed ${failures} times, the last time because ${error.message}`
-        throw new ProtocolError(error.code, reason)
+      if (!(error instanceof BatchFault) && failures < STEP_ATTEMPTS) continue
+      const reason = `step ${step} failed ${failures} times, the last time because ${error.message}`
+      if (!(error instanceof BatchFault) && error.code !== 'NON_FINITE')
+        throw new RunFailure(reason)
+      failures = 0
+      if (isEvaluation) {
+        const message = `the held-out loss after step ${committed} is not finite: ${error.message}`
+        journal.write({ type: 'notice', message })
+        evaluated = committed
+      } else {
+        const fault = error instanceof BatchFault ? error : null
+        skips.note(step, fault ?? new BatchFault(error.code, reason, [], []))
       }
     }
   }
 }
 
-async function makeStep(coordinator: Coordinator, options: TrainOptions): Promise<void> {
+async function makeStep(
+  coordinator: Coordinator,
+  options: TrainOptions,
+  skips: SkippedSteps,
+): Promise<void> {
   const { run, clock, journal } = options
   const begun = clock.now()
   const { fence } = coordinator
+  const fault = skips.faultOf(fence.step)
 
   // Forward and backward. Every holder then has its stage's gradient, summed over M microbatches and all replicas.
-  const { loss, version, ...gradients } = await new Step(coordinator, options).gradients()
+  const isSkipped = fault !== null
+  const step = new Step(coordinator, { ...options, isSkipped })
+  const { loss, version, ...gradients } = await step.gradients()
+
+  if (fault !== null) {
+    await coordinator.commit(skippedDecision(coordinator, run, version), begun)
+    skips.skipped(fence.step, fault)
+    return coordinator.teller.tell(`step ${fence.step} is skipped: ${fault.message}`)
+  }
 
   // All are prepared. With a quorum the step is decided: a holder that cannot apply it any more is lost, the step is not.
   const learningRate = learningRateAt(run.optimizer, fence.step, run.steps)
@@ -95,6 +126,13 @@ async function makeStep(coordinator: Coordinator, options: TrainOptions): Promis
     ...gradients,
     peers: coordinator.roster.members.length,
   })
+  skips.made(fence.step, loss)
+}
+
+/** With this learning rate the weights stay as they are. The loss is that of the step before, or that of a guess. */
+function skippedDecision({ fence, roster }: Coordinator, { model }: Run, version: number) {
+  const loss = roster.loss ?? Math.log(model.vocabSize)
+  return { step: fence.step, learningRate: 0, norm: 0, loss, version }
 }
 
 /** Evaluates the committed weights on held-out text, and journals the mean loss in nats a token. */

@@ -171,18 +171,25 @@ export class Copying {
     const { weights, moments } = held.stage
     const pieces = encodeState([weights, moments.firstMoment, moments.secondMoment], form)
     let last = pieces.next()
+    let failure: Error | null = null
     const finish = () => {
-      while (!last.done) last = pieces.next()
+      try {
+        while (!last.done) last = pieces.next()
+      } catch (error) {
+        // A state that cannot be encoded costs the copy, not the update that comes next.
+        failure = error as Error
+      }
     }
     this.#encoding.add(finish)
     try {
-      while (!last.done) {
+      while (!last.done && failure === null) {
         await this.#options.clock.sleep(0)
-        if (!last.done) last = pieces.next()
+        if (!last.done && failure === null) last = pieces.next()
       }
     } finally {
       this.#encoding.delete(finish)
     }
-    return last.value
+    if (failure !== null) throw failure
+    return last.value!
   }
 }

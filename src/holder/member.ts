@@ -2,6 +2,7 @@
 import { announce, listen } from '../../protocols/announcement.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { Lineage } from '../../protocols/incarnation.ts'
 import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols/membership.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import type { AnyStage } from '../../stages/stage.ts'
@@ -16,6 +17,7 @@ import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import { Foundings } from '../membership/foundings.ts'
+import { FIRST } from '../membership/incarnation.ts'
 import {
   type Finished,
   type MemberEvent,
@@ -29,12 +31,18 @@ import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
 import type { Coordination } from './coordination.ts'
+import { noticingStage } from './noticing-stage.ts'
+import { OwnFaults } from './own-faults.ts'
 import type { Resume } from './resume.ts'
+import { Returning } from './returning.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
 import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
 import { type AppliedStep, StageFollower } from './stage-follower.ts'
 import { StageSlot } from './stage-slot.ts'
+
+/** Beginning of the reason of a change by which a coordinator steps down for a fault of its own. */
+export const STEPS_DOWN = 'the coordinator steps down'
 
 export interface MemberOptions {
   readonly run: Run
@@ -72,6 +80,8 @@ export class Member {
   readonly knownMembers: KnownMembers
   /** The peers that search for the run as this one does. */
   readonly undecided: UndecidedPeers
+  /** Continues a run of which every process ended. */
+  readonly returning: Returning
   /** Makes one run of two foundings of it. */
   readonly foundings: Foundings
   readonly #options: MemberOptions
@@ -84,9 +94,13 @@ export class Member {
   readonly #disk: DiskUpkeep
   readonly #keeper: Keeper
   readonly #stopServing: readonly (() => void)[]
+  /** The incarnation of the run that this peer is in, or was in last. */
+  #lineage: Lineage = FIRST
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  #stepDowns: string[] = []
   #announcedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: MemberOptions) {
@@ -123,13 +137,34 @@ export class Member {
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
     void this.#monitor.run()
+    const faults = new OwnFaults({
+      ...options,
+      leave: (failure) => events.add({ type: 'finished', committed: this.committed, failure }),
+    })
+    const createStage: MemberOptions['createStage'] = async (stage, isSecond) => {
+      const created = await options.createStage(stage, isSecond)
+      return noticingStage(created, (reason) => faults.note(reason))
+    }
     this.#disk = new DiskUpkeep({
       ...options,
       disk: options.disk ?? null,
-      lineage: [{ id: options.runId, until: null }],
+      lineage: () => (follower.roster === null ? null : this.#lineage),
       kept: () => this.#keeper.complete,
     })
-    this.#slot = new StageSlot({ ...known, diskUpkeep: this.#disk })
+    this.returning = new Returning({
+      ...options,
+      disk: this.#disk,
+      undecided: this.undecided,
+      knownMembers: this.knownMembers,
+      rosters: follower.rosters,
+      isOutside: () => follower.roster === null,
+      session: () => follower.session,
+      incarnate: (lineage, roster) => {
+        this.#lineage = lineage
+        follower.incarnate(roster)
+      },
+    })
+    this.#slot = new StageSlot({ ...known, createStage, diskUpkeep: this.#disk })
     this.#stages = new StageFollower({
       ...known,
       slot: this.#slot,
@@ -150,7 +185,7 @@ export class Member {
       undecided: this.undecided,
       foundings: this.foundings,
       coordination: () => this.#coordination,
-      queuedWork: () => slot.active?.queuedWork ?? 0,
+      work: () => slot.active?.work ?? { queuedWork: 0, workingMs: 0 },
     }
     return [
       // A member needs no announcements, but it passes on only those that it listens to.
@@ -163,6 +198,7 @@ export class Member {
         fromCoordinator: (from) => checkCoordinator(context, from),
         inTurn: (work) => follower.inTurn(work),
       }),
+      ...this.returning.serve(),
       ...serveCopies(
         this.#options,
         this.#keeper,
@@ -191,6 +227,11 @@ export class Member {
   /** The last committed step; 0 while this peer is in no roster. */
   get committed(): number {
     return this.roster?.committed ?? 0
+  }
+
+  /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
+  get stepDowns(): readonly string[] {
+    return this.#stepDowns
   }
 
   /** The next event that changes what this peer does. */
@@ -233,24 +274,32 @@ export class Member {
     if (toldBy !== null) void this.#follower.catchUp(toldBy)
   }
 
+  /** This peer leaves the roster on its own account, so that the others miss it at once. It may join again. */
+  leaveRoster(reason: string): Promise<void> {
+    return this.#follower.drop(reason)
+  }
+
   /** True if this peer is to coordinate under this ballot. */
   isElected(ballot: Ballot): boolean {
     return this.#follower.isElected(ballot)
   }
 
-  /** Journals how the run ended for this peer, and saves the weights of its active stage. */
+  /** Journals how the run ended for this peer, and saves the weights of its active stage. @throws what saving throws */
   async conclude(outcome: Finished): Promise<void> {
     const { save, journal } = this.#options
     await this.#follower.settled()
     const { active } = this.#slot
-    if (save && active !== null) {
-      const { index, stage } = active
-      const path = await save(stage, index, this.committed)
-      journal.write({ type: 'saved', stage: index, path })
+    try {
+      if (save && active !== null) {
+        const { index, stage } = active
+        const path = await save(stage, index, this.committed)
+        journal.write({ type: 'saved', stage: index, path })
+      }
+      // After its last step the run needs no state any more. Any other end may be followed by a return.
+      if (outcome.failure === null && !outcome.left) await this.#disk.clear()
+    } finally {
+      journal.write({ type: 'finished', ...outcome })
     }
-    // After its last step the run needs no state any more. Any other end may be followed by a return.
-    if (outcome.failure === null && !outcome.left) await this.#disk.clear()
-    journal.write({ type: 'finished', ...outcome })
   }
 
   /** Stops serving, and frees the stage. */
@@ -262,6 +311,7 @@ export class Member {
     for (const stop of this.#stopServing) stop()
     await this.#follower.settled()
     await this.#slot.giveUp()
+    await this.#disk.settled()
   }
 
   /** Continues from the last roster of the run that became this one. */
@@ -287,6 +337,7 @@ export class Member {
       return null
     }
     this.#monitor.heard()
+    if (before !== null && roster.committed > before.committed) this.#stepDowns = []
     if (before !== null && roster.committed < before.committed) {
       this.#keeper.forgetAfter(roster.committed)
       this.#disk.forgetAfter(roster.committed)
@@ -316,13 +367,15 @@ export class Member {
     })
   }
 
-  #newCoordinator({ before, roster, own }: RosterChange): void {
+  #newCoordinator({ before, roster, own, change }: RosterChange): void {
     this.#slot.stopBuilding('another coordinates now')
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
     this.#coordination?.depose(`epoch ${roster.epoch} names ${peer}`)
+    const why = reasonOf(change)
+    if (why.startsWith(STEPS_DOWN)) this.#stepDowns.push(why)
     if (before !== null) {
-      const reason = `epoch ${roster.epoch} names it`
+      const reason = `epoch ${roster.epoch} names it: ${why}`
       this.#options.journal.write({ type: 'elected', coordinator: peer, reason })
     }
     if (roster.coordinator === own.id) this.#events.add({ type: 'elected', ballot: roster.ballot })

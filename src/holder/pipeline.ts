@@ -18,6 +18,7 @@ import type {
   PrepareQuestion,
 } from '../../protocols/step.ts'
 import type { AnyStage } from '../../stages/stage.ts'
+import { allFinite } from '../base/finite.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { BatchSource } from '../run/batch-source.ts'
 import { DriverQueue } from './driver-queue.ts'
@@ -65,7 +66,8 @@ export class Pipeline {
   readonly #executor: MicrobatchExecutor
   #step: StepProgress | null = null
   #driven: DriverQueue
-  #working = false
+  /** When the work on the present microbatch began, in milliseconds of the clock; null if there is none. */
+  #workingSince: number | null = null
   #closed = false
 
   constructor(options: PipelineOptions) {
@@ -83,7 +85,13 @@ export class Pipeline {
 
   /** Microbatches that wait to be worked on, and the one in work. */
   get queuedWork(): number {
-    return this.#inbox.size + Number(this.#working)
+    return this.#inbox.size + Number(this.#workingSince !== null)
+  }
+
+  /** Milliseconds for which the microbatch in work has been worked on; 0 if there is none. */
+  get workingMs(): number {
+    const since = this.#workingSince
+    return since === null ? 0 : Math.round(this.#options.clock.now() - since)
   }
 
   /** Drops the step in progress. From now on only work of `fence` is taken. The caller empties the gradient sums. */
@@ -185,12 +193,12 @@ export class Pipeline {
     while (!this.#closed) {
       try {
         const work = await this.#inbox.take()
-        this.#working = true
+        this.#workingSince = this.#options.clock.now()
         await this.#workOn(work)
       } catch {
         // Only `close` makes `take` fail. Failures of the work itself are reported as trouble.
       } finally {
-        this.#working = false
+        this.#workingSince = null
       }
     }
   }
@@ -204,6 +212,7 @@ export class Pipeline {
     try {
       const { onward, loss } = await this.#executor.execute(work)
       if (!step.isCurrent) return
+      expectFinite(header, onward?.tensor, loss)
       if (onward) void this.#handOver(step, onward.header, onward.tensor)
       else this.#driven.finished(work)
       this.#record(work, clock.now() - begun, loss)
@@ -242,6 +251,19 @@ export class Pipeline {
   #newDriverQueue(): DriverQueue {
     return new DriverQueue(this.#options.inFlight, (work) => this.#inbox.put(work))
   }
+}
+
+/** The input was finite. So the fault is with this peer, the weights or the tokens, and not with who sent the input. */
+function expectFinite(
+  { index, direction }: MicrobatchHeader,
+  tensor: Float32Array | undefined,
+  loss = 0,
+): void {
+  if (Number.isFinite(loss) && (tensor === undefined || allFinite(tensor))) return
+  throw new ProtocolError(
+    'NON_FINITE',
+    `microbatch ${index} ${direction} gives values that are not finite`,
+  )
 }
 
 function errorOf(error: unknown, what: string): ProtocolError {

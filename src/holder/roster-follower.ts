@@ -132,6 +132,18 @@ export class RosterFollower {
     return this.inTurn(() => this.#install(epoch, change, whole))
   }
 
+  /** Goes on with the first roster of an incarnation, which names this process. This peer must be in no roster. */
+  incarnate(roster: Roster): void {
+    const acceptor = this.#accept(roster)
+    this.#acceptor = acceptor
+    this.#addresses.follow(null, roster, null)
+    void this.inTurn(async () => {
+      const { own } = this
+      if (this.#acceptor !== acceptor || own === undefined) return
+      await this.#options.carryOut({ before: null, roster, own, change: null })
+    }).catch(() => {})
+  }
+
   /** Fetches the roster of a peer that knows a later epoch, and carries it out. */
   async catchUp(peer: PeerId): Promise<void> {
     const { signal, journal } = this.#options

@@ -15,6 +15,7 @@ import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import type { UndecidedPeers } from '../membership/undecided.ts'
 import type { Coordination, HelloQuestion } from './coordination.ts'
 import type { RosterFollower } from './roster-follower.ts'
+import { serveReach } from './serve-reach.ts'
 
 export interface ServiceContext extends RunContext {
   readonly follower: RosterFollower
@@ -25,8 +26,16 @@ export interface ServiceContext extends RunContext {
   readonly foundings: Foundings
   /** Null unless this peer coordinates the run. */
   coordination(): Coordination | null
-  /** Microbatches that wait for this peer's stage. */
-  queuedWork(): number
+  /** What this peer's stage has to do. */
+  work(): Work
+}
+
+/** What a stage has to do. */
+export interface Work {
+  /** Microbatches that wait for the stage, and the one in work. */
+  readonly queuedWork: number
+  /** Milliseconds for which the stage has worked on the one in work; 0 without one. */
+  readonly workingMs: number
 }
 
 type StopServing = () => void
@@ -38,6 +47,7 @@ export function serveMember(context: ServiceContext): StopServing[] {
     ...serveFoundings(context),
     ...serveAgreement(context),
     ...serveCoordination(context),
+    ...serveReach(context),
   ]
 }
 
@@ -191,7 +201,7 @@ async function answerHello(
 }
 
 function answerHeartbeat(
-  { follower, monitor, queuedWork, foundings }: ServiceContext,
+  { follower, monitor, work, foundings }: ServiceContext,
   from: PeerId,
   epoch: number,
 ) {
@@ -206,7 +216,7 @@ function answerHeartbeat(
     }
     if (from === coordinatorOf(roster).peer) monitor.heard()
   }
-  return { epoch: roster?.epoch ?? 0, session, queuedWork: queuedWork() }
+  return { epoch: roster?.epoch ?? 0, session, ...work() }
 }
 
 /** @param known the epoch that the asker knows: it may be in a roster that has not come here yet */

@@ -87,7 +87,9 @@ export class StageReplica implements HeldStage {
     const updated = this.stage.update(update)
     this.#updated = updated.catch(() => {})
     await updated
-    this.#facts = { norm, updates: updates + 1, learningRateScale }
+    // A skipped step says nothing of how much the stage learns.
+    const known = norm > 0 ? norm : this.#facts.norm
+    this.#facts = { norm: known, updates: updates + 1, learningRateScale }
     return update
   }
 

@@ -8,6 +8,7 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { Member, Roster } from '../../protocols/membership.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import { TIMEOUTS } from '../base/limits.ts'
+import { Lateness } from './lateness.ts'
 import { coordinatorOf } from './roster.ts'
 import { askForSignOfLife } from './sign-of-life.ts'
 
@@ -45,10 +46,12 @@ export class CoordinatorMonitor {
   #suspect: PeerId | null = null
   /** Time at which this member found the coordinator lost; null while the coordinator is not lost. */
   #lostSince: number | null = null
+  readonly #lateness: Lateness
   #yieldingUntil = Number.NEGATIVE_INFINITY
 
   constructor(options: CoordinatorMonitorOptions) {
     this.#options = options
+    this.#lateness = new Lateness(options.clock)
     this.#heardAt = options.clock.now()
   }
 
@@ -84,7 +87,7 @@ export class CoordinatorMonitor {
 
   /** Watches the coordinator until the signal aborts. */
   async run(): Promise<void> {
-    const { clock, network, signal, roster } = this.#options
+    const { network, signal, roster } = this.#options
     let wake = () => {}
     const removeLost = network.onLost((peer) => {
       const known = roster()
@@ -97,7 +100,7 @@ export class CoordinatorMonitor {
         // A new promise for each round: `Promise.race` leaves a callback on a promise that stays pending.
         const broken = Promise.withResolvers<void>()
         wake = broken.resolve
-        await Promise.race([clock.sleep(this.#waitMs, signal), broken.promise])
+        await Promise.race([this.#lateness.sleep(this.#waitMs, signal), broken.promise])
         this.#options.beforeCheck?.()
         await this.#check()
       }
@@ -161,7 +164,9 @@ export class CoordinatorMonitor {
     const { network, runId, signal } = this.#options
     const { peer, session } = coordinatorOf(roster)
     try {
-      const answer = await askForSignOfLife(network, peer, runId, roster.epoch, signal)
+      const answer = await this.#lateness.patiently(signal, () =>
+        askForSignOfLife(network, peer, runId, roster.epoch, signal),
+      )
       return answer.session === session ? null : 'another process has taken its name'
     } catch (error) {
       signal.throwIfAborted()

@@ -76,7 +76,7 @@ export class Foundings {
   }
 
   /** Answers the coordinator of another founding. */
-  answer(from: PeerId, { committed, addresses }: CompareQuestion): CompareAnswer {
+  answer(from: PeerId, { committed }: CompareQuestion): CompareAnswer {
     const { network, coordinates } = this.#options
     const roster = this.#options.roster()
     if (roster === null) return { result: 'none' }
@@ -86,11 +86,11 @@ export class Foundings {
     }
     const isMember = memberOf(roster, from) !== undefined
     if (isMember || !coordinates() || this.#asking.has(from)) return { result: 'wait' }
-    network.learn(from, addresses)
     const own = { peer: network.self, committed: roster.committed }
     if (stays(own, { peer: from, committed })) {
       return { result: 'join', committed: roster.committed, addresses: [...network.addresses] }
     }
+    // The connection by which the question came leads back.
     void this.#ask(from)
     return { result: 'stay' }
   }
@@ -158,7 +158,7 @@ export class Foundings {
     this.#asking.add(peer)
     try {
       const { committed } = roster
-      const question = { run: runId, committed, addresses: [...network.addresses] }
+      const question = { run: runId, committed }
       const options = { timeoutMs: TIMEOUTS.helloMs }
       return await ask(network, peer, compareFoundings, question, options)
     } catch {

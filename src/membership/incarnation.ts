@@ -4,15 +4,19 @@
  * network and back. All other code knows the run's id only.
  */
 import type { CopyName } from '../../protocols/copies.ts'
+import { compareFoundings } from '../../protocols/founding.ts'
 import type { HeldState, IncarnationRecord, Lineage } from '../../protocols/incarnation.ts'
 import { gather, incarnate, meet, supersede } from '../../protocols/incarnation.ts'
 import { hello, type Roster, roster } from '../../protocols/membership.ts'
 import type { Handler, Json, Network, Received } from '../../protocols/network.ts'
+import { comeBack, offer } from '../../protocols/return.ts'
 import { sha256 } from '../../protocols/weights.ts'
 
 /** Protocols that name the run, and not the incarnation: their askers may be in another incarnation, or in none. */
 const OF_THE_RUN: ReadonlySet<string> = new Set(
-  [hello, roster, gather, incarnate, meet, supersede].map(({ protocol }) => protocol),
+  [hello, compareFoundings, roster, gather, incarnate, meet, supersede, offer, comeBack].map(
+    ({ protocol }) => protocol,
+  ),
 )
 
 /** The incarnation in which a run is founded. */

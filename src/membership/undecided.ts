@@ -38,6 +38,11 @@ export class UndecidedPeers {
     this.#heard.delete(peer)
   }
 
+  /** All peers that are remembered, whether or not they were heard lately. */
+  get remembered(): Iterable<PeerId> {
+    return this.#heard.keys()
+  }
+
   /** The peers that were heard in the last `undecidedMs`. */
   get peers(): PeerId[] {
     return [...this.#heard.keys()].filter((peer) => this.heardWithin(peer, TIMEOUTS.undecidedMs))

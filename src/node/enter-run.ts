@@ -7,7 +7,7 @@ import { InputError } from '../base/errors.ts'
 import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
-import { RunIsOver } from '../membership/discovery.ts'
+import { type EnterLimits, RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
 import { memberOf } from '../membership/roster.ts'
 import type { NodeOptions } from './node-options.ts'
@@ -39,6 +39,7 @@ export async function enterRun(
   // A coordinator may admit this peer although its answer was lost. The event ends the search.
   const nextEvent = Promise.race([member.next(), stopped])
   const over = new AbortController()
+  if (claim === 'never') void member.returning.run(over.signal).catch(() => {})
   const members = [...(through ? [through] : []), ...member.knownMembers.list()]
   const until = clock.now() + TIMEOUTS.strandedMs
   try {
@@ -60,7 +61,10 @@ export async function enterRun(
     }
   } finally {
     over.abort(new Error('this peer does not search any more'))
-    forgetOthers(member, options, [...members.map(({ peer }) => peer), ...member.undecided.peers])
+    forgetOthers(member, options, [
+      ...members.map(({ peer }) => peer),
+      ...member.undecided.remembered,
+    ])
   }
 }
 
@@ -79,9 +83,9 @@ async function search(
 ): Promise<PeerId | MemberEvent | null> {
   const { run, journal } = options
   const { undecided } = member
-  const enter = (peer: PeerId, either = signal) => {
+  const enter = (peer: PeerId, limits: EnterLimits = { signal, timeoutMs: TIMEOUTS.helloMs }) => {
     signal.throwIfAborted()
-    return requestAdmission(member, options, peer, either)
+    return requestAdmission(member, options, peer, limits)
   }
   const tell = (message: string) =>
     journal.write({ type: 'waiting', stages: [], reason: message.slice(0, REASON_LENGTH) })
@@ -137,7 +141,8 @@ async function awaitAdmission(
       const event = await Promise.race([nextEvent, lost.promise.then(() => null), pause])
       if (event !== null) return event
       lost = Promise.withResolvers()
-      const asked = requestAdmission(member, options, coordinator, over.signal)
+      const limits = { signal: over.signal, timeoutMs: TIMEOUTS.admissionMs }
+      const asked = requestAdmission(member, options, coordinator, limits)
       const answer = await Promise.race([nextEvent, asked])
       if (answer === null) return null
       if (typeof answer !== 'string') return answer
@@ -162,7 +167,7 @@ async function requestAdmission(
   member: Member,
   { network, clock, runId, wish, domain = '', resume }: NodeOptions,
   contact: PeerId,
-  signal: AbortSignal,
+  limits: EnterLimits,
 ): Promise<PeerId | null> {
   const { undecided } = member
   let asked = contact
@@ -175,10 +180,7 @@ async function requestAdmission(
     const { claim } = undecided
     const resumes = resume !== undefined
     const question = { run: runId, addresses, session, domain, stage: wish, resumes, claim }
-    const answer = await ask(network, asked, hello, question, {
-      timeoutMs: TIMEOUTS.helloMs,
-      signal,
-    })
+    const answer = await ask(network, asked, hello, question, limits)
     if (answer.result === 'later' && answer.claim !== null) {
       undecided.hear(asked, answer.claim)
       return null
@@ -196,13 +198,13 @@ async function requestAdmission(
         asked = answer.coordinator
         break
       case 'resharded':
-        signal.throwIfAborted()
+        limits.signal.throwIfAborted()
         member.resharded(asked, answer.successors)
         return asked
       default:
         answer satisfies never
     }
   }
-  await clock.sleep(TIMEOUTS.retryMs, signal)
+  await clock.sleep(TIMEOUTS.retryMs, limits.signal)
   return null
 }

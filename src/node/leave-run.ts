@@ -29,11 +29,16 @@ export function departureOf({ reason }: AbortSignal): Departure {
 /**
  * Asks the coordinator for this member's release, and waits for it. The coordinator hands over the stage first, if there
  * is time and another member can take it.
+ * @param departure why and how soon it leaves. Default: what the node's signal says
  * @returns true if the coordinator has released this member
  */
-export async function leaveRun(member: Member, options: NodeOptions): Promise<boolean> {
-  const { network, clock, runId, signal, journal } = options
-  const { reason, withinMs } = departureOf(signal)
+export async function leaveRun(
+  member: Member,
+  options: NodeOptions,
+  departure = departureOf(options.signal),
+): Promise<boolean> {
+  const { network, clock, runId, journal } = options
+  const { reason, withinMs } = departure
   journal.write({ type: 'notice', message: `leaving: ${reason}` })
   const until = clock.now() + (withinMs ?? TIMEOUTS.drainMs)
   for (let attempt = 1; member.own !== undefined; attempt++) {

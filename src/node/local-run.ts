@@ -12,8 +12,9 @@ import type { Terminal } from '../base/terminal.ts'
 import { DirectoryStore } from '../checkpoint/directory-store.ts'
 import { StageDisk } from '../checkpoint/stage-disk.ts'
 import { openRunData } from '../data/run-data.ts'
+import { watchCompute } from '../holder/compute-watchdog.ts'
 import { describePlan, planOf } from '../holder/memory.ts'
-import { saveStage } from '../model/stage-file.ts'
+import { saveFinalStage } from '../model/save-final-stage.ts'
 import { type Run, runId, stageConfig } from '../run/run.ts'
 import type { InitialWeights } from './initial-weights.ts'
 import { openLocalJournal } from './local-journal.ts'
@@ -109,15 +110,19 @@ export class LocalRun {
         }
         const random = new Random(run.seed)
         const options = { provider, threads, random }
-        return initial.load(await createWorkerStage(stageConfig(run), index, options))
+        const guard = watchCompute(clock, index)
+        return initial.load(await createWorkerStage(stageConfig(run), index, options, guard))
       },
       loadData: data.load,
       disk: new StageDisk({
         store: new DirectoryStore(join(slot.path, STATES)),
         pause: () => clock.sleep(0),
       }),
-      save: async (stage, index, step) =>
-        saveStage(slot.path, stage, { run: id, stage: index, step }),
+      save: (stage, index, step) => {
+        const label = { run: id, stage: index, step }
+        const tell = (message: string) => journal.write({ type: 'notice', message })
+        return saveFinalStage(stage, label, { folder: slot.path, clock, tell })
+      },
     }
   }
 

@@ -1,15 +1,10 @@
 /** A node: a member of a run, and its coordinator while the roster names it. Real and simulated nodes run this code. */
 import { withLoopback } from '../../protocols/loopback.ts'
-import { InputError } from '../base/errors.ts'
-import { TIMEOUTS } from '../base/limits.ts'
-import { Coordinator } from '../coordinator/coordinator.ts'
-import { HandedOver, Resharded } from '../coordinator/roster-changes.ts'
-import { train } from '../coordinator/train.ts'
 import { Member } from '../holder/member.ts'
-import { Deposed } from '../membership/agreement.ts'
 import type { Finished, MemberEvent } from '../membership/member-events.ts'
+import { coordinate } from './coordinate.ts'
 import { enterRun } from './enter-run.ts'
-import { departureOf, finishedAfterLeaving, leaveRun, STOPPED } from './leave-run.ts'
+import { finishedAfterLeaving, leaveRun, STOPPED } from './leave-run.ts'
 import type { NodeOptions } from './node-options.ts'
 import { inSuccessor, regroup } from './successor-run.ts'
 
@@ -59,7 +54,7 @@ async function followRun(member: Member, options: NodeOptions): Promise<Outcome>
           event = await next()
           break
         case 'elected': {
-          const outcome = member.isElected(event.ballot) ? await lead(member, options) : null
+          const outcome = member.isElected(event.ballot) ? await coordinate(member, options) : null
           if (outcome !== null) return outcome
           event = await next()
           break
@@ -102,60 +97,4 @@ async function firstEvent(
     await regroup(options, start.roster)
   }
   return event
-}
-
-/** Coordinates the run until its end. Gives null if another member is the coordinator. */
-async function lead(member: Member, options: NodeOptions): Promise<Finished | null> {
-  const { signal, network, journal } = options
-  const coordinator = new Coordinator({ ...options, member })
-  const stop = () => {
-    const { reason, withinMs } = departureOf(signal)
-    void coordinator.leave(network.self, reason, withinMs).catch(() => {})
-    const limit = withinMs ?? TIMEOUTS.drainMs
-    void options.clock.sleep(limit, coordinator.signal).then(
-      () => coordinator.stop(),
-      () => {},
-    )
-  }
-  signal.addEventListener('abort', stop, { once: true })
-  if (signal.aborted) stop()
-  try {
-    await coordinator.begin()
-    void member.foundings.watch(options.places ?? (() => []), coordinator.signal)
-    await train(coordinator, options)
-  } catch (error) {
-    const { committed } = coordinator.roster
-    if (error instanceof Deposed) {
-      journal.write({
-        type: 'notice',
-        message: `this peer does not coordinate any more: ${error.message}`,
-      })
-      coordinator.stop()
-      member.stepDown(coordinator.term, error.by)
-      return null
-    }
-    if (error instanceof Resharded) {
-      coordinator.stop()
-      return null
-    }
-    if (error instanceof HandedOver || signal.aborted) {
-      coordinator.stop()
-      return error instanceof HandedOver
-        ? finishedAfterLeaving(member, signal)
-        : { committed, failure: departureOf(signal).reason }
-    }
-    const failure = messageOf(error)
-    await coordinator.finish(failure)
-    // An InputError is printed with its remedy on this machine. The other members get its message as the run's failure.
-    if (error instanceof InputError) throw error
-    return { committed, failure }
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
-  await coordinator.finish(null)
-  return { committed: coordinator.roster.committed, failure: null }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

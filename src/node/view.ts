@@ -89,6 +89,18 @@ export class RunView {
           `  as run ${run.to.slice(0, 12)}, from the checkpoint of step ${step}${abandoned}`,
         ]
       }
+      case 'returned': {
+        const { members, step, missing, absent } = entry
+        const others = absent.length > 0 ? `, without ${absent.map(shortName).join(', ')}` : ''
+        const stages =
+          missing !== null && missing.length > 0
+            ? [`  stages ${missing.join(', ')} are on no disk: the policy brings them back`]
+            : []
+        return [
+          `  ${members.length} peers came back${others}: the run continues after step ${step} from their disks`,
+          ...stages,
+        ]
+      }
       case 'waiting':
         return entry.stages.length === 0
           ? [`  waiting: ${entry.reason}`]
@@ -105,6 +117,11 @@ export class RunView {
         return [`  this peer is not in the roster any more (${entry.reason}): it joins again`]
       case 'aborted':
         return [`  step ${entry.step} starts over: ${entry.reason}`]
+      case 'skipped': {
+        // A notice to all has the reason.
+        const { step, total } = entry
+        return [`  step ${step} is skipped, the model stays as it is (${total} skipped so far)`]
+      }
       case 'refused':
         // Messages of an abandoned step are frequent and harmless.
         if (entry.code === 'STALE') return []

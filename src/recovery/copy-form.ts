@@ -3,6 +3,8 @@
  * encoded in pieces, so that the encoder never blocks the event loop for long.
  */
 import { type Dtype, decodeTensor, encodeTensor, wireBytes } from '../../protocols/codec.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import { allFinite } from '../base/finite.ts'
 
 /** Number formats of a copy. */
 export interface CopyForm {
@@ -38,13 +40,18 @@ export function copyBytes(lengths: readonly number[], form: CopyForm): number {
   return bytes
 }
 
-/** Encodes the parts. Each call of `next` encodes one piece; the generator returns all bytes. */
+/**
+ * Encodes the parts. Each call of `next` encodes one piece; the generator returns all bytes.
+ * @throws ProtocolError NON_FINITE: a stage must not be rebuilt from such a copy
+ */
 export function* encodeState(parts: StateParts, form: CopyForm): Generator<void, Uint8Array> {
   const lengths = parts.map(({ length }) => length)
   const bytes = new Uint8Array(copyBytes(lengths, form))
   let offset = 0
   for (const { part, dtype, begin, end } of piecesOf(lengths, form)) {
-    const piece = encodeTensor(dtype, parts[part]!.subarray(begin, end))
+    const values = parts[part]!.subarray(begin, end)
+    if (!allFinite(values)) throw new ProtocolError('NON_FINITE', 'the state is not finite')
+    const piece = encodeTensor(dtype, values)
     bytes.set(piece, offset)
     offset += piece.length
     yield

@@ -4,18 +4,13 @@
  */
 import { type Holding, KEPT } from '../../protocols/copies.ts'
 import type { PeerId } from '../../protocols/network.ts'
+import type { Branch } from '../../protocols/return.ts'
 import { choose, isOfOwnState, rowsOf, withDisks } from './index.ts'
 import type { RecoverySettings } from './settings.ts'
 
 /** A state on the disk of a peer that came back. */
 export interface Offer extends Holding {
   readonly peer: PeerId
-}
-
-/** A run or an incarnation, and the last of its steps that the continued history has; null if it has all of them. */
-export interface Branch {
-  readonly id: string
-  readonly until: number | null
 }
 
 /** The settings of a run that the decision depends on. */

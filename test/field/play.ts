@@ -4,8 +4,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../protocols/clock.ts'
+import { RunView } from '../../src/node/view.ts'
 import type { Field, FieldCase, Need } from './case.ts'
 import { Lan } from './lan.ts'
+import type { FieldPeer } from './peer.ts'
 import { type FieldSettings, FieldSwarm } from './swarm.ts'
 
 export interface Verdict {
@@ -93,18 +95,33 @@ class RunningCase implements Field {
     if (!keep) rmSync(this.folder, { recursive: true, force: true })
   }
 
+  /** Writes two files for each process: all that it said, and what a person reads at its terminal. */
   #keep(swarm: FieldSwarm): void {
     swarm.peers.forEach((peer, i) => {
-      const path = join(this.folder, `${String(i + 1).padStart(2, '0')}-${peer.name}.log`)
-      writeFileSync(
-        path,
-        peer
-          .texts()
-          .map((text) => `${text}\n`)
-          .join(''),
-      )
+      const path = join(this.folder, `${String(i + 1).padStart(2, '0')}-${peer.name}`)
+      writeFileSync(`${path}.log`, lines(peer.texts()))
+      writeFileSync(`${path}.txt`, lines(readBy(peer, swarm)))
     })
   }
+}
+
+/** Rows of steps, which a person reads between all other lines. */
+const ROWS: ReadonlySet<string> = new Set(['step', 'committed'])
+
+/** The lines at a terminal, without the rows of steps, each with the second since the first process began. */
+function readBy({ entries, messages }: FieldPeer, swarm: FieldSwarm): string[] {
+  const startMs = swarm.entries[0]?.at ?? 0
+  const view = new RunView(swarm.run.stages + 1)
+  const shown = entries.flatMap((entry) => {
+    const second = ((entry.at - startMs) / 1000).toFixed(1).padStart(7)
+    const texts = view.show(entry)
+    return ROWS.has(entry.type) ? [] : texts.map((text) => `${second} ${text}`)
+  })
+  return [...shown, ...messages]
+}
+
+function lines(texts: readonly string[]): string {
+  return texts.map((text) => `${text}\n`).join('')
 }
 
 function works(command: string, args: readonly string[]): boolean {

@@ -155,7 +155,7 @@ describe('the plan of a step fits its bodies', () => {
   test('and the losses come back as they were', () => {
     const losses = Array.from({ length: MICROBATCHES_MAX }, (_, index) => ({
       index,
-      loss: 1 / index,
+      loss: 1 / (index + 1),
     }))
     expect(decodeLosses('peer', encodeLosses(losses))).toEqual(losses)
     expect(decodeLosses('peer', encodeLosses([]))).toEqual([])

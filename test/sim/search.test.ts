@@ -51,6 +51,23 @@ describe('a peer that was in the run', () => {
     expect(swarm.founders).toEqual(['a'])
   })
 
+  test('finds it after a split whose other side had its only bootstrap address', async () => {
+    const swarm = new SearchingSwarm(LONG)
+    swarm.join('a')
+    for (const name of ['b', 'c', 'd', 'e']) swarm.join(name, { bootstrap: ['sim://a'] })
+    await swarm.pass(15_000)
+    const isMinor = (name: string) => name === 'a' || name === 'b'
+    const heal = swarm.network.disturb((from, to) =>
+      isMinor(from) !== isMinor(to) ? 'blocked' : undefined,
+    )
+    await swarm.pass(40_000)
+    heal()
+    await swarm.pass(30_000)
+    const { roster } = entriesOf(swarm.entries, 'roster').at(-1)!
+    expect(roster.members.map(({ peer }) => peer).toSorted()).toEqual(['a', 'b', 'c', 'd', 'e'])
+    expect(swarm.founders).toEqual(['a'])
+  })
+
   test('says every minute for whom it looks and what failed, and ends after 15 minutes', async () => {
     const swarm = new SearchingSwarm(LONG)
     const knownMembers = knew('d', ['b', 'c'])

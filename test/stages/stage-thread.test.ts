@@ -45,3 +45,15 @@ it('passes errors of calls on, and serves later calls', async () => {
   expect(await thread.call('forward', [])).toBe('forward')
   await thread.close()
 })
+
+it('fails the calls of a thread that was given up, and does not wait for its end', async () => {
+  const thread = threadOf(
+    "port.postMessage({ id: 0, result: 'here' }); port.once('message', () => { for (;;) {} })",
+  )
+  expect(await thread.ready).toBe('here')
+  const hanging = thread.call('update', [])
+  thread.giveUp('the thread of stage 4 hangs')
+  await expect(hanging).rejects.toThrow(new StageGoneError('the thread of stage 4 hangs'))
+  await expect(thread.call('forward', [])).rejects.toThrow(StageGoneError)
+  await thread.close()
+})

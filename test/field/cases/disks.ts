@@ -2,8 +2,6 @@
 import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Field, type FieldCase, must } from '../case.ts'
-import type { FieldPeer } from '../peer.ts'
-import type { FieldSwarm } from '../swarm.ts'
 
 const DISK_BYTES = 4 * 1024 ** 2
 
@@ -12,27 +10,27 @@ export const DISK_CASES: readonly FieldCase[] = [
     name: 'coordinator-disk-full',
     outcome: "The coordinator's disk is full. The run goes on, and that peer says what to do.",
     needs: ['root'],
-    play: (field) => fullDisk(field, 1, (swarm) => swarm.coordinator!),
+    play: (field) => fullDisk(field, 1),
   },
   {
     name: 'worker-disk-full',
     outcome: "A holder's disk is full. The run goes on, and that peer says what to do.",
     needs: ['root'],
-    play: (field) => fullDisk(field, 2, (swarm) => swarm.peers[1]!),
+    play: (field) => fullDisk(field, 2),
   },
 ]
 
 /** @param number number of the peer whose disk is small */
-async function fullDisk(
-  field: Field,
-  number: number,
-  victimOf: (swarm: FieldSwarm) => FieldPeer,
-): Promise<void> {
+async function fullDisk(field: Field, number: number): Promise<void> {
   const swarm = await field.swarm()
   const disk = field.smallDisk('disk', DISK_BYTES)
-  const peers = await swarm.start(5, (each) => (each === number ? { disk } : {}))
-  const victim = victimOf(swarm)
-  must(victim === peers[number - 1], `${victim.name} has no small disk`)
+  const peers = await swarm.start(5, (each) => ({
+    ...(each === number && { disk }),
+    // Two hold stages from the beginning: the founder, and the second peer.
+    args: each === 2 ? ['--stage', '1'] : [],
+  }))
+  const victim = peers[number - 1]!
+  must(number !== 1 || victim === swarm.coordinator, 'the founder does not coordinate')
   fill(join(disk, 'filler'))
   const { step } = swarm
   await swarm.steps(60, 120)

@@ -1,5 +1,6 @@
 /** Which members are lost, and when the members that answer are a quorum. */
 import { expect, test } from 'vitest'
+import { ProtocolError } from '../../../protocols/errors.ts'
 import { Health } from '../../../src/coordinator/health.ts'
 import { entriesOf } from '../../fixtures/swarm.ts'
 import { createPartContext } from './part-context.ts'
@@ -79,4 +80,29 @@ test('a suspect is asked over a new connection when the standing one is dead', a
   dead.add('peer-1')
   await Promise.all(['peer-1', 'peer-3'].map((peer) => health.suspect(peer, 'as a test')))
   expect(health.lost.ids).toEqual([1])
+})
+
+test('a silent member is not lost while this machine itself is late, unless it stays silent', async () => {
+  const context = createPartContext([0, 1, 1, 2, null])
+  const { agreement, changed, pass } = context
+  let wake = () => {}
+  agreement.clock.sleep = () => new Promise<void>((resolve) => (wake = resolve))
+  let silentUntil = Number.POSITIVE_INFINITY
+  const call = agreement.network.call.bind(agreement.network)
+  agreement.network.call = async (peer, protocol, message, options) => {
+    if (agreement.clock.now() >= silentUntil) return call(peer, protocol, message, options)
+    pass(options.timeoutMs)
+    throw new ProtocolError('TIMEOUT', `${peer} is silent`)
+  }
+  const health = new Health({ ...agreement, changed })
+  // The beat should have gone on after a second: this process stood still for four more.
+  pass(5_000)
+  wake()
+  await Promise.resolve()
+  silentUntil = agreement.clock.now() + 5_000
+  await health.suspect('peer-1', 'as a test')
+  expect(health.lost.ids).toEqual([])
+  silentUntil = Number.POSITIVE_INFINITY
+  await health.suspect('peer-2', 'as a test')
+  expect(health.lost.ids).toEqual([2])
 })

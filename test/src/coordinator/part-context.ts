@@ -36,7 +36,7 @@ export function createPartContext(stages: readonly (number | null)[]) {
   const signOfLife = async (peer: string) => {
     if (dead.has(peer)) throw new ProtocolError('UNREACHABLE', `cannot reach ${peer}`)
     if (silent.has(peer)) throw new ProtocolError('TIMEOUT', `${peer} is silent`)
-    return { header: { epoch: 0, session: 1, queuedWork: 0 } }
+    return { header: { epoch: 0, session: 1, queuedWork: 0, workingMs: 0 } }
   }
   const network = {
     self: 'peer-0',

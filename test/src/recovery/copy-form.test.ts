@@ -78,3 +78,18 @@ test.each([1, 2, 3, 7])(
     expect(joinCopy(split, bytes.length)).toEqual(bytes)
   },
 )
+
+test.each([Number.NaN, Number.POSITIVE_INFINITY])(
+  'a state that holds %s is not copied: no stage is rebuilt from it',
+  (value) => {
+    const weights = new Float32Array(200_000).fill(1)
+    weights[150_000] = value
+    const pieces = encodeState([weights, new Float32Array(0), new Float32Array(0)], {
+      weights: 'int8',
+      moments: null,
+    })
+    // The first piece is finite.
+    expect(pieces.next().done).toBe(false)
+    expect(() => [...pieces]).toThrow('not finite')
+  },
+)
