@@ -1,7 +1,7 @@
 /** One round of questions to members. Its questions are given up together when the round is interrupted. */
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Network, PeerId } from '../../protocols/network.ts'
-import { ask, type Procedure } from '../../protocols/procedure.ts'
+import type { AcceptBody, Network, PeerId } from '../../protocols/network.ts'
+import { ask, type Procedure, type WithBody } from '../../protocols/procedure.ts'
 import type { ReportQuestion } from '../../protocols/step.ts'
 import type { Health } from './health.ts'
 
@@ -32,11 +32,12 @@ export class Round {
     what: Procedure<Question, Answer>,
     question: Question,
     timeoutMs: number,
+    bodies: WithBody & { readonly accept?: AcceptBody } = {},
   ): Promise<Answer> {
     const { network, health } = this.#options
     const { signal } = this.#interrupted
     try {
-      const answer = await ask(network, peer, what, question, { timeoutMs, signal })
+      const answer = await ask(network, peer, what, question, { ...bodies, timeoutMs, signal })
       health.heard(peer)
       return answer
     } catch (error) {
