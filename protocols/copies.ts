@@ -6,11 +6,14 @@ import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import type { Network, PeerId } from './network.ts'
 import { ask, procedure } from './procedure.ts'
-import { count, run } from './schemas.ts'
+import { count, run, strategyName } from './schemas.ts'
 import { checkHash, intoChunk, type StateFacts, sha256, stateFacts } from './weights.ts'
 
+/** Bytes of a chunk: small enough to show progress on a slow uplink, large enough to hide the round trip. */
+export const CHUNK_BYTES = 1 << 20
+
 const name = {
-  strategy: z.string().max(32),
+  strategy: strategyName,
   stage: count,
   /** Committed step of the copied state. */
   step: count,
@@ -53,12 +56,15 @@ export const keep = procedure(
 )
 export type KeepQuestion = z.infer<typeof keep.question>
 
+/** Copies that a member lists, the latest first. More do not fit a header. */
+export const COPIES_LISTED_MAX = 400
+
 /** Lists the complete copies that a member keeps, and the stage that it rebuilds. Asked when a stage is lost. */
 export const kept = procedure(
-  '/gensyn-node/kept/2.0.0',
+  '/gensyn-node/kept/3.0.0',
   z.strictObject({ run }),
   z.strictObject({
-    copies: z.array(copyNameSchema).max(4096),
+    copies: z.array(copyNameSchema).max(COPIES_LISTED_MAX),
     /** Stage that the member rebuilds or has rebuilt, and that no roster has given to it yet; null if there is none. */
     rebuilding: count.nullable(),
   }),
@@ -66,13 +72,10 @@ export const kept = procedure(
 
 /** Fetches a piece of a copy, in the body. `offset` and `length` are in bytes. */
 export const copy = procedure(
-  '/gensyn-node/copy/1.0.0',
-  z.strictObject({ run, ...name, offset: count, length: count.min(1) }),
+  '/gensyn-node/copy/2.0.0',
+  z.strictObject({ run, ...name, offset: count, length: count.min(1).max(CHUNK_BYTES) }),
   z.strictObject({ ...stateFacts, sha256: hash }),
 )
-
-/** Bytes of a chunk: small enough to show progress on a slow uplink, large enough to hide the round trip. */
-export const CHUNK_BYTES = 1 << 20
 
 interface CallOptions {
   /** Deadline of each chunk, in milliseconds. */

@@ -66,6 +66,10 @@ export async function createLibp2pNetwork(
   const found = (peer: PeerInfo) => network.found(peer)
   const node = await createNode({ ...init, found })
   const network = new Libp2pNetwork(node, clock, init.listen)
+  // A call that fails before libp2p has noted these peers would make their addresses be forgotten.
+  for (const address of init.bootstrap) {
+    network.learn(address.slice(address.lastIndexOf('/') + 1), [address])
+  }
   await startNode(node, init.listen)
   return network
 }

@@ -1,7 +1,7 @@
 /** One round of questions to members. Its questions are given up together when the round is interrupted. */
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Network, PeerId } from '../../protocols/network.ts'
-import { ask, type Procedure } from '../../protocols/procedure.ts'
+import type { AcceptBody, Network, PeerId } from '../../protocols/network.ts'
+import { ask, type Procedure, type WithBody } from '../../protocols/procedure.ts'
 import type { ReportQuestion } from '../../protocols/step.ts'
 import type { Health } from './health.ts'
 
@@ -32,9 +32,10 @@ export class Round {
     what: Procedure<Question, Answer>,
     question: Question,
     timeoutMs: number,
+    bodies: WithBody & { readonly accept?: AcceptBody } = {},
   ): Promise<Answer> {
     const { signal } = this.#interrupted
-    return askMember(this.#options, peer, what, question, { timeoutMs, signal })
+    return askMember(this.#options, peer, what, question, { ...bodies, timeoutMs, signal })
   }
 
   report(from: PeerId, report: ReportQuestion): void {
@@ -63,7 +64,11 @@ export async function askMember<Question, Answer>(
   peer: PeerId,
   what: Procedure<Question, Answer>,
   question: Question,
-  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  options: WithBody & {
+    readonly accept?: AcceptBody
+    readonly timeoutMs: number
+    readonly signal: AbortSignal
+  },
 ): Promise<Answer> {
   try {
     const answer = await ask(network, peer, what, question, options)

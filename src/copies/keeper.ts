@@ -2,7 +2,14 @@
  * Keeps copies of other members' stages in memory, for the recovery of a lost stage. A copy leaves when another member
  * keeps its stage and the copy is too old to be of use, and when the run has gone back to before its step.
  */
-import { type CopyName, copy, type KeepQuestion, keep, kept } from '../../protocols/copies.ts'
+import {
+  COPIES_LISTED_MAX,
+  type CopyName,
+  copy,
+  type KeepQuestion,
+  keep,
+  kept,
+} from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
@@ -258,7 +265,8 @@ export function serveCopies(
         memberIn(from)
         const onDisk = disk.copies.filter((name) => !keeper.has(name))
         const copies = [...keeper.copies, ...onDisk, ...here.understudied()]
-        return { answer: { copies, rebuilding: here.rebuilding() } }
+        const latest = copies.toSorted((a, b) => b.step - a.step).slice(0, COPIES_LISTED_MAX)
+        return { answer: { copies: latest, rebuilding: here.rebuilding() } }
       },
     }),
     serveRun(context, copy, {

@@ -137,14 +137,7 @@ export class Member {
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
     void this.#monitor.run()
-    const faults = new OwnFaults({
-      ...options,
-      leave: (failure) => events.add({ type: 'finished', committed: this.committed, failure }),
-    })
-    const createStage: MemberOptions['createStage'] = async (stage, isSecond) => {
-      const created = await options.createStage(stage, isSecond)
-      return noticingStage(created, (reason) => faults.note(reason))
-    }
+    const createStage = noticed(options, events, () => this.committed)
     this.#disk = new DiskUpkeep({
       ...options,
       disk: options.disk ?? null,
@@ -397,5 +390,21 @@ export class Member {
     this.#announcedAt = clock.now()
     const { epoch, members } = roster
     announce(network, runId, { ...step, epoch, members: members.length })
+  }
+}
+
+/** Creates stages, and counts those that are lost by a fault of this peer. Too many of them end the run for it. */
+function noticed(
+  options: MemberOptions,
+  events: MemberEvents,
+  committed: () => number,
+): MemberOptions['createStage'] {
+  const faults = new OwnFaults({
+    ...options,
+    leave: (failure) => events.add({ type: 'finished', committed: committed(), failure }),
+  })
+  return async (stage, isSecond) => {
+    const created = await options.createStage(stage, isSecond)
+    return noticingStage(created, (reason) => faults.note(reason))
   }
 }

@@ -90,7 +90,7 @@ export class ReplicaSync {
   }
 
   /** Gets the total of the open step, to which this member contributes nothing. @throws ProtocolError */
-  async reduce({ version, holders, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
+  async reduce({ version, owners, contributors, ...fence }: ReduceQuestion) {
     const { epoch, step } = this.#fence ?? {}
     if (fence.epoch !== epoch || fence.step !== step) {
       const asked = `epoch ${fence.epoch} step ${fence.step}`
@@ -103,7 +103,7 @@ export class ReplicaSync {
       this.#endTotal()
       this.#total = new StepTotal(this.replica, this.#options, fence, version)
     }
-    return { norm: await this.#total!.reduce(holders) }
+    return { norm: await this.#total!.reduce({ owners, contributors }) }
   }
 
   /** True if the total of this step, as this version of the plan makes it, is here. */

@@ -109,10 +109,9 @@ export class StageSlot {
   }
 
   /** The part that needs the total of a step here: a new replica, the active stage, or the understudy of another stage. */
-  reducing({ holders }: ReduceQuestion): Pick<ActiveStage, 'reduce'> {
+  reducing({ stage }: ReduceQuestion): Pick<ActiveStage, 'reduce'> {
     if (this.#state.kind === 'learning') return this.#state.sync
-    const own = this.#options.own()?.id
-    return holders.some(({ id }) => id === own) ? this.expectActive() : this.understudy
+    return this.active?.index === stage ? this.active : this.understudy
   }
 
   /** The part that has the state of a stage after `step`. @throws ProtocolError STALE if this peer does not have it */

@@ -7,6 +7,9 @@ import { normOf, reduceSums } from './reduce.ts'
 import type { StageReplica, TotalGradient } from './stage-replica.ts'
 import type { Fence } from './step-progress.ts'
 
+/** Whose sums are added, and who adds them. */
+type Parts = Pick<ReduceQuestion, 'owners' | 'contributors'>
+
 export interface TotalContext extends FetchContext {
   /** This member's id. */
   readonly ownId: number
@@ -66,8 +69,8 @@ export class StepTotal {
    * @returns L2 norm of the mean gradient, before clipping
    * @throws ProtocolError NON_FINITE; STALE if the total has ended; and what fetching throws
    */
-  reduce(holders: ReduceQuestion['holders']): Promise<number> {
-    this.#norm ??= this.#sumUp(holders)
+  reduce(parts: Parts): Promise<number> {
+    this.#norm ??= this.#sumUp(parts)
     return this.#norm
   }
 
@@ -87,13 +90,14 @@ export class StepTotal {
     if (sums !== undefined && sums !== this.#replica.stage.sums) this.#replica.giveTotals(sums)
   }
 
-  async #sumUp(holders: ReduceQuestion['holders']): Promise<number> {
+  async #sumUp({ owners, contributors }: Parts): Promise<number> {
     const { stage, index, run } = this.#replica
     const fence = { ...this.fence, version: this.version }
     // If this fails, the memory is not used again: chunks that were under way may still be written to it.
     const totals = this.#replica.takeTotals()
     await reduceSums({
-      holders,
+      owners,
+      contributors,
       own: this.#context.ownId,
       sums: stage.sums,
       totals,

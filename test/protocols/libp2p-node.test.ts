@@ -69,7 +69,7 @@ describe('connecting', () => {
     await vi.waitFor(async () => {
       const answer = await second.call(first.self, PROTOCOL, { header: 'hello' }, CALL)
       expect(answer.header).toBe('hello')
-    })
+    }, 20_000)
     await Promise.all([first.stop(), second.stop()])
   })
 
