@@ -6,11 +6,14 @@ import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import type { Network, PeerId } from './network.ts'
 import { ask, procedure } from './procedure.ts'
-import { count, run } from './schemas.ts'
+import { count, run, strategyName } from './schemas.ts'
 import { checkHash, intoChunk, type StateFacts, sha256, stateFacts } from './weights.ts'
 
+/** Bytes of a chunk: small enough to show progress on a slow uplink, large enough to hide the round trip. */
+export const CHUNK_BYTES = 1 << 20
+
 const name = {
-  strategy: z.string().max(32),
+  strategy: strategyName,
   stage: count,
   /** Committed step of the copied state. */
   step: count,
@@ -53,22 +56,26 @@ export const keep = procedure(
 )
 export type KeepQuestion = z.infer<typeof keep.question>
 
-/** Lists the complete copies that a member keeps. */
+/** Copies that a member lists, the latest first. More do not fit a header. */
+export const COPIES_LISTED_MAX = 400
+
+/** Lists the complete copies that a member keeps, and the stage that it rebuilds. Asked when a stage is lost. */
 export const kept = procedure(
-  '/gensyn-node/kept/1.0.0',
+  '/gensyn-node/kept/3.0.0',
   z.strictObject({ run }),
-  z.strictObject({ copies: z.array(copyNameSchema).max(4096) }),
+  z.strictObject({
+    copies: z.array(copyNameSchema).max(COPIES_LISTED_MAX),
+    /** Stage that the member rebuilds or has rebuilt, and that no roster has given to it yet; null if there is none. */
+    rebuilding: count.nullable(),
+  }),
 )
 
 /** Fetches a piece of a copy, in the body. `offset` and `length` are in bytes. */
 export const copy = procedure(
-  '/gensyn-node/copy/1.0.0',
-  z.strictObject({ run, ...name, offset: count, length: count.min(1) }),
+  '/gensyn-node/copy/2.0.0',
+  z.strictObject({ run, ...name, offset: count, length: count.min(1).max(CHUNK_BYTES) }),
   z.strictObject({ ...stateFacts, sha256: hash }),
 )
-
-/** Bytes of a chunk: small enough to show progress on a slow uplink, large enough to hide the round trip. */
-export const CHUNK_BYTES = 1 << 20
 
 interface CallOptions {
   /** Deadline of each chunk, in milliseconds. */
@@ -91,27 +98,39 @@ export async function pushCopy(
   }
 }
 
-/** Fetches a whole copy into `into`. @throws ProtocolError CORRUPT if a hash differs, or the failure of the keeper */
+/**
+ * Fetches a whole copy into `into`, from one keeper after another: the next one gives what the one before did not.
+ * @throws ProtocolError CORRUPT if a hash differs, or the failure of the last keeper
+ */
 export async function fetchCopy(
   network: Network,
-  keeper: PeerId,
+  keepers: readonly PeerId[],
   question: { readonly run: string } & CopyName,
   into: Uint8Array,
   { chunkTimeoutMs, signal }: CallOptions,
 ): Promise<StateFacts> {
   const { strategy, stage, step, shard } = question
-  const what = `the ${strategy} copy of stage ${stage} after step ${step}, shard ${shard}, from ${keeper}`
-  let told: StateFacts | undefined
-  for (let offset = 0; offset < into.length; offset += CHUNK_BYTES) {
-    const piece = into.subarray(offset, offset + CHUNK_BYTES)
-    const accept = intoChunk(what, piece)
-    const asked = { ...question, offset, length: piece.length }
-    const options = { timeoutMs: chunkTimeoutMs, signal, accept }
-    const answer = await ask(network, keeper, copy, asked, options)
-    checkHash(what, piece, answer.sha256)
-    const { norm, updates, learningRateScale } = answer
-    told = { norm, updates, learningRateScale }
+  const what = `the ${strategy} copy of stage ${stage} after step ${step}, shard ${shard}`
+  let failure: unknown = new ProtocolError('WRONG_SHAPE', `${what} is empty or has no keeper`)
+  let offset = 0
+  for (const keeper of keepers) {
+    const from = `${what}, from ${keeper}`
+    try {
+      for (;;) {
+        const piece = into.subarray(offset, offset + CHUNK_BYTES)
+        const asked = { ...question, offset, length: piece.length }
+        const options = { timeoutMs: chunkTimeoutMs, signal, accept: intoChunk(from, piece) }
+        const answer = await ask(network, keeper, copy, asked, options)
+        checkHash(from, piece, answer.sha256)
+        offset += piece.length
+        if (offset < into.length) continue
+        const { norm, updates, learningRateScale } = answer
+        return { norm, updates, learningRateScale }
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      failure = error
+    }
   }
-  if (told === undefined) throw new ProtocolError('WRONG_SHAPE', `${what} is empty`)
-  return told
+  throw failure
 }

@@ -1,36 +1,39 @@
 /** Errors between peers, with codes that cross the wire. */
 
-export type ProtocolErrorCode =
+/** Codes of errors that cross the wire. */
+export const ERROR_CODES = [
   /** No answer within the deadline. Indefinite: the other peer may have acted. */
-  | 'TIMEOUT'
+  'TIMEOUT',
   /** The connection ended before the answer. Indefinite. */
-  | 'PEER_LOST'
+  'PEER_LOST',
   /** No connection could be made. Definite: nothing was sent. */
-  | 'UNREACHABLE'
+  'UNREACHABLE',
   /** The other peer does not serve this protocol. */
-  | 'UNKNOWN_PROTOCOL'
+  'UNKNOWN_PROTOCOL',
   /** The header does not fit its schema. */
-  | 'BAD_MESSAGE'
+  'BAD_MESSAGE',
   /** A header, body or file is over a limit. */
-  | 'TOO_LARGE'
+  'TOO_LARGE',
   /** A checksum differs, or the stream ended within a frame. Indefinite. */
-  | 'CORRUPT'
+  'CORRUPT',
   /** A tensor or a body has another size than expected. */
-  | 'WRONG_SHAPE'
+  'WRONG_SHAPE',
   /** A tensor contains NaN or infinity. */
-  | 'NON_FINITE'
+  'NON_FINITE',
   /** The other peer is in another run. */
-  | 'WRONG_RUN'
+  'WRONG_RUN',
   /** One of the two peers is not in the roster of the other. */
-  | 'NOT_MEMBER'
+  'NOT_MEMBER',
   /** The message belongs to an epoch or step that has passed. */
-  | 'STALE'
+  'STALE',
   /** A bounded queue is full. */
-  | 'BUSY'
+  'BUSY',
   /** The request is well-formed, but not possible now. The message has the reason. */
-  | 'REFUSED'
+  'REFUSED',
   /** The handler threw another error. Indefinite. */
-  | 'INTERNAL'
+  'INTERNAL',
+] as const
+export type ProtocolErrorCode = (typeof ERROR_CODES)[number]
 
 const INDEFINITE: ReadonlySet<ProtocolErrorCode> = new Set([
   'TIMEOUT',

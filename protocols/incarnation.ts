@@ -5,17 +5,20 @@
  */
 import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
+import { ADDRESS_LENGTH, ADDRESSES_MAX } from './network.ts'
 import { procedure } from './procedure.ts'
-import { count, run } from './schemas.ts'
+import { count, peerId, run } from './schemas.ts'
 
-const peerId = z.string().min(1).max(128)
-const addresses = z.array(z.string().max(512)).max(16)
+const addresses = z.array(z.string().max(ADDRESS_LENGTH)).max(ADDRESSES_MAX)
 /** Addresses of a contact. They are few and short, since a header has many contacts. */
 export const CONTACT_ADDRESSES = { count: 4, length: 128 } as const
 const digest = z.string().length(64)
 
 /** Peers that an incarnation knows of its ancestors, and whose own incarnation it may meet. */
 export const ABSENT_MAX = 32
+
+/** Kept copies that a peer tells of. */
+export const GATHERED_COPIES_MAX = 128
 
 /** What an incarnation was founded from. Its id is the SHA-256 of the run's id and this record. */
 export const recordSchema = z.strictObject({
@@ -87,7 +90,7 @@ export const gather = procedure(
     /** The peer's own stage; null if it has none. */
     held: heldSchema.nullable(),
     /** Complete copies of stages that the peer keeps. */
-    copies: z.array(copyNameSchema).max(256),
+    copies: z.array(copyNameSchema).max(GATHERED_COPIES_MAX),
   }),
 )
 export type GatherAnswer = z.infer<typeof gather.answer>

@@ -1,7 +1,9 @@
 /** Lets a peer call itself. The coordinator is a member, too, and sends itself the same questions. */
 import { type Clock, withDeadline } from './clock.ts'
 import { ProtocolError } from './errors.ts'
+import { encodeHeader } from './frame.ts'
 import type { CallOptions, Handler, Message, Network, PeerId, Received } from './network.ts'
+import { asProtocolError } from './wire-error.ts'
 
 /** A network whose calls to `self` go straight to the handlers registered through it. */
 export function withLoopback(network: Network, clock: Clock): Network {
@@ -19,9 +21,11 @@ export function withLoopback(network: Network, clock: Clock): Network {
         remove()
       }
     },
-    call(peer, protocol, message, options) {
+    async call(peer, protocol, message, options) {
       if (peer !== network.self) return network.call(peer, protocol, message, options)
       const { timeoutMs, signal } = options
+      // The limits are those of the wire: what fits here must fit when another member coordinates.
+      encodeHeader(message)
       return withDeadline({ clock, timeoutMs, signal }, `this peer itself on ${protocol}`, () =>
         dispatch(handlers.get(protocol), peer, protocol, message, options),
       )
@@ -54,9 +58,19 @@ async function dispatch(
     body = buffer
   }
   const answer = await handler.handle(self, { header: message.header, body })
+  checkAnswer(answer)
   if (answer.body === undefined) return answer
   if (!options.accept) throw new ProtocolError('REFUSED', `${protocol}: unexpected body`)
   const into = options.accept(answer.header, answer.body.byteLength)
   into.set(answer.body)
   return { header: answer.header, body: into }
+}
+
+/** @throws ProtocolError INTERNAL if the answer is over the limits: the handler ran, so that TOO_LARGE would be wrong */
+function checkAnswer(answer: Message): void {
+  try {
+    encodeHeader(answer)
+  } catch (error) {
+    throw asProtocolError(error, 'INTERNAL')
+  }
 }

@@ -5,12 +5,11 @@ import { ProtocolError } from './errors.ts'
 import { lineageSchema } from './incarnation.ts'
 import { ADDRESS_LENGTH, ADDRESSES_MAX, type PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
-import { count, run } from './schemas.ts'
+import { count, peerId, run } from './schemas.ts'
 
 /** Members of a roster. */
 export const MEMBERS_MAX = 10_000
 
-const peerId = z.string().min(1).max(128)
 /** Each character of an address is one byte of JSON. */
 const address = z
   .string()
@@ -168,10 +167,13 @@ export const leave = procedure(
   z.strictObject({}),
 )
 
+/** Longest reason why a run ends, in characters. */
+export const FAILURE_LENGTH = 2000
+
 /** From the coordinator: the run ends, because every step is committed or because training cannot continue. */
 export const finish = procedure(
-  '/gensyn-node/finish/1.0.0',
-  z.strictObject({ run, committed: count, failure: z.string().nullable() }),
+  '/gensyn-node/finish/2.0.0',
+  z.strictObject({ run, committed: count, failure: z.string().max(FAILURE_LENGTH).nullable() }),
   z.strictObject({}),
 )
 

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import { procedure } from './procedure.ts'
-import { count, run } from './schemas.ts'
+import { count, peerId, run } from './schemas.ts'
 
 /** Peers that one question may name. */
 export const REACH_MAX = 16
@@ -20,7 +20,7 @@ export const reach = procedure(
   '/gensyn-node/reach/1.0.0',
   z.strictObject({
     run,
-    peers: z.array(z.string().min(1).max(128)).min(1).max(REACH_MAX),
+    peers: z.array(peerId).min(1).max(REACH_MAX),
     /** Deadline of each probe, in milliseconds. */
     probeMs: count.min(1).max(60_000),
     /** True if a standing connection is to end that gives no answer, so that the next message dials anew. */
@@ -31,7 +31,7 @@ export const reach = procedure(
     failures: z
       .array(
         z.strictObject({
-          peer: z.string().min(1).max(128),
+          peer: peerId,
           reason: z.string().max(NOTICE_LENGTH),
         }),
       )

@@ -7,12 +7,10 @@ import { z } from 'zod'
 import { holdingSchema } from './copies.ts'
 import { ProtocolError } from './errors.ts'
 import { lineageSchema } from './incarnation.ts'
-import { DOMAIN_LENGTH, ROSTER_BYTES, rosterSchema } from './membership.ts'
+import { addresses, DOMAIN_LENGTH, ROSTER_BYTES, rosterSchema } from './membership.ts'
 import type { PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
-import { count, run } from './schemas.ts'
-
-const addresses = z.array(z.string().max(512)).max(16)
+import { count, peerId, run } from './schemas.ts'
 
 /** Peers that an answer names. */
 export const OTHERS_MAX = 32
@@ -60,9 +58,7 @@ export const offer = procedure(
     addresses,
     domain: z.string().max(DOMAIN_LENGTH),
     /** Peers outside that the asked peer knows. */
-    others: z
-      .array(z.strictObject({ peer: z.string().min(1).max(128), addresses: addresses.max(4) }))
-      .max(OTHERS_MAX),
+    others: z.array(z.strictObject({ peer: peerId, addresses: addresses.max(4) })).max(OTHERS_MAX),
   }),
 )
 

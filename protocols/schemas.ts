@@ -4,5 +4,20 @@ import { z } from 'zod'
 /** A number of things, or the index of one: an integer from 0. */
 export const count = z.int().nonnegative()
 
+/** Id of a member. It is short, so that thousands fit a header. */
+export const memberId = z.int().min(0).max(0xffff_ffff)
+
+/** A peer's identity. The longest of libp2p has 53 characters, of one byte of JSON each. */
+export const peerId = z
+  .string()
+  .regex(/^[!#-[\]-~]+$/)
+  .max(64)
+
+/** The name of a recovery strategy. */
+export const strategyName = z
+  .string()
+  .regex(/^[a-z+-]+$/)
+  .max(32)
+
 /** The id of a run: the SHA-256 of its manifest, 64 hexadecimal digits. */
 export const run = z.string().max(64)

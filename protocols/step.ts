@@ -1,8 +1,11 @@
 /** Procedures of a step: hold a stage, compute gradients, add the sums of replicas, evaluate. */
 import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
+import type { Loss } from './drives.ts'
+import { ERROR_CODES } from './errors.ts'
 import { procedure } from './procedure.ts'
-import { count, run } from './schemas.ts'
+import { count, memberId, peerId, run, strategyName } from './schemas.ts'
+import { CHUNK_ELEMENTS } from './weights.ts'
 
 /** Fence of all work of a step: the run, the epoch that last reset the gradient sums, and the step. */
 const fence = { run, epoch: count, step: count }
@@ -13,7 +16,12 @@ type Hop = {
   readonly id: number
 }
 
-const HOPS_MAX = 1024
+export const HOPS_MAX = 1024
+
+/** Microbatches of one step. */
+export const MICROBATCHES_MAX = 4096
+
+const indices = z.array(count.max(MICROBATCHES_MAX - 1)).max(MICROBATCHES_MAX)
 
 /**
  * Body stages that a microbatch visits, in order, with a member for each. Every message of a microbatch carries the route.
@@ -48,7 +56,7 @@ export type Journey = z.infer<typeof journeySchema>
 
 const donorSchema = z.strictObject({
   stage: count,
-  peer: z.string().min(1).max(128),
+  peer: peerId,
   /** Name of a copy that the donor keeps; null for the state of its own stage. */
   copy: copyNameSchema.nullable(),
 })
@@ -59,14 +67,14 @@ export type Donor = z.infer<typeof donorSchema>
  * use donors.
  */
 export const hold = procedure(
-  '/gensyn-node/hold/3.0.0',
+  '/gensyn-node/hold/4.0.0',
   z.strictObject({
     run,
     epoch: count,
     /** Last committed step. */
     step: count,
     stage: count,
-    strategy: z.string().max(32),
+    strategy: strategyName,
     donors: z.array(donorSchema).max(256),
   }),
   z.strictObject({
@@ -79,7 +87,7 @@ export const hold = procedure(
     /** Committed step of the fetched weights. */
     ofStep: count,
     /** Gradient norm of each donor, used as the weight of its state. */
-    norms: z.array(z.number().nonnegative()),
+    norms: z.array(z.number().nonnegative()).max(256),
   }),
 )
 
@@ -87,9 +95,12 @@ export const hold = procedure(
  * Asks a holder for its part of the gradients of a step. The answer comes when the holder has counted each `expected`
  * microbatch once, and sent each on. A later version of the plan replaces an earlier one. For a stage with one holder and no
  * new replica the sum is the total. The answer then has the norm, which saves the round of `reduce`.
+ *
+ * The body of the question has the microbatches that the holder drives (drives.ts). One with a higher attempt than before
+ * starts again. The body of the answer has their losses.
  */
 export const prepare = procedure(
-  '/gensyn-node/prepare/3.0.0',
+  '/gensyn-node/prepare/4.0.0',
   z.strictObject({
     ...fence,
     /** Version of the plan. */
@@ -97,15 +108,11 @@ export const prepare = procedure(
     /** True if no other member needs the total: the stage has no replica and no new replica. */
     alone: z.boolean(),
     /** Indices of microbatches. */
-    expected: z.array(count).max(4096),
-    /** Microbatches that the holder drives. One with a higher attempt than before starts again. */
-    drives: z.array(journeySchema).max(4096),
+    expected: indices,
   }),
   z.strictObject({
     /** Indices of the microbatches in the holder's gradient sum. */
-    counted: z.array(count).max(4096),
-    /** Mean cross-entropy of each driven microbatch, in nats a token. */
-    losses: z.array(z.strictObject({ index: count, loss: z.number() })).max(4096),
+    counted: indices,
     /** L2 norm of the stage's mean gradient, before clipping, if `alone`; null otherwise. */
     norm: z.number().nonnegative().nullable(),
     /** Time spent computing since the step began, in seconds. */
@@ -113,20 +120,23 @@ export const prepare = procedure(
   }),
 )
 
+/** Most ranges that the sums of one stage are split into. */
+export const OWNERS_MAX = 4
+
 /**
  * Adds the gradient sums of a stage's replicas, once all holders have counted. All holders and new replicas of the stage get
- * the total. `holders` has all holders of the stage, in the order of addition. The answer comes when the asked holder has the
- * total.
+ * the total. The answer comes when the asked holder has the total.
  */
 export const reduce = procedure(
-  '/gensyn-node/reduce/2.0.0',
+  '/gensyn-node/reduce/3.0.0',
   z.strictObject({
     ...fence,
     version: count,
-    holders: z
-      .array(z.strictObject({ id: count, counted: count }))
-      .min(1)
-      .max(4096),
+    stage: count,
+    /** Holders that add up one range of all sums each. */
+    owners: z.array(memberId).min(1).max(OWNERS_MAX),
+    /** Holders that have counted a microbatch, in the order in which their sums are added. */
+    contributors: z.array(memberId).max(MICROBATCHES_MAX),
   }),
   z.strictObject({
     /** L2 norm of the stage's mean gradient, before clipping. */
@@ -191,7 +201,7 @@ export const studied = procedure(
 
 /** A piece of a replica's gradient sum, or of the total of all replicas, as float32 in the body. */
 export const gradients = procedure(
-  '/gensyn-node/gradients/1.0.0',
+  '/gensyn-node/gradients/2.0.0',
   z.strictObject({
     ...fence,
     version: count,
@@ -199,46 +209,55 @@ export const gradients = procedure(
     kind: z.enum(['sum', 'total']),
     /** First element of the piece in the flat buffer. `length` counts elements, too. */
     offset: count,
-    length: count.min(1),
+    length: count.min(1).max(CHUNK_ELEMENTS),
   }),
   z.strictObject({ sha256: z.string().length(64) }),
 )
 
 /** From a holder to the coordinator: a microbatch could not be sent on, or could not be computed. */
 export const report = procedure(
-  '/gensyn-node/report/1.0.0',
+  '/gensyn-node/report/2.0.0',
   z.strictObject({
     ...fence,
     index: count,
     attempt: count,
     /** Id of the unreachable next member; null if the computation failed. */
     to: count.nullable(),
-    code: z.string().max(32),
+    code: z.enum(ERROR_CODES),
     reason: z.string().max(2000),
   }),
   z.strictObject({}),
 )
 
-/** Computes the held-out microbatches along their routes. The answer comes when the holder has sent each one on. */
+/**
+ * Computes the held-out microbatches along their routes. The answer comes when the holder has sent each one on. The bodies are
+ * those of `prepare`.
+ */
 export const evaluate = procedure(
-  '/gensyn-node/evaluate/2.0.0',
+  '/gensyn-node/evaluate/3.0.0',
   z.strictObject({
     ...fence,
-    expected: z.array(count).max(4096),
-    drives: z.array(journeySchema).max(4096),
+    expected: indices,
   }),
-  z.strictObject({
-    /** Loss of each driven microbatch, in nats a token. */
-    losses: z.array(z.strictObject({ index: count, loss: z.number() })).max(4096),
-  }),
+  z.strictObject({}),
 )
+
+/** The body of a question about a step, decoded. */
+interface WithDrives {
+  readonly drives: readonly Journey[]
+}
+
+/** The body of an answer about a step, decoded. */
+interface WithLosses {
+  readonly losses: readonly Loss[]
+}
 
 export type HoldQuestion = z.infer<typeof hold.question>
 export type HoldAnswer = z.infer<typeof hold.answer>
-export type PrepareQuestion = z.infer<typeof prepare.question>
-export type PrepareAnswer = z.infer<typeof prepare.answer>
+export type PrepareQuestion = z.infer<typeof prepare.question> & WithDrives
+export type PrepareAnswer = z.infer<typeof prepare.answer> & WithLosses
 export type ReduceQuestion = z.infer<typeof reduce.question>
 export type GradientsQuestion = z.infer<typeof gradients.question>
-export type EvaluateQuestion = z.infer<typeof evaluate.question>
+export type EvaluateQuestion = z.infer<typeof evaluate.question> & WithDrives
 export type LearntQuestion = z.infer<typeof learnt.question>
 export type ReportQuestion = z.infer<typeof report.question>

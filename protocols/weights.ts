@@ -6,6 +6,9 @@ import type { Network, PeerId } from './network.ts'
 import { ask, procedure } from './procedure.ts'
 import { count, run } from './schemas.ts'
 
+/** Elements of a chunk (1 MiB): small enough to show progress on a slow uplink, large enough to hide the round trip. */
+export const CHUNK_ELEMENTS = 256 * 1024
+
 /** The flat buffers of a stage that another member can fetch. */
 const PARTS = ['weights', 'firstMoment', 'secondMoment'] as const
 export type StatePart = (typeof PARTS)[number]
@@ -23,7 +26,7 @@ const stateFactsSchema = z.strictObject(stateFacts)
 export type StateFacts = z.infer<typeof stateFactsSchema>
 
 export const weights = procedure(
-  '/gensyn-node/weights/2.0.0',
+  '/gensyn-node/weights/3.0.0',
   z.strictObject({
     run,
     /** The state after this step is wanted; the last committed step of the roster. */
@@ -32,7 +35,7 @@ export const weights = procedure(
     part: z.enum(PARTS),
     /** First element of the chunk in the flat buffer. `length` counts elements, too. */
     offset: count,
-    length: count.min(1),
+    length: count.min(1).max(CHUNK_ELEMENTS),
   }),
   z.strictObject({
     /** SHA-256 of the body, in hex. */
@@ -44,9 +47,6 @@ export const weights = procedure(
 )
 export type WeightsQuestion = z.infer<typeof weights.question>
 export type WeightsAnswer = z.infer<typeof weights.answer>
-
-/** Elements of a chunk (1 MiB): small enough to show progress on a slow uplink, large enough to hide the round trip. */
-export const CHUNK_ELEMENTS = 256 * 1024
 
 export function sha256(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex')

@@ -3,9 +3,11 @@ import {
   paper500m,
   paperAblation,
   paperBursts,
+  paperBurstsStoreless,
   paperCalm,
   paperLarger,
   paperSpot,
+  paperSpotStoreless,
 } from './scenarios/paper.ts'
 import { quick } from './scenarios/quick.ts'
 import { scale } from './scenarios/scale.ts'
@@ -19,5 +21,7 @@ export const BUNDLED: Readonly<Record<string, WrittenScenario>> = {
   'paper-calm': paperCalm,
   'paper-bursts': paperBursts,
   'paper-spot': paperSpot,
+  'paper-bursts-storeless': paperBurstsStoreless,
+  'paper-spot-storeless': paperSpotStoreless,
   scale,
 }

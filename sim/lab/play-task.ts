@@ -8,7 +8,7 @@ import type { PlayJob } from './play-job.ts'
 /** Version of outcomes. Raise it when trials with the same settings give other outcomes than before. */
 const VERSION = 3
 /** Version of the outcomes of trials that have losses. */
-const LOSSES_VERSION = 2
+const LOSSES_VERSION = 3
 
 export interface PlayTask extends Task {
   readonly play: PlayJob

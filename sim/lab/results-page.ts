@@ -8,6 +8,8 @@ import { estimate } from './statistics.ts'
 
 interface Page extends Evidence {
   readonly claims: readonly Claim[]
+  /** Scenarios in which a strategy without a store is compared with checkpoints; empty if none was played. */
+  readonly storeless?: readonly Results[]
 }
 
 /** Hours to the target in the paper's Table 2, by strategy and rate. */
@@ -25,7 +27,8 @@ const PAPER_HOURS: Readonly<Record<string, Readonly<Record<string, number>>>> = 
 const PAPER_UNDISTURBED_HOURS = 253.6
 
 /** The page in Markdown. Long because it is the text of the page in its order. */
-export function resultsPage({ main, ablation, larger, calm, bursts, spot, claims }: Page): string {
+export function resultsPage(page: Page): string {
+  const { main, ablation, larger, calm, bursts, spot, claims, storeless = [] } = page
   return [
     '## Hours to the target loss',
     '',
@@ -47,6 +50,7 @@ export function resultsPage({ main, ablation, larger, calm, bursts, spot, claims
     '',
     ...section('Failures that come together', bursts.scenario.says, bursts, closeTable),
     ...section('Spot instances', spot.scenario.says, spot, closeTable),
+    ...storelessSection(storeless),
     ...section(
       'While nothing fails',
       'Nothing fails in these runs. The hours include all upkeep of a strategy.',
@@ -150,6 +154,43 @@ function closeTable(results: Results): string[] {
       return `| ${strategy} | ${timeCell(summary)} | ${times} | ${ended.length} |`
     }),
   ]
+}
+
+/** Title of the section that is also written alone. */
+const STORELESS_TITLE = '## Without a store'
+
+/** Strategies without a store beside the checkpoints of the same seeds; empty if nothing was played. */
+function storelessSection(all: readonly Results[]): string[] {
+  if (all.length === 0) return []
+  const checkpoint = 'checkpoint every 10'
+  return [
+    STORELESS_TITLE,
+    '',
+    'The bursts and the spot instances of the two sections above. Ratios compare the same seeds.',
+    '',
+    `| failures | strategy | hours to the target | of those without failures | of those with a ${checkpoint} | runs that came to an end before |`,
+    '|---|---|---|---|---|---|',
+    ...all.flatMap((results) =>
+      results.summary.map((summary) => {
+        const { strategy, failures } = summary
+        const trials = trialsOf(results, failures, strategy)
+        const ended = trials.filter(({ failure }) => failure !== null).length
+        const beside = (base: string) =>
+          strategy === base ? '1' : ratioCell(results, base, summary)
+        const cells = [failures, strategy, timeCell(summary), beside('none'), beside(checkpoint)]
+        return `| ${[...cells, ended].join(' | ')} |`
+      }),
+    ),
+    '',
+  ]
+}
+
+/** The page with another section about strategies without a store, in place of the one that it has or after the spot instances. */
+export function withStoreless(page: string, results: readonly Results[]): string {
+  const sections = page.split(/^(?=## )/m)
+  const others = sections.filter((each) => !each.startsWith(STORELESS_TITLE))
+  const after = others.findIndex((each) => each.startsWith('## Spot instances'))
+  return others.toSpliced(after + 1, 0, `${storelessSection(results).join('\n')}\n`).join('')
 }
 
 function goodputTable(results: Results): string[] {

@@ -13,6 +13,7 @@
  * | header that is never made text   | 256                                                                |
  * | body of tensors or files         | its length times the network's `bodyScale`                         |
  * | body of deflated JSON            | a quarter of what the JSON counts                                  |
+ * | body with a part of a plan       | its length: integers, and losses of 16 bytes each                  |
  *
  * Strings count as they are: peers, addresses and digests have a length of their own, and no text of the node quotes a
  * computed float. `test/sim/shaken.test.ts` fails where one does.
@@ -23,6 +24,7 @@ import type { ProtocolError } from '../../protocols/errors.ts'
 import { PREFIX_BYTES } from '../../protocols/frame.ts'
 import { roster } from '../../protocols/membership.ts'
 import type { Message } from '../../protocols/network.ts'
+import { evaluate, prepare } from '../../protocols/step.ts'
 import type { Load } from './wire.ts'
 
 /** As a float32 has, and about as many as the digits of steps, ids and epochs. */
@@ -36,6 +38,9 @@ const DEFLATED_SHARE = 1 / 4
 
 /** Procedures whose bodies are deflated JSON. */
 const DEFLATED: ReadonlySet<string> = new Set([roster.protocol, install.protocol])
+
+/** Procedures whose bodies have a part of a step's plan, or losses. */
+const PLANS: ReadonlySet<string> = new Set([prepare.protocol, evaluate.protocol])
 
 export interface SizeOptions {
   /** Headers are handed over as objects. */
@@ -83,7 +88,8 @@ export function jsonFileBytes(content: Uint8Array): number {
 
 /** What the body of a question or an answer of `protocol` counts. */
 export function bodyBytes(protocol: string, body: Uint8Array, bodyScale = 1): number {
-  return DEFLATED.has(protocol) ? deflatedBytes(body) : body.length * bodyScale
+  if (DEFLATED.has(protocol)) return deflatedBytes(body)
+  return PLANS.has(protocol) ? body.length : body.length * bodyScale
 }
 
 /** By body: a roster goes to all members as one object. */

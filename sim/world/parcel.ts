@@ -1,7 +1,14 @@
 /** A message between two peers of one process. The limits are those of the real wire, and the two sides share no memory. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import { checkLimits } from '../../protocols/frame.ts'
-import type { AcceptBody, Json, Message, Received } from '../../protocols/network.ts'
+import {
+  type AcceptBody,
+  type Json,
+  LIMITS,
+  type Message,
+  type Received,
+} from '../../protocols/network.ts'
+import { jsonBytes } from './message-size.ts'
 import type { Load } from './wire.ts'
 
 export interface Parcel {
@@ -20,10 +27,25 @@ export interface Parcel {
  */
 export function pack(message: Message, load: Load, share: boolean): Parcel {
   const body = message.body?.slice()
-  if (share) return { header: { shared: message.header }, body, load }
+  if (share) {
+    checkLimits(couldExceed(message.header) ? textBytes(message.header) : 0, body?.length)
+    return { header: { shared: message.header }, body, load }
+  }
   const header = JSON.stringify(message.header)
   checkLimits(Buffer.byteLength(header), body?.length)
   return { header, body, load }
+}
+
+/** True if the header may be over the limit as text. A number is the part whose text is longest beside what it counts. */
+function couldExceed(header: Json): boolean {
+  return TEXT_MAX * jsonBytes(header) > LIMITS.header
+}
+
+/** A number counts 4 bytes, and its text has 24 characters at most; an escaped character of a string has 6. */
+const TEXT_MAX = 6
+
+function textBytes(header: Json): number {
+  return Buffer.byteLength(JSON.stringify(header))
 }
 
 /** @throws ProtocolError REFUSED for a body without `accept`; whatever `accept` throws */

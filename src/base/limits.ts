@@ -1,6 +1,12 @@
 /** All deadlines and bounds of the node. docs/OPERATIONS.md explains which wait has which deadline. */
 
-/** Deadlines and intervals, in milliseconds. */
+/** Slowest link that the deadlines allow for: 5 Mbit/s, in bytes a millisecond. */
+export const BYTES_PER_MS_MIN = 625
+
+/**
+ * Deadlines and intervals, in milliseconds. Where the work moves a stage's state, gradients or activations, the deadline is
+ * this base and the time of the bytes (`transfer-time.ts`, `src/run/budgets.ts`).
+ */
 export const TIMEOUTS = {
   /** Deadline for a bootstrap address to answer. */
   connectMs: 5_000,
@@ -219,6 +225,12 @@ export const COPY_STEPS_AHEAD = [0, 2, 4, 8, 16, 32, 64] as const
 
 /** Memory for the gradients that a new replica keeps while it fetches its stage's state, in bytes. */
 export const LEARNER_BYTES_MAX = 2 * 1024 ** 3
+
+/** Number of states of earlier steps that the holders of a stage keep for its new replicas. */
+export const FROZEN_STATES_MAX = 2
+
+/** Number of steps whose gradients a new replica keeps in any case. */
+export const LEARNER_STEPS_MIN = 16
 
 /** Number of steps between two comparisons of replicas' weights. */
 export const DIGEST_STEPS = 10

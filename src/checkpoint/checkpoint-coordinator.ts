@@ -6,6 +6,7 @@ import type { PeerId } from '../../protocols/network.ts'
 import type { Journal } from '../base/journal.ts'
 import { CHECKPOINTS_KEPT, TIMEOUTS } from '../base/limits.ts'
 import { holdersOf, memberOf } from '../membership/roster.ts'
+import { checkpointReadMs } from '../run/budgets.ts'
 import type { Run } from '../run/run.ts'
 import { isSaved } from './checkpoint-writer.ts'
 import { CheckpointError } from './error.ts'
@@ -144,7 +145,7 @@ export class CheckpointCoordinator {
       if (checkpoints === null) throw new Error('this peer was given no store (--checkpoints)')
       const { origin } = roster()
       const options = { run, origin, depth: 'content', upTo, onRefused } as const
-      const timeoutMs = TIMEOUTS.holdMs
+      const timeoutMs = checkpointReadMs(run)
       const found = await withDeadline({ clock, timeoutMs }, `${checkpoints.location}`, () =>
         latestComplete(checkpoints, options),
       )

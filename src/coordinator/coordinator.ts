@@ -129,6 +129,7 @@ export class Coordinator implements Coordination {
     for (;;) {
       this.signal.throwIfAborted()
       await this.health.settled()
+      this.#parts.recovery.follow()
       const changed = this.#parts.changed.next()
       const action = nextAction(this.#view)
       if (action.type === 'settled') return this.#parts.resharding.reset()
@@ -146,6 +147,7 @@ export class Coordinator implements Coordination {
       wishes,
       leaving,
       replicas: this.#parts.replicas.progress,
+      rebuilds: this.#parts.recovery.progress,
       relieved: this.links.relieved,
       links: this.links,
       faultsOf: (peer) => this.faults.strikesOf(peer),
@@ -179,7 +181,9 @@ export class Coordinator implements Coordination {
       case 'relieve':
         return this.links.untilRelieved(action.id, changed)
       case 'rebuild':
-        return this.#rebuild(action.matches)
+        return this.#rebuild(action.matches, changed)
+      case 'awaitRebuilds':
+        return changed
       case 'handOver':
         return changes.handOver(action.successor)
       case 'wait':
@@ -189,30 +193,19 @@ export class Coordinator implements Coordination {
     }
   }
 
-  /** Has spares rebuild stages that nobody holds; the next roster names them. Or all members roll back. */
-  async #rebuild(matches: readonly Match[]): Promise<void> {
-    const { wishes, roster, leaving, replicas } = this.#view
+  /** Has spares begin to rebuild stages that nobody holds. Or all members roll back. */
+  async #rebuild(matches: readonly Match[], changed: Promise<void>): Promise<void> {
+    const { wishes, roster, leaving, replicas, rebuilds } = this.#view
     const isFree = ({ id, peer }: Entry) =>
-      !leaving.has(id) && !replicas.has(id) && !this.links.broken.hasAny(peer)
+      ![leaving, replicas, rebuilds].some((busy) => busy.has(id)) && !this.links.broken.hasAny(peer)
     const candidates = { wishes, spares: sparesOf(roster).filter(isFree) }
     const vet = (given: readonly Match[]) => this.links.vet(given)
-    const recovered = await this.#parts.recovery.rebuild(
-      matches,
-      { ...candidates, vet },
-      this.beginRound(),
-    )
-    if (recovered.type === 'rollback') {
-      const { rollback } = recovered
-      await this.#parts.changes.rollBack(rollback.step)
-      this.#parts.replicas.clear()
-      this.#parts.agreement.journal.write({ type: 'rollback', ...rollback })
-    } else if (recovered.assign.length > 0 || recovered.unfit.length > 0) {
-      // A spare that is not fit frees what it has built when it gets the roster.
-      await this.#parts.changes.changeMembers({
-        assign: recovered.assign,
-        reason: 'empty stages have holders',
-      })
-    }
+    const begun = await this.#parts.recovery.begin(matches, { ...candidates, vet })
+    if (begun === 'later') return changed
+    if (begun === 'begun') return
+    await this.#parts.changes.rollBack(begun.step)
+    this.#parts.replicas.clear()
+    this.#parts.agreement.journal.write({ type: 'rollback', ...begun })
   }
 
   /** Waits for a peer that could take one of these stages. @throws Resharded if that took too long */

@@ -1,6 +1,6 @@
 /** Evaluates the committed weights on held-out text. */
 import type { Clock } from '../../protocols/clock.ts'
-import { ProtocolError, type ProtocolErrorCode } from '../../protocols/errors.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
 import type { Member } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { evaluate, type ReportQuestion } from '../../protocols/step.ts'
@@ -8,6 +8,7 @@ import type { Journal } from '../base/journal.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import { memberById } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
+import { askDriver } from './ask-driver.ts'
 import type { Coordinator } from './coordinator.ts'
 import { linksOf, normalOrder, planJourneys, visits } from './journeys.ts'
 import { watchStep } from './step-watch.ts'
@@ -34,7 +35,7 @@ export async function evaluateWeights(
     failed.reject(
       broken
         ? new ProtocolError('UNREACHABLE', broken)
-        : new ProtocolError(code as ProtocolErrorCode, `${from}: ${reason}`),
+        : new ProtocolError(code, `${from}: ${reason}`),
     )
   }
   const round = coordinator.beginRound((from, report) => void hear(from, report))
@@ -55,12 +56,8 @@ export async function evaluateWeights(
     const visiting = journeys.filter((journey) => visits(journey, member))
     const expected = visiting.map(({ index }) => index)
     waitedFor.add(member)
-    const answer = await round.ask(
-      peer,
-      evaluate,
-      { ...fence, expected, drives },
-      TIMEOUTS.evaluateMs,
-    )
+    const question = { ...fence, expected }
+    const answer = await askDriver(round, peer, evaluate, question, drives, TIMEOUTS.evaluateMs)
     waitedFor.delete(member)
     return answer
   })

@@ -4,6 +4,7 @@
  */
 import { ASSIGNS_MAX, type Assignment } from '../../protocols/agreement.ts'
 import type { Member } from '../../protocols/membership.ts'
+import { FROZEN_STATES_MAX } from '../base/limits.ts'
 import { emptyStages, holdersOf, isFresh, memberById } from '../membership/roster.ts'
 import {
   isCovered,
@@ -55,8 +56,10 @@ export type Action =
     }
   /** Spares start to become replicas of stages that others hold. Nothing waits for them. */
   | { readonly type: 'replicate'; readonly matches: readonly Match[] }
-  /** Spares rebuild stages that nobody holds. */
+  /** Spares begin to rebuild stages that nobody holds. */
   | { readonly type: 'rebuild'; readonly matches: readonly Match[] }
+  /** Nothing is to be done until a rebuild ends, or something else changes. */
+  | { readonly type: 'awaitRebuilds' }
   /** The stage of a holder is on its way to another member. No step can be made until then. */
   | { readonly type: 'relieve'; readonly id: number; readonly reason: string }
   /** The coordinator itself leaves. The successor is null if it is the last member. */
@@ -73,9 +76,17 @@ export function nextAction(view: View): Action {
     const reason = 'the coordinator has lost its stage'
     return { type: 'stepBack', change: { reason, restart: true, assign: [spare(ownId)] } }
   }
-  if (view.isStepAbandoned || view.newcomers > 0 || view.lost > 0) {
-    const reason = 'members changed'
-    return { type: 'changeMembers', change: { reason, restart: view.isStepAbandoned } }
+  // The stages that are rebuilt get their holders in one change. A change that comes before takes those that are built.
+  const rebuilds = [...view.rebuilds].map(([id, rebuild]) => ({ id, ...rebuild }))
+  const isBuilding = rebuilds.some(({ phase }) => phase === 'building')
+  const assign = rebuilds
+    .filter(({ phase }) => phase === 'built')
+    .map(({ id, stage }) => ({ id, stage, ready: true }))
+  const isOther = view.isStepAbandoned || view.newcomers > 0 || view.lost > 0
+  if (isOther || (assign.length > 0 && !isBuilding)) {
+    const reason = assign.length > 0 ? 'empty stages have holders' : 'members changed'
+    const change = { reason, restart: view.isStepAbandoned, assign: assign.slice(0, ASSIGNS_MAX) }
+    return { type: 'changeMembers', change }
   }
   const advanced = replicaAssignments(view)
   if (advanced.length > 0) {
@@ -99,6 +110,7 @@ export function nextAction(view: View): Action {
   if (others.length > 0)
     return { type: 'letGo', change: { reason: 'members leave', leave: others } }
   const remaining = staying(view, roster.members)
+  if (isBuilding) return { type: 'awaitRebuilds' }
   if (free.includes(ownId)) return { type: 'handOver', successor: remaining[0] ?? null }
 
   const stages = emptyStages(roster, view.bodyStages)
@@ -128,6 +140,8 @@ function replicaAssignments({ roster, replicas }: View): Assignment[] {
   const assign: Assignment[] = []
   for (const [id, { stage, phase }] of replicas) {
     const isHeld = holdersOf(roster, stage).length > 0
+    // A replica that is built waits while the holders keep as many states as they may for earlier ones.
+    if (phase === 'built' && isHeld && keptFor(replicas, stage) >= FROZEN_STATES_MAX) continue
     if (phase === 'built' && isHeld) assign.push({ id, stage, ready: false })
     else if (phase === 'ready') assign.push({ id, stage, ready: true })
     else if (phase === 'failed' || (phase !== 'building' && !isHeld)) assign.push(spare(id))
@@ -137,6 +151,14 @@ function replicaAssignments({ roster, replicas }: View): Assignment[] {
     ({ id, stage, ready }) => stage !== null && !ready && !replicas.has(id),
   )
   return [...assign, ...orphans.map(({ id }) => spare(id))].slice(0, ASSIGNS_MAX)
+}
+
+/** Number of states of the stage that its holders keep for new replicas. */
+function keptFor(replicas: View['replicas'], stage: number): number {
+  const fetching = [...replicas.values()].filter(
+    (each) => each.stage === stage && each.phase === 'synchronizing',
+  )
+  return new Set(fetching.map(({ since }) => since)).size
 }
 
 /** Others hold the stage and keep training. Before the first step there is nothing to synchronize. */

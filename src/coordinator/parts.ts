@@ -79,17 +79,16 @@ export function createParts(
     changed,
     leavingNow,
   })
-  const replicas = new ReplicaManager({ ...agreement, health, changed })
+  const replicas = new ReplicaManager({ ...agreement, run, health, changed })
   const checkpoints = new CheckpointCoordinator({
     ...agreement,
     run,
     checkpoints: options.checkpoints ?? null,
     roster: () => acceptor.roster,
   })
-  const hasDisks = (options.disk ?? null) !== null && run.recovery.kept.everySteps > 0
-  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints, hasDisks })
+  const recovery = new StageRecovery({ ...agreement, run, health, checkpoints, changed })
   const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
-  const memories = [speeds, replicas, checkpoints, links]
+  const memories = [speeds, replicas, checkpoints, recovery, links]
   const term = acceptor.roster.ballot
   const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
   const { incarnation, founding } = member

@@ -18,6 +18,15 @@ export interface ReplicaProgress {
    * or `failed`, until the next roster says so.
    */
   readonly phase: 'building' | 'built' | 'synchronizing' | 'ready' | 'failed'
+  /** Step after which the state is that it synchronizes with. Holders keep this state until it is fetched. */
+  readonly since?: number
+}
+
+/** A member that rebuilds a stage which nobody holds. */
+export interface RebuildProgress {
+  readonly stage: number
+  /** `building`, or `built`, and the next roster may name it. */
+  readonly phase: 'building' | 'built'
 }
 
 /**
@@ -35,6 +44,7 @@ export interface Situation {
   /** The stage that a peer insists on, or null. */
   readonly wishes: ReadonlyMap<PeerId, number | null>
   readonly replicas: ReadonlyMap<number, ReplicaProgress>
+  readonly rebuilds: ReadonlyMap<number, RebuildProgress>
   /** Members that want to leave: they take no stage. */
   readonly leaving: ReadonlyMap<number, { readonly urgency: Urgency }>
   /** Holders that are to give their stage to another member: their link to a neighbour is broken. By id, with the reason. */
@@ -60,9 +70,9 @@ interface Placement {
 
 /** Matches spares with stages. Both results are empty when no stage needs another holder, or no member is free. */
 export function place(situation: Situation): Placement {
-  const { roster, bodyStages, leaving, replicas, relieved } = situation
+  const { roster, bodyStages, leaving, replicas, rebuilds, relieved } = situation
   const spares = sparesOf(roster)
-    .filter(({ id }) => !leaving.has(id) && !replicas.has(id))
+    .filter(({ id }) => !leaving.has(id) && !replicas.has(id) && !rebuilds.has(id))
     .sort((a, b) => situation.faultsOf(a.peer) - situation.faultsOf(b.peer))
   const matches: Match[] = []
   const take = (stage: number, needed: boolean) => {
@@ -74,7 +84,8 @@ export function place(situation: Situation): Placement {
     return true
   }
   const empty = emptyStages(roster, bodyStages)
-  const unfilled = empty.filter((stage) => !take(stage, true))
+  const rebuilt = new Set([...rebuilds.values()].map(({ stage }) => stage))
+  const unfilled = empty.filter((stage) => !rebuilt.has(stage) && !take(stage, true))
   // A peer that insists on a stage that others hold becomes one more replica of it.
   for (const { peer } of [...spares]) {
     const wish = situation.wishes.get(peer) ?? null
@@ -106,7 +117,7 @@ export function place(situation: Situation): Placement {
 
 /** True if no link between the spare and the members that it would exchange tensors with is known to be broken. */
 function canTake(
-  { roster, links }: Situation,
+  { roster, links, rebuilds }: Situation,
   { peer }: Member,
   stage: number,
   matches: readonly Match[],
@@ -117,6 +128,7 @@ function canTake(
   const others = [
     ...[...near].flatMap((each) => holdersOf(roster, each)),
     ...matches.flatMap((match) => (near.has(match.stage) ? match.member : [])),
+    ...roster.members.filter(({ id }) => near.has(rebuilds.get(id)?.stage ?? -1)),
   ]
   return others.every((other) => !broken.has(peer, other.peer))
 }
@@ -158,7 +170,7 @@ function add(strength: Strength, speed: number | undefined): void {
 
 /** The strength of each stage. Computed once for all spares: there are hundreds of them among thousands of members. */
 function strengthsOf(
-  { roster, bodyStages, replicas, speedOf }: Situation,
+  { roster, bodyStages, replicas, rebuilds, speedOf }: Situation,
   matches: readonly Match[],
 ): Strength[] {
   const strengths: Strength[] = []
@@ -168,7 +180,7 @@ function strengthsOf(
     for (const { id } of learnersOf(roster, stage)) add(strength, speedOf(id))
     strengths.push(strength)
   }
-  for (const [id, { stage }] of replicas) {
+  for (const [id, { stage }] of [...replicas, ...rebuilds]) {
     const isThere = memberById(roster, id) !== undefined
     if (isThere) add(strengths[stage]!, speedOf(id))
   }
@@ -201,10 +213,10 @@ export function lastingHolders(situation: Situation, stage: number): Member[] {
 
 /** True if a member that does not leave is on its way to hold the stage. */
 export function isCovered(situation: Situation, stage: number): boolean {
-  const { roster, replicas } = situation
+  const { roster, replicas, rebuilds } = situation
   const coming = [
     ...learnersOf(roster, stage),
-    ...roster.members.filter(({ id }) => replicas.get(id)?.stage === stage),
+    ...roster.members.filter(({ id }) => (replicas.get(id) ?? rebuilds.get(id))?.stage === stage),
   ]
   return staying(situation, coming).length > 0
 }

@@ -4,14 +4,17 @@ import type { Member } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { type LearntQuestion, learn } from '../../protocols/step.ts'
-import { DONORS_MAX, TIMEOUTS } from '../base/limits.ts'
+import { DONORS_MAX } from '../base/limits.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { holdersOf } from '../membership/roster.ts'
+import { holdMs } from '../run/budgets.ts'
+import type { Run } from '../run/run.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import type { Health } from './health.ts'
 import type { ReplicaProgress } from './placement.ts'
 
 export interface ReplicaManagerOptions extends AgreementOptions {
+  readonly run: Run
   readonly health: Health
   readonly changed: ChangeSignal
 }
@@ -19,6 +22,7 @@ export interface ReplicaManagerOptions extends AgreementOptions {
 interface Replica extends ReplicaProgress {
   readonly peer: PeerId
   phase: ReplicaProgress['phase']
+  since?: number
   /** What the member said at the end; null before. */
   facts: LearntQuestion | null
 }
@@ -48,7 +52,7 @@ export class ReplicaManager {
 
   /** Has a spare build a stage that others hold, once it is known that the spare and its neighbours reach each other. */
   async start(stage: number, { id, peer }: Member, isFit: Promise<boolean>): Promise<void> {
-    const { network, runId, signal, journal, changed } = this.#options
+    const { network, run, runId, signal, journal, changed } = this.#options
     const replica: Replica = { stage, peer, phase: 'building', facts: null }
     this.#replicas.set(id, replica)
     if (!(await isFit)) {
@@ -56,7 +60,7 @@ export class ReplicaManager {
       return changed.notify()
     }
     try {
-      const options = { timeoutMs: TIMEOUTS.holdMs, signal }
+      const options = { timeoutMs: holdMs(run, stage), signal }
       await ask(network, peer, learn, { run: runId, stage }, options)
       replica.phase = 'built'
     } catch (error) {
@@ -85,6 +89,7 @@ export class ReplicaManager {
       if (replica === undefined) continue
       if (!ready) {
         replica.phase = 'synchronizing'
+        replica.since = this.#options.acceptor.roster.committed
         continue
       }
       this.#replicas.delete(id)

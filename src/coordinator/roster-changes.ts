@@ -6,6 +6,7 @@ import * as membership from '../../protocols/membership.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { FINISH_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import { type AgreementOptions, choose, Deposed, type Proposal } from '../membership/agreement.ts'
+import { fitting } from '../membership/change-size.ts'
 import { dismiss, installAll, spread } from '../membership/install.ts'
 import { compareBallots, memberById, memberOf } from '../membership/roster.ts'
 import type { Admissions } from './admissions.ts'
@@ -96,7 +97,7 @@ export class RosterChanges {
     // A member that is lost, though it is there, reads its own loss in the reason.
     const why = leaving.length === leave.length ? reason : `${reason}; lost ${health.lost.summary}`
     const changed = { join, leave: leaving, assign: [...assign], move, restart, reason: cut(why) }
-    await this.agree({ type: 'members', ...changed })
+    await this.agree(fitting({ type: 'members', ...changed }))
     if (restart) this.#isStepAbandoned = false
   }
 
@@ -238,7 +239,8 @@ export class RosterChanges {
   async announceEnd(failure: string | null): Promise<void> {
     const { network, clock, runId } = this.#options
     const { committed, members } = this.#roster
-    const question = { run: runId, committed, failure }
+    const reason = failure?.slice(0, membership.FAILURE_LENGTH) ?? null
+    const question = { run: runId, committed, failure: reason }
     const options = { timeoutMs: TIMEOUTS.rosterMs }
     let untold = members.filter(({ peer }) => peer !== network.self)
     for (let attempt = 1; untold.length > 0 && attempt <= FINISH_ATTEMPTS; attempt++) {

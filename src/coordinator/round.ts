@@ -1,7 +1,7 @@
 /** One round of questions to members. Its questions are given up together when the round is interrupted. */
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Network, PeerId } from '../../protocols/network.ts'
-import { ask, type Procedure } from '../../protocols/procedure.ts'
+import type { AcceptBody, Network, PeerId } from '../../protocols/network.ts'
+import { ask, type Procedure, type WithBody } from '../../protocols/procedure.ts'
 import type { ReportQuestion } from '../../protocols/step.ts'
 import type { Health } from './health.ts'
 
@@ -32,19 +32,10 @@ export class Round {
     what: Procedure<Question, Answer>,
     question: Question,
     timeoutMs: number,
+    bodies: WithBody & { readonly accept?: AcceptBody } = {},
   ): Promise<Answer> {
-    const { network, health } = this.#options
     const { signal } = this.#interrupted
-    try {
-      const answer = await ask(network, peer, what, question, { timeoutMs, signal })
-      health.heard(peer)
-      return answer
-    } catch (error) {
-      if (error instanceof ProtocolError && isSuspicious(error) && !signal.aborted) {
-        await health.suspect(peer, error.message)
-      }
-      throw error
-    }
+    return askMember(this.#options, peer, what, question, { ...bodies, timeoutMs, signal })
   }
 
   report(from: PeerId, report: ReportQuestion): void {
@@ -64,6 +55,30 @@ export class Round {
   /** The round has its answers: losses do not interrupt it any more. */
   end(): void {
     this.#removeListener()
+  }
+}
+
+/** Asks a member. A member that may be gone is asked for a sign of life before the failure is told. */
+export async function askMember<Question, Answer>(
+  { network, health }: Pick<RoundOptions, 'network' | 'health'>,
+  peer: PeerId,
+  what: Procedure<Question, Answer>,
+  question: Question,
+  options: WithBody & {
+    readonly accept?: AcceptBody
+    readonly timeoutMs: number
+    readonly signal: AbortSignal
+  },
+): Promise<Answer> {
+  try {
+    const answer = await ask(network, peer, what, question, options)
+    health.heard(peer)
+    return answer
+  } catch (error) {
+    if (error instanceof ProtocolError && isSuspicious(error) && !options.signal.aborted) {
+      await health.suspect(peer, error.message)
+    }
+    throw error
   }
 }
 

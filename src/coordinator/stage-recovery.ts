@@ -1,20 +1,22 @@
 /** How a stage that nobody holds gets a holder: a spare rebuilds it by the run's policy, or the whole run rolls back. */
-import type { Assignment } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Roster } from '../../protocols/membership.ts'
+import type { Member, Roster } from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
 import { type Donor, hold } from '../../protocols/step.ts'
 import type { Skipped } from '../base/journal.ts'
 import { DONORS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { CheckpointCoordinator } from '../checkpoint/checkpoint-coordinator.ts'
 import { inventory } from '../copies/inventory.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
-import { emptyStages, holdersOf, isFresh, isRestored } from '../membership/roster.ts'
+import { emptyStages, holdersOf, isFresh, isRestored, memberById } from '../membership/roster.ts'
 import { choose, isOfOwnState, STRATEGIES, withDisks } from '../recovery/index.ts'
 import type { KeptCopy, Loss, Origin } from '../recovery/strategy.ts'
+import { holdMs } from '../run/budgets.ts'
 import type { Run } from '../run/run.ts'
+import type { ChangeSignal } from './change-signal.ts'
 import type { Health } from './health.ts'
-import type { Match } from './placement.ts'
-import type { Round } from './round.ts'
+import type { Match, RebuildProgress } from './placement.ts'
+import { askMember } from './round.ts'
 import { RunFailure } from './run-failure.ts'
 import { type Candidates, toOwners } from './stage-owners.ts'
 
@@ -22,20 +24,18 @@ export interface StageRecoveryOptions extends AgreementOptions {
   readonly run: Run
   readonly health: Health
   readonly checkpoints: CheckpointCoordinator
-  /** True if members have states of stages on their disks. */
-  readonly hasDisks: boolean
+  readonly changed: ChangeSignal
 }
 
-/** What the next change of the roster is. */
-export type Recovered =
-  /** These members hold a stage now, and these others are not to hold what they have built. Ids. */
-  | {
-      readonly type: 'held'
-      readonly assign: readonly Assignment[]
-      readonly unfit: readonly number[]
-    }
-  /** All members go back to the checkpoint of `step`. */
-  | { readonly type: 'rollback'; readonly rollback: Rollback }
+/** A member that rebuilds a stage. It goes on whoever else is lost. */
+interface Rebuild extends RebuildProgress {
+  readonly peer: PeerId
+  phase: RebuildProgress['phase']
+  /** True if the stage gets a state that it had itself. */
+  readonly isOwn: boolean
+  /** Ends the question, and only this one. */
+  readonly attempt: AbortController
+}
 
 /** As the journal has it. */
 export interface Rollback {
@@ -53,6 +53,10 @@ interface Vetting {
 
 export class StageRecovery {
   readonly #options: StageRecoveryOptions
+  /** By member id. */
+  readonly #rebuilds = new Map<number, Rebuild>()
+  /** Why this peer itself cannot take a stage; null if it can. */
+  #failure: Error | null = null
   /** The training loss before the last rollback. */
   #lossBefore: number | null = null
   /** True if a member found the checkpoint of the last rollback damaged. */
@@ -70,48 +74,80 @@ export class StageRecovery {
     return this.#options.acceptor.roster
   }
 
+  /** By member id. */
+  get progress(): ReadonlyMap<number, RebuildProgress> {
+    return this.#rebuilds
+  }
+
   /**
-   * Has members rebuild the stages that they are matched with, unless the run must roll back first. Stages with a state of
-   * their own come first, so that the others can be made from them afterwards.
+   * Has members rebuild the stages that they are matched with, and does not wait for them, unless the run must roll back
+   * first. Stages with a state of their own come first, so that the others can be made from them afterwards.
+   * @returns the rollback that the whole run makes instead; `later` if other rebuilds must end first
+   * @throws ProtocolError REFUSED if no strategy can rebuild one of the stages
    */
-  async rebuild(
+  async begin(
     asked: readonly Match[],
     candidates: Candidates & Vetting,
-    round: Round,
-  ): Promise<Recovered> {
-    const { clock, signal } = this.#options
-    const copies = await this.#inventory()
-    const matches = this.#dueFirst(toOwners(asked, copies, candidates), copies)
+  ): Promise<'begun' | 'later' | Rollback> {
+    const { copies, rebuilding } = await inventory(this.#options, this.#roster)
+    const owners = toOwners(asked, copies, candidates)
+    const matches = this.#dueFirst(withBuilders(owners, candidates.spares, rebuilding), copies)
+    if (matches.length === 0) return 'later'
     const rollback = await this.#findRollback(matches, copies)
-    if (rollback === 'none found') return { type: 'held', assign: [], unfit: [] }
-    if (rollback !== null) return { type: 'rollback', rollback }
-    // The spares build meanwhile. One that its neighbours do not reach stays a spare, and all are matched anew.
-    const vetted = candidates.vet(matches).then((unfit) => {
-      if (unfit.size > 0) round.interrupt('a spare and its neighbours do not reach each other')
-      return unfit
-    })
-    const held = await Promise.all(matches.map((match) => this.#rebuildOne(match, copies, round)))
-    const unfit = await vetted
-    const assign = matches
-      .filter(({ member }, i) => held[i] && !unfit.has(member.id))
-      .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
-    // A donor or a link that failed once may work in a moment. A member that fails too often is lost.
-    if (assign.length === 0) await clock.sleep(TIMEOUTS.retryMs, signal)
-    return { type: 'held', assign, unfit: [...unfit] }
+    if (rollback === 'none found') return 'begun'
+    if (rollback !== null) {
+      this.#clear()
+      return rollback
+    }
+    const planned = matches.map((match) => ({ match, plan: this.#planFor(match.stage, copies) }))
+    // The spares build meanwhile. One that its neighbours do not reach stays a spare, and its stage is matched anew.
+    const vetted = candidates.vet(matches).then((unfit) => this.#refuse(unfit))
+    vetted.catch(() => {})
+    for (const { match, plan } of planned) void this.#rebuild(match, plan, vetted)
+    return 'begun'
+  }
+
+  /**
+   * Takes in what the last changes of the roster say.
+   * @throws the failure of a rebuild, if this peer itself cannot take a stage
+   */
+  follow(): void {
+    for (const [id, { stage }] of this.#rebuilds) {
+      if (memberById(this.#roster, id)?.stage !== stage) continue
+      this.#rebuilds.delete(id)
+      this.#options.health.lost.filled(stage)
+    }
+    const failure = this.#failure
+    this.#failure = null
+    if (failure !== null) throw failure
+  }
+
+  /** The member is out of the roster, or is not to take the stage. */
+  forget(id: number): void {
+    const rebuild = this.#rebuilds.get(id)
+    this.#rebuilds.delete(id)
+    rebuild?.attempt.abort(new ProtocolError('STALE', `${rebuild.peer} is not to take the stage`))
+  }
+
+  #refuse(unfit: ReadonlySet<number>): void {
+    for (const id of unfit) this.forget(id)
+    if (unfit.size > 0) this.#options.changed.notify()
+  }
+
+  #clear(): void {
+    for (const id of [...this.#rebuilds.keys()]) this.forget(id)
   }
 
   /** @throws RunFailure if no strategy could bring one of these stages back, whichever peer joins */
   async check(stages: readonly number[]): Promise<void> {
-    const copies = await this.#inventory()
+    const { copies } = await inventory(this.#options, this.#roster)
     for (const stage of stages) this.#planFor(stage, copies)
   }
 
-  #inventory(): Promise<KeptCopy[]> {
-    const { run, hasDisks } = this.#options
-    return inventory(this.#options, run, this.#roster, hasDisks)
-  }
-
-  /** Matches whose stage has a state of its own, if only some have; otherwise all. */
+  /**
+   * Matches whose stage has a state of its own, if only some have. The others wait until such stages are rebuilt; empty
+   * while only such rebuilds are waited for.
+   */
   #dueFirst(matches: readonly Match[], copies: readonly KeptCopy[]): readonly Match[] {
     const plans = matches.map(({ stage }) => {
       try {
@@ -123,7 +159,8 @@ export class StageRecovery {
     })
     if (plans.some((strategy) => strategy?.name === 'checkpoint')) return matches
     const first = matches.filter((_, i) => plans[i] !== null && isOfOwnState(plans[i]!))
-    return first.length > 0 ? first : matches
+    const isWaiting = [...this.#rebuilds.values()].some(({ isOwn }) => isOwn)
+    return first.length > 0 || isWaiting ? first : matches
   }
 
   /**
@@ -165,55 +202,92 @@ export class StageRecovery {
     return planFor(run, this.#roster, stage, { copies, noCheckpoint: checkpoints.noCheckpoint })
   }
 
-  /** Has one spare rebuild one stage. True if the spare holds it now. */
-  async #rebuildOne(match: Match, copies: readonly KeptCopy[], round: Round): Promise<boolean> {
-    const { clock, journal, runId, health } = this.#options
+  /**
+   * Has one spare rebuild one stage. Notifies the coordinator at the end. Does not throw.
+   * @param vetted resolves once it is known whether the spare and its neighbours reach each other
+   */
+  async #rebuild(match: Match, plan: Plan, vetted: Promise<void>): Promise<void> {
+    const { clock, signal, changed } = this.#options
     const { stage, member } = match
-    const { peer } = member
-    const { committed, loss, epoch } = this.#roster
-    const plan = this.#planFor(stage, copies)
-    const { strategy, donors } = plan
-    const emptiedAt = health.lost.emptiedAt(stage)
+    const attempt = new AbortController()
+    const isOwn = isOfOwnState(STRATEGIES.get(plan.strategy)!)
+    const rebuild: Rebuild = { stage, peer: member.peer, phase: 'building', isOwn, attempt }
+    this.#rebuilds.set(member.id, rebuild)
+    const isOver = () => this.#rebuilds.get(member.id) !== rebuild
     try {
-      const question = { run: runId, epoch, step: committed, stage, strategy, donors }
-      const answer = await round.ask(peer, hold, question, TIMEOUTS.holdMs)
-      const lost = emptiedAt !== undefined || !isFresh(this.#roster)
-      const cause = isRestored(this.#roster) && emptiedAt === undefined ? 'rollback' : 'lost'
-      journal.write({
-        type: 'held',
-        stage,
-        by: peer,
-        cause: lost ? cause : 'empty',
-        ...plan,
-        ...answer,
-        secondsSinceLoss: emptiedAt === undefined ? null : (clock.now() - emptiedAt) / 1000,
-        lossBefore: loss ?? this.#lossBefore,
-      })
-      health.lost.filled(stage)
-      return true
+      await this.#ask(match, plan, AbortSignal.any([signal, attempt.signal]))
+      await vetted
+      if (isOver()) return
+      rebuild.phase = 'built'
     } catch (error) {
-      this.#noteFailure(match, strategy, error as Error)
-      return false
+      if (signal.aborted || isOver()) return
+      this.#noteFailure(match, plan.strategy, error as Error)
+      // A donor or a link that failed once may work in a moment. A member that fails too often is lost.
+      await clock.sleep(TIMEOUTS.retryMs, signal).catch(() => {})
+      if (!isOver()) this.#rebuilds.delete(member.id)
     }
+    changed.notify()
   }
 
-  /** @throws the failure, if this peer itself cannot take the stage */
+  async #ask({ stage, member: { peer } }: Match, plan: Plan, signal: AbortSignal): Promise<void> {
+    const { clock, journal, run, runId, health } = this.#options
+    const { committed: step, loss, epoch } = this.#roster
+    const { strategy, donors } = plan
+    const emptiedAt = health.lost.emptiedAt(stage)
+    const question = { run: runId, epoch, step, stage, strategy, donors }
+    const options = { timeoutMs: holdMs(run, stage), signal }
+    const answer = await askMember(this.#options, peer, hold, question, options)
+    const lost = emptiedAt !== undefined || !isFresh(this.#roster)
+    const cause = isRestored(this.#roster) && emptiedAt === undefined ? 'rollback' : 'lost'
+    journal.write({
+      type: 'held',
+      stage,
+      by: peer,
+      cause: lost ? cause : 'empty',
+      ...plan,
+      ...answer,
+      secondsSinceLoss: emptiedAt === undefined ? null : (clock.now() - emptiedAt) / 1000,
+      lossBefore: loss ?? this.#lossBefore,
+    })
+  }
+
   #noteFailure({ stage, member }: Match, strategy: string, error: Error): void {
-    const { journal, network, signal, health } = this.#options
+    const { journal, network, health } = this.#options
     const { peer, id } = member
-    signal.throwIfAborted()
     const code = error instanceof ProtocolError ? error.code : 'INTERNAL'
     const reason = `${peer} did not take stage ${stage}: ${error.message}`
     journal.write({ type: 'notice', message: reason })
     if (code === 'CORRUPT' && strategy === 'checkpoint') this.#isDamaged = true
-    // Another holder was lost meanwhile, which ended this attempt. The member has no fault.
+    // The member is gone, which its health says, or it was given another stage. It has no fault.
     if (code === 'PEER_LOST' || code === 'STALE') return
     const isTooOften = health.failsTooOften(id)
     // With a fault of its own, or one failure too many, the member would be asked again for ever.
     if (code !== 'INTERNAL' && code !== 'REFUSED' && !isTooOften) return
-    if (peer === network.self) throw error
-    health.lose(peer, reason)
+    if (peer === network.self) this.#failure = error
+    else health.lose(peer, reason)
   }
+}
+
+/**
+ * The same stages, each with the spare that rebuilds it already, if there is one: an earlier coordinator asked it to. The
+ * member that was matched with the stage takes the builder's place.
+ */
+function withBuilders(
+  matches: readonly Match[],
+  spares: readonly Member[],
+  rebuilding: ReadonlyMap<PeerId, number>,
+): readonly Match[] {
+  if (rebuilding.size === 0) return matches
+  const members = new Map(matches.map(({ stage, member }) => [stage, member]))
+  for (const builder of spares) {
+    const stage = rebuilding.get(builder.peer)
+    const matched = stage === undefined ? undefined : members.get(stage)
+    if (stage === undefined || matched === undefined) continue
+    const other = matches.find((each) => members.get(each.stage)?.id === builder.id)
+    if (other !== undefined) members.set(other.stage, matched)
+    members.set(stage, builder)
+  }
+  return matches.map(({ stage }) => ({ stage, member: members.get(stage)! }))
 }
 
 export interface Plan {

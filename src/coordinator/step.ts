@@ -9,17 +9,20 @@ import type { Member } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import {
   type Journey,
+  OWNERS_MAX,
   type PrepareAnswer,
   prepare,
   type ReportQuestion,
   reduce,
 } from '../../protocols/step.ts'
 import type { Journal } from '../base/journal.ts'
-import { JOURNEY_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
+import { JOURNEY_ATTEMPTS } from '../base/limits.ts'
 import { understudiesOf } from '../copies/understudies.ts'
 import { isLinkFailure } from '../membership/probe-peers.ts'
 import { holdersOf, learnersOf, memberById, memberOf } from '../membership/roster.ts'
+import { reduceMs, wholeStepMs } from '../run/budgets.ts'
 import type { Run } from '../run/run.ts'
+import { askDriver } from './ask-driver.ts'
 import type { Coordinator } from './coordinator.ts'
 import { linksOf, ordersOf, planJourneys, replan, visits } from './journeys.ts'
 import type { Round } from './round.ts'
@@ -125,10 +128,10 @@ export class Step {
       const visiting = this.#journeys.filter((journey) => visits(journey, member))
       const expected = visiting.map(({ index }) => index)
       const alone = this.#isAlone(stage!)
-      const question = { ...this.#fence, version, alone, expected, drives }
+      const question = { ...this.#fence, version, alone, expected }
       const answer = await this.#waitFor(
         member,
-        round.ask(peer, prepare, question, TIMEOUTS.stepMs),
+        askDriver(round, peer, prepare, question, drives, wholeStepMs(this.#run)),
       )
       return [member, answer] as const
     })
@@ -193,12 +196,13 @@ export class Step {
     const norms: number[] = []
     for (const [{ stage }, { norm }] of prepared) if (norm !== null) norms[stage!] = norm
     const add = async (member: Member, stage = member.stage!) => {
-      const holders = holdersOf(roster, stage).map((holder) => ({
-        id: holder.id,
-        counted: prepared.get(holder)?.counted.length ?? 0,
-      }))
-      const question = { ...this.#fence, version, holders }
-      const asked = round.ask(member.peer, reduce, question, TIMEOUTS.reduceMs)
+      const holders = holdersOf(roster, stage)
+      const owners = holders.slice(0, OWNERS_MAX).map(({ id }) => id)
+      const contributors = holders
+        .filter((holder) => (prepared.get(holder)?.counted.length ?? 0) > 0)
+        .map(({ id }) => id)
+      const question = { ...this.#fence, version, stage, owners, contributors }
+      const asked = round.ask(member.peer, reduce, question, reduceMs(this.#run, stage))
       const { norm } = await this.#waitFor(member, asked)
       norms[stage] ??= norm
     }
@@ -284,16 +288,13 @@ export class Step {
       // The receiver refuses what the sender computed wrongly. An INTERNAL error is the receiver's own.
       const producer = code === 'INTERNAL' && receiver ? receiver : memberOf(roster, from)
       if (producer !== undefined) {
-        this.#faults.note(producer, index, code as ProtocolErrorCode, reason)
+        this.#faults.note(producer, index, code, reason)
         return
       }
     }
-    const mayPass = isTransient(code as ProtocolErrorCode)
+    const mayPass = isTransient(code)
     if (!mayPass || journey.attempt + 1 >= JOURNEY_ATTEMPTS) {
-      this.#failure ??= new ProtocolError(
-        mayPass ? 'PEER_LOST' : (code as ProtocolErrorCode),
-        `${from}: ${reason}`,
-      )
+      this.#failure ??= new ProtocolError(mayPass ? 'PEER_LOST' : code, `${from}: ${reason}`)
     }
     this.#stuck.set(index, report)
     const looked = receiver ? this.#lookAt(from, receiver, report) : Promise.resolve()

@@ -15,8 +15,8 @@ import { rowsOf } from '../recovery/index.ts'
 import type { CopyRule } from '../recovery/strategy.ts'
 import type { Run } from '../run/run.ts'
 import type { HeldStage } from '../run/stage-state.ts'
-import { encodeParity } from './erasure.ts'
 import { type Given, givenAfter, receiversOf } from './receivers.ts'
+import { parityInSlices } from './slices.ts'
 
 export interface CopyingOptions {
   readonly run: Run
@@ -130,7 +130,10 @@ export class Copying {
     if (signal.aborted) return
     const { data, parity } = rule.shards
     const whole = splitCopy(bytes, data)
-    const shards = parity === 0 ? whole : [...whole, ...encodeParity(whole, parity)]
+    const pause = () => clock.sleep(0)
+    const shards =
+      parity === 0 ? whole : [...whole, ...(await parityInSlices(whole, parity, pause))]
+    if (signal.aborted) return
     const options = { chunkTimeoutMs: TIMEOUTS.chunkMs, signal }
     const pushes = receivers.map((keeper) => {
       const shard = shards.length === 1 ? 0 : keepers.indexOf(keeper)

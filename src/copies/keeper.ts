@@ -2,7 +2,14 @@
  * Keeps copies of other members' stages in memory, for the recovery of a lost stage. A copy leaves when another member
  * keeps its stage and the copy is too old to be of use, and when the run has gone back to before its step.
  */
-import { type CopyName, copy, type KeepQuestion, keep, kept } from '../../protocols/copies.ts'
+import {
+  COPIES_LISTED_MAX,
+  type CopyName,
+  copy,
+  type KeepQuestion,
+  keep,
+  kept,
+} from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
@@ -224,14 +231,15 @@ function nameOf({ strategy, stage, step, shard }: CopyName): string {
 /**
  * Serves members that keep copies here or fetch them. @returns one function for each service, which ends it
  * @param disk what this peer has on its disk, which others fetch in the same way
- * @param understudied names the understudy's state. It is listed with the copies, but fetched as a stage's state
+ * @param here what the member has beside the copies. The understudy's state is listed with them, but fetched as a stage's
+ * state
  */
 export function serveCopies(
   context: RunContext,
   keeper: Keeper,
   disk: KeptOnDisk,
   roster: () => Roster | null,
-  understudied: () => readonly CopyName[],
+  here: { understudied(): readonly CopyName[]; rebuilding(): number | null },
 ): (() => void)[] {
   const memberIn = (from: PeerId) => {
     const known = roster()
@@ -256,7 +264,9 @@ export function serveCopies(
       serve: async (from) => {
         memberIn(from)
         const onDisk = disk.copies.filter((name) => !keeper.has(name))
-        return { answer: { copies: [...keeper.copies, ...onDisk, ...understudied()] } }
+        const copies = [...keeper.copies, ...onDisk, ...here.understudied()]
+        const latest = copies.toSorted((a, b) => b.step - a.step).slice(0, COPIES_LISTED_MAX)
+        return { answer: { copies: latest, rebuilding: here.rebuilding() } }
       },
     }),
     serveRun(context, copy, {

@@ -145,8 +145,9 @@ export class ActiveStage implements HeldStage {
   }
 
   /** Adds up the sums of all holders. Gives the L2 norm of the mean gradient. @throws ProtocolError */
-  async reduce({ version, holders, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
-    return { norm: await this.#prepared(fence, version).reduce(holders) }
+  async reduce({ version, owners, contributors, ...fence }: ReduceQuestion) {
+    const total = this.#prepared(fence, version)
+    return { norm: await total.reduce({ owners, contributors }) }
   }
 
   /** A piece of this holder's sums, or of the range of the total that it adds up. @throws ProtocolError */

@@ -5,7 +5,6 @@ import { ask } from '../../protocols/procedure.ts'
 import { gradients } from '../../protocols/step.ts'
 import { bytesOf, checkHash, intoChunk } from '../../protocols/weights.ts'
 import { allFinite } from '../base/finite.ts'
-import { TIMEOUTS } from '../base/limits.ts'
 import type { Fence } from './step-progress.ts'
 
 export interface FetchContext {
@@ -14,11 +13,15 @@ export interface FetchContext {
   peerOf(id: number): PeerId | undefined
 }
 
-/** Makes the `fetch` of `reduceSums` for one stage and one version of a step's plan. */
+/**
+ * Makes the `fetch` of `reduceSums` for one stage and one version of a step's plan.
+ * @param timeoutMs deadline of each chunk
+ */
 export function fetchGradients(
   { network, peerOf }: FetchContext,
   stage: number,
   fence: Fence & { readonly version: number },
+  timeoutMs: number,
 ) {
   return async (
     from: number,
@@ -30,7 +33,7 @@ export function fetchGradients(
     if (peer === undefined) throw new ProtocolError('NOT_MEMBER', `member ${from} is gone`)
     const what = `${kind} of stage ${stage} from ${peer}, elements from ${offset}`
     const question = { ...fence, stage, kind, offset, length: into.length }
-    const options = { timeoutMs: TIMEOUTS.gradientsMs, accept: intoChunk(what, bytesOf(into)) }
+    const options = { timeoutMs, accept: intoChunk(what, bytesOf(into)) }
     const { sha256 } = await ask(network, peer, gradients, question, options)
     checkHash(what, bytesOf(into), sha256)
     if (!allFinite(into)) throw new ProtocolError('NON_FINITE', `${what}: not finite`)

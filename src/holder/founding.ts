@@ -8,6 +8,7 @@ import type { CopyName } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import {
   type Contact,
+  GATHERED_COPIES_MAX,
   type GatherAnswer,
   gather,
   type HeldState,
@@ -65,9 +66,6 @@ interface Gathered {
   readonly member: Member
   readonly answer: GatherAnswer
 }
-
-/** The most copies that an answer names. */
-const COPIES_TOLD = 256
 
 export class Founding {
   readonly #options: FoundingOptions
@@ -159,7 +157,7 @@ export class Founding {
       addresses: [...network.addresses],
       domain,
       held: this.#options.held(),
-      copies: this.#options.copies().slice(0, COPIES_TOLD),
+      copies: this.#options.copies().slice(0, GATHERED_COPIES_MAX),
     }
   }
 

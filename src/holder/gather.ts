@@ -12,7 +12,7 @@ import { TIMEOUTS } from '../base/limits.ts'
 import { reconstruct } from '../copies/erasure.ts'
 import { copyBytes, decodeState, joinCopy } from '../recovery/copy-form.ts'
 import { STRATEGIES } from '../recovery/index.ts'
-import type { KeptCopy, Source, Strategy } from '../recovery/strategy.ts'
+import type { CopyRule, KeptCopy, Source, Strategy } from '../recovery/strategy.ts'
 import type { Run } from '../run/run.ts'
 import type { RestoredState } from '../run/stage-state.ts'
 
@@ -96,40 +96,39 @@ async function fetchSource(
   return { source: { ...source, optimizer }, bytes: 3 * bytes, ofStep: step }
 }
 
-/** Restores the state of a stage from a copy, or from as many shards of it as are needed. */
+/**
+ * Restores the state of a stage from the latest copy of which all needed shards can be fetched.
+ * @throws ProtocolError NON_FINITE, or the failure of the last keeper
+ */
 async function restoreSource(
-  { network, stage, run, question, signal }: GatherOptions,
+  options: GatherOptions,
   strategy: Strategy,
   copies: readonly KeptCopy[],
 ): Promise<Fetched> {
+  let failure: unknown
+  for (const ofStep of Map.groupBy(copies, ({ step }) => step).values()) {
+    try {
+      return await restoreCopy(options, strategy, ofStep)
+    } catch (error) {
+      options.signal.throwIfAborted()
+      failure = error
+    }
+  }
+  throw failure
+}
+
+/** @param copies of one step */
+async function restoreCopy(
+  options: GatherOptions,
+  strategy: Strategy,
+  copies: readonly KeptCopy[],
+): Promise<Fetched> {
+  const { stage, run } = options
   const { form, shards } = strategy.copies!(run.recovery, run.stages)
   const { weights, moments } = stage
   const lengths = [weights, moments.firstMoment, moments.secondMoment].map(({ length }) => length)
   const size = copyBytes(lengths, form)
-  const shardBytes = Math.ceil(size / shards.data)
-  const found: (Uint8Array | null)[] = Array(shards.data + shards.parity).fill(null)
-  let facts: StateFacts | undefined
-  let failure: unknown
-  let bytes = 0
-  // One after another: any `data` shards suffice, so a further one is fetched only if one fails.
-  for (const { peer, ...name } of copies) {
-    if (found.filter((each) => each !== null).length === shards.data) break
-    if (found[name.shard] !== null) continue
-    const into = new Uint8Array(shardBytes)
-    const options = { chunkTimeoutMs: TIMEOUTS.chunkMs, signal }
-    try {
-      facts = await fetchCopy(network, peer, { run: question.run, ...name }, into, options)
-      found[name.shard] = into
-      // What comes from this peer's own disk is not sent.
-      if (peer !== network.self) bytes += into.length
-    } catch (error) {
-      signal.throwIfAborted()
-      failure = error
-    }
-  }
-  if (facts === undefined || found.filter((each) => each !== null).length < shards.data) {
-    throw failure
-  }
+  const { found, facts, bytes } = await fetchShards(options, shards, size, copies)
   const pieces = shards.parity === 0 ? (found as Uint8Array[]) : reconstruct(found, shards.data)
   const parts = decodeState(joinCopy(pieces, size), lengths, form)
   const { stage: from, step: ofStep } = copies[0]!
@@ -139,13 +138,42 @@ async function restoreSource(
   const [restored, firstMoment, secondMoment] = parts
   const { norm, updates, learningRateScale } = facts
   const optimizer = form.moments === null ? null : { firstMoment, secondMoment, updates }
-  const source = {
-    stage: from,
-    weights: restored,
-    norm,
-    learningRateScale,
-    optimizer,
-    isCopy: true,
+  const known = { stage: from, norm, learningRateScale, isCopy: true }
+  return { source: { ...known, weights: restored, optimizer }, bytes, ofStep }
+}
+
+/** Fetches as many shards as are needed, one after another: a further one only if one fails. */
+async function fetchShards(
+  { network, question, signal }: GatherOptions,
+  { data, parity }: CopyRule['shards'],
+  size: number,
+  copies: readonly KeptCopy[],
+) {
+  const shardBytes = Math.ceil(size / data)
+  const found: (Uint8Array | null)[] = Array(data + parity).fill(null)
+  let facts: StateFacts | undefined
+  let failure: unknown
+  let fetched = 0
+  let bytes = 0
+  for (const [shard, same] of Map.groupBy(copies, (copy) => copy.shard)) {
+    if (fetched === data) break
+    const into = new Uint8Array(shardBytes)
+    const { peer: _, ...name } = same[0]!
+    // What comes from this peer's own disk or memory is not sent.
+    const others = same.map(({ peer }) => peer).filter((peer) => peer !== network.self)
+    const isHere = others.length < same.length
+    const keepers = isHere ? [network.self, ...others] : others
+    const options = { chunkTimeoutMs: TIMEOUTS.chunkMs, signal }
+    try {
+      facts = await fetchCopy(network, keepers, { run: question.run, ...name }, into, options)
+      found[shard] = into
+      fetched++
+      if (!isHere) bytes += shardBytes
+    } catch (error) {
+      signal.throwIfAborted()
+      failure = error
+    }
   }
-  return { source, bytes, ofStep }
+  if (facts === undefined || fetched < data) throw failure
+  return { found, facts, bytes }
 }

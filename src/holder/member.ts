@@ -218,13 +218,10 @@ export class Member {
         inTurn: (work) => follower.inTurn(work),
       }),
       ...this.returning.serve(),
-      ...serveCopies(
-        this.#options,
-        this.#keeper,
-        this.#disk,
-        () => follower.roster,
-        () => slot.understudy.copies,
-      ),
+      ...serveCopies(this.#options, this.#keeper, this.#disk, () => follower.roster, {
+        understudied: () => slot.understudy.copies,
+        rebuilding: () => slot.rebuilding,
+      }),
     ]
   }
 
@@ -416,7 +413,7 @@ export class Member {
   }
 
   #newCoordinator({ before, roster, own, change }: RosterChange): void {
-    this.#slot.stopBuilding('another coordinates now')
+    this.#slot.stopBuildingReplica('another coordinates now')
     this.#deposed = false
     const { peer } = coordinatorOf(roster)
     this.#coordination?.depose(`epoch ${roster.epoch} names ${peer}`)

@@ -20,6 +20,7 @@ import type {
 import type { AnyStage } from '../../stages/stage.ts'
 import { allFinite } from '../base/finite.ts'
 import { TIMEOUTS } from '../base/limits.ts'
+import { deadlineFor } from '../base/transfer-time.ts'
 import type { BatchSource } from '../run/batch-source.ts'
 import { DriverQueue } from './driver-queue.ts'
 import { Inbox, type Work } from './inbox.ts'
@@ -238,10 +239,9 @@ export class Pipeline {
     const what = `stage ${stageIndex} could not hand microbatch ${header.index} ${header.direction} to stage ${stageAt(header)} (${peer ?? `member ${to}`})`
     try {
       if (peer === undefined) throw new ProtocolError('NOT_MEMBER', 'it is not in the roster')
-      await ask(network, peer, microbatch, header, {
-        body: encodeTensor(header.dtype, tensor),
-        timeoutMs: TIMEOUTS.handOverMs,
-      })
+      const body = encodeTensor(header.dtype, tensor)
+      const timeoutMs = deadlineFor(TIMEOUTS.handOverMs, body.length)
+      await ask(network, peer, microbatch, header, { body, timeoutMs })
     } catch (error) {
       if (!step.isCurrent || !step.isLatest(header)) return
       onTrouble({ header, to, error: errorOf(error, what) })

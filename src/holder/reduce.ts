@@ -5,19 +5,12 @@
  */
 import { chunksOf } from '../../protocols/weights.ts'
 
-/** Most ranges that the sums of one stage are split into. */
-export const OWNERS_MAX = 4
-
-interface Holder {
-  readonly id: number
-  /** Microbatches in its sums. A holder with none is not asked for its sums. */
-  readonly counted: number
-}
-
 interface Reduction {
-  /** All holders of the stage, in the order in which their sums are added. */
-  readonly holders: readonly Holder[]
-  /** Id of this member. If it is not one of the holders, it only fetches the totals. */
+  /** Ids of the holders that add up one range each. */
+  readonly owners: readonly number[]
+  /** Ids of the holders whose sums are added, in this order. */
+  readonly contributors: readonly number[]
+  /** Id of this member. If it is not an owner, it only fetches the totals. */
   readonly own: number
   /** Gradient sums of this member. */
   readonly sums: Float32Array
@@ -30,10 +23,9 @@ interface Reduction {
 }
 
 /** The range that each owner adds up, in elements. */
-function rangesOf(holders: readonly Holder[], length: number) {
-  const owners = holders.slice(0, OWNERS_MAX)
-  return owners.map(({ id }, i) => ({
-    owner: id,
+function rangesOf(owners: readonly number[], length: number) {
+  return owners.map((owner, i) => ({
+    owner,
     from: Math.floor((i * length) / owners.length),
     to: Math.floor(((i + 1) * length) / owners.length),
   }))
@@ -41,14 +33,13 @@ function rangesOf(holders: readonly Holder[], length: number) {
 
 /** Resolves when `totals` is complete. @throws what `fetch` throws */
 export async function reduceSums(reduction: Reduction): Promise<void> {
-  const { holders, own, sums, totals, fetch, owned } = reduction
-  const contributors = holders.filter(({ counted }) => counted > 0)
-  const ranges = rangesOf(holders, sums.length)
+  const { owners, contributors, own, sums, totals, fetch, owned } = reduction
+  const ranges = rangesOf(owners, sums.length)
   for (const { owner, from, to } of ranges) {
     if (owner !== own) continue
     for (const { offset, chunk } of chunksOf(totals, from, to)) {
       const parts = await Promise.all(
-        contributors.map(async ({ id }) => {
+        contributors.map(async (id) => {
           if (id === own) return sums.subarray(offset, offset + chunk.length)
           const part = new Float32Array(chunk.length)
           await fetch(id, 'sum', offset, part)

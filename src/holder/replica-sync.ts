@@ -7,7 +7,7 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { HoldQuestion, ReduceQuestion } from '../../protocols/step.ts'
 import type { StatePart } from '../../protocols/weights.ts'
-import { LEARNER_BYTES_MAX } from '../base/limits.ts'
+import { LEARNER_BYTES_MAX, LEARNER_STEPS_MIN } from '../base/limits.ts'
 import type { RestoredState } from '../run/stage-state.ts'
 import type { Decision } from '../run/update.ts'
 import { ActiveStage, type ActiveStageOptions } from './active-stage.ts'
@@ -90,7 +90,7 @@ export class ReplicaSync {
   }
 
   /** Gets the total of the open step, to which this member contributes nothing. @throws ProtocolError */
-  async reduce({ version, holders, ...fence }: ReduceQuestion): Promise<{ norm: number }> {
+  async reduce({ version, owners, contributors, ...fence }: ReduceQuestion) {
     const { epoch, step } = this.#fence ?? {}
     if (fence.epoch !== epoch || fence.step !== step) {
       const asked = `epoch ${fence.epoch} step ${fence.step}`
@@ -103,7 +103,7 @@ export class ReplicaSync {
       this.#endTotal()
       this.#total = new StepTotal(this.replica, this.#options, fence, version)
     }
-    return { norm: await this.#total!.reduce(holders) }
+    return { norm: await this.#total!.reduce({ owners, contributors }) }
   }
 
   /** True if the total of this step, as this version of the plan makes it, is here. */
@@ -119,7 +119,8 @@ export class ReplicaSync {
     this.#missed.push({ total: this.#total!, decision })
     this.#total = null
     const { sums } = this.replica.stage
-    if (this.#missed.length * sums.byteLength > LEARNER_BYTES_MAX) {
+    const bytesMax = Math.max(LEARNER_BYTES_MAX, LEARNER_STEPS_MIN * sums.byteLength)
+    if (this.#missed.length * sums.byteLength > bytesMax) {
       const what = `${this.#missed.length} steps were made while the state of stage ${this.index} was fetched`
       throw new ProtocolError('TOO_LARGE', `${what}: more than can be kept`)
     }

@@ -1,4 +1,5 @@
 /** The services that work on a member's stage: for the coordinator, other holders, new replicas, understudies, guests. */
+import { decodeDrives, drivesBytesMax, encodeLosses } from '../../protocols/drives.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import { type MicrobatchHeader, microbatch, senderOf } from '../../protocols/microbatch.ts'
@@ -58,12 +59,25 @@ function serveStages(context: WorkContext): StopServing[] {
 
 /** The gradients of a step, and evaluation. */
 function serveSteps(context: WorkContext): StopServing[] {
-  const { slot, fromCoordinator } = context
+  const { slot, fromCoordinator, run } = context
+  const bytesMax = drivesBytesMax(
+    Math.max(run.microbatches, run.evaluation.microbatches),
+    run.stages,
+  )
+  const acceptDrives = (from: PeerId, length: number) => {
+    fromCoordinator(from)
+    if (length <= bytesMax) return new Uint8Array(length)
+    throw new ProtocolError('TOO_LARGE', `a plan of ${length} bytes, more than ${bytesMax}`)
+  }
   return [
     serveRun(context, steps.prepare, {
-      serve: async (from, question) => {
+      accept: (from, _, length) => acceptDrives(from, length),
+      serve: async (from, question, body) => {
         fromCoordinator(from)
-        return { answer: await slot.expectActive().prepare(question) }
+        const drives = decodeDrives(from, body)
+        const prepared = await slot.expectActive().prepare({ ...question, drives })
+        const { losses, ...answer } = prepared
+        return { answer, body: encodeLosses(losses) }
       },
     }),
     serveRun(context, steps.reduce, {
@@ -80,9 +94,12 @@ function serveSteps(context: WorkContext): StopServing[] {
       },
     }),
     serveRun(context, steps.evaluate, {
-      serve: async (from, question) => {
+      accept: (from, _, length) => acceptDrives(from, length),
+      serve: async (from, question, body) => {
         fromCoordinator(from)
-        return { answer: { losses: await slot.expectActive().evaluate(question) } }
+        const drives = decodeDrives(from, body)
+        const losses = await slot.expectActive().evaluate({ ...question, drives })
+        return { answer: {}, body: encodeLosses(losses) }
       },
     }),
   ]

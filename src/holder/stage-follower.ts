@@ -2,9 +2,10 @@
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Member, Roster } from '../../protocols/membership.ts'
-import { bytesOf, sha256 } from '../../protocols/weights.ts'
+import { bytesOf } from '../../protocols/weights.ts'
 import type { Journal } from '../base/journal.ts'
 import { DIGEST_STEPS, DONORS_MAX } from '../base/limits.ts'
+import { sha256InSlices } from '../copies/slices.ts'
 import { understudiesOf } from '../copies/understudies.ts'
 import { holdersOf, learnersOf, memberById } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
@@ -55,15 +56,19 @@ export class StageFollower {
   async #follow(before: Roster | null, roster: Roster, own: Member): Promise<string | null> {
     const { active, learning } = this.#slot
     if (own.stage === null) {
-      // A replica that was just built waits for the roster that names it.
-      if (learning === null || learning.isAssigned) await this.#slot.giveUp()
+      // A stage or a replica that was just built waits for the roster that names it.
+      const isWaiting = learning === null ? this.#slot.isRebuilt(roster) : !learning.isAssigned
+      if (!isWaiting) await this.#slot.giveUp()
       return null
     }
     if (learning?.sync.index === own.stage) {
       await this.#followLearning(learning, before, roster, own)
       return null
     }
-    if (active?.index === own.stage) return this.#followActive(active, before, roster, own)
+    if (active?.index === own.stage) {
+      this.#slot.named()
+      return this.#followActive(active, before, roster, own)
+    }
     throw new ProtocolError(
       'REFUSED',
       `the roster gives this peer stage ${own.stage}, it holds ${active?.index ?? 'none'}`,
@@ -95,7 +100,8 @@ export class StageFollower {
     this.#options.committed({ step, loss, busySeconds, stage })
     this.#options.journal.write({ type: 'committed', step, stage, loss, ...update })
     const compared = step % DIGEST_STEPS === 0 && holdersOf(roster, stage).length > 1
-    return compared ? sha256(bytesOf(active.stage.weights)) : null
+    if (!compared) return null
+    return sha256InSlices(bytesOf(active.stage.weights), () => this.#options.clock.sleep(0))
   }
 
   /** Freezes the present state for each new replica of the stage, and frees what no member fetches any more. */

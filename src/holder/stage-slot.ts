@@ -10,7 +10,7 @@ import { TIMEOUTS } from '../base/limits.ts'
 import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { understudiesOf } from '../copies/understudies.ts'
-import { memberById, memberOf } from '../membership/roster.ts'
+import { holdersOf, isFresh, isRestored, memberById, memberOf } from '../membership/roster.ts'
 import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import type { ActiveStage } from './active-stage.ts'
@@ -43,6 +43,16 @@ export interface StageSlotOptions {
 interface Building {
   readonly kind: 'building'
   readonly abort: AbortController
+  /** The stage that nobody holds; null while a further replica is built. */
+  readonly rebuild: Rebuild | null
+}
+
+/** The rebuild of a stage that nobody holds. The roster names this member only some time after it. */
+interface Rebuild {
+  readonly question: HoldQuestion
+  /** True if the run had rolled back to the step of the question. */
+  readonly wasRestored: boolean
+  readonly answer: Promise<HoldAnswer>
 }
 
 /** The stage is a new replica, which fetches its state while the holders keep training. */
@@ -56,6 +66,8 @@ export interface Learning {
 interface Active {
   readonly kind: 'active'
   readonly active: ActiveStage
+  /** How the stage was rebuilt, until the roster names this member; then null. */
+  readonly rebuild: Rebuild | null
   /** The understudies that the stage's state was copied from; empty if it was made otherwise. */
   readonly restoredFrom: readonly PeerId[]
 }
@@ -97,10 +109,9 @@ export class StageSlot {
   }
 
   /** The part that needs the total of a step here: a new replica, the active stage, or the understudy of another stage. */
-  reducing({ holders }: ReduceQuestion): Pick<ActiveStage, 'reduce'> {
+  reducing({ stage }: ReduceQuestion): Pick<ActiveStage, 'reduce'> {
     if (this.#state.kind === 'learning') return this.#state.sync
-    const own = this.#options.own()?.id
-    return holders.some(({ id }) => id === own) ? this.expectActive() : this.understudy
+    return this.active?.index === stage ? this.active : this.understudy
   }
 
   /** The part that has the state of a stage after `step`. @throws ProtocolError STALE if this peer does not have it */
@@ -115,17 +126,52 @@ export class StageSlot {
     )
   }
 
-  /** Takes a stage that nobody holds, with the state that a recovery strategy makes. @throws ProtocolError */
-  async hold(question: HoldQuestion): Promise<HoldAnswer> {
+  /**
+   * Takes a stage that nobody holds, with the state that a recovery strategy makes. A question that is asked again, by
+   * another coordinator or after a deadline, gets the answer of the same rebuild.
+   * @throws ProtocolError
+   */
+  hold(question: HoldQuestion): Promise<HoldAnswer> {
+    const state = this.#state
+    const known = state.kind === 'building' || state.kind === 'active' ? state.rebuild : null
+    const roster = this.#options.roster()
+    const isKnown = known !== null && isSame(known.question, question) && isCurrent(known, roster)
+    if (isKnown) return known.answer
+    const { promise: answer, resolve, reject } = Promise.withResolvers<HoldAnswer>()
+    answer.catch(() => {})
+    const wasRestored = roster !== null && isRestored(roster)
+    this.#hold({ question, wasRestored, answer }).then(resolve, reject)
+    return answer
+  }
+
+  /** The stage that is rebuilt or was rebuilt here, until the roster names this member; null if there is none. */
+  get rebuilding(): number | null {
+    const state = this.#state
+    const isKnown = state.kind === 'building' || state.kind === 'active'
+    return isKnown ? (state.rebuild?.question.stage ?? null) : null
+  }
+
+  /** True if a stage was rebuilt here that this roster gives to nobody yet. */
+  isRebuilt(roster: Roster): boolean {
+    const { rebuild = null } = this.#state.kind === 'active' ? this.#state : {}
+    return rebuild !== null && isCurrent(rebuild, roster)
+  }
+
+  /** The roster names this member as the holder of its active stage. */
+  named(): void {
+    if (this.#state.kind === 'active') this.#state = { ...this.#state, rebuild: null }
+  }
+
+  async #hold(rebuild: Rebuild): Promise<HoldAnswer> {
     const { clock, journal } = this.#options
-    const { stage, strategy, donors } = question
-    const building = await this.#beginBuilding()
+    const { stage, strategy, donors } = rebuild.question
+    const building = await this.#beginBuilding(rebuild)
     const begun = clock.now()
     try {
       const options = this.#buildOptions(building.abort.signal)
-      const { active, restored } = await buildActiveStage(question, options)
+      const { active, restored } = await buildActiveStage(rebuild.question, options)
       const restoredFrom = strategy === 'redundant' ? donors.map(({ peer }) => peer) : []
-      await this.#finishBuilding(building, { kind: 'active', active, restoredFrom })
+      await this.#finishBuilding(building, { kind: 'active', active, rebuild, restoredFrom })
       const { bytes, learningRateScale, norms, ofStep } = restored
       const seconds = (clock.now() - begun) / 1000
       journal.write({ type: 'holding', stage, strategy, bytes, seconds })
@@ -140,7 +186,7 @@ export class StageSlot {
 
   /** Builds a replica of a stage that others hold. Its state is fetched once the roster names this member. */
   async learn(stage: number): Promise<void> {
-    const building = await this.#beginBuilding()
+    const building = await this.#beginBuilding(null)
     try {
       const sync = await buildReplicaSync(stage, this.#buildOptions(building.abort.signal))
       await this.#finishBuilding(building, { kind: 'learning', sync, isAssigned: false })
@@ -148,6 +194,11 @@ export class StageSlot {
       this.#failBuilding(building)
       throw error
     }
+  }
+
+  /** Gives up a replica that is being built. A rebuild of a stage that nobody holds goes on. */
+  stopBuildingReplica(reason: string): void {
+    if (this.#state.kind === 'building' && this.#state.rebuild === null) this.stopBuilding(reason)
   }
 
   /** Gives up what is being built. */
@@ -200,19 +251,19 @@ export class StageSlot {
     if (this.learning?.sync !== sync) {
       throw new ProtocolError('STALE', `the replica of stage ${sync.index} was given up`)
     }
-    this.#state = { kind: 'active', active, restoredFrom: [] }
+    this.#state = { kind: 'active', active, rebuild: null, restoredFrom: [] }
     return active
   }
 
   /** Frees a new replica, and begins to build. @throws ProtocolError REFUSED if a stage is active */
-  async #beginBuilding(): Promise<Building> {
+  async #beginBuilding(rebuild: Rebuild | null): Promise<Building> {
     const state = this.#state
-    if (state.kind === 'active') {
+    if (state.kind === 'active' && state.rebuild === null) {
       throw new ProtocolError('REFUSED', `this peer holds stage ${state.active.index} already`)
     }
     // Building takes long. Another question may take the place of the one before, whose asker has given up.
     this.stopBuilding('this peer was given another stage')
-    const building: Building = { kind: 'building', abort: new AbortController() }
+    const building: Building = { kind: 'building', abort: new AbortController(), rebuild }
     this.#state = building
     await this.#free(state)
     return building
@@ -234,6 +285,7 @@ export class StageSlot {
   async #free(state: SlotState): Promise<void> {
     this.upkeep.reset()
     await this.understudy.close()
+    if (state.kind !== 'active' && state.kind !== 'learning') return
     const over = new AbortController()
     const late = this.#options.clock.sleep(TIMEOUTS.closeMs, over.signal).then(
       () => true,
@@ -266,6 +318,18 @@ export class StageSlot {
       signal,
     }
   }
+}
+
+/** True if the run has neither made a step nor gone back since the rebuild began, and nobody else holds the stage. */
+function isCurrent({ question: { stage, step }, wasRestored }: Rebuild, roster: Roster | null) {
+  if (roster === null) return true
+  const isThen = roster.committed === step && isRestored(roster) === wasRestored
+  return isThen && (isFresh(roster) || holdersOf(roster, stage).length === 0)
+}
+
+/** True if both ask for the same state of the same stage, whoever the donors are. */
+function isSame(a: HoldQuestion, b: HoldQuestion): boolean {
+  return a.stage === b.stage && a.step === b.step && a.strategy === b.strategy
 }
 
 async function close(state: SlotState): Promise<void> {

@@ -1,10 +1,14 @@
 /** The gradient of one step, summed over all holders of a stage, as one version of the step's plan makes it. */
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { ReduceQuestion } from '../../protocols/step.ts'
+import { gradientsMs } from '../run/budgets.ts'
 import { type FetchContext, fetchGradients } from './fetch-gradients.ts'
 import { normOf, reduceSums } from './reduce.ts'
 import type { StageReplica, TotalGradient } from './stage-replica.ts'
 import type { Fence } from './step-progress.ts'
+
+/** Whose sums are added, and who adds them. */
+type Parts = Pick<ReduceQuestion, 'owners' | 'contributors'>
 
 export interface TotalContext extends FetchContext {
   /** This member's id. */
@@ -65,8 +69,8 @@ export class StepTotal {
    * @returns L2 norm of the mean gradient, before clipping
    * @throws ProtocolError NON_FINITE; STALE if the total has ended; and what fetching throws
    */
-  reduce(holders: ReduceQuestion['holders']): Promise<number> {
-    this.#norm ??= this.#sumUp(holders)
+  reduce(parts: Parts): Promise<number> {
+    this.#norm ??= this.#sumUp(parts)
     return this.#norm
   }
 
@@ -86,16 +90,18 @@ export class StepTotal {
     if (sums !== undefined && sums !== this.#replica.stage.sums) this.#replica.giveTotals(sums)
   }
 
-  async #sumUp(holders: ReduceQuestion['holders']): Promise<number> {
-    const { stage, index } = this.#replica
+  async #sumUp({ owners, contributors }: Parts): Promise<number> {
+    const { stage, index, run } = this.#replica
+    const fence = { ...this.fence, version: this.version }
     // If this fails, the memory is not used again: chunks that were under way may still be written to it.
     const totals = this.#replica.takeTotals()
     await reduceSums({
-      holders,
+      owners,
+      contributors,
       own: this.#context.ownId,
       sums: stage.sums,
       totals,
-      fetch: fetchGradients(this.#context, index, { ...this.fence, version: this.version }),
+      fetch: fetchGradients(this.#context, index, fence, gradientsMs(run, index)),
       owned: () => this.#range.resolve(totals),
     })
     return this.#finish(totals, async () => normOf(totals))

@@ -120,7 +120,9 @@ function offer(
       if (signal.aborted) reject(signal.reason)
       if (!(error instanceof ProtocolError)) return
       // NOT_MEMBER: the member knows a roster without this peer. STALE: the member was admitted, but has no roster yet.
-      if (error.code === 'NOT_MEMBER') reject(new Deposed(member.peer, error.message))
+      // The change does not fit a message. It never will, so that to ask again would only take time.
+      if (error.code === 'TOO_LARGE') reject(error)
+      else if (error.code === 'NOT_MEMBER') reject(new Deposed(member.peer, error.message))
       else if (error.code === 'STALE') await behind()
     }
   }

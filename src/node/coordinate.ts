@@ -1,6 +1,6 @@
 /** A node while it coordinates the run, and how it stops doing so: at the run's end, for another member, or for a fault. */
 import { InputError } from '../base/errors.ts'
-import { STEP_DOWNS_MAX, TIMEOUTS } from '../base/limits.ts'
+import { STEP_DOWNS_MAX } from '../base/limits.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
 import { HandedOver, Resharded } from '../coordinator/roster-changes.ts'
 import { RunFailure } from '../coordinator/run-failure.ts'
@@ -8,6 +8,7 @@ import { train } from '../coordinator/train.ts'
 import { type Member, STEPS_DOWN } from '../holder/member.ts'
 import { Deposed } from '../membership/agreement.ts'
 import type { Finished } from '../membership/member-events.ts'
+import { drainMs } from '../run/budgets.ts'
 import { departureOf, finishedAfterLeaving, leaveRun } from './leave-run.ts'
 import type { NodeOptions } from './node-options.ts'
 
@@ -21,7 +22,7 @@ export async function coordinate(member: Member, options: NodeOptions): Promise<
   const stop = () => {
     const { reason, withinMs } = departureOf(signal)
     void coordinator.leave(network.self, reason, withinMs).catch(() => {})
-    const limit = withinMs ?? TIMEOUTS.drainMs
+    const limit = withinMs ?? drainMs(options.run)
     void options.clock.sleep(limit, coordinator.signal).then(
       () => coordinator.stop(),
       () => {},
@@ -100,7 +101,8 @@ async function stepDown(
   const leaves = error instanceof InputError
   // The others would wait for this peer as long as it answers as the coordinator that they know.
   if (!isNamed) await member.leaveRoster(fault)
-  else if (leaves) await leaveRun(member, options, { reason: fault, withinMs: TIMEOUTS.drainMs })
+  else if (leaves)
+    await leaveRun(member, options, { reason: fault, withinMs: drainMs(options.run) })
   if (leaves) throw error
 }
 

@@ -5,6 +5,7 @@ import { LEAVE_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
 import type { Finished } from '../membership/member-events.ts'
 import { coordinatorOf, holdersOf } from '../membership/roster.ts'
+import { drainMs } from '../run/budgets.ts'
 import type { NodeOptions } from './node-options.ts'
 
 /** The reason and the deadline of a node that leaves. */
@@ -40,7 +41,7 @@ export async function leaveRun(
   const { network, clock, runId, journal } = options
   const { reason, withinMs } = departure
   journal.write({ type: 'notice', message: `leaving: ${reason}` })
-  const until = clock.now() + (withinMs ?? TIMEOUTS.drainMs)
+  const until = clock.now() + (withinMs ?? drainMs(options.run))
   for (let attempt = 1; member.own !== undefined; attempt++) {
     const { peer } = coordinatorOf(member.roster!)
     const timeoutMs = Math.max(0, until - clock.now())

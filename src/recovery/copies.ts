@@ -4,9 +4,12 @@ import { holdersOf, sparesOf } from '../membership/roster.ts'
 import type { RecoverySettings } from './settings.ts'
 import type { Loss, Origin, Source, Strategy } from './strategy.ts'
 
+/** Number of copies from which a rebuild can choose, unless those of one step are more. */
+const COPIES_MAX = 32
+
 /**
- * Finds the latest copy of a stage of which enough different shards are kept. Gives the reason if there is none, or if
- * it is older than the strategy allows and another strategy may work.
+ * Finds the copies of a stage of which enough different shards are kept, the latest first. Gives the reason if there is
+ * none, or if all are older than the strategy allows and another strategy may work.
  */
 export function latestCopies(
   { name, copies: ruleOf }: Strategy,
@@ -16,13 +19,16 @@ export function latestCopies(
   const { shards, maxAge } = ruleOf!(settings, bodyStages)
   const own = copies.filter((copy) => copy.strategy === name && copy.stage === stage)
   const bySteps = [...Map.groupBy(own, ({ step }) => step)].sort(([a], [b]) => b - a)
-  const latest = bySteps.find(
+  const whole = bySteps.filter(
     ([, found]) => new Set(found.map(({ shard }) => shard)).size >= shards.data,
   )
-  if (latest !== undefined) {
-    const [step, found] = latest
-    const age = committed - step
-    if (isLastResort || age <= maxAge(stage)) return [{ stage, copies: found }]
+  const usable = whole.filter(([step]) => isLastResort || committed - step <= maxAge(stage))
+  if (usable.length > 0) {
+    const found = usable.flatMap(([, each]) => each)
+    return [{ stage, copies: found.slice(0, Math.max(COPIES_MAX, usable[0]![1].length)) }]
+  }
+  if (whole.length > 0) {
+    const age = committed - whole[0]![0]
     return {
       reason: `the latest copy of stage ${stage} is ${age} steps old, more than ${maxAge(stage)}`,
     }

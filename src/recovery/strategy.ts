@@ -30,7 +30,7 @@ export interface Loss {
 /** A stage whose state a strategy needs. It comes from its live holders, from understudies, or from copies. */
 export interface Origin {
   readonly stage: number
-  /** Copies of the same step. If left out, the state does not come from copies. */
+  /** Copies, those of the latest step first; those of an earlier step are for the case that the later ones are lost. */
   readonly copies?: readonly KeptCopy[]
   /** Understudies that have the state of the last committed step. If left out, the state does not come from them. */
   readonly understudies?: readonly PeerId[]

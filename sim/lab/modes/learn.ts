@@ -60,12 +60,13 @@ function foldOf({ scenario }: Bench, stepSeconds: number): number {
   return iterationSeconds === null ? 1 : iterationSeconds / stepSeconds
 }
 
-/** Plays the undisturbed run of each seed to its end, past any target, so that it serves other targets too. */
+/** Plays the undisturbed run of each seed as far as the scenario's trials go: to their target, or to the end. */
 async function measure({ bench, strategies }: Question): Promise<Measurements> {
-  const { seeds } = bench.scenario
+  const { seeds, stopAtTarget } = bench.scenario
+  const targetLoss = stopAtTarget ? bench.scenario.targetLoss : null
   const outcomes = await playAll(
     bench,
-    seeds.map((seed) => ({ seed, recovery: { policy: ['random'] } })),
+    seeds.map((seed) => ({ seed, recovery: { policy: ['random'] }, targetLoss })),
   )
   const { stepSeconds } = outcomes[0]!
   const replayed = strategies.filter(({ replay, stated }) => replay !== null && stated === null)

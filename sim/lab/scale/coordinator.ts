@@ -12,6 +12,7 @@ import {
   nextAction,
   type View,
 } from '../../../src/coordinator/next-action.ts'
+import type { RebuildProgress } from '../../../src/coordinator/placement.ts'
 import { Speeds } from '../../../src/coordinator/speeds.ts'
 import { holdersOf, isFresh } from '../../../src/membership/roster.ts'
 import { fill, planOf, type Recovering } from './filling.ts'
@@ -41,6 +42,7 @@ export class Coordinator implements Listener, Recovering, Stepping {
   /** When the coordinator noticed that a stage had lost its last holder, by stage. */
   readonly lostAt = new Map<number, number>()
   readonly holdFailures = new Map<number, number>()
+  readonly rebuilds = new Map<number, RebuildProgress>()
   readonly #learners: Learners
   readonly lost = new Set<number>()
   #stale = false
@@ -69,6 +71,10 @@ export class Coordinator implements Listener, Recovering, Stepping {
   }
 
   welcome(): void {
+    this.#changed.open()
+  }
+
+  rebuildEnded(): void {
     this.#changed.open()
   }
 
@@ -134,6 +140,9 @@ export class Coordinator implements Listener, Recovering, Stepping {
         return
       case 'rebuild':
         return yield* fill(this, action.matches)
+      case 'awaitRebuilds':
+        yield [this.#changed]
+        return
       case 'wait':
         return yield* this.#wait(action.stages)
       default:
@@ -143,7 +152,7 @@ export class Coordinator implements Listener, Recovering, Stepping {
 
   /** Waits for a spare or a joiner. @throws ProtocolError if no strategy could bring a stage back */
   *#wait(empty: readonly number[]): Course {
-    if (this.upkeep.isAsked) yield this.swarm.farthestMs
+    yield this.swarm.farthestMs
     const copies = this.upkeep.copies
     for (const stage of empty) planOf(this, stage, copies)
     yield [this.#changed]
@@ -165,6 +174,11 @@ export class Coordinator implements Listener, Recovering, Stepping {
       this.speeds.forget(id)
       this.#learners.forget(id)
       this.holdFailures.delete(id)
+      this.rebuilds.delete(id)
+    }
+    for (const { id, stage } of assign) {
+      if (stage === null || !this.rebuilds.delete(id)) continue
+      this.lostAt.delete(stage)
     }
     swarm.joining = swarm.joining.filter((each) => !join.includes(each))
     this.#learners.fetch(assign)
@@ -226,6 +240,7 @@ export class Coordinator implements Listener, Recovering, Stepping {
   *rollBack(step: number): Course {
     yield* this.agree({ type: 'rollback', ...this.#author, step, reason: `back to step ${step}` })
     for (const { id } of this.swarm.roster.members) this.#learners.forget(id)
+    this.rebuilds.clear()
     this.upkeep.forgetAfter(step)
     this.#stale = false
   }
@@ -248,6 +263,7 @@ export class Coordinator implements Listener, Recovering, Stepping {
       faultsOf: () => 0,
       links: SOUND,
       replicas: this.#learners.progress,
+      rebuilds: this.rebuilds,
       speedOf: (id) => this.speeds.of(id),
       ownId: roster.coordinator,
       isFit: true,

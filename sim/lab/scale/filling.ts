@@ -1,12 +1,12 @@
 /** Has spares rebuild stages that nobody holds, by the run's policy (`src/coordinator/stage-recovery.ts`). */
 import { HOLD_ATTEMPTS, TIMEOUTS } from '../../../src/base/limits.ts'
-import type { Match } from '../../../src/coordinator/placement.ts'
+import type { Match, RebuildProgress } from '../../../src/coordinator/placement.ts'
 import { type Plan, planFor } from '../../../src/coordinator/stage-recovery.ts'
 import { isFresh, isRestored } from '../../../src/membership/roster.ts'
 import { STRATEGIES } from '../../../src/recovery/index.ts'
 import type { KeptCopy } from '../../../src/recovery/strategy.ts'
 import type { Swarm } from './swarm.ts'
-import { type Course, Gate } from './timeline.ts'
+import type { Course } from './timeline.ts'
 import { STATE_PARTS, type Upkeep } from './upkeep.ts'
 import type { Peer } from './wires.ts'
 
@@ -17,12 +17,11 @@ export interface Recovering {
   readonly lostAt: Map<number, number>
   /** How often a member failed to rebuild a stage, by id. */
   readonly holdFailures: Map<number, number>
-  /** Opens when a holder is lost, which ends the rebuilds under way. */
-  readonly interrupted: Gate
+  /** Rebuilds under way, by member id. */
+  readonly rebuilds: Map<number, RebuildProgress>
   lose(id: number): void
-  changeMembers(more: {
-    readonly assign?: readonly { id: number; stage: number; ready: boolean }[]
-  }): Course
+  /** Called when a rebuild has ended. */
+  rebuildEnded(): void
   rollBack(step: number): Course
 }
 
@@ -34,7 +33,7 @@ export function planOf({ swarm, upkeep }: Recovering, stage: number, copies: rea
 
 export function* fill(recovering: Recovering, matches: readonly Match[]): Course {
   const { swarm, upkeep } = recovering
-  if (upkeep.isAsked && !isFresh(swarm.roster)) yield swarm.farthestMs
+  if (!isFresh(swarm.roster)) yield swarm.farthestMs
   const copies = isFresh(swarm.roster) ? [] : upkeep.copies
   // At the start dozens of members take one stage.
   const plans = new Map<number, Plan>()
@@ -42,26 +41,28 @@ export function* fill(recovering: Recovering, matches: readonly Match[]): Course
     if (!plans.has(stage)) plans.set(stage, planOf(recovering, stage, copies))
   }
   if (yield* rollBack(recovering, plans)) return
-  const answered = new Gate()
-  const held = new Map<number, Match>()
-  let open = matches.length
-  const done = () => {
-    open--
-    if (open === 0) answered.open()
-  }
-  for (const match of matches) {
-    give(recovering, match, plans.get(match.stage)!, (ok) => {
-      if (ok && !recovering.interrupted.isOpen) held.set(match.stage, match)
-      done()
+  for (const match of matches) begin(recovering, match, plans.get(match.stage)!)
+}
+
+/** Begins a rebuild, which goes on whoever else is lost. */
+function begin(recovering: Recovering, match: Match, plan: Plan): void {
+  const { rebuilds, swarm } = recovering
+  const { stage, member } = match
+  const building: RebuildProgress = { stage, phase: 'building' }
+  rebuilds.set(member.id, building)
+  const isOver = () => rebuilds.get(member.id) !== building
+  give(recovering, match, plan, isOver, (held) => {
+    if (isOver()) return
+    if (held) {
+      rebuilds.set(member.id, { stage, phase: 'built' })
+      recovering.rebuildEnded()
+      return
+    }
+    swarm.timeline.schedule(TIMEOUTS.retryMs, () => {
+      if (!isOver()) rebuilds.delete(member.id)
+      recovering.rebuildEnded()
     })
-  }
-  yield [answered, recovering.interrupted]
-  const given = [...held.values()]
-  if (given.length > 0) {
-    yield* recovering.changeMembers({
-      assign: given.map(({ stage, member }) => ({ id: member.id, stage, ready: true })),
-    })
-  } else yield TIMEOUTS.retryMs
+  })
 }
 
 /** True if all members roll back to a checkpoint, or another strategy must be tried. */
@@ -84,10 +85,11 @@ function give(
   recovering: Recovering,
   { stage, member }: Match,
   plan: Plan,
+  isOver: () => boolean,
   done: (held: boolean) => void,
 ): void {
   const { swarm, lostAt } = recovering
-  const { timeline, wires, setting, coordinator, roster } = swarm
+  const { timeline, wires, setting, coordinator } = swarm
   const peer = swarm.peerOf(member.id)
   const since = lostAt.get(stage)
   if (peer === undefined) {
@@ -97,16 +99,18 @@ function give(
   const answer = (bytes: number, complete: boolean) => {
     const loadMs = plan.donors.length > 0 ? setting.costMs.load * peer.slowness : 0
     timeline.schedule(loadMs + wires.latencyMs(peer, coordinator), () => {
-      if (!complete) fail(recovering, member.id)
-      if (!complete || !peer.alive || recovering.interrupted.isOpen) return done(false)
+      if (isOver() || !peer.alive) return
+      if (!complete) {
+        fail(recovering, member.id)
+        return done(false)
+      }
       note(recovering, stage, plan, bytes, since)
       done(true)
     })
   }
   const ms = wires.latencyMs(coordinator, peer) + setting.costMs.build * peer.slowness
   timeline.schedule(ms, () => {
-    if (!peer.alive) return done(false)
-    if (roster !== swarm.roster || recovering.interrupted.isOpen) return done(false)
+    if (isOver() || !peer.alive) return
     gather(recovering, stage, peer, plan, answer)
   })
 }
@@ -136,7 +140,10 @@ function gather(
     return
   }
   const copied = donors.some(({ copy }) => copy !== null)
-  const sources = sourcesOf(donors, copied ? upkeep.shardsNeeded(strategy) : 0)
+  const isAlive = ({ peer }: { readonly peer: string }) => swarm.peerNamed(peer)?.alive === true
+  const sources = copied
+    ? shardsOf(donors, upkeep.shardsNeeded(strategy), isAlive)
+    : stagesOf(donors)
   if (sources.length === 0) {
     done(0, true)
     return
@@ -156,36 +163,40 @@ function gather(
   }
 }
 
-/** Sources of the state: the keepers of each needed shard of a copy, or all holders of a stage whose weights are used. */
-function sourcesOf(donors: Plan['donors'], shardsNeeded: number) {
-  const copies = donors.filter(({ copy }) => copy !== null)
-  const shards = Map.groupBy(copies, ({ copy }) => copy!.shard)
-  const stages = Map.groupBy(
-    donors.filter(({ copy }) => copy === null),
-    ({ stage }) => stage,
-  )
-  return [
-    ...[...shards.values()].slice(0, shardsNeeded).map((same) => ({
-      from: same[0]!.stage,
-      isCopy: true,
-      names: same.map(({ peer }) => peer),
-    })),
-    ...[...stages].map(([from, same]) => ({
-      from,
-      isCopy: false,
-      names: same.map(({ peer }) => peer),
-    })),
-  ]
+/** The keepers of each needed shard of the latest copy that is still there. */
+function shardsOf(
+  donors: Plan['donors'],
+  needed: number,
+  isAlive: (donor: Plan['donors'][number]) => boolean,
+) {
+  const bySteps = [...Map.groupBy(donors, ({ copy }) => copy!.step).values()]
+  const whole = bySteps.find((same) => {
+    return new Set(same.filter(isAlive).map(({ copy }) => copy!.shard)).size >= needed
+  })
+  const shards = Map.groupBy(whole ?? bySteps[0]!, ({ copy }) => copy!.shard)
+  return [...shards.values()].slice(0, needed).map((same) => ({
+    from: same[0]!.stage,
+    isCopy: true,
+    names: same.map(({ peer }) => peer),
+  }))
+}
+
+/** All holders of each stage whose weights are used. */
+function stagesOf(donors: Plan['donors']) {
+  return [...Map.groupBy(donors, ({ stage }) => stage)].map(([from, same]) => ({
+    from,
+    isCopy: false,
+    names: same.map(({ peer }) => peer),
+  }))
 }
 
 function note(
-  { swarm, upkeep, lostAt }: Recovering,
+  { swarm, upkeep }: Recovering,
   stage: number,
   { strategy, skipped, donors }: Plan,
   bytes: number,
   since: number | undefined,
 ): void {
-  lostAt.delete(stage)
   if (since === undefined) return
   const { timeline, roster } = swarm
   const steps = donors.flatMap(({ copy }) => copy?.step ?? [])
@@ -197,7 +208,7 @@ function note(
     skipped: skipped.map((each) => each.strategy),
     seconds: (timeline.now - since) / 1000,
     bytes: Math.round(bytes),
-    stepsLost: roster.committed - Math.min(roster.committed, ...steps),
+    stepsLost: steps.length === 0 ? 0 : roster.committed - Math.max(...steps),
     weightError: null,
     lossBefore: null,
     lossAfter: null,

@@ -10,6 +10,7 @@ import type { Peer } from './wires.ts'
 interface Learning extends ReplicaProgress {
   readonly peer: Peer
   phase: ReplicaProgress['phase']
+  since?: number
 }
 
 export class Learners {
@@ -59,6 +60,7 @@ export class Learners {
       if (learning === undefined) continue
       if (!ready) {
         learning.phase = 'synchronizing'
+        learning.since = this.#swarm.roster.committed
         continue
       }
       this.#learning.delete(id)

@@ -1,8 +1,8 @@
 /** Computes in closed form how long the replicas of all stages take to add up their sums (`src/holder/reduce.ts`). */
 
+import { OWNERS_MAX } from '../../../protocols/step.ts'
 import { CHUNK_ELEMENTS } from '../../../protocols/weights.ts'
 import { understudiesOf } from '../../../src/copies/understudies.ts'
-import { OWNERS_MAX } from '../../../src/holder/reduce.ts'
 import { holdersOf, learnersOf } from '../../../src/membership/roster.ts'
 import type { Share } from './round.ts'
 import type { Swarm } from './swarm.ts'

@@ -13,6 +13,7 @@ import { holdersOf, isFresh } from '../../../src/membership/roster.ts'
 import { copyBytes } from '../../../src/recovery/copy-form.ts'
 import { rowsOf } from '../../../src/recovery/index.ts'
 import type { CopyRule, KeptCopy } from '../../../src/recovery/strategy.ts'
+import { checkpointReadMs } from '../../../src/run/budgets.ts'
 import type { Swarm } from './swarm.ts'
 import type { Peer } from './wires.ts'
 
@@ -65,12 +66,6 @@ export class Upkeep {
     this.#rules = rowsOf(run.recovery.policy).flatMap(({ name: strategy, copies }) =>
       copies === undefined ? [] : [{ strategy, rule: copies(run.recovery, run.stages) }],
     )
-  }
-
-  /** True if all members are asked for their copies when a stage is lost. */
-  get isAsked(): boolean {
-    const { run } = this.#swarm.setting
-    return rowsOf(run.recovery.policy).some(({ copies, understudies }) => copies || understudies)
   }
 
   /** The copies that living members keep. */
@@ -160,9 +155,10 @@ export class Upkeep {
     }
     const ms = this.storeMs(bytes)
     this.#swarm.bytes.store += bytes
-    if (ms <= TIMEOUTS.holdMs) return { step: this.#saved, ms }
-    this.noCheckpoint = `no checkpoint can be read: it takes more than ${TIMEOUTS.holdMs} ms`
-    return { step: null, ms: TIMEOUTS.holdMs }
+    const mostMs = checkpointReadMs(run)
+    if (ms <= mostMs) return { step: this.#saved, ms }
+    this.noCheckpoint = `no checkpoint can be read: it takes more than ${mostMs} ms`
+    return { step: null, ms: mostMs }
   }
 
   /** Time to write to the store or read from it. */

@@ -222,3 +222,17 @@ export const paperSpot: WrittenScenario = {
     'redundant',
   ],
 }
+
+/** Where failures come together: a strategy without a store beside frequent checkpoints, which need one. */
+export const paperBurstsStoreless: WrittenScenario = {
+  ...paperBursts,
+  name: 'paper-bursts-storeless',
+  strategies: ['none', shadow, checkpoints[0]!],
+}
+
+/** On spot instances: a strategy without a store beside frequent checkpoints, which need one. */
+export const paperSpotStoreless: WrittenScenario = {
+  ...paperSpot,
+  name: 'paper-spot-storeless',
+  strategies: ['none', ofOne.shadow, ofOne.checkpoints[0]!],
+}

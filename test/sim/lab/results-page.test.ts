@@ -1,7 +1,7 @@
 /** docs/RESULTS.md from synthetic results: the cells of runs that did not reach the target. */
 import { expect, test } from 'vitest'
 import type { Results, TrialResult } from '../../../sim/lab/results.ts'
-import { resultsPage } from '../../../sim/lab/results-page.ts'
+import { resultsPage, withStoreless } from '../../../sim/lab/results-page.ts'
 import { summarize } from '../../../sim/lab/summary.ts'
 import { sampleResults } from '../../fixtures/results.ts'
 
@@ -63,4 +63,30 @@ test('each assumption once, with the scenarios that it is said of where those ar
     '- Of all.',
     '- main: Of main.',
   ])
+})
+
+test('the table of strategies without a store can be written alone, again and again', () => {
+  const spot = results(
+    'spot',
+    [],
+    [
+      ...trials('none', [reached(100), reached(100)]),
+      ...trials('shadow', [reached(120), spent(50, 'the ends are lost')]),
+      ...trials('checkpoint every 10', [reached(160), reached(240)]),
+    ],
+  )
+  const whole = {
+    ...{ main, bursts, calm: EMPTY, ablation: EMPTY, larger: EMPTY, spot },
+    claims: [],
+  }
+  const page = resultsPage({ ...whole, storeless: [] })
+  const written = withStoreless(page, [spot])
+  const row = '| bursts | shadow | 120 (1 of 2) | 1.20 (1 of 2) | 0.750 (1 of 2) | 1 |'
+  expect(written).toContain(`\n${row}\n`)
+  expect(withStoreless(written, [spot])).toBe(written)
+  const without = written
+    .split(/^(?=## )/m)
+    .filter((each) => !each.startsWith('## Without a store'))
+  expect(without.join('')).toBe(page)
+  expect(resultsPage({ ...whole, storeless: [spot] })).toContain(row)
 })

@@ -3,7 +3,11 @@ import { describe, expect, test } from 'vitest'
 import { ASSIGNS_MAX } from '../../../protocols/agreement.ts'
 import type { Member, Roster } from '../../../protocols/membership.ts'
 import { nextAction, type View } from '../../../src/coordinator/next-action.ts'
-import type { ReplicaProgress, Urgency } from '../../../src/coordinator/placement.ts'
+import type {
+  RebuildProgress,
+  ReplicaProgress,
+  Urgency,
+} from '../../../src/coordinator/placement.ts'
 import { foundingRoster } from '../../../src/membership/roster.ts'
 
 /** Number of body stages: the stages are 0, 1 and 2. */
@@ -31,6 +35,7 @@ function viewOf(roster: Roster, more: Partial<View> = {}): View {
     spares: 0,
     wishes: new Map(),
     replicas: new Map(),
+    rebuilds: new Map(),
     leaving: new Map(),
     relieved: new Map(),
     faultsOf: () => 0,
@@ -52,6 +57,10 @@ const hasty: { urgency: Urgency } = { urgency: 'hasty' }
 const now: { urgency: Urgency } = { urgency: 'now' }
 
 function replicas(...of: readonly [id: number, stage: number, phase: ReplicaProgress['phase']][]) {
+  return new Map(of.map(([id, stage, phase]) => [id, { stage, phase }]))
+}
+
+function rebuilds(...of: readonly [id: number, stage: number, phase: RebuildProgress['phase']][]) {
   return new Map(of.map(([id, stage, phase]) => [id, { stage, phase }]))
 }
 
@@ -80,6 +89,50 @@ const ROWS: readonly Row[] = [
   ],
   ['a stage is empty and there is a spare', [0, 1, null], {}, rebuild([2, 2])],
   ['two stages are empty and there are two spares', [0, null, null], {}, rebuild([1, 1], [2, 2])],
+  [
+    'one of two empty stages is being rebuilt, and another spare is there',
+    [0, null, null, null],
+    { rebuilds: rebuilds([3, 1, 'building']) },
+    rebuild([1, 2]),
+  ],
+  [
+    'the only empty stage is being rebuilt',
+    [0, 1, null, null],
+    { rebuilds: rebuilds([2, 2, 'building']) },
+    { type: 'awaitRebuilds' },
+  ],
+  [
+    'a stage is built, and another one is being built',
+    [0, null, null],
+    { rebuilds: rebuilds([1, 1, 'built'], [2, 2, 'building']) },
+    { type: 'awaitRebuilds' },
+  ],
+  [
+    'a member is lost while one stage is built and another one is being built',
+    [0, null, null, null],
+    { lost: 1, rebuilds: rebuilds([1, 1, 'built'], [2, 2, 'building']) },
+    { type: 'changeMembers', change: { assign: [{ id: 1, stage: 1, ready: true }] } },
+  ],
+  [
+    'all empty stages are built',
+    [0, null, null],
+    { rebuilds: rebuilds([1, 1, 'built'], [2, 2, 'built']) },
+    {
+      type: 'changeMembers',
+      change: {
+        assign: [
+          { id: 1, stage: 1, ready: true },
+          { id: 2, stage: 2, ready: true },
+        ],
+      },
+    },
+  ],
+  [
+    'the coordinator leaves while a stage is being rebuilt',
+    [0, 1, null],
+    { leaving: new Map([[0, hasty]]), rebuilds: rebuilds([2, 2, 'building']) },
+    { type: 'awaitRebuilds' },
+  ],
   [
     'a stage is empty, and its spare insists on another stage',
     [0, 1, null],
@@ -327,4 +380,20 @@ test('an action does not change the view, and the same view gives the same actio
   const action = nextAction(view)
   expect({ ...view, speedOf: null, faultsOf: null, links: null }).toEqual(before)
   expect(nextAction(view)).toEqual(action)
+})
+
+test('replicas wait while the holders keep as many states of their stage as they may', () => {
+  const fetching = (id: number, since: number) =>
+    [id, { stage: 1, phase: 'synchronizing', since }] as const
+  const built = [9, { stage: 1, phase: 'built' }] as const
+  const actionWith = (...others: readonly ReturnType<typeof fetching>[]) => {
+    const stages: Stages = [0, 1, 2, ...others.map(() => '~1' as const), ...Array(9).fill(null)]
+    const members = rosterOf(stages)
+    const replicas = new Map<number, ReplicaProgress>([...others, built])
+    return nextAction(viewOf(members, { spares: 99, replicas })).type
+  }
+  expect(actionWith(fetching(3, 5))).toBe('advanceReplicas')
+  // Those that are named by one roster share a state.
+  expect(actionWith(fetching(3, 5), fetching(4, 5), fetching(5, 5))).toBe('advanceReplicas')
+  expect(actionWith(fetching(3, 5), fetching(4, 6))).toBe('settled')
 })

@@ -21,7 +21,7 @@ const DRIVER = 10
 const PEERS: Record<number, string> = { 10: 'd', 11: 'a', 12: 'me', 13: 'twin' }
 /** The plan of a step with two microbatches, for this holder. */
 const plan = { ...fence, version: 0, alone: true, expected: [0, 1], drives: [] }
-const reduction = { ...fence, version: 0, holders: [{ id: 12, counted: 2 }] }
+const reduction = { ...fence, version: 0, stage: 2, owners: [12], contributors: [12] }
 
 function header(overrides: Partial<MicrobatchHeader> = {}): MicrobatchHeader {
   return {
@@ -199,15 +199,11 @@ test('an early question for the range of a holder is answered after the reductio
   expect(await active.prepare({ ...plan, alone: false })).toMatchObject({ norm: null })
   expect(active.canCommit(7)).toBe(false)
   stage.sums.set([1, 2, 3, 4])
-  const holders = [
-    { id: 12, counted: 2 },
-    { id: 13, counted: 0 },
-  ]
   const range = { ...fence, version: 0, stage: 2, kind: 'total', offset: 0, length: 2 } as const
   const early = active.gradients(range)
   // The other replica does not answer, so that this one never gets its half of the total.
   answer = () => new Promise(() => {})
-  void active.reduce({ ...fence, version: 0, holders })
+  void active.reduce({ ...reduction, owners: [12, 13] })
   expect((await early).body).toEqual(bytesOf(new Float32Array([1, 2])))
 })
 

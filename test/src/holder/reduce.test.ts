@@ -1,11 +1,14 @@
 /** The reduction: all replicas of a stage get the same total, for any division into ranges. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { OWNERS_MAX } from '../../../protocols/step.ts'
 import { normOf, reduceSums } from '../../../src/holder/reduce.ts'
 
 /** Reduces the sums of holders and followers in one process. Gives the total of each of them. */
 async function reduceAll(sums: readonly Float32Array[], counted: readonly number[]) {
-  const holders = counted.map((count, id) => ({ id, counted: count }))
+  const holders = [...counted.keys()]
+  const owners = holders.slice(0, OWNERS_MAX)
+  const contributors = holders.filter((id) => counted[id]! > 0)
   const length = sums[0]!.length
   const totals = sums.map(() => new Float32Array(length))
   const owned = sums.map(() => Promise.withResolvers<void>())
@@ -13,7 +16,8 @@ async function reduceAll(sums: readonly Float32Array[], counted: readonly number
   await Promise.all(
     sums.map((own, id) =>
       reduceSums({
-        holders,
+        owners,
+        contributors,
         own: id,
         sums: own,
         totals: totals[id]!,

@@ -29,7 +29,7 @@ function slotWithBuilds() {
     await expect.poll(() => builds.some((each) => each.index === index)).toBe(true)
     return builds.find((each) => each.index === index)!.stage
   }
-  return { slot, entries, hold, build }
+  return { slot, entries, hold, build, builds }
 }
 
 test('a stage is active once it is built, and then refuses another', async () => {
@@ -39,6 +39,7 @@ test('a stage is active once it is built, and then refuses another', async () =>
   ;(await build(1)).resolve(new CountingBody())
   await held
   expect(slot.active?.index).toBe(1)
+  slot.named()
   await expect(hold(2)).rejects.toMatchObject({ code: 'REFUSED' })
   await expect(slot.learn(2)).rejects.toMatchObject({ code: 'REFUSED' })
   expect(slot.active?.index).toBe(1)
@@ -92,4 +93,45 @@ test('giving up frees what is active or learning, but not what is being built', 
   await slot.giveUp()
   expect(slot.active).toBeNull()
   expect(stage.isClosed).toBe(true)
+})
+
+test('the same question joins a rebuild, whoever asks it again, and gets its answer later too', async () => {
+  const { slot, entries, hold, build, builds } = slotWithBuilds()
+  const first = hold(1)
+  const building = await build(1)
+  const again = hold(1)
+  // Another coordinator has its place.
+  slot.stopBuildingReplica('another coordinates now')
+  building.resolve(new CountingBody())
+  const answer = await first
+  expect(await again).toEqual(answer)
+  expect(await hold(1)).toEqual(answer)
+  expect(builds).toHaveLength(1)
+  expect(entries.map(({ type }) => type)).toEqual(['holding'])
+})
+
+test('a rebuilt stage waits for its name while members change, and not when the run is elsewhere', async () => {
+  const { slot, hold, build } = slotWithBuilds()
+  const held = hold(1)
+  ;(await build(1)).resolve(new CountingBody())
+  await held
+  const member = roster.members[0]!
+  const other = { ...member, id: 1, peer: 'p1' }
+  expect(slot.isRebuilt({ ...roster, epoch: 7, members: [member, other] })).toBe(true)
+  expect(slot.isRebuilt({ ...roster, committed: 1, loss: 3 })).toBe(false)
+  slot.named()
+  expect(slot.isRebuilt(roster)).toBe(false)
+})
+
+test('a rebuilt stage that was not named gives way to another one', async () => {
+  const { slot, hold, build } = slotWithBuilds()
+  const held = hold(1)
+  const unnamed = new CountingBody()
+  ;(await build(1)).resolve(unnamed)
+  await held
+  const second = hold(2)
+  ;(await build(2)).resolve(new CountingBody())
+  await second
+  expect(unnamed.isClosed).toBe(true)
+  expect(slot.active?.index).toBe(2)
 })

@@ -31,14 +31,11 @@ function twoHolders(answer: (chunk: Float32Array) => Promise<void>) {
   } as unknown as Network
   const replica = new StageReplica({ run: tinyRun({ microbatches: 2 }), index: 1, stage })
   const context = { network, ownId: 0, peerOf: (id: number) => `p${id}` }
-  const holders = [
-    { id: 0, counted: 1 },
-    { id: 1, counted: 1 },
-  ]
+  const parts = { owners: [0, 1], contributors: [0, 1] }
   return {
     replica,
     calls: () => calls,
-    reduce: (total: StepTotal) => total.reduce(holders),
+    reduce: (total: StepTotal) => total.reduce(parts),
     total: (version: number) => new StepTotal(replica, context, fence, version),
   }
 }
