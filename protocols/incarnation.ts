@@ -7,12 +7,15 @@ import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
 import { ADDRESS_LENGTH, ADDRESSES_MAX } from './network.ts'
 import { procedure } from './procedure.ts'
-import { count, peerId, run } from './schemas.ts'
+import { addressText, count, peerId, run } from './schemas.ts'
 
-const addresses = z.array(z.string().max(ADDRESS_LENGTH)).max(ADDRESSES_MAX)
+const addresses = z.array(addressText.max(ADDRESS_LENGTH)).max(ADDRESSES_MAX)
 /** Addresses of a contact. They are few and short, since a header has many contacts. */
 export const CONTACT_ADDRESSES = { count: 4, length: 128 } as const
-const digest = z.string().length(64)
+const digest = z
+  .string()
+  .length(64)
+  .regex(/^[!#-[\]-~]+$/)
 
 /** Peers that an incarnation knows of its ancestors, and whose own incarnation it may meet. */
 export const ABSENT_MAX = 32
@@ -21,7 +24,7 @@ export const ABSENT_MAX = 32
 export const GATHERED_COPIES_MAX = 128
 
 /** What an incarnation was founded from. Its id is the SHA-256 of the run's id and this record. */
-export const recordSchema = z.strictObject({
+const recordSchema = z.strictObject({
   /** 1 for the first incarnation that was founded without a majority; one more for each that follows another. */
   number: count.min(1),
   /** Id of the incarnation before. */
@@ -35,7 +38,7 @@ export type IncarnationRecord = z.infer<typeof recordSchema>
 
 const contactSchema = z.strictObject({
   peer: peerId,
-  addresses: z.array(z.string().max(CONTACT_ADDRESSES.length)).max(CONTACT_ADDRESSES.count),
+  addresses: z.array(addressText.max(CONTACT_ADDRESSES.length)).max(CONTACT_ADDRESSES.count),
 })
 export type Contact = z.infer<typeof contactSchema>
 

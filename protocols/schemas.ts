@@ -13,6 +13,9 @@ export const peerId = z
   .regex(/^[!#-[\]-~]+$/)
   .max(64)
 
+/** Text of an address. Each character is one byte of JSON. */
+export const addressText = z.string().regex(/^[!#-[\]-~]+$/)
+
 /** The name of a recovery strategy. */
 export const strategyName = z
   .string()
