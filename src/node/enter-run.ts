@@ -179,8 +179,9 @@ async function requestAdmission(
     if (addresses.length === 0) throw new ProtocolError('UNREACHABLE', NO_ADDRESS)
     const { claim } = undecided
     const resumes = resume !== undefined
-    const question = { run: runId, addresses, session, domain, stage: wish, resumes, claim }
-    const answer = await ask(network, asked, hello, question, limits)
+    const { id: incarnation } = member.incarnation
+    const about = { addresses, session, domain, stage: wish, resumes, claim, incarnation }
+    const answer = await ask(network, asked, hello, { run: runId, ...about }, limits)
     if (answer.result === 'later' && answer.claim !== null) {
       undecided.hear(asked, answer.claim)
       return null
@@ -196,6 +197,10 @@ async function requestAdmission(
       case 'ask':
         network.learn(answer.coordinator, answer.addresses)
         asked = answer.coordinator
+        break
+      case 'moved':
+        limits.signal.throwIfAborted()
+        member.incarnation.enter(answer.lineage)
         break
       case 'resharded':
         limits.signal.throwIfAborted()
