@@ -159,6 +159,7 @@ export class Member {
       rosters: follower.rosters,
       isOutside: () => follower.roster === null,
       session: () => follower.session,
+      committed: () => this.committed,
       incarnate: (lineage, roster) => {
         this.#lineage = lineage
         follower.incarnate(roster)

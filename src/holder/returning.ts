@@ -31,6 +31,8 @@ export interface ReturningOptions extends RunContext {
   /** True while this peer is in no roster. */
   isOutside(): boolean
   session(): number
+  /** Last committed step of the roster that this peer is in; 0 while it is in none. */
+  committed(): number
   /** This peer continues in an incarnation whose first roster names it. */
   incarnate(lineage: Lineage, roster: Roster): void
 }
@@ -85,6 +87,13 @@ export class Returning {
     }
   }
 
+  /** True if this peer's disk remembers steps of the run. */
+  async hasHistory(): Promise<boolean> {
+    const { disk } = this.#options
+    await disk.scanned
+    return disk.offer().history !== null
+  }
+
   /** True if this peer was in the run before, and is in no roster now. */
   get #isSearching(): boolean {
     const { undecided, isOutside } = this.#options
@@ -92,7 +101,7 @@ export class Returning {
   }
 
   async #answer(from: PeerId) {
-    const { network, disk, undecided, session, domain = '' } = this.#options
+    const { network, disk, undecided, session, committed, domain = '' } = this.#options
     const isOutside = this.#isSearching
     if (isOutside) {
       undecided.hear(from, 'never')
@@ -103,6 +112,7 @@ export class Returning {
       .map(([peer, { addresses }]) => ({ peer, addresses: addresses.slice(0, 4) }))
     const answer = {
       isOutside,
+      committed: committed(),
       session: session(),
       addresses: [...network.addresses],
       domain,
@@ -151,7 +161,7 @@ export class Returning {
     return answers.filter((answer) => answer !== null && answer !== 'alive')
   }
 
-  async #askOne(peer: PeerId, signal: AbortSignal): Promise<Returner | 'alive'> {
+  async #askOne(peer: PeerId, signal: AbortSignal): Promise<Returner | 'alive' | null> {
     const { network, runId: run, clock } = this.#options
     let body: Uint8Array | undefined
     const options = {
@@ -164,8 +174,9 @@ export class Returning {
       },
     }
     const answer = await ask(network, peer, offer, { run }, options)
-    const { isOutside, session, addresses, domain, others } = answer
-    if (!isOutside) return 'alive'
+    const { isOutside, committed, session, addresses, domain, others } = answer
+    // A founding of the run that has made no step is not where the run goes on.
+    if (!isOutside) return committed > 0 ? 'alive' : null
     const at = clock.now()
     this.#heard.set(peer, { addresses, at })
     for (const other of others) {
