@@ -9,19 +9,25 @@ const waiting = new WeakMap<AbortSignal, Set<() => void>>()
  * @returns removes `stop`
  */
 export function onAbort(signal: AbortSignal, stop: () => void): () => void {
-  let stops = waiting.get(signal)
-  if (stops === undefined) {
-    const all = new Set<() => void>()
-    const stopAll = () => {
-      for (const each of all) each()
-    }
-    signal.addEventListener('abort', stopAll, { once: true })
-    waiting.set(signal, all)
-    stops = all
-  }
-  const all = stops
+  const all = stopsOf(signal)
   // A function of its own, so that the same `stop` can be added twice.
   const own = () => stop()
   all.add(own)
   return () => all.delete(own)
+}
+
+/**
+ * All functions of a signal. A function of its own makes the one listener, since a listener that was made in `onAbort` would
+ * keep the first `stop` of the signal, and all that it refers to, as long as the signal lives.
+ */
+function stopsOf(signal: AbortSignal): Set<() => void> {
+  const known = waiting.get(signal)
+  if (known !== undefined) return known
+  const all = new Set<() => void>()
+  const stopAll = () => {
+    for (const each of all) each()
+  }
+  signal.addEventListener('abort', stopAll, { once: true })
+  waiting.set(signal, all)
+  return all
 }

@@ -27,6 +27,12 @@ export const DEFAULT_WINDOW_BYTES = 1024 * 1024
 /** Many peers of one host (a test, a demo, a NAT) connect within one second. libp2p's default is 5. */
 const CONNECTIONS_PER_HOST_AND_SECOND = 256
 
+/**
+ * Deadline of libp2p for a handshake, in milliseconds. Calls have shorter deadlines of their own. libp2p's default of 10 s is
+ * too short for one side on a busy machine, and the work of both sides would be lost.
+ */
+const HANDSHAKE_MS = 30_000
+
 /** Slower than the heartbeats of the swarm, so that a busy peer, or one behind a slow uplink, keeps its connection. */
 const MONITOR = { pingInterval: 10_000, pingTimeout: { minTimeout: 20_000, maxTimeout: 60_000 } }
 
@@ -83,6 +89,10 @@ export async function createNode(init: NodeInit): Promise<Node> {
     connectionManager: {
       inboundConnectionThreshold: CONNECTIONS_PER_HOST_AND_SECOND,
       maxIncomingPendingConnections: CONNECTIONS_PER_HOST_AND_SECOND,
+      dialTimeout: HANDSHAKE_MS,
+      inboundUpgradeTimeout: HANDSHAKE_MS,
+      inboundStreamProtocolNegotiationTimeout: HANDSHAKE_MS,
+      outboundStreamProtocolNegotiationTimeout: HANDSHAKE_MS,
     },
     connectionMonitor: MONITOR,
     // libp2p would drop an address after an hour, also that of a peer which is called every minute. libp2p-addresses.ts

@@ -1,7 +1,8 @@
 /** Faults of a network. */
 import type { PeerId } from '../../protocols/network.ts'
 
-export type MessageKind = 'question' | 'answer' | 'handshake' | 'announcement'
+/** `handshake` is the dialler's half of a new connection, and `welcome` the other half. */
+export type MessageKind = 'question' | 'answer' | 'handshake' | 'welcome' | 'announcement'
 
 /**
  * What happens to one message. All fates keep the promises of a `Network`: an answer means that the handler ran once, and

@@ -142,7 +142,8 @@ export class VirtualNetwork {
       for (const { passage, ms } of active.blocked.splice(0)) {
         const { from, to, kind } = passage
         // TCP sends nothing again once the connection is gone.
-        if (kind !== 'handshake' && !from.isConnectedTo(to)) continue
+        const connects = kind === 'handshake' || kind === 'welcome'
+        if (!connects && !from.isConnectedTo(to)) continue
         this.#dispatch(passage, ms)
       }
     }
@@ -200,10 +201,7 @@ export class VirtualNetwork {
     }
     const spoiled = () => {}
     const back = () =>
-      this.#dispatch(
-        new Passage(other, from, 'handshake', 'hello', spoiled, () => done(other)),
-        half,
-      )
+      this.#dispatch(new Passage(other, from, 'welcome', 'hello', spoiled, () => done(other)), half)
     this.#dispatch(new Passage(from, other, 'handshake', 'hello', spoiled, back), half)
   }
 

@@ -38,8 +38,16 @@ export const TIMEOUTS = {
   handOverMs: 60_000,
   /** Deadline for every stage to count all microbatches of a step. */
   stepMs: 600_000,
+  /** Shortest time that a step takes before the coordinator tells all members for whom it waits. */
+  lookMs: 5_000,
   /** Shortest time that a step takes before the coordinator searches for stragglers. */
   stragglerMs: 20_000,
+  /** Shortest time for which a holder works on one microbatch before its compute counts as hung. */
+  hungMs: 20_000,
+  /** The same for a holder of a run whose speed nobody knows yet: the first step may compile for long. */
+  hungFirstMs: 300_000,
+  /** Time for which a change of the roster waits for the compute of a stage that it takes away. Less than `rosterMs`. */
+  closeMs: 3_000,
   /** Deadline for the update of one stage. */
   commitMs: 120_000,
   /** Deadline for one chunk of a replica's gradients, from the request until the summed chunk has arrived. */
@@ -60,12 +68,34 @@ export const TIMEOUTS = {
   standingMs: 1_000,
   /** Deadline for a suspect to answer on a new connection, before it counts as lost. */
   reconnectMs: 2_000,
+  /** Deadline for a peer to answer a probe of another member, when a link seems broken. */
+  probeMs: 2_000,
+  /** Deadline for a peer to answer a probe of a prospective neighbour, before it is given a stage. */
+  vetMs: 5_000,
+  /** Time for which two peers that could not talk are not made neighbours. It doubles each time that this is found again. */
+  brokenLinkMs: 30_000,
+  /** The longest of these times. */
+  brokenLinkMaxMs: 900_000,
+  /** Time after which a failure between two peers is forgotten. */
+  linkStrikesMs: 300_000,
+  /** Time for which the stage of a holder with a broken link is copied to a spare, before the holder counts as lost. */
+  reliefMs: 60_000,
+  /** Shortest time for which a step goes on after the first fault in it, so that all faults are known when they are judged. */
+  faultsGatherMs: 500,
+  /** The longest such time. A step usually takes less. */
+  faultsGatherMaxMs: 30_000,
+  /** Time after which the faults of a peer are forgotten. */
+  faultsMs: 3_600_000,
+  /** Time after which members are told a notice again. */
+  tellMs: 30_000,
   /** Pause before a campaign, once for each longer-standing member. The coordinator's successors campaign in turn. */
   staggerMs: 1_000,
   /** Pause between two campaigns of a member that found no majority. */
   campaignMs: 1_000,
   /** Time without a coordinator and without a majority after which a peer gives up. */
   strandedMs: 900_000,
+  /** Interval at which a coordinator asks the members of earlier incarnations for theirs. */
+  ancestorsMs: 5_000,
   /** Deadline for the stage of a leaving member to be handed over. */
   drainMs: 60_000,
   /** Shortest time without an answer after which a stage's thread hangs. */
@@ -130,8 +160,29 @@ export const NEWCOMERS_MAX = 1_024
 /** A step that takes this many times as long as the step before has a straggler. */
 export const STRAGGLER_FACTOR = 4
 
+/** A step that takes this many times as long as the step before is looked at. */
+export const LOOK_FACTOR = 2
+
+/** A holder that works on one microbatch for this many times its usual time is hung. */
+export const HUNG_FACTOR = 10
+
+/** The same factor while no spare is there to take its stage. */
+export const HUNG_ALONE_FACTOR = 3
+
 /** Number of times that a microbatch is driven before its step starts over. */
 export const JOURNEY_ATTEMPTS = 4
+
+/** Failures between two members that answer everybody else, in as many plans, after which their link counts as broken. */
+export const LINK_STRIKES = 3
+
+/** Faults of its own after which a peer is still let in again, and peers whose faults are remembered. */
+export const FAULTS_MAX = { strikes: 2, peers: 1_024 } as const
+
+/** Members that are asked who of two neighbours cannot be reached. */
+export const WITNESSES_MAX = 6
+
+/** Pairs of peers that cannot talk and are remembered. */
+export const BROKEN_LINKS_MAX = 1_024
 
 /** Number of holders from which a new replica fetches its state at once. */
 export const DONORS_MAX = 4

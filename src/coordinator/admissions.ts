@@ -12,12 +12,14 @@ import { isFresh, memberOf } from '../membership/roster.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import type { Health } from './health.ts'
 import type { Urgency } from './placement.ts'
+import type { WorkFaults } from './work-faults.ts'
 
 export interface AdmissionsOptions extends AgreementOptions {
   readonly bodyStages: number
   /** The stage that the coordinator itself insists on, or null. */
   readonly wish: number | null
   readonly health: Health
+  readonly faults: WorkFaults
   readonly changed: ChangeSignal
   /** Called when members must leave now. */
   leavingNow(): void
@@ -71,7 +73,7 @@ export class Admissions {
     { addresses, session, domain, stage, resumes }: HelloQuestion,
   ): Promise<void> {
     const { network, changed } = this.#options
-    this.#check(stage, resumes)
+    this.#check(from, stage, resumes)
     // A peer asks again when the answer came too late for it: it waits already, or is in.
     if (this.#newcomers.some((each) => each.peer === from && each.session === session)) return
     const known = memberOf(this.#roster, from)
@@ -88,8 +90,10 @@ export class Admissions {
     changed.notify()
   }
 
-  #check(stage: number | null, resumes: boolean): void {
-    const { bodyStages } = this.#options
+  #check(from: PeerId, stage: number | null, resumes: boolean): void {
+    const { bodyStages, faults } = this.#options
+    const refusal = faults.refusalOf(from)
+    if (refusal !== null) throw new ProtocolError('REFUSED', refusal)
     if (stage !== null && stage > bodyStages) {
       const which = `stages are 0..${bodyStages}`
       throw new ProtocolError('REFUSED', `stage ${stage} of ${bodyStages + 1}: ${which}`)

@@ -5,25 +5,35 @@
  */
 import type { SavedQuestion } from '../../protocols/checkpoint.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { MeetQuestion } from '../../protocols/incarnation.ts'
 import type { Ballot, Member as Entry, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
 import type { Coordination, HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
+import type { Standing } from '../membership/incarnation.ts'
 import { sparesOf } from '../membership/roster.ts'
 import type { Decision } from '../run/update.ts'
 import type { Health } from './health.ts'
+import type { Links } from './links.ts'
 import { type Action, nextAction, type View } from './next-action.ts'
 import { type CoordinatorOptions, createParts, type Parts } from './parts.ts'
 import type { Match } from './placement.ts'
 import { Round } from './round.ts'
 import type { Speeds } from './speeds.ts'
+import type { StageRemoval } from './stage-removal.ts'
+import type { Teller } from './teller.ts'
+import type { WorkFaults } from './work-faults.ts'
 
 export class Coordinator implements Coordination {
   /** The ballot under which this peer coordinates. Under another ballot another member does, or a later Coordinator. */
   readonly term: Ballot
   readonly health: Health
   readonly speeds: Speeds
+  readonly links: Links
+  readonly teller: Teller
+  readonly faults: WorkFaults
+  readonly removal: StageRemoval
   readonly #options: CoordinatorOptions
   readonly #stopping = new AbortController()
   readonly #parts: Parts
@@ -38,12 +48,17 @@ export class Coordinator implements Coordination {
     this.term = this.roster.ballot
     this.health = this.#parts.health
     this.speeds = this.#parts.speeds
+    this.links = this.#parts.links
+    this.teller = this.#parts.teller
+    this.faults = this.#parts.faults
+    this.removal = this.#parts.removal
     options.member.coordinate(this)
   }
 
   /** Comes before anything else: a member that has not heard of this coordinator would refuse what it asks. */
-  begin(): Promise<void> {
-    return this.#parts.changes.announce()
+  async begin(): Promise<void> {
+    await this.#parts.changes.announce()
+    void this.#parts.meeting.run()
   }
 
   get roster(): Roster {
@@ -96,6 +111,8 @@ export class Coordinator implements Coordination {
   ): Promise<number> {
     this.#parts.checkpoints.begin(this.roster, decision.step)
     await this.#parts.changes.agree({ type: 'commit', ...decision })
+    this.links.worked()
+    await this.removal.stepMade()
     this.#stepMs = this.#parts.agreement.clock.now() - begun
     return this.#stepMs
   }
@@ -129,6 +146,9 @@ export class Coordinator implements Coordination {
       wishes,
       leaving,
       replicas: this.#parts.replicas.progress,
+      relieved: this.links.relieved,
+      links: this.links,
+      faultsOf: (peer) => this.faults.strikesOf(peer),
       speedOf: (id) => this.speeds.of(id),
       ownId: roster.coordinator,
       isFit: this.#parts.changes.isFit,
@@ -151,8 +171,13 @@ export class Coordinator implements Coordination {
         replicas.advance(action.change.assign)
         return changes.changeMembers(action.change)
       case 'replicate':
-        for (const { stage, member } of action.matches) void replicas.start(stage, member)
+        for (const match of action.matches) {
+          const isFit = this.links.vet([match]).then((unfit) => unfit.size === 0)
+          void replicas.start(match.stage, match.member, isFit)
+        }
         return
+      case 'relieve':
+        return this.links.untilRelieved(action.id, changed)
       case 'rebuild':
         return this.#rebuild(action.matches)
       case 'handOver':
@@ -167,15 +192,22 @@ export class Coordinator implements Coordination {
   /** Has spares rebuild stages that nobody holds; the next roster names them. Or all members roll back. */
   async #rebuild(matches: readonly Match[]): Promise<void> {
     const { wishes, roster, leaving, replicas } = this.#view
-    const isFree = ({ id }: Entry) => !leaving.has(id) && !replicas.has(id)
+    const isFree = ({ id, peer }: Entry) =>
+      !leaving.has(id) && !replicas.has(id) && !this.links.broken.hasAny(peer)
     const candidates = { wishes, spares: sparesOf(roster).filter(isFree) }
-    const recovered = await this.#parts.recovery.rebuild(matches, candidates, this.beginRound())
+    const vet = (given: readonly Match[]) => this.links.vet(given)
+    const recovered = await this.#parts.recovery.rebuild(
+      matches,
+      { ...candidates, vet },
+      this.beginRound(),
+    )
     if (recovered.type === 'rollback') {
       const { rollback } = recovered
       await this.#parts.changes.rollBack(rollback.step)
       this.#parts.replicas.clear()
       this.#parts.agreement.journal.write({ type: 'rollback', ...rollback })
-    } else if (recovered.assign.length > 0) {
+    } else if (recovered.assign.length > 0 || recovered.unfit.length > 0) {
+      // A spare that is not fit frees what it has built when it gets the roster.
       await this.#parts.changes.changeMembers({
         assign: recovered.assign,
         reason: 'empty stages have holders',
@@ -244,6 +276,14 @@ export class Coordinator implements Coordination {
   report(from: PeerId, report: ReportQuestion): void {
     const { epoch, step } = this.fence
     if (report.epoch === epoch && report.step === step) this.#round?.report(from, report)
+  }
+
+  met(other: MeetQuestion): void {
+    this.#parts.meeting.met(other)
+  }
+
+  supersede(other: Standing): void {
+    this.#parts.meeting.supersede(other)
   }
 
   learnt(from: PeerId, facts: LearntQuestion): void {

@@ -8,8 +8,9 @@ import { heartbeat, type Member, type Roster } from '../../protocols/membership.
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { HOLD_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
-import { type AgreementOptions, Deposed, noMajority, stranded } from '../membership/agreement.ts'
-import { holdersOf, isQuorum, memberById, memberOf } from '../membership/roster.ts'
+import type { Work } from '../holder/services.ts'
+import { type AgreementOptions, Deposed, stranded } from '../membership/agreement.ts'
+import { isQuorum, memberById, memberOf } from '../membership/roster.ts'
 import { askForSignOfLife } from '../membership/sign-of-life.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import { LostMembers } from './lost-members.ts'
@@ -115,22 +116,9 @@ export class Health {
     this.#failures.delete(id)
   }
 
-  /**
-   * Loses one of the holders that a step waits for, if it has work to do while others wait, and its stage has another
-   * holder. The other holder takes over its microbatches, and the lost one may join again.
-   */
-  async dropStraggler(waitedFor: readonly Member[], afterMs: number): Promise<void> {
-    for (const member of waitedFor) {
-      const others = holdersOf(this.#roster, member.stage!).filter(
-        ({ id }) => id !== member.id && !this.lost.has(id),
-      )
-      if (others.length === 0 || member.id === this.#roster.coordinator) continue
-      const queued = await this.#ask(member, TIMEOUTS.reconnectMs).catch(() => null)
-      if (queued === null || queued === 0) continue
-      const reason = `the step waits for it: ${queued} microbatches are queued there after ${afterMs} ms`
-      this.lose(member.peer, reason)
-      return
-    }
+  /** What a member has to do now; null if it does not answer. */
+  async workOf(member: Member): Promise<Work | null> {
+    return this.#ask(member, TIMEOUTS.reconnectMs).catch(() => null)
   }
 
   /**
@@ -139,14 +127,15 @@ export class Health {
    * @throws Deposed if that takes too long, or a member knows of a roster without this peer
    */
   async quorum(): Promise<void> {
-    const { clock, journal, signal } = this.#options
+    const { clock, minority, signal } = this.#options
     const begun = clock.now()
     for (let attempt = 1; ; attempt++) {
       const { members } = this.#roster
       const answering = new Set(members.flatMap(({ id }) => (this.lost.isSilent(id) ? [] : id)))
       if (isQuorum(this.#roster, answering)) return
-      if (attempt === 2) journal.write(noMajority(this.#roster, answering))
       const ms = clock.now() - begun
+      if (attempt > 1) await minority(ms, this.#roster, answering)
+      signal.throwIfAborted()
       if (ms > TIMEOUTS.strandedMs) throw stranded(ms)
       if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs, signal)
       await Promise.all(members.map(({ id }) => this.#lookAgain(id)))
@@ -172,14 +161,14 @@ export class Health {
     this.#options.journal.write({ type: 'notice', message })
   }
 
-  /** @returns how many microbatches the member could work on now @throws if it does not answer */
-  async #ask({ peer, session }: Member, timeoutMs: number): Promise<number> {
+  /** @throws if the member does not answer */
+  async #ask({ peer, session }: Member, timeoutMs: number): Promise<Work> {
     const { network, runId, signal } = this.#options
     const question = { run: runId, epoch: this.#roster.epoch }
     const answer = await ask(network, peer, heartbeat, question, { timeoutMs, signal })
     if (answer.session !== session) throw new Error('another process has its peer id')
     this.heard(peer)
-    return answer.queuedWork
+    return answer
   }
 
   /** As `#ask`, and over a new connection if the standing one gives no answer. */

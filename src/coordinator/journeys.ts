@@ -1,9 +1,10 @@
 /** Plans a step: which holders each microbatch visits. The plan gets another version when one of these holders is lost. */
 import type { Member, Roster } from '../../protocols/membership.ts'
 import type { Journey } from '../../protocols/step.ts'
-import { holdersOf } from '../membership/roster.ts'
+import { holdersOf, memberById } from '../membership/roster.ts'
 import { rowsOf } from '../recovery/index.ts'
 import type { Run } from '../run/run.ts'
+import type { Link } from './reach-members.ts'
 
 /** Number of microbatches of this plan, by member id. */
 type Loads = ReadonlyMap<number, number>
@@ -27,32 +28,82 @@ export function swappedOrder(bodyStages: number): Order {
 
 /** The order of each microbatch of a step. If the policy asks for swaps, every other microbatch of the run takes the swapped order. */
 export function ordersOf({ stages, microbatches, recovery }: Run, step: number): Order[] {
-  const swaps = rowsOf(recovery.policy).some(({ order }) => order === 'swapped')
+  const swaps = isSwapped(recovery)
   return Array.from({ length: microbatches }, (_, index) => {
     const isOdd = (step * microbatches + index) % 2 === 1
     return swaps && isOdd ? swappedOrder(stages) : normalOrder(stages)
   })
 }
 
-/** A journey for each order, spread over the holders of each stage by their speeds. Every stage must have a holder. */
+/** The stages between which microbatches pass directly: for each stage, those before and after it in some order. */
+export function neighbouringStages(run: Pick<Run, 'stages' | 'recovery'>): ReadonlySet<number>[] {
+  const { stages, recovery } = run
+  const orders = [normalOrder(stages)]
+  if (isSwapped(recovery)) orders.push(swappedOrder(stages))
+  const neighbours = Array.from({ length: stages + 1 }, () => new Set<number>())
+  for (const order of orders) {
+    const path = [0, ...order, 0]
+    for (const [i, stage] of path.slice(1).entries()) {
+      neighbours[path[i]!]!.add(stage)
+      neighbours[stage]!.add(path[i]!)
+    }
+  }
+  return neighbours
+}
+
+function isSwapped({ policy }: Run['recovery']): boolean {
+  return rowsOf(policy).some(({ order }) => order === 'swapped')
+}
+
+/**
+ * A journey for each order, spread over the holders of each stage by their speeds. Every stage must have a holder.
+ * @param isAvoided true if the member should not work on the microbatch as long as its stage has another holder
+ */
 export function planJourneys(
   roster: Roster,
   orders: readonly Order[],
   speedOf: SpeedOf,
+  isAvoided: (index: number, id: number) => boolean = () => false,
 ): Journey[] {
   const pick = picker(roster, new Map(), speedOf)
-  return orders.map((order, index) => ({
-    index,
-    attempt: 0,
-    driver: pick(0),
-    route: order.map((stage) => ({ stage, id: pick(stage) })),
-  }))
+  return orders.map((order, index) => {
+    const avoided = (id: number) => isAvoided(index, id)
+    return {
+      index,
+      attempt: 0,
+      driver: pick(0, avoided),
+      route: order.map((stage) => ({ stage, id: pick(stage, avoided) })),
+    }
+  })
 }
 
 /** True if the member takes part in the microbatch's journey. */
 export function visits({ route, driver }: Journey, { id, stage }: Member): boolean {
   if (stage === 0) return driver === id
   return route.some((hop) => hop.stage === stage && hop.id === id)
+}
+
+/** The links that a step by this plan uses: from hop to hop, there and back, and among the replicas of each stage. */
+export function linksOf(journeys: readonly Journey[], roster: Roster): Link[] {
+  const pairs = new Map<string, readonly [number, number]>()
+  const use = (a: number, b: number) => {
+    if (a === b) return
+    pairs.set(`${a} ${b}`, [a, b])
+    pairs.set(`${b} ${a}`, [b, a])
+  }
+  for (const { driver, route } of journeys) {
+    const path = [driver, ...route.map(({ id }) => id), driver]
+    for (let i = 1; i < path.length; i++) use(path[i - 1]!, path[i]!)
+  }
+  const stages = new Set(roster.members.flatMap(({ stage, ready }) => (ready ? (stage ?? []) : [])))
+  for (const stage of stages) {
+    const holders = holdersOf(roster, stage)
+    for (const { id } of holders) for (const other of holders) use(id, other.id)
+  }
+  return [...pairs.values()].flatMap(([a, b]) => {
+    const [from, to] = [memberById(roster, a), memberById(roster, b)]
+    return from === undefined || to === undefined ? [] : [{ from, to }]
+  })
 }
 
 /**
@@ -96,9 +147,13 @@ export function replan(
  * Gives the holder of a stage that would be done first with one more microbatch. A stage's holders and speeds are looked up
  * once a plan, since each microbatch asks at every stage.
  */
-function picker(roster: Roster, loads: Loads, speedOf: SpeedOf): (stage: number) => number {
+function picker(
+  roster: Roster,
+  loads: Loads,
+  speedOf: SpeedOf,
+): (stage: number, isAvoided?: (id: number) => boolean) => number {
   const stages = new Map<number, Holders>()
-  return (stage) => {
+  return (stage, isAvoided = () => false) => {
     let holders = stages.get(stage)
     if (holders === undefined) {
       holders = holdersIn(roster, stage, loads, speedOf)
@@ -107,9 +162,10 @@ function picker(roster: Roster, loads: Loads, speedOf: SpeedOf): (stage: number)
     const { ids, speeds, given } = holders
     let best = 0
     let soonest = Number.POSITIVE_INFINITY
+    const all = ids.every(isAvoided)
     for (let i = 0; i < ids.length; i++) {
       const done = (given[i]! + 1) / speeds[i]!
-      if (done < soonest) [best, soonest] = [i, done]
+      if (done < soonest && (all || !isAvoided(ids[i]!))) [best, soonest] = [i, done]
     }
     given[best]!++
     return ids[best]!

@@ -40,6 +40,11 @@ export class LostMembers {
     return this.ids.flatMap((id) => memberById(roster, id) ?? [])
   }
 
+  /** Who is lost and why, for people. */
+  get summary(): string {
+    return this.members.map(({ id, peer }) => `${peer}: ${this.#losses.get(id)!.reason}`).join('; ')
+  }
+
   has(id: number): boolean {
     return this.#losses.has(id)
   }

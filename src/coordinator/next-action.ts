@@ -5,7 +5,14 @@
 import { ASSIGNS_MAX, type Assignment } from '../../protocols/agreement.ts'
 import type { Member } from '../../protocols/membership.ts'
 import { emptyStages, holdersOf, isFresh, memberById } from '../membership/roster.ts'
-import { isCovered, type Match, place, type Situation, staying } from './placement.ts'
+import {
+  isCovered,
+  lastingHolders,
+  type Match,
+  place,
+  type Situation,
+  staying,
+} from './placement.ts'
 
 /** All that the next action depends on. */
 export interface View extends Situation {
@@ -35,8 +42,8 @@ export type Action =
   | {
       /**
        * What the next roster is for. `stepBack`: the coordinator gives up a stage that it could not keep. `changeMembers`: newcomers
-       * or lost members are all there is to change. `release`: a holder becomes a spare, so that it can take an empty stage.
-       * `letGo`: members leave that want to.
+       * or lost members are all there is to change. `release`: a holder becomes a spare, so that it can take an empty stage, or
+       * because its link to a neighbour is broken. `letGo`: members leave that want to.
        */
       readonly type: 'stepBack' | 'changeMembers' | 'release' | 'letGo'
       readonly change: MembersChange
@@ -50,6 +57,8 @@ export type Action =
   | { readonly type: 'replicate'; readonly matches: readonly Match[] }
   /** Spares rebuild stages that nobody holds. */
   | { readonly type: 'rebuild'; readonly matches: readonly Match[] }
+  /** The stage of a holder is on its way to another member. No step can be made until then. */
+  | { readonly type: 'relieve'; readonly id: number; readonly reason: string }
   /** The coordinator itself leaves. The successor is null if it is the last member. */
   | { readonly type: 'handOver'; readonly successor: Member | null }
   /** These stages are empty, and no member can take them. `staying` members do not want to leave. */
@@ -82,6 +91,9 @@ export function nextAction(view: View): Action {
     return { type: 'release', change: { reason, assign: [spare(release.id)] } }
   }
 
+  const relief = nextRelief(view)
+  if (relief !== null) return relief
+
   const free = freeToGo(view)
   const others = free.filter((id) => id !== ownId)
   if (others.length > 0)
@@ -92,6 +104,19 @@ export function nextAction(view: View): Action {
   const stages = emptyStages(roster, view.bodyStages)
   if (stages.length > 0) return { type: 'wait', stages, staying: remaining.length }
   return { type: 'settled' }
+}
+
+/** A holder whose link to a neighbour is broken gives its stage up as soon as another member holds it. */
+function nextRelief(view: View): Action | null {
+  let waiting: Action | null = null
+  for (const [id, reason] of view.relieved) {
+    const stage = memberById(view.roster, id)!.stage!
+    if (lastingHolders(view, stage).length > 0) {
+      return { type: 'release', change: { reason, assign: [spare(id)] } }
+    }
+    if (isCovered(view, stage)) waiting ??= { type: 'relieve', id, reason }
+  }
+  return waiting
 }
 
 function spare(id: number): Assignment {

@@ -8,11 +8,16 @@ import type { Run } from '../run/run.ts'
 import { Admissions } from './admissions.ts'
 import { ChangeSignal } from './change-signal.ts'
 import { Health } from './health.ts'
+import { Links } from './links.ts'
+import { Meeting } from './meeting.ts'
 import { ReplicaManager } from './replica-manager.ts'
 import { Resharding } from './resharding.ts'
 import { RosterChanges } from './roster-changes.ts'
 import { Speeds } from './speeds.ts'
 import { StageRecovery } from './stage-recovery.ts'
+import { StageRemoval } from './stage-removal.ts'
+import { Teller } from './teller.ts'
+import { WorkFaults } from './work-faults.ts'
 
 export interface CoordinatorOptions {
   readonly run: Run
@@ -33,12 +38,17 @@ export interface Parts {
   readonly changed: ChangeSignal
   readonly speeds: Speeds
   readonly health: Health
+  readonly teller: Teller
+  readonly faults: WorkFaults
+  readonly links: Links
   readonly admissions: Admissions
   readonly replicas: ReplicaManager
   readonly checkpoints: CheckpointCoordinator
   readonly recovery: StageRecovery
   readonly resharding: Resharding
   readonly changes: RosterChanges
+  readonly meeting: Meeting
+  readonly removal: StageRemoval
 }
 
 /**
@@ -56,12 +66,16 @@ export function createParts(
   const changed = new ChangeSignal()
   const speeds = new Speeds()
   const health = new Health({ ...agreement, changed })
+  const teller = new Teller(agreement)
+  const faults = new WorkFaults(agreement.clock)
+  const links = new Links({ ...agreement, run, health, teller, changed })
   const bodyStages = run.stages
   const admissions = new Admissions({
     ...agreement,
     bodyStages,
     wish,
     health,
+    faults,
     changed,
     leavingNow,
   })
@@ -75,19 +89,32 @@ export function createParts(
   const hasDisks = (options.disk ?? null) !== null && run.recovery.kept.everySteps > 0
   const recovery = new StageRecovery({ ...agreement, run, health, checkpoints, hasDisks })
   const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
-  const memories = [speeds, replicas, checkpoints]
+  const memories = [speeds, replicas, checkpoints, links]
   const term = acceptor.roster.ballot
   const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
+  const { incarnation, founding } = member
+  const meeting = new Meeting({
+    ...agreement,
+    incarnation,
+    founding,
+    superseded: (lineage, contact) => member.superseded(lineage, contact),
+  })
+  const removal = new StageRemoval({ ...agreement, health, teller, faults, recovery, changes })
   return {
     agreement,
     changed,
     speeds,
     health,
+    teller,
+    faults,
+    links,
     admissions,
     replicas,
     checkpoints,
     recovery,
     resharding,
     changes,
+    meeting,
+    removal,
   }
 }

@@ -37,6 +37,16 @@ export interface Situation {
   readonly replicas: ReadonlyMap<number, ReplicaProgress>
   /** Members that want to leave: they take no stage. */
   readonly leaving: ReadonlyMap<number, { readonly urgency: Urgency }>
+  /** Holders that are to give their stage to another member: their link to a neighbour is broken. By id, with the reason. */
+  readonly relieved: ReadonlyMap<number, string>
+  /** What is known of links that do not work. */
+  readonly links: {
+    /** The stages between which microbatches pass directly, by stage. */
+    readonly neighbours: readonly ReadonlySet<number>[]
+    readonly broken: { readonly isEmpty: boolean; has(a: PeerId, b: PeerId): boolean }
+  }
+  /** How often a peer lost a stage for a fault of its own lately. */
+  faultsOf(peer: PeerId): number
   /** Microbatches a second of a member; undefined before its first step. */
   speedOf(id: number): number | undefined
 }
@@ -50,11 +60,14 @@ interface Placement {
 
 /** Matches spares with stages. Both results are empty when no stage needs another holder, or no member is free. */
 export function place(situation: Situation): Placement {
-  const { roster, bodyStages, leaving, replicas } = situation
-  const spares = sparesOf(roster).filter(({ id }) => !leaving.has(id) && !replicas.has(id))
+  const { roster, bodyStages, leaving, replicas, relieved } = situation
+  const spares = sparesOf(roster)
+    .filter(({ id }) => !leaving.has(id) && !replicas.has(id))
+    .sort((a, b) => situation.faultsOf(a.peer) - situation.faultsOf(b.peer))
   const matches: Match[] = []
   const take = (stage: number, needed: boolean) => {
-    const member = bestSpare(situation, spares, stage, needed)
+    const fit = spares.filter((spare) => canTake(situation, spare, stage, matches))
+    const member = bestSpare(situation, fit, stage, needed)
     if (member === undefined) return false
     spares.splice(spares.indexOf(member), 1)
     matches.push({ stage, member })
@@ -67,13 +80,13 @@ export function place(situation: Situation): Placement {
     const wish = situation.wishes.get(peer) ?? null
     if (wish !== null && !empty.includes(wish)) take(wish, true)
   }
-  // A spare takes over the stage of a member that leaves while that member is still there.
+  // A spare takes over the stage of a member that leaves, or is relieved of it, while that member still holds it.
   let isUncovered = false
-  for (const id of leaving.keys()) {
+  for (const id of [...leaving.keys(), ...relieved.keys()]) {
     const stage = memberById(roster, id)?.stage ?? null
     if (stage === null || empty.includes(stage)) continue
     const isComing = matches.some((match) => match.stage === stage) || isCovered(situation, stage)
-    const isLeft = isComing || staying(situation, holdersOf(roster, stage)).length > 0
+    const isLeft = isComing || lastingHolders(situation, stage).length > 0
     if (!isLeft && !take(stage, true)) isUncovered = true
   }
   // One change of the roster names so many at most. The other spares are matched after it.
@@ -89,6 +102,23 @@ export function place(situation: Situation): Placement {
   const isNeeded = unfilled.length > 0 || isUncovered
   const release = isNeeded && matches.length === 0 ? releasable(situation) : null
   return { matches, release }
+}
+
+/** True if no link between the spare and the members that it would exchange tensors with is known to be broken. */
+function canTake(
+  { roster, links }: Situation,
+  { peer }: Member,
+  stage: number,
+  matches: readonly Match[],
+): boolean {
+  const { neighbours, broken } = links
+  if (broken.isEmpty) return true
+  const near = new Set([stage, ...neighbours[stage]!])
+  const others = [
+    ...[...near].flatMap((each) => holdersOf(roster, each)),
+    ...matches.flatMap((match) => (near.has(match.stage) ? match.member : [])),
+  ]
+  return others.every((other) => !broken.has(peer, other.peer))
 }
 
 /** A spare that insists on the stage, else one that insists on no stage; from another failure domain if there is one. */
@@ -163,6 +193,12 @@ export function staying({ leaving }: Situation, members: readonly Member[]): Mem
   return members.filter(({ id }) => !leaving.has(id))
 }
 
+/** Holders of the stage that neither want to leave nor are to give the stage up. */
+export function lastingHolders(situation: Situation, stage: number): Member[] {
+  const holders = staying(situation, holdersOf(situation.roster, stage))
+  return holders.filter(({ id }) => !situation.relieved.has(id))
+}
+
 /** True if a member that does not leave is on its way to hold the stage. */
 export function isCovered(situation: Situation, stage: number): boolean {
   const { roster, replicas } = situation
@@ -175,10 +211,10 @@ export function isCovered(situation: Situation, stage: number): boolean {
 
 /** The youngest holder of the stage that has most holders, never the last holder of its stage. */
 function releasable(situation: Situation): Member | null {
-  const { roster, bodyStages, wishes } = situation
+  const { bodyStages, wishes } = situation
   let crowded: Member[] = []
   for (let stage = 0; stage <= bodyStages; stage++) {
-    const holders = staying(situation, holdersOf(roster, stage))
+    const holders = lastingHolders(situation, stage)
     if (holders.length >= 2 && holders.length > crowded.length) crowded = holders
   }
   return crowded.findLast(({ peer }) => (wishes.get(peer) ?? null) === null) ?? null

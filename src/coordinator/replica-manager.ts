@@ -46,11 +46,15 @@ export class ReplicaManager {
     this.#replicas.clear()
   }
 
-  /** Has a spare build a stage that others hold. */
-  async start(stage: number, { id, peer }: Member): Promise<void> {
+  /** Has a spare build a stage that others hold, once it is known that the spare and its neighbours reach each other. */
+  async start(stage: number, { id, peer }: Member, isFit: Promise<boolean>): Promise<void> {
     const { network, runId, signal, journal, changed } = this.#options
     const replica: Replica = { stage, peer, phase: 'building', facts: null }
     this.#replicas.set(id, replica)
+    if (!(await isFit)) {
+      if (this.#replicas.get(id) === replica) this.#replicas.delete(id)
+      return changed.notify()
+    }
     try {
       const options = { timeoutMs: TIMEOUTS.holdMs, signal }
       await ask(network, peer, learn, { run: runId, stage }, options)

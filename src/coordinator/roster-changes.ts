@@ -6,8 +6,8 @@ import * as membership from '../../protocols/membership.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { FINISH_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import { type AgreementOptions, choose, Deposed, type Proposal } from '../membership/agreement.ts'
-import { installAll, spread } from '../membership/install.ts'
-import { compareBallots, memberById } from '../membership/roster.ts'
+import { dismiss, installAll, spread } from '../membership/install.ts'
+import { compareBallots, memberById, memberOf } from '../membership/roster.ts'
 import type { Admissions } from './admissions.ts'
 import { deviating } from './digests.ts'
 import type { Health } from './health.ts'
@@ -59,6 +59,11 @@ export class RosterChanges {
     return this.#isStepAbandoned
   }
 
+  /** This peer's stage does not get on: the next change takes it away. */
+  loseStage(): void {
+    this.#isFit = false
+  }
+
   abandonStep(): void {
     this.#isStepAbandoned = true
   }
@@ -88,7 +93,9 @@ export class RosterChanges {
     const left = this.#roster.members.length - leaving.length
     const join = admissions.take(Math.min(JOINS_MAX, left))
     const move = admissions.takeMoves(JOINS_MAX).filter(({ id }) => !leaving.includes(id))
-    const changed = { join, leave: leaving, assign: [...assign], move, restart, reason }
+    // A member that is lost, though it is there, reads its own loss in the reason.
+    const why = leaving.length === leave.length ? reason : `${reason}; lost ${health.lost.summary}`
+    const changed = { join, leave: leaving, assign: [...assign], move, restart, reason: cut(why) }
     await this.agree({ type: 'members', ...changed })
     if (restart) this.#isStepAbandoned = false
   }
@@ -101,12 +108,19 @@ export class RosterChanges {
 
   /** Has a quorum choose the change, and all members carry it out. @throws Deposed if another member coordinates */
   async agree(proposal: Proposal): Promise<void> {
+    const { health } = this.#options
+    const blamed = health.lost.members.filter(({ id }) => !health.lost.isSilent(id))
     const chosen = await this.#choose(proposal)
     if (proposal.type === 'members') {
       const { admissions } = this.#options
       for (const id of proposal.leave) this.#forget(memberById(chosen.before, id)!)
       admissions.admitted(proposal.join)
       admissions.hasMoved(proposal.move ?? [])
+      for (const { peer } of blamed) {
+        if (memberOf(chosen.after, peer) === undefined) {
+          void dismiss(this.#options, peer, chosen.after, chosen.change)
+        }
+      }
     }
     await this.#carryOut(chosen)
   }
@@ -235,6 +249,11 @@ export class RosterChanges {
       untold = untold.filter((_, i) => isUnsure(told[i]!))
     }
   }
+}
+
+/** As much of a reason as a change of the roster may have. */
+function cut(reason: string): string {
+  return reason.slice(0, 256)
 }
 
 /** The member may not have heard, and may be alive. Or the roster that names this coordinator has not come there yet. */

@@ -11,6 +11,11 @@ export class Speeds {
     return this.#speeds.get(id)
   }
 
+  /** The least speed of a member that is known; undefined if none is. */
+  get slowest(): number | undefined {
+    return this.#speeds.size === 0 ? undefined : Math.min(...this.#speeds.values())
+  }
+
   /** @param seconds that the member spent computing them */
   note(id: number, microbatches: number, seconds: number): void {
     if (microbatches === 0 || !(seconds > 0)) return

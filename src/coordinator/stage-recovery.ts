@@ -28,8 +28,12 @@ export interface StageRecoveryOptions extends AgreementOptions {
 
 /** What the next change of the roster is. */
 export type Recovered =
-  /** These members hold a stage now; none if no member could take one. */
-  | { readonly type: 'held'; readonly assign: readonly Assignment[] }
+  /** These members hold a stage now, and these others are not to hold what they have built. Ids. */
+  | {
+      readonly type: 'held'
+      readonly assign: readonly Assignment[]
+      readonly unfit: readonly number[]
+    }
   /** All members go back to the checkpoint of `step`. */
   | { readonly type: 'rollback'; readonly rollback: Rollback }
 
@@ -40,6 +44,11 @@ export interface Rollback {
   readonly stages: readonly number[]
   readonly lossBefore: number | null
   readonly seconds: number
+}
+
+interface Vetting {
+  /** Has spares and the neighbours of their stages try each other. @returns ids of the spares that are not fit */
+  vet(matches: readonly Match[]): Promise<ReadonlySet<number>>
 }
 
 export class StageRecovery {
@@ -65,20 +74,30 @@ export class StageRecovery {
    * Has members rebuild the stages that they are matched with, unless the run must roll back first. Stages with a state of
    * their own come first, so that the others can be made from them afterwards.
    */
-  async rebuild(asked: readonly Match[], candidates: Candidates, round: Round): Promise<Recovered> {
+  async rebuild(
+    asked: readonly Match[],
+    candidates: Candidates & Vetting,
+    round: Round,
+  ): Promise<Recovered> {
     const { clock, signal } = this.#options
     const copies = await this.#inventory()
     const matches = this.#dueFirst(toOwners(asked, copies, candidates), copies)
     const rollback = await this.#findRollback(matches, copies)
-    if (rollback === 'none found') return { type: 'held', assign: [] }
+    if (rollback === 'none found') return { type: 'held', assign: [], unfit: [] }
     if (rollback !== null) return { type: 'rollback', rollback }
+    // The spares build meanwhile. One that its neighbours do not reach stays a spare, and all are matched anew.
+    const vetted = candidates.vet(matches).then((unfit) => {
+      if (unfit.size > 0) round.interrupt('a spare and its neighbours do not reach each other')
+      return unfit
+    })
     const held = await Promise.all(matches.map((match) => this.#rebuildOne(match, copies, round)))
+    const unfit = await vetted
     const assign = matches
-      .filter((_, i) => held[i])
+      .filter(({ member }, i) => held[i] && !unfit.has(member.id))
       .map(({ stage, member }) => ({ id: member.id, stage, ready: true }))
     // A donor or a link that failed once may work in a moment. A member that fails too often is lost.
     if (assign.length === 0) await clock.sleep(TIMEOUTS.retryMs, signal)
-    return { type: 'held', assign }
+    return { type: 'held', assign, unfit: [...unfit] }
   }
 
   /** @throws RunFailure if no strategy could bring one of these stages back, whichever peer joins */

@@ -15,13 +15,17 @@ import {
   reduce,
 } from '../../protocols/step.ts'
 import type { Journal } from '../base/journal.ts'
-import { JOURNEY_ATTEMPTS, STRAGGLER_FACTOR, TIMEOUTS } from '../base/limits.ts'
+import { JOURNEY_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import { understudiesOf } from '../copies/understudies.ts'
-import { holdersOf, learnersOf, memberById } from '../membership/roster.ts'
+import { isLinkFailure } from '../membership/probe-peers.ts'
+import { holdersOf, learnersOf, memberById, memberOf } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
 import type { Coordinator } from './coordinator.ts'
-import { ordersOf, planJourneys, replan, visits } from './journeys.ts'
+import { linksOf, ordersOf, planJourneys, replan, visits } from './journeys.ts'
 import type { Round } from './round.ts'
+import { isWorkFault, StepFaults } from './step-faults.ts'
+import { watchStep } from './step-watch.ts'
+import { SUM } from './work-faults.ts'
 
 /** The result of a step when every stage has its total. */
 export interface Gradients {
@@ -57,6 +61,10 @@ export class Step {
   #version = 0
   /** Reports of microbatches that do not get on, by index. They are driven again. */
   readonly #stuck = new Map<number, ReportQuestion>()
+  readonly #faults: StepFaults
+  #round: Round | null = null
+  /** Members whose answers this round waits for. */
+  readonly #waitedFor = new Set<Member>()
   /** A failure that driving a microbatch again does not mend. */
   #failure: ProtocolError | null = null
 
@@ -67,7 +75,19 @@ export class Step {
     this.#journal = journal
     this.#fence = coordinator.fence
     const orders = isSkipped ? [] : ordersOf(run, this.#fence.step)
-    this.#journeys = planJourneys(coordinator.roster, orders, (id) => coordinator.speeds.of(id))
+    const { roster, speeds, faults, fence } = coordinator
+    this.#journeys = planJourneys(
+      roster,
+      orders,
+      (id) => speeds.of(id),
+      (index, id) => faults.isAvoided(fence.step, index, memberById(roster, id)!.peer),
+    )
+    this.#faults = new StepFaults({
+      coordinator,
+      clock,
+      microbatches: run.microbatches,
+      fail: (error) => this.#fail(error),
+    })
   }
 
   /** @throws ProtocolError if the step has to start over */
@@ -76,8 +96,11 @@ export class Step {
       const round: Round = this.#coordinator.beginRound((from, report) =>
         this.#hear(round, from, report),
       )
+      this.#round = round
       // A report may come in between two rounds.
       for (const report of this.#stuck.values()) round.interrupt(stuckReason(report))
+      const over = new AbortController()
+      void this.#watch(over.signal)
       try {
         const prepared = await this.#prepare(round)
         this.#check(prepared)
@@ -85,7 +108,10 @@ export class Step {
         return this.#gradientsOf(prepared, norms)
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error
+        over.abort()
         await this.#mend(error)
+      } finally {
+        over.abort()
       }
     }
   }
@@ -93,38 +119,49 @@ export class Step {
   /** Forward and backward: every holder then has the sum of its microbatches' gradients. */
   async #prepare(round: Round): Promise<Prepared> {
     const version = this.#version
-    const waitedFor = new Set(this.#coordinator.holders)
-    const over = new AbortController()
-    void this.#watch(waitedFor, over.signal)
-    const answers = [...waitedFor].map(async (member) => {
+    const answers = this.#coordinator.holders.map(async (member) => {
       const { id, stage, peer } = member
       const drives = this.#journeys.filter((journey) => stage === 0 && journey.driver === id)
       const visiting = this.#journeys.filter((journey) => visits(journey, member))
       const expected = visiting.map(({ index }) => index)
       const alone = this.#isAlone(stage!)
       const question = { ...this.#fence, version, alone, expected, drives }
-      const answer = await round.ask(peer, prepare, question, TIMEOUTS.stepMs)
-      waitedFor.delete(member)
+      const answer = await this.#waitFor(
+        member,
+        round.ask(peer, prepare, question, TIMEOUTS.stepMs),
+      )
       return [member, answer] as const
     })
+    return new Map(await Promise.all(answers))
+  }
+
+  async #waitFor<T>(member: Member, answer: Promise<T>): Promise<T> {
+    this.#waitedFor.add(member)
     try {
-      return new Map(await Promise.all(answers))
+      return await answer
+    } catch (error) {
+      const { code, message } = error as ProtocolError
+      if (isWorkFault(code)) this.#faults.note(member, SUM, code, message)
+      throw error
     } finally {
-      over.abort()
+      this.#waitedFor.delete(member)
     }
   }
 
-  /** Looks for a holder that holds the step up, whenever the step has taken much longer than the one before. */
-  async #watch(waitedFor: ReadonlySet<Member>, over: AbortSignal): Promise<void> {
-    const { health, stepMs } = this.#coordinator
-    const patienceMs = Math.max(
-      TIMEOUTS.stragglerMs,
-      STRAGGLER_FACTOR * (stepMs ?? TIMEOUTS.stepMs),
-    )
-    while (!over.aborted) {
-      await this.#clock.sleep(patienceMs, over).catch(() => {})
-      if (!over.aborted) await health.dropStraggler([...waitedFor], patienceMs)
+  #watch(over: AbortSignal): Promise<void> {
+    const watched = {
+      waitedFor: this.#waitedFor,
+      links: () => linksOf(this.#journeys, this.#coordinator.roster),
+      incident: this.#incident,
+      fail: (reason: string) => this.#fail(new ProtocolError('UNREACHABLE', reason)),
     }
+    return watchStep(this.#coordinator, this.#clock, watched, over)
+  }
+
+  /** The step cannot be made in this attempt. */
+  #fail(error: ProtocolError): void {
+    this.#failure ??= error
+    this.#round?.interrupt(error.message)
   }
 
   /** I1: at every stage each microbatch is in one holder's sum, and in no other's. */
@@ -155,25 +192,26 @@ export class Step {
     const { roster } = this.#coordinator
     const norms: number[] = []
     for (const [{ stage }, { norm }] of prepared) if (norm !== null) norms[stage!] = norm
-    const add = async (stage: number, peer: PeerId) => {
+    const add = async (member: Member, stage = member.stage!) => {
       const holders = holdersOf(roster, stage).map((holder) => ({
         id: holder.id,
         counted: prepared.get(holder)?.counted.length ?? 0,
       }))
       const question = { ...this.#fence, version, holders }
-      const { norm } = await round.ask(peer, reduce, question, TIMEOUTS.reduceMs)
+      const asked = round.ask(member.peer, reduce, question, TIMEOUTS.reduceMs)
+      const { norm } = await this.#waitFor(member, asked)
       norms[stage] ??= norm
     }
     const stages = this.#stages
     // A new replica that does not get the total cannot carry the commit out, and is lost by that.
     const learners = stages.flatMap((stage) =>
-      learnersOf(roster, stage).map(({ peer }) => add(stage, peer)),
+      learnersOf(roster, stage).map((learner) => add(learner)),
     )
     // An understudy that does not get the total starts again.
     const unlearnt: number[] = []
     const understudies = stages.flatMap((stage) =>
-      understudiesOf(this.#run, roster, stage).map(({ peer }) =>
-        add(stage, peer).catch((error: ProtocolError) => {
+      understudiesOf(this.#run, roster, stage).map((understudy) =>
+        add(understudy, stage).catch((error: ProtocolError) => {
           if (error.code !== 'STALE') unlearnt.push(stage)
         }),
       ),
@@ -181,7 +219,7 @@ export class Step {
     // A holder that is alone has given its norm already.
     const holders = [...prepared].filter(([, { norm }]) => norm === null)
     await Promise.all([
-      Promise.all(holders.map(([{ stage, peer }]) => add(stage!, peer))),
+      Promise.all(holders.map(([holder]) => add(holder))),
       Promise.allSettled(learners),
       Promise.all(understudies),
     ])
@@ -239,9 +277,17 @@ export class Step {
     const journey = this.#journeys[report.index]
     // The report is about an attempt that was given up already.
     if (journey?.attempt !== report.attempt) return
-    const { roster, health } = this.#coordinator
+    const { roster } = this.#coordinator
     const { index, code, reason, to } = report
     const receiver = to === null ? undefined : memberById(roster, to)
+    if (isWorkFault(code)) {
+      // The receiver refuses what the sender computed wrongly. An INTERNAL error is the receiver's own.
+      const producer = code === 'INTERNAL' && receiver ? receiver : memberOf(roster, from)
+      if (producer !== undefined) {
+        this.#faults.note(producer, index, code as ProtocolErrorCode, reason)
+        return
+      }
+    }
     const mayPass = isTransient(code as ProtocolErrorCode)
     if (!mayPass || journey.attempt + 1 >= JOURNEY_ATTEMPTS) {
       this.#failure ??= new ProtocolError(
@@ -250,17 +296,47 @@ export class Step {
       )
     }
     this.#stuck.set(index, report)
-    const looked = receiver ? health.suspect(receiver.peer, reason) : Promise.resolve()
+    const looked = receiver ? this.#lookAt(from, receiver, report) : Promise.resolve()
     void looked.then(() => round.interrupt(stuckReason(report)))
+  }
+
+  /** Finds out whether the receiver is lost, or its link to the sender is broken. */
+  async #lookAt(sender: PeerId, receiver: Member, { code, reason }: ReportQuestion): Promise<void> {
+    const { roster, health, links, signal } = this.#coordinator
+    await health.suspect(receiver.peer, reason)
+    const from = memberOf(roster, sender)
+    const isThere = !signal.aborted && !health.lost.has(receiver.id)
+    if (from === undefined || !isThere || !isLinkFailure(code)) return
+    const broken = await links.failed({ from, to: receiver }, reason, this.#incident)
+    if (broken !== null) this.#failure ??= new ProtocolError('UNREACHABLE', broken)
+  }
+
+  /** A question failed, and nobody is lost: two replicas may not reach each other. @throws ProtocolError if so */
+  async #tryLinks({ code }: ProtocolError): Promise<void> {
+    const { links, signal, roster } = this.#coordinator
+    if (!isLinkFailure(code) || signal.aborted) return
+    const broken = await links.tryAll(linksOf(this.#journeys, roster), this.#incident)
+    if (broken !== null) throw new ProtocolError('UNREACHABLE', broken)
+  }
+
+  /** Names the present version of the plan among all steps. */
+  get #incident(): string {
+    const { step, epoch } = this.#fence
+    return `${epoch}/${step}/${this.#version}`
   }
 
   /** Makes the next version of the plan, for a roster without the lost members. @throws the error if there is none */
   async #mend(error: ProtocolError): Promise<void> {
     const { health, speeds } = this.#coordinator
+    const fault = await this.#faults.judged
+    if (fault !== null) throw fault
     const lost = await health.losses()
     if (this.#failure !== null) throw this.#failure
     const lostHolders = lost.filter(({ stage, ready }) => stage !== null && ready)
-    if (lostHolders.length === 0 && this.#stuck.size === 0) throw error
+    if (lostHolders.length === 0 && this.#stuck.size === 0) {
+      await this.#tryLinks(error)
+      throw error
+    }
     if (lostHolders.length > 0) {
       for (const { stage } of lostHolders) {
         const holders = holdersOf(this.#coordinator.roster, stage!)

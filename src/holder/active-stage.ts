@@ -73,9 +73,10 @@ export class ActiveStage implements HeldStage {
     return this.replica.facts
   }
 
-  /** Microbatches that the stage could work on now, and the one that it works on. */
-  get queuedWork(): number {
-    return this.#pipeline.queuedWork
+  /** Microbatches that the stage could work on now, the one that it works on included, and for how long it has done so. */
+  get work(): { queuedWork: number; workingMs: number } {
+    const { queuedWork, workingMs } = this.#pipeline
+    return { queuedWork, workingMs }
   }
 
   /** Drops the step in progress, and starts the fence's step with empty sums. Has no effect if that step is open. */
@@ -133,6 +134,13 @@ export class ActiveStage implements HeldStage {
     this.#busySeconds = answer.busySeconds
     this.#total = new StepTotal(this.replica, this.#options, question, version)
     const norm = alone ? await this.#total.takeOwnSums() : null
+    // Whose sums are not finite cannot be told any more when they are added to those of the replicas.
+    if (!alone && !allFinite(this.stage.sums)) {
+      throw new ProtocolError(
+        'NON_FINITE',
+        `the gradient sums of stage ${this.index} are not finite`,
+      )
+    }
     return { ...answer, norm }
   }
 

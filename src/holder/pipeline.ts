@@ -66,7 +66,8 @@ export class Pipeline {
   readonly #executor: MicrobatchExecutor
   #step: StepProgress | null = null
   #driven: DriverQueue
-  #working = false
+  /** When the work on the present microbatch began, in milliseconds of the clock; null if there is none. */
+  #workingSince: number | null = null
   #closed = false
 
   constructor(options: PipelineOptions) {
@@ -84,7 +85,13 @@ export class Pipeline {
 
   /** Microbatches that wait to be worked on, and the one in work. */
   get queuedWork(): number {
-    return this.#inbox.size + Number(this.#working)
+    return this.#inbox.size + Number(this.#workingSince !== null)
+  }
+
+  /** Milliseconds for which the microbatch in work has been worked on; 0 if there is none. */
+  get workingMs(): number {
+    const since = this.#workingSince
+    return since === null ? 0 : Math.round(this.#options.clock.now() - since)
   }
 
   /** Drops the step in progress. From now on only work of `fence` is taken. The caller empties the gradient sums. */
@@ -186,12 +193,12 @@ export class Pipeline {
     while (!this.#closed) {
       try {
         const work = await this.#inbox.take()
-        this.#working = true
+        this.#workingSince = this.#options.clock.now()
         await this.#workOn(work)
       } catch {
         // Only `close` makes `take` fail. Failures of the work itself are reported as trouble.
       } finally {
-        this.#working = false
+        this.#workingSince = null
       }
     }
   }

@@ -13,7 +13,7 @@ import { sha256 } from '../../protocols/weights.ts'
 import type { KnownMembers } from '../base/known-members.ts'
 import { RETURNERS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
-import { incarnationId } from '../membership/incarnation.ts'
+import { absentFrom, incarnationId } from '../membership/incarnation.ts'
 import { coordinatorOf, memberOf, type RosterSource } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import type { UndecidedPeers } from '../membership/undecided.ts'
@@ -257,11 +257,7 @@ function patienceFor({ isWhole, absent }: ReturnPlan): number {
   return absent.length > 0 ? TIMEOUTS.undecidedMs : 0
 }
 
-function nextLineage(
-  runId: string,
-  { history, roster, absent }: ReturnPlan,
-  digest: string,
-): Lineage {
+function nextLineage(runId: string, { history, roster }: ReturnPlan, digest: string): Lineage {
   const { record } = history.lineage
   const next: IncarnationRecord = {
     number: (record?.number ?? 0) + 1,
@@ -269,6 +265,5 @@ function nextLineage(
     step: roster.committed,
     roster: digest,
   }
-  const contacts = absent.map(({ peer, addresses }) => ({ peer, addresses: [...addresses] }))
-  return { record: next, absent: contacts.slice(0, OTHERS_MAX) }
+  return { record: next, absent: absentFrom(roster, history.roster, history.lineage.absent) }
 }

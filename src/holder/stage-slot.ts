@@ -6,6 +6,7 @@ import type { Network, PeerId } from '../../protocols/network.ts'
 import type { HoldAnswer, HoldQuestion, ReduceQuestion } from '../../protocols/step.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import type { Journal } from '../base/journal.ts'
+import { TIMEOUTS } from '../base/limits.ts'
 import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { understudiesOf } from '../copies/understudies.ts'
@@ -233,7 +234,17 @@ export class StageSlot {
   async #free(state: SlotState): Promise<void> {
     this.upkeep.reset()
     await this.understudy.close()
-    await close(state)
+    const over = new AbortController()
+    const late = this.#options.clock.sleep(TIMEOUTS.closeMs, over.signal).then(
+      () => true,
+      () => false,
+    )
+    // Compute that hangs never ends, and this peer may hold another stage meanwhile.
+    const isLate = await Promise.race([close(state).then(() => false), late])
+    over.abort()
+    if (!isLate) return
+    const message = `the compute of the stage that this peer gave up has not ended after ${TIMEOUTS.closeMs / 1000} s: its memory is free when it ends, or when this process does`
+    this.#options.journal.write({ type: 'notice', message })
   }
 
   #wasRestoredFrom(peer: PeerId): boolean {

@@ -14,7 +14,14 @@ import { firstAnswer } from './first-answer.ts'
 import type { UndecidedPeers } from './undecided.ts'
 
 /** Asks a peer for admission. Gives the coordinator, or null if the peer cannot name one. */
-export type Enter = (peer: PeerId, signal?: AbortSignal) => Promise<PeerId | null>
+export type Enter = (peer: PeerId, limits?: EnterLimits) => Promise<PeerId | null>
+
+/** When one question for admission ends. */
+export interface EnterLimits {
+  readonly signal: AbortSignal
+  /** Deadline of each peer that is asked, in milliseconds. */
+  readonly timeoutMs: number
+}
 
 /** What a node that enters a run tells its search. */
 export interface Seeking {
@@ -49,14 +56,29 @@ export class RunIsOver extends Error {
 /** Shortest and longest pause between two rounds of questions, in milliseconds. */
 const PAUSE_MS = { first: 200, last: 2_000 } as const
 
-/** Time for which an undecided peer is not asked again, in milliseconds. This bounds the questions of many peers that start at once. */
-const UNDECIDED_PAUSE_MS = 2_000
+/** Time after which one more peer is asked while no answer has come, in milliseconds. */
+const STAGGER_MS = 250
+
+/**
+ * Largest factor of the deadlines and of `STAGGER_MS`. Many processes that start at once on a busy machine take long for
+ * each connection. With fixed deadlines none of them would get through, and all would begin again at the same moment.
+ */
+const PATIENCE_MAX = 4
+
+/** Shortest and longest time after which a peer that mDNS saw is asked again, in milliseconds. */
+const AGAIN_MS = { first: 2_000, last: 16_000 } as const
 
 /** Failures that one message lists. */
 const FAILURES_TOLD = 8
 
 /** Errors that are no sign of life. */
 const SILENT: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'PEER_LOST'])
+
+/** When a peer is asked again that need not be in the run. */
+interface Turn {
+  readonly at: number
+  readonly pauseMs: number
+}
 
 /** A peer that a search asks. */
 interface Target {
@@ -82,8 +104,10 @@ class Search {
   readonly #enter: Enter
   /** Bootstrap addresses without those of this peer. */
   readonly #bootstrap: readonly string[]
-  /** Peers that mDNS has seen. */
-  readonly #seen = new Set<PeerId>()
+  /** Peers that mDNS has seen, and others that search. */
+  readonly #seen = new Map<PeerId, Turn>()
+  /** Factor of the deadlines. It doubles after each round in which a peer did not answer in time. */
+  #patience = 1
   /** What failed in this round, by the name of the target. */
   readonly #failures = new Map<string, string>()
   /** Bootstrap addresses whose peers were in no roster in this round. */
@@ -114,7 +138,7 @@ class Search {
   async run(): Promise<PeerId | null> {
     const { network, clock, signal, isOver } = this.#options
     const removeFound = network.onFound((peer) => {
-      if (this.#seen.size < UNDECIDED_MAX) this.#seen.add(peer)
+      this.#see(peer)
     })
     try {
       for (let pause: number = PAUSE_MS.first; ; pause = Math.min(2 * pause, PAUSE_MS.last)) {
@@ -140,56 +164,80 @@ class Search {
   }
 
   async #round(): Promise<PeerId | null> {
+    const { clock, signal } = this.#options
     this.#failures.clear()
     this.#undecidedAt.clear()
     this.#isRunSeen = false
-    return firstAnswer(this.#options, [...this.#targets()], (target, signal) =>
-      this.#ask(target, signal),
-    )
+    const asking = { clock, signal, staggerMs: STAGGER_MS * this.#patience }
+    let isLate = false
+    const coordinator = await firstAnswer(asking, [...this.#targets()], async (target, either) => {
+      const { code, answer } = await this.#ask(target, either)
+      isLate ||= code === 'TIMEOUT'
+      return answer
+    })
+    if (isLate) this.#patience = Math.min(2 * this.#patience, PATIENCE_MAX)
+    return coordinator
+  }
+
+  #see(peer: PeerId): void {
+    if (this.#seen.has(peer) || this.#seen.size >= UNDECIDED_MAX) return
+    this.#seen.set(peer, { at: this.#options.clock.now(), pauseMs: AGAIN_MS.first })
   }
 
   *#targets(): Iterable<Target> {
-    const { members, network, undecided, addressBook } = this.#options
+    const { members, network, clock, undecided, addressBook } = this.#options
     for (const { peer, addresses } of members) {
-      const places = addresses.slice(0, 2).map((address) => address.replace(/\/p2p\/.*/, ''))
+      const places = addresses.slice(0, 2).map(withoutPeer)
       yield { name: `${shortName(peer)} at ${places.join(', ') || 'no address'}`, peer }
     }
-    for (const address of this.#bootstrap) yield { name: address, address }
+    for (const address of this.#bootstrap) yield { name: withoutPeer(address), address }
     const local = addressBook()
-    if (local.length > 0) this.#isAlive()
-    for (const address of local) yield { name: address, address }
+    for (const address of local) yield { name: withoutPeer(address), address }
+    // The peers of this machine are in the run, so that there is no need to ask who else might be.
+    if (local.length > 0) return this.#isAlive()
+    for (const peer of undecided.peers) this.#see(peer)
     const leader = undecided.leader?.peer
     const asked = new Set([network.self, ...members.map(({ peer }) => peer)])
-    for (const peer of new Set([...this.#seen, ...undecided.peers])) {
-      const isWaiting = undecided.heardWithin(peer, UNDECIDED_PAUSE_MS)
-      if (asked.has(peer) || (isWaiting && peer !== leader)) continue
+    const now = clock.now()
+    for (const [peer, { at, pauseMs }] of this.#seen) {
+      if (asked.has(peer) || (now < at && peer !== leader)) continue
+      const later = Math.min(2 * pauseMs, AGAIN_MS.last)
+      this.#seen.set(peer, { at: now + pauseMs, pauseMs: later })
       yield { name: `${shortName(peer)} on this network`, peer }
     }
   }
 
   /** Asks one peer. A failure is noted, unless the run refuses this peer. */
-  async #ask(target: Target, signal: AbortSignal): Promise<PeerId | null> {
+  async #ask(
+    target: Target,
+    signal: AbortSignal,
+  ): Promise<{ answer: PeerId | null; code: string | null }> {
     const { network, undecided } = this.#options
     const { name, address } = target
     let { peer } = target
     try {
       if (peer === undefined) {
-        peer = await network.connect(address!, { timeoutMs: TIMEOUTS.connectMs, signal })
+        const timeoutMs = TIMEOUTS.connectMs * this.#patience
+        peer = await network.connect(address!, { timeoutMs, signal })
         this.#isAlive()
       }
-      const coordinator = await this.#enter(peer, signal)
+      const answer = await this.#enter(peer, {
+        signal,
+        timeoutMs: TIMEOUTS.helloMs * this.#patience,
+      })
       this.#isAlive()
-      if (coordinator !== null) return coordinator
+      if (answer !== null) return { answer, code: null }
       if (!undecided.heardWithin(peer, TIMEOUTS.undecidedMs)) this.#isRunSeen = true
       else if (address !== undefined) this.#undecidedAt.add(address)
       this.#failures.set(name, 'it is not in the run yet')
+      return { answer, code: null }
     } catch (error) {
       signal.throwIfAborted()
       if (!(error instanceof ProtocolError) || this.#isFinal(error, target)) throw error
       if (!SILENT.has(error.code)) this.#isAlive()
       this.#failures.set(name, reasonOf(error, address ?? `peer ${peer}`))
+      return { answer: null, code: error.code }
     }
-    return null
   }
 
   #isAlive(): void {
@@ -272,8 +320,14 @@ function isSame(address: string, mine: string): boolean {
   return address === mine || address.endsWith(`/p2p/${mine}`) || mine.startsWith(`${address}/p2p/`)
 }
 
+/** An address without the peer id at its end. */
+function withoutPeer(address: string): string {
+  return address.replace(/\/p2p\/[^/]*$/, '')
+}
+
 /** The reason of an error, without the name of the peer at its start. */
-function reasonOf({ message }: ProtocolError, whom: string): string {
+function reasonOf({ code, message }: ProtocolError, whom: string): string {
+  if (code === 'TIMEOUT') return 'no answer in time'
   const start = `cannot reach ${whom}: `
   return message.startsWith(start) ? message.slice(start.length) : message
 }

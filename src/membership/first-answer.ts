@@ -3,22 +3,21 @@ import { onAbort } from '../../protocols/abort.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { SEARCH_LANES } from '../base/limits.ts'
 
-/** Time after which one more target is asked while no answer has come, in milliseconds. */
-const STAGGER_MS = 250
-
 interface Asking {
   readonly clock: Clock
   readonly signal: AbortSignal
+  /** Time after which one more target is asked while no answer has come, in milliseconds. */
+  readonly staggerMs: number
 }
 
 /**
- * Asks the targets in their order. The next target is asked when one has given null, or after `STAGGER_MS`. At most
+ * Asks the targets in their order. The next target is asked when one has given null, or after `staggerMs`. At most
  * SEARCH_LANES targets are asked at the same time. The first answer ends all other questions.
  * @returns null if every target gives null
  * @throws the first error of `ask`; the reason of the signal
  */
 export async function firstAnswer<Target, Answer>(
-  { clock, signal }: Asking,
+  { clock, signal, staggerMs }: Asking,
   targets: readonly Target[],
   ask: (target: Target, signal: AbortSignal) => Promise<Answer | null>,
 ): Promise<Answer | null> {
@@ -45,7 +44,7 @@ export async function firstAnswer<Target, Answer>(
     const lanes: Promise<void>[] = []
     while (unasked > 0 && lanes.length < SEARCH_LANES) {
       lanes.push(lane())
-      await Promise.race([Promise.all(lanes), clock.sleep(STAGGER_MS, over.signal)])
+      await Promise.race([Promise.all(lanes), clock.sleep(staggerMs, over.signal)])
     }
     await Promise.all(lanes)
     first.resolve(null)

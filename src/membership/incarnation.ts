@@ -5,12 +5,23 @@
  */
 import type { CopyName } from '../../protocols/copies.ts'
 import { compareFoundings } from '../../protocols/founding.ts'
-import type { HeldState, IncarnationRecord, Lineage } from '../../protocols/incarnation.ts'
-import { gather, incarnate, meet, supersede } from '../../protocols/incarnation.ts'
-import { hello, type Roster, roster } from '../../protocols/membership.ts'
-import type { Handler, Json, Network, Received } from '../../protocols/network.ts'
+import {
+  ABSENT_MAX,
+  CONTACT_ADDRESSES,
+  type Contact,
+  gather,
+  type HeldState,
+  type IncarnationRecord,
+  incarnate,
+  type Lineage,
+  meet,
+  supersede,
+} from '../../protocols/incarnation.ts'
+import { hello, type Member, type Roster, roster } from '../../protocols/membership.ts'
+import type { Handler, Json, Network, PeerId, Received } from '../../protocols/network.ts'
 import { comeBack, offer } from '../../protocols/return.ts'
 import { sha256 } from '../../protocols/weights.ts'
+import { memberOf } from './roster.ts'
 
 /** Protocols that name the run, and not the incarnation: their askers may be in another incarnation, or in none. */
 const OF_THE_RUN: ReadonlySet<string> = new Set(
@@ -29,9 +40,27 @@ export function incarnationId(runId: string, record: IncarnationRecord | null): 
   return sha256(JSON.stringify([runId, number, ancestor, step, roster]))
 }
 
-/** Digest of a founding roster, for the record. */
-export function rosterDigest(roster: Roster): string {
-  return sha256(JSON.stringify(roster))
+/** A peer, and the addresses of it that fit a message about many peers. */
+export function contactOf({ peer, addresses }: Pick<Member, 'peer' | 'addresses'>): Contact {
+  const { count, length } = CONTACT_ADDRESSES
+  return { peer, addresses: addresses.filter((each) => each.length <= length).slice(0, count) }
+}
+
+/**
+ * The members of a roster that are not in the founding roster of the next incarnation, and those that were missing before,
+ * the latest first.
+ */
+export function absentFrom(
+  founding: Roster,
+  before: Roster,
+  earlier: readonly Contact[],
+): Contact[] {
+  const distinct = new Map<PeerId, Contact>()
+  for (const contact of [...before.members.map(contactOf), ...earlier]) {
+    const isKnown = distinct.has(contact.peer) || memberOf(founding, contact.peer) !== undefined
+    if (!isKnown && distinct.size < ABSENT_MAX) distinct.set(contact.peer, contact)
+  }
+  return [...distinct.values()]
 }
 
 /** What a process that was started again has on its disk of the run. */
@@ -59,16 +88,41 @@ export function stays(one: Standing, other: Standing): boolean {
   return one.incarnation < other.incarnation
 }
 
+/** Number of steps of the first incarnation that the other one does not have. */
+export function lostSteps(over: Standing & { lineage: Lineage }, stays: Lineage): number {
+  const founded = [over.lineage, stays].flatMap(({ record }) => record?.step ?? [])
+  return over.committed - Math.min(over.committed, ...founded)
+}
+
+/** An incarnation, and the last of its steps that the continued history has; null if it has all of them. */
+interface Branch {
+  readonly id: string
+  readonly until: number | null
+}
+
+/** The incarnation and the one before it. */
+function branchesOf(id: string, { record }: Lineage): readonly Branch[] {
+  const own = { id, until: null }
+  return record === null ? [own] : [{ id: record.ancestor, until: record.step }, own]
+}
+
 /** The incarnation that one peer is in. It changes when the peer founds one, or enters another. */
 export class Incarnation {
   readonly #runId: string
   #lineage: Lineage
   #id: string
+  #branches: readonly Branch[]
 
   constructor(runId: string, lineage: Lineage = FIRST) {
     this.#runId = runId
     this.#lineage = lineage
     this.#id = incarnationId(runId, lineage.record)
+    this.#branches = branchesOf(this.#id, lineage)
+  }
+
+  /** The incarnations whose states this peer can use, each up to its last step that counts. The present one comes last. */
+  get branches(): readonly Branch[] {
+    return this.#branches
   }
 
   get id(): string {
@@ -86,8 +140,13 @@ export class Incarnation {
 
   /** This peer is in the incarnation of this lineage from now on. */
   enter(lineage: Lineage): void {
+    const { record } = lineage
+    const before = this.#branches
+    const isNext = record?.ancestor === this.#id
     this.#lineage = lineage
-    this.#id = incarnationId(this.#runId, lineage.record)
+    this.#id = incarnationId(this.#runId, record)
+    const earlier = isNext ? before.slice(0, -1) : []
+    this.#branches = [...earlier, ...branchesOf(this.#id, lineage)]
   }
 
   /** A network whose messages between members name the incarnation in place of the run. */

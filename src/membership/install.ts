@@ -3,6 +3,7 @@
 import type { Change } from '../../protocols/agreement.ts'
 import * as agreement from '../../protocols/agreement.ts'
 import { encodeRoster, type Member, type Roster } from '../../protocols/membership.ts'
+import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { AgreementOptions } from './agreement.ts'
@@ -74,4 +75,16 @@ export async function installAll(
       }
     }),
   )
+}
+
+/** Sends the roster to a peer that it does not name any more, so that the peer reads why. The peer may not answer. */
+export async function dismiss(
+  { network, runId, signal }: AgreementOptions,
+  peer: PeerId,
+  roster: Roster,
+  change: Change,
+): Promise<void> {
+  const question = { run: runId, epoch: roster.epoch, change }
+  const options = { timeoutMs: TIMEOUTS.rosterMs, signal, body: encodeRoster(roster) }
+  await ask(network, peer, agreement.install, question, options).catch(() => {})
 }

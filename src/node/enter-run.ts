@@ -8,7 +8,7 @@ import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
 import { fetchRoster } from '../membership/agreement.ts'
-import { RunIsOver } from '../membership/discovery.ts'
+import { type EnterLimits, RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
 import { memberOf } from '../membership/roster.ts'
 import type { NodeOptions } from './node-options.ts'
@@ -84,9 +84,9 @@ async function search(
 ): Promise<PeerId | MemberEvent | null> {
   const { run, journal } = options
   const { undecided } = member
-  const enter = (peer: PeerId, either = signal) => {
+  const enter = (peer: PeerId, limits: EnterLimits = { signal, timeoutMs: TIMEOUTS.helloMs }) => {
     signal.throwIfAborted()
-    return requestAdmission(member, options, peer, either)
+    return requestAdmission(member, options, peer, limits)
   }
   const tell = (message: string) =>
     journal.write({ type: 'waiting', stages: [], reason: message.slice(0, REASON_LENGTH) })
@@ -142,7 +142,8 @@ async function awaitAdmission(
       const event = await Promise.race([nextEvent, lost.promise.then(() => null), pause])
       if (event !== null) return event
       lost = Promise.withResolvers()
-      const asked = requestAdmission(member, options, coordinator, over.signal)
+      const limits = { signal: over.signal, timeoutMs: TIMEOUTS.admissionMs }
+      const asked = requestAdmission(member, options, coordinator, limits)
       const answer = await Promise.race([nextEvent, asked])
       if (answer === null) return null
       if (typeof answer !== 'string') return answer
@@ -167,24 +168,22 @@ async function requestAdmission(
   member: Member,
   { network, clock, runId, wish, domain = '', resume }: NodeOptions,
   contact: PeerId,
-  signal: AbortSignal,
+  limits: EnterLimits,
 ): Promise<PeerId | null> {
   const { undecided } = member
   let asked = contact
   // One referral leads to the coordinator. More are needed only while the coordinator changes.
   for (let referrals = 0; referrals < REFERRALS_MAX; referrals++) {
-    if (await isBegunAnew(member, { network, runId }, asked, signal)) return null
+    if (await isBegunAnew(member, { network, runId }, asked, limits)) return null
     const { session } = member
     const addresses = [...network.addresses]
     // The roster would name an address that is gone, and every peer that needs this one would wait for it.
     if (addresses.length === 0) throw new ProtocolError('UNREACHABLE', NO_ADDRESS)
     const { claim } = undecided
     const resumes = resume !== undefined
-    const question = { run: runId, addresses, session, domain, stage: wish, resumes, claim }
-    const answer = await ask(network, asked, hello, question, {
-      timeoutMs: TIMEOUTS.helloMs,
-      signal,
-    })
+    const { id: incarnation } = member.incarnation
+    const about = { addresses, session, domain, stage: wish, resumes, claim, incarnation }
+    const answer = await ask(network, asked, hello, { run: runId, ...about }, limits)
     if (answer.result === 'later' && answer.claim !== null) {
       undecided.hear(asked, answer.claim)
       return null
@@ -201,15 +200,19 @@ async function requestAdmission(
         network.learn(answer.coordinator, answer.addresses)
         asked = answer.coordinator
         break
+      case 'moved':
+        limits.signal.throwIfAborted()
+        member.incarnation.enter(answer.lineage)
+        break
       case 'resharded':
-        signal.throwIfAborted()
+        limits.signal.throwIfAborted()
         member.resharded(asked, answer.successors)
         return asked
       default:
         answer satisfies never
     }
   }
-  await clock.sleep(TIMEOUTS.retryMs, signal)
+  await clock.sleep(TIMEOUTS.retryMs, limits.signal)
   return null
 }
 
@@ -221,10 +224,10 @@ async function isBegunAnew(
   member: Member,
   { network, runId }: Pick<NodeOptions, 'network' | 'runId'>,
   peer: PeerId,
-  signal: AbortSignal,
+  { signal }: EnterLimits,
 ): Promise<boolean> {
   if (member.undecided.claim !== 'never' || !(await member.returning.hasHistory())) return false
   // A peer in no roster does not answer, and a peer that cannot be reached fails below in any case.
   const known = await fetchRoster({ network, runId, signal }, peer).catch(() => null)
-  return known?.committed === 0
+  return known?.roster.committed === 0
 }

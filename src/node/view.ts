@@ -101,6 +101,20 @@ export class RunView {
           ...stages,
         ]
       }
+      case 'incarnated': {
+        const { number, step, members, absent } = entry
+        return [
+          `  no majority came back: ${members.length} peers go on by themselves after step ${step}, as incarnation ${number} of the run`,
+          `  without ${absent.map(shortName).join(', ')}`,
+        ]
+      }
+      case 'superseded': {
+        const { from, to, coordinator, lostSteps } = entry
+        return [
+          `  incarnation ${to} of the run, which ${shortName(coordinator)} coordinates, stays, and incarnation ${from} is over`,
+          `  ${lostSteps} steps of it are lost; this peer joins the other`,
+        ]
+      }
       case 'waiting':
         return entry.stages.length === 0
           ? [`  waiting: ${entry.reason}`]

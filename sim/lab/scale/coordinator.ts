@@ -29,6 +29,8 @@ const MEMBER_BYTES = 64
 
 const NONE: ReadonlyMap<string, null> = new Map()
 const NOBODY: View['leaving'] = new Map()
+/** No link of the modelled swarm breaks. */
+const SOUND: View['links'] = { neighbours: [], broken: { isEmpty: true, has: () => false } }
 
 type Proposal = Omit<Extract<Change, { type: 'members' }>, 'coordinator' | 'ballot' | 'type'>
 
@@ -242,6 +244,9 @@ export class Coordinator implements Listener, Recovering, Stepping {
       spares: setting.run.spares,
       wishes: NONE,
       leaving: NOBODY,
+      relieved: new Map(),
+      faultsOf: () => 0,
+      links: SOUND,
       replicas: this.#learners.progress,
       speedOf: (id) => this.speeds.of(id),
       ownId: roster.coordinator,

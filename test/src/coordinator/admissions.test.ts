@@ -3,6 +3,7 @@ import { expect, test, vi } from 'vitest'
 import { ProtocolError } from '../../../protocols/errors.ts'
 import { Admissions } from '../../../src/coordinator/admissions.ts'
 import { Health } from '../../../src/coordinator/health.ts'
+import { WorkFaults } from '../../../src/coordinator/work-faults.ts'
 import { entriesOf } from '../../fixtures/swarm.ts'
 import { createPartContext } from './part-context.ts'
 
@@ -22,11 +23,13 @@ function createAdmissions() {
   const leavingNow = vi.fn()
   const { agreement, changed } = context
   const health = new Health({ ...agreement, changed })
+  const faults = new WorkFaults(agreement.clock)
   const admissions = new Admissions({
     ...agreement,
     bodyStages: 2,
     wish: null,
     health,
+    faults,
     changed,
     leavingNow,
   })
@@ -39,8 +42,9 @@ function createAdmissions() {
       stage,
       resumes: false,
       claim: 'may',
+      incarnation: 'run',
     })
-  return { ...context, health, admissions, admit, tick, leavingNow }
+  return { ...context, health, faults, admissions, admit, tick, leavingNow }
 }
 
 test('a newcomer waits until it is in the roster, also if it asks again', async () => {
@@ -130,4 +134,15 @@ test('the end of the coordination fails the waits of members that leave', async 
   const gone = admissions.leave('peer-1', 'as a test', 120_000)
   admissions.end(new ProtocolError('STALE', 'as a test'))
   await expect(gone).rejects.toMatchObject({ code: 'STALE' })
+})
+
+test('a peer that lost its stage three times for its own faults is refused with the reason, until they are forgotten', async () => {
+  const { faults, admit, pass } = createAdmissions()
+  for (let i = 1; i <= 2; i++) faults.strike('new', 'its output is not finite')
+  await admit('new', null)
+  faults.strike('new', 'its compute hangs')
+  const again = { code: 'REFUSED', message: expect.stringContaining('its compute hangs') }
+  await expect(admit('new', null, 2)).rejects.toMatchObject(again)
+  pass(3_600_001)
+  await admit('new', null, 2)
 })

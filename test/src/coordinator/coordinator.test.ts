@@ -135,7 +135,9 @@ test('a spare rebuilds a lost middle stage from its neighbours, and every step i
 test('without a spare the swarm waits for a joiner, which takes the lost stage', async () => {
   const { entries, finished } = await disturbed(tinyRun({ steps: 6 }), 4, 5, 1)
   expect(finished).toEqual([6, null])
-  expect(entriesOf(entries, 'waiting').at(-1)).toMatchObject({ stages: [4] })
+  // On a busy machine the members may also wait for one another.
+  const waits = entriesOf(entries, 'waiting').flatMap(({ stages }) => stages)
+  expect(new Set(waits)).toEqual(new Set([4]))
   const [recovery] = entriesOf(entries, 'held').filter(({ cause }) => cause === 'lost')
   expect(recovery).toMatchObject({ stage: 4, strategy: 'copy' })
   expect(recovery!.skipped).toEqual([
@@ -143,9 +145,9 @@ test('without a spare the swarm waits for a joiner, which takes the lost stage',
   ])
 })
 
-test('a gradient that is not finite is refused, journaled, and ends the run after three attempts', async () => {
+test('a gradient that is not finite at every holder of a stage costs one after another the stage, and ends the run', async () => {
   const entries: Entry[] = []
-  const peers = await startSwarm(5, {
+  const peers = await startSwarm(6, {
     run: tinyRun(),
     corpus,
     clock: systemClock,
@@ -160,10 +162,13 @@ test('a gradient that is not finite is refused, journaled, and ends the run afte
           },
   })
   const [founder] = await Promise.all(peers.map((peer) => peer.finished))
-  expect(founder!.committed).toBe(0)
-  expect(founder!.failure).toMatch(/failed 3 times.*not finite/)
-  expect(entriesOf(entries, 'refused').some(({ code }) => code === 'NON_FINITE')).toBe(true)
-  expect(entriesOf(entries, 'aborted')).toHaveLength(3)
+  expect(founder!.failure).toMatch(/2 sound holders failed on it.*not finite/)
+  const held = entriesOf(entries, 'held').filter(({ stage }) => stage === 2)
+  expect(new Set(held.map(({ by }) => by)).size).toBe(2)
+  for (const { lost, reason } of entriesOf(entries, 'lost')) {
+    expect(held.map(({ by }) => by)).toContain(lost)
+    expect(reason).toContain('not finite')
+  }
 })
 
 test('a peer of another run and a peer that wants a missing stage are refused with the reason', async () => {

@@ -22,6 +22,8 @@ function rosterOf(stages: Stages, committed = 5): Roster {
   return { ...foundingRoster(founder), committed, loss: 3, nextId: members.length, members }
 }
 
+const NEIGHBOURS = [new Set([1, 2]), new Set([0, 2]), new Set([0, 1])]
+
 function viewOf(roster: Roster, more: Partial<View> = {}): View {
   return {
     roster,
@@ -30,6 +32,9 @@ function viewOf(roster: Roster, more: Partial<View> = {}): View {
     wishes: new Map(),
     replicas: new Map(),
     leaving: new Map(),
+    relieved: new Map(),
+    faultsOf: () => 0,
+    links: { neighbours: NEIGHBOURS, broken: { isEmpty: true, has: () => false } },
     speedOf: () => undefined,
     ownId: 0,
     isFit: true,
@@ -200,6 +205,53 @@ const ROWS: readonly Row[] = [
     { type: 'settled' },
   ],
   [
+    'a holder has a broken link, and a spare can copy its stage',
+    [...FULL, null],
+    { relieved: new Map([[2, 'as a test']]) },
+    { type: 'replicate', matches: [{ stage: 2, member: { id: 3 } }] },
+  ],
+  [
+    'a holder has a broken link, and the spare has one to its neighbour',
+    [...FULL, null],
+    {
+      relieved: new Map([[2, 'as a test']]),
+      links: {
+        neighbours: NEIGHBOURS,
+        broken: { isEmpty: false, has: (a, b) => [a, b].sort().join() === 'peer-1,peer-3' },
+      },
+    },
+    { type: 'settled' },
+  ],
+  [
+    'a holder has a broken link, and its stage is on its way to another member',
+    [...FULL, null],
+    { relieved: new Map([[2, 'as a test']]), replicas: replicas([3, 2, 'building']) },
+    { type: 'relieve', id: 2, reason: 'as a test' },
+  ],
+  [
+    'a holder has a broken link, and its stage has another holder',
+    [...FULL, 2],
+    { relieved: new Map([[2, 'as a test']]) },
+    { type: 'release', change: { reason: 'as a test', assign: [spare(2)] } },
+  ],
+  [
+    'a stage is empty, and one of two spares had faults of its own',
+    [0, 1, null, null],
+    { faultsOf: (peer) => (peer === 'peer-2' ? 1 : 0) },
+    rebuild([3, 2]),
+  ],
+  [
+    'a stage is empty, and one of two spares cannot reach its neighbour',
+    [0, 1, null, null],
+    {
+      links: {
+        neighbours: NEIGHBOURS,
+        broken: { isEmpty: false, has: (a, b) => [a, b].sort().join() === 'peer-0,peer-2' },
+      },
+    },
+    rebuild([3, 2]),
+  ],
+  [
     'several holders leave whose time is over: all in one change, also those whose stage nobody has or is about to have',
     [0, 1, 2, '~1'],
     {
@@ -271,8 +323,8 @@ test('one change assigns as many stages as a change can name', () => {
 
 test('an action does not change the view, and the same view gives the same action', () => {
   const view = viewOf(rosterOf([0, 1, null, null]), { leaving: new Map([[1, patient]]) })
-  const before = structuredClone({ ...view, speedOf: null })
+  const before = structuredClone({ ...view, speedOf: null, faultsOf: null, links: null })
   const action = nextAction(view)
-  expect({ ...view, speedOf: null }).toEqual(before)
+  expect({ ...view, speedOf: null, faultsOf: null, links: null }).toEqual(before)
   expect(nextAction(view)).toEqual(action)
 })

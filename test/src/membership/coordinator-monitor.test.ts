@@ -47,7 +47,7 @@ test('a coordinator whose connection broke is suspect until it answers, even if 
   await vi.waitFor(() => expect(tryToTakeOver).toHaveBeenCalled())
   expect(watch.hearsCoordinator).toBe(false)
 
-  answer = async () => ({ header: { epoch: 0, session: 1, queuedWork: 0 } })
+  answer = async () => ({ header: { epoch: 0, session: 1, queuedWork: 0, workingMs: 0 } })
   for (const tick of ticks.splice(0)) tick()
   await vi.waitFor(() => expect(watch.hearsCoordinator).toBe(true))
 })
