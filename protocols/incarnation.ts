@@ -9,6 +9,8 @@ import { addresses } from './membership.ts'
 import { procedure } from './procedure.ts'
 import { count, peerId, run } from './schemas.ts'
 
+/** Addresses of a contact. They are few and short, since a header has many contacts. */
+export const CONTACT_ADDRESSES = { count: 4, length: 128 } as const
 const digest = z.string().length(64)
 
 /** Peers that an incarnation knows of its ancestors, and whose own incarnation it may meet. */
@@ -25,12 +27,15 @@ export const recordSchema = z.strictObject({
   ancestor: digest,
   /** Committed step that the incarnation was founded from. */
   step: count,
-  /** SHA-256 of the founding roster. */
+  /** SHA-256 of the founding roster, as it is sent. */
   roster: digest,
 })
 export type IncarnationRecord = z.infer<typeof recordSchema>
 
-const contactSchema = z.strictObject({ peer: peerId, addresses })
+const contactSchema = z.strictObject({
+  peer: peerId,
+  addresses: z.array(z.string().max(CONTACT_ADDRESSES.length)).max(CONTACT_ADDRESSES.count),
+})
 export type Contact = z.infer<typeof contactSchema>
 
 /** An incarnation, and what its members know of those that are not in it. */
@@ -121,6 +126,13 @@ export const supersede = procedure(
   '/gensyn-node/supersede/1.0.0',
   z.strictObject({ run, incarnation: digest, committed: count }),
   z.strictObject({ committed: count, lineage: lineageSchema }),
+)
+
+/** From a coordinator without a majority: what the members wait for, for the person at each of them. */
+export const minority = procedure(
+  '/gensyn-node/minority/1.0.0',
+  z.strictObject({ run, reason: z.string().max(2000) }),
+  z.strictObject({}),
 )
 
 /** From the coordinator: this incarnation is over, and its members enter the one that stays. */

@@ -2,6 +2,7 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
+import { lineageSchema } from './incarnation.ts'
 import { ADDRESS_LENGTH, ADDRESSES_MAX, type PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
 import { count, peerId, run } from './schemas.ts'
@@ -89,7 +90,7 @@ export type Claim = z.infer<typeof claim>
 
 /** A peer's request to join. Any member answers. A member that is not the coordinator names the coordinator. */
 export const hello = procedure(
-  '/gensyn-node/hello/5.0.0',
+  '/gensyn-node/hello/6.0.0',
   z.strictObject({
     run,
     addresses,
@@ -100,6 +101,8 @@ export const hello = procedure(
     /** True if the peer was told to resume from a checkpoint, so that a swarm without one must refuse the peer. */
     resumes: z.boolean(),
     claim,
+    /** Id of the incarnation that the peer asks to enter. */
+    incarnation: z.string().max(64),
   }),
   z.discriminatedUnion('result', [
     /** The asked peer coordinates the run, of which this many steps are committed. */
@@ -107,6 +110,8 @@ export const hello = procedure(
     /** The asked peer is in no roster itself (with its claim), or changes its coordinator just now (with null). */
     z.strictObject({ result: z.literal('later'), claim: claim.nullable() }),
     z.strictObject({ result: z.literal('ask'), coordinator: peerId, addresses }),
+    /** The asked peer is in another incarnation. */
+    z.strictObject({ result: z.literal('moved'), lineage: lineageSchema }),
     /** The run was resharded: the runs that continue it, in order. */
     z.strictObject({
       result: z.literal('resharded'),
@@ -126,7 +131,11 @@ export const moved = procedure(
 export const roster = procedure(
   '/gensyn-node/roster/6.0.0',
   z.strictObject({ run }),
-  z.strictObject({ epoch: count }),
+  z.strictObject({
+    epoch: count,
+    /** Id of the incarnation whose roster it is, which takes the place of the run's id in other questions. */
+    incarnation: z.string().max(64),
+  }),
 )
 
 /** Checks that a member is alive, and asks for its work. */

@@ -54,6 +54,8 @@ export const offer = procedure(
   z.strictObject({
     /** False for a peer that is in a roster, or that does not search for the run. Such a peer offers nothing. */
     isOutside: z.boolean(),
+    /** Last committed step of the roster that the peer is in; 0 if it is in none. */
+    committed: count,
     session: z.int(),
     addresses,
     domain: z.string().max(DOMAIN_LENGTH),

@@ -1,6 +1,7 @@
 /**
  * The invariants I1 to I9 of the design. Each invariant has a state machine of its own. The machine checks what peers
- * send, write and compute. No check calls the node's code to decide what is right.
+ * send, write and compute. No check calls the node's code to decide what is right. I2 and I3 are about one history of
+ * epochs, so each incarnation of the run has its own machines (`HISTORY_INVARIANTS`).
  */
 import { type Change, propose } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -39,6 +40,20 @@ export interface Checker {
 
 type Invariant = (run: Run, violate: Violate) => Checker
 
+/** What an incarnation takes over from the one before: the weights that are known, and the step that each peer is at. */
+interface Weights {
+  readonly made: Map<string, (readonly number[])[]>
+  readonly rebuilt: Map<string, (readonly number[])[]>
+  readonly committed: Map<PeerId, number>
+}
+
+/** A checker of one incarnation's history. It begins where the history of the incarnation before was left. */
+type HistoryChecker = (
+  run: Run,
+  violate: Violate,
+  before: { readonly weights: Weights | null; readonly steps: ReadonlySet<number> | null },
+) => Checker & { readonly weights?: Weights; readonly decided?: ReadonlySet<number> }
+
 /** Strategies that restore a stage exactly as it is after the last step. */
 const EXACT: ReadonlySet<string> = new Set(['replica', 'redundant', 'seed', 'checkpoint'])
 
@@ -52,145 +67,6 @@ export const INVARIANTS = {
       violate(`${peer} updates stage ${stage} with sums ${sums}; step ${step} has ${expected}`)
     },
   }),
-
-  /**
-   * Same bits: the weights of a stage's holders follow from its first weights and the sequence of steps. A rollback to a
-   * checkpoint gives steps up. A step that was given up may have another result the next time, if a stage was rebuilt in
-   * between.
-   */
-  I2: (run, violate) => {
-    /** Weights by stage and step: after the step, or as rebuilt before any holder made a step of them. */
-    const made = new Map<string, (readonly number[])[]>()
-    const rebuilt = new Map<string, (readonly number[])[]>()
-    const committed = new Map<PeerId, number>()
-    /** Steps that were given up. Such a step may have two results. */
-    const givenUp = new Set<number>()
-    for (let stage = 0; stage <= run.stages; stage++) {
-      made.set(`${stage}/0`, [initialWeights(stage)])
-    }
-    const isIn = (among: readonly (readonly number[])[] = [], weights: readonly number[]) =>
-      among.some((each) => same(each, weights))
-    const known = (stage: number, step: number, weights: readonly number[]) => {
-      const key = `${stage}/${step}`
-      return isIn(made.get(key), weights) || isIn(rebuilt.get(key), weights)
-    }
-    return {
-      roster(peer, roster) {
-        for (let step = committed.get(peer) ?? 0; step > roster.committed; step--) {
-          givenUp.add(step)
-        }
-        committed.set(peer, roster.committed)
-      },
-      updated({ peer, stage, before, sums }) {
-        const step = sums[1]! / sums[0]!
-        if (!known(stage, step - 1, before)) {
-          violate(`${peer} makes step ${step} of other weights of stage ${stage}: ${before}`)
-        }
-        const after = [...updatedWeights(before, sums)]
-        const key = `${stage}/${step}`
-        const others = made.get(key) ?? []
-        if (isIn(others, after)) return
-        made.set(key, [...others, after])
-        if (others.length > 0 && !givenUp.has(step)) {
-          violate(`after step ${step} ${peer} has ${after} for stage ${stage}, others ${others[0]}`)
-        }
-      },
-      built(peer, stage, strategy, weights) {
-        const step = committed.get(peer) ?? 0
-        if (!EXACT.has(strategy)) {
-          const key = `${stage}/${step}`
-          rebuilt.set(key, [...(rebuilt.get(key) ?? []), weights])
-        } else if (!known(stage, step, weights)) {
-          violate(`${peer} takes stage ${stage} after step ${step} with other weights: ${weights}`)
-        }
-      },
-      kept(peer, stage, weights, finished) {
-        if (known(stage, finished.committed, weights)) return
-        violate(`${peer} ends after step ${finished.committed} with ${weights} for stage ${stage}`)
-      },
-    }
-  },
-
-  /**
-   * No fork: each epoch has one roster, and each step has one outcome. A quorum of the previous roster's voters accepts the
-   * roster under a ballot of the proposer. Steps follow each other, or all members go back to a checkpoint. Long
-   * because both callbacks share its tables of rosters and ballots.
-   */
-  I3: (_, violate) => {
-    const rosters = new Map<number, { readonly text: string; readonly roster: Roster }>()
-    const steps = new Map<number, string>()
-    /** Accepted changes by epoch and ballot, with the peers that accepted them. */
-    const accepted = new Map<
-      string,
-      Map<string, { ballot: Ballot; change: string; by: Set<PeerId> }>
-    >()
-    const chosen = ({ epoch }: Roster): boolean => {
-      const before = rosters.get(epoch - 1)?.roster
-      if (before === undefined) return true
-      for (const { by } of accepted.get(`${epoch}`)?.values() ?? []) {
-        const voters = votersOf(before)
-        const present = voters.filter(({ peer }) => by.has(peer))
-        if (2 * present.length > voters.length) return true
-        const half = 2 * present.length === voters.length
-        if (half && present.some(({ id }) => id === before.coordinator)) return true
-      }
-      return false
-    }
-    return {
-      served({ protocol, peer, from, question, outcome }) {
-        if (protocol !== propose.protocol || !('answer' in outcome)) return
-        const { epoch, ballot, change } = question as {
-          epoch: number
-          ballot: Ballot
-          change: Change
-        }
-        const owner = rosters.get(epoch - 1)?.roster.members.find(({ id }) => id === ballot.id)
-        if (owner !== undefined && owner.peer !== from) {
-          violate(`${from} proposes epoch ${epoch} under a ballot of ${owner.peer}`)
-        }
-        if (!(outcome.answer as { accepted: boolean }).accepted) return
-        const text = canonical(change as Json)
-        const key = `${ballot.round}/${ballot.id}`
-        const ballots = accepted.get(`${epoch}`) ?? new Map()
-        accepted.set(`${epoch}`, ballots)
-        const known = ballots.get(key) ?? { ballot, change: text, by: new Set<PeerId>() }
-        ballots.set(key, known)
-        if (known.change !== text) {
-          violate(`two changes for epoch ${epoch} under ballot ${key}: ${known.change} and ${text}`)
-        }
-        known.by.add(peer)
-      },
-      roster(peer, roster) {
-        const known = rosters.get(roster.epoch)
-        // Another peer had a roster of the same bytes.
-        if (known?.roster === roster) return
-        const text = canonical(roster as Json)
-        if (known !== undefined) {
-          if (known.text === text) return
-          violate(`epoch ${roster.epoch} is ${text} to ${peer}, and ${known.text} to another`)
-        }
-        if (!chosen(roster)) {
-          violate(`epoch ${roster.epoch} was not accepted by a quorum, and ${peer} knows it`)
-        }
-        rosters.set(roster.epoch, { text, roster })
-        const before = rosters.get(roster.epoch - 1)?.roster
-        const moved = before === undefined ? 0 : roster.committed - before.committed
-        if (moved > 1 || (moved < 0 && !wentBack(roster))) {
-          violate(
-            `epoch ${roster.epoch} goes from step ${before!.committed} to ${roster.committed}`,
-          )
-        }
-        const { committed, learningRate, loss } = roster
-        // A roster after a rollback has no loss, so the outcome of its step is not compared.
-        if (loss === null && committed > 0) return
-        const outcome = `learning rate ${learningRate}, loss ${loss}`
-        const others = steps.get(committed)
-        steps.set(committed, outcome)
-        if (others === undefined || others === outcome) return
-        violate(`step ${committed} is decided twice: ${outcome}, and ${others}`)
-      },
-    }
-  },
 
   /** Bounds: a peer's inbox has a limit, and no message is too large to be sent. */
   I5: ({ microbatches, evaluation }, violate) => {
@@ -269,7 +145,159 @@ export const INVARIANTS = {
   },
 } satisfies Record<string, Invariant>
 
-export type InvariantName = keyof typeof INVARIANTS
+/** The invariants of one history of epochs. */
+export const HISTORY_INVARIANTS = {
+  /**
+   * Same bits: the weights of a stage's holders follow from its first weights and the sequence of steps. A rollback to a
+   * checkpoint gives steps up. A step that was given up may have another result the next time, if a stage was rebuilt in
+   * between.
+   */
+  I2: (run, violate, { weights }) => {
+    /** Weights by stage and step: after the step, or as rebuilt before any holder made a step of them. */
+    const made = new Map(weights?.made)
+    const rebuilt = new Map(weights?.rebuilt)
+    const committed = new Map(weights?.committed)
+    /** Steps that were given up. Such a step may have two results. */
+    const givenUp = new Set<number>()
+    for (let stage = 0; weights === null && stage <= run.stages; stage++) {
+      made.set(`${stage}/0`, [initialWeights(stage)])
+    }
+    const isIn = (among: readonly (readonly number[])[] = [], weights: readonly number[]) =>
+      among.some((each) => same(each, weights))
+    const known = (stage: number, step: number, weights: readonly number[]) => {
+      const key = `${stage}/${step}`
+      return isIn(made.get(key), weights) || isIn(rebuilt.get(key), weights)
+    }
+    return {
+      weights: { made, rebuilt, committed },
+      roster(peer, roster) {
+        for (let step = committed.get(peer) ?? 0; step > roster.committed; step--) {
+          givenUp.add(step)
+        }
+        committed.set(peer, roster.committed)
+      },
+      updated({ peer, stage, before, sums }) {
+        const step = sums[1]! / sums[0]!
+        if (!known(stage, step - 1, before)) {
+          violate(`${peer} makes step ${step} of other weights of stage ${stage}: ${before}`)
+        }
+        const after = [...updatedWeights(before, sums)]
+        const key = `${stage}/${step}`
+        const others = made.get(key) ?? []
+        if (isIn(others, after)) return
+        made.set(key, [...others, after])
+        if (others.length > 0 && !givenUp.has(step)) {
+          violate(`after step ${step} ${peer} has ${after} for stage ${stage}, others ${others[0]}`)
+        }
+      },
+      built(peer, stage, strategy, weights) {
+        const step = committed.get(peer) ?? 0
+        if (!EXACT.has(strategy)) {
+          const key = `${stage}/${step}`
+          rebuilt.set(key, [...(rebuilt.get(key) ?? []), weights])
+        } else if (!known(stage, step, weights)) {
+          violate(`${peer} takes stage ${stage} after step ${step} with other weights: ${weights}`)
+        }
+      },
+      kept(peer, stage, weights, finished) {
+        if (known(stage, finished.committed, weights)) return
+        violate(`${peer} ends after step ${finished.committed} with ${weights} for stage ${stage}`)
+      },
+    }
+  },
+
+  /**
+   * No fork: each epoch has one roster, and each step has one outcome. A quorum of the previous roster's voters accepts the
+   * roster under a ballot of the proposer. Steps follow each other, or all members go back to a checkpoint. Long
+   * because both callbacks share its tables of rosters and ballots.
+   */
+  I3: (_, violate, { steps: earlier }) => {
+    const rosters = new Map<number, { readonly text: string; readonly roster: Roster }>()
+    const steps = new Map<number, string>()
+    /** Committed steps of this incarnation, and of those before it. */
+    const decided = new Set(earlier)
+    /** Accepted changes by epoch and ballot, with the peers that accepted them. */
+    const accepted = new Map<
+      string,
+      Map<string, { ballot: Ballot; change: string; by: Set<PeerId> }>
+    >()
+    const chosen = ({ epoch }: Roster): boolean => {
+      const before = rosters.get(epoch - 1)?.roster
+      if (before === undefined) return true
+      for (const { by } of accepted.get(`${epoch}`)?.values() ?? []) {
+        const voters = votersOf(before)
+        const present = voters.filter(({ peer }) => by.has(peer))
+        if (2 * present.length > voters.length) return true
+        const half = 2 * present.length === voters.length
+        if (half && present.some(({ id }) => id === before.coordinator)) return true
+      }
+      return false
+    }
+    return {
+      decided,
+      served({ protocol, peer, from, question, outcome }) {
+        if (protocol !== propose.protocol || !('answer' in outcome)) return
+        const { epoch, ballot, change } = question as {
+          epoch: number
+          ballot: Ballot
+          change: Change
+        }
+        const owner = rosters.get(epoch - 1)?.roster.members.find(({ id }) => id === ballot.id)
+        if (owner !== undefined && owner.peer !== from) {
+          violate(`${from} proposes epoch ${epoch} under a ballot of ${owner.peer}`)
+        }
+        if (!(outcome.answer as { accepted: boolean }).accepted) return
+        const text = canonical(change as Json)
+        const key = `${ballot.round}/${ballot.id}`
+        const ballots = accepted.get(`${epoch}`) ?? new Map()
+        accepted.set(`${epoch}`, ballots)
+        const known = ballots.get(key) ?? { ballot, change: text, by: new Set<PeerId>() }
+        ballots.set(key, known)
+        if (known.change !== text) {
+          violate(`two changes for epoch ${epoch} under ballot ${key}: ${known.change} and ${text}`)
+        }
+        known.by.add(peer)
+      },
+      roster(peer, roster) {
+        const known = rosters.get(roster.epoch)
+        // Another peer had a roster of the same bytes.
+        if (known?.roster === roster) return
+        const text = canonical(roster as Json)
+        if (known !== undefined) {
+          if (known.text === text) return
+          violate(`epoch ${roster.epoch} is ${text} to ${peer}, and ${known.text} to another`)
+        }
+        if (!chosen(roster)) {
+          violate(`epoch ${roster.epoch} was not accepted by a quorum, and ${peer} knows it`)
+        }
+        rosters.set(roster.epoch, { text, roster })
+        if (rosters.size === 1 && earlier !== null && !earlier.has(roster.committed)) {
+          violate(
+            `an incarnation is founded from step ${roster.committed}, which was never decided`,
+          )
+        }
+        decided.add(roster.committed)
+        const before = rosters.get(roster.epoch - 1)?.roster
+        const moved = before === undefined ? 0 : roster.committed - before.committed
+        if (moved > 1 || (moved < 0 && !wentBack(roster))) {
+          violate(
+            `epoch ${roster.epoch} goes from step ${before!.committed} to ${roster.committed}`,
+          )
+        }
+        const { committed, learningRate, loss } = roster
+        // A roster after a rollback has no loss, so the outcome of its step is not compared.
+        if (loss === null && committed > 0) return
+        const outcome = `learning rate ${learningRate}, loss ${loss}`
+        const others = steps.get(committed)
+        steps.set(committed, outcome)
+        if (others === undefined || others === outcome) return
+        violate(`step ${committed} is decided twice: ${outcome}, and ${others}`)
+      },
+    }
+  },
+} satisfies Record<string, HistoryChecker>
+
+export type InvariantName = keyof typeof INVARIANTS | keyof typeof HISTORY_INVARIANTS
 
 /**
  * The voters of a roster: its holders and fewer other members, the coordinator and then the longest-standing first. All

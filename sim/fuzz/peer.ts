@@ -14,10 +14,13 @@ export class FuzzPeer {
   /** How the node ended; null while it runs. */
   ended: Finished | Error | null = null
   crashed = false
+  /** Id of the incarnation of the run that the peer is in, as far as its messages and its journal tell. */
+  incarnation: string
   /** The final weights that the peer saved. */
   kept: { readonly stage: number; readonly weights: readonly number[] } | null = null
 
-  constructor({ name, network }: Host, served: (what: Served) => void) {
+  constructor({ name, network }: Host, incarnation: string, served: (what: Served) => void) {
+    this.incarnation = incarnation
     this.name = name
     this.tap = tap(network, served)
     this.bornAt = Math.floor(network.machine.clock.now())

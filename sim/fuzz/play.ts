@@ -25,6 +25,7 @@ import type { LinkTable } from '../world/wire.ts'
 import { World, WorldError } from '../world/world.ts'
 import { type Case, elementsOf } from './case.ts'
 import { disturbCoordinator } from './coordinator-faults.ts'
+import { Histories } from './histories.ts'
 import { type Checker, INVARIANTS, type InvariantName, votersOf } from './invariants.ts'
 import { FuzzPeer } from './peer.ts'
 import type { Served } from './tap.ts'
@@ -80,6 +81,7 @@ export class Play {
   readonly #swarm: VirtualSwarm
   readonly #random: Random
   readonly #checkers: readonly Checker[]
+  readonly #histories: Histories
   readonly #store = new MemoryStore()
   /** The last peer of each name, in the order of joining. */
   readonly #peers = new Map<PeerId, FuzzPeer>()
@@ -103,6 +105,9 @@ export class Play {
     this.#runId = runId(given.run)
     this.#checkers = Object.entries(INVARIANTS).map(([name, invariant]) =>
       invariant(given.run, (what: string) => this.#violate(name as InvariantName, what)),
+    )
+    this.#histories = new Histories(given.run, this.#runId, (name, what) =>
+      this.#violate(name, what),
     )
     this.#swarm = this.#swarmOf(given)
     this.#swarm.onEntry((entry) => this.#record(entry))
@@ -149,7 +154,10 @@ export class Play {
       prepare: (host) => {
         // A name that is used again moves to the end.
         this.#peers.delete(host.name)
-        this.#peers.set(host.name, new FuzzPeer(host, (served) => this.#served(served)))
+        this.#peers.set(
+          host.name,
+          new FuzzPeer(host, this.#runId, (served) => this.#served(served)),
+        )
       },
       stages: (host, index, isSecond) => this.#build(host, index, isSecond),
       data: ({ name }) =>
@@ -312,7 +320,7 @@ export class Play {
       violated: (what) => this.#violate('I6', `${name}: ${what}`),
       updated: (sums) => {
         const before = [...stage.weights]
-        for (const checker of this.#checkers) {
+        for (const checker of this.#checkersOf(peer)) {
           checker.updated?.({ peer: name, stage: index, before, sums })
         }
       },
@@ -328,7 +336,9 @@ export class Play {
       (outcome) => {
         if (peer.kept !== null) {
           const { stage, weights } = peer.kept
-          for (const checker of this.#checkers) checker.kept?.(name, stage, weights, outcome)
+          for (const checker of this.#checkersOf(peer)) {
+            checker.kept?.(name, stage, weights, outcome)
+          }
         }
         this.#end(peer, outcome)
         void network.stop()
@@ -344,10 +354,17 @@ export class Play {
     if (entry.type === 'refused' && entry.from === ONLOOKER) return
     this.#story.push(entry)
     this.#entries.push(entry)
+    if (entry.type === 'incarnated') {
+      this.#histories.begin(entry.id, entry.ancestor)
+      this.#peers.get(entry.peer)!.incarnation = entry.id
+    }
     if (entry.type === 'holding') {
       const { peer, stage, strategy } = entry
-      const weights = [...this.#peers.get(peer)!.built.get(stage)!.weights]
-      for (const checker of this.#checkers) checker.built?.(peer, stage, strategy, weights)
+      const holder = this.#peers.get(peer)!
+      const weights = [...holder.built.get(stage)!.weights]
+      for (const checker of this.#checkersOf(holder)) {
+        checker.built?.(peer, stage, strategy, weights)
+      }
     }
     for (const checker of this.#checkers) checker.wrote?.(entry)
     if (entry.type === 'elected') this.#readRoster(entry.peer)
@@ -355,7 +372,13 @@ export class Play {
 
   #served(served: Served): void {
     if (served.from === ONLOOKER) return
+    const { run } = served.question as { run?: string }
     for (const checker of this.#checkers) checker.served?.(served)
+    for (const checker of this.#histories.of(run ?? this.#runId)) checker.served?.(served)
+    // A member carries out rosters of its own incarnation only.
+    const isInstalled = served.protocol === agreement.install.protocol && 'answer' in served.outcome
+    const peer = this.#peers.get(served.peer)
+    if (isInstalled && peer !== undefined) peer.incarnation = run!
     if (FENCED.has(served.protocol)) this.#asked[this.#random.integer(REPLAYED_MAX)] = served
     if (served.protocol === agreement.install.protocol) this.#readRoster(served.peer)
   }
@@ -373,13 +396,20 @@ export class Play {
     const peer = this.#peers.get(name)
     if (!peer?.runs) return
     peer.tap.ask(ONLOOKER, membership.roster.protocol, { run: this.#runId }).then(
-      ({ body }) => {
+      ({ header, body }) => {
+        const { incarnation } = header as { incarnation: string }
         const roster = this.#decode(name, body!)
         if (roster.epoch > (this.#newest?.epoch ?? -1)) this.#newest = roster
-        for (const checker of this.#checkers) checker.roster?.(name, roster)
+        const checkers = [...this.#checkers, ...this.#histories.of(incarnation)]
+        for (const checker of checkers) checker.roster?.(name, roster)
       },
       () => {},
     )
+  }
+
+  /** The machines that check a peer: those of the whole run, and those of its incarnation. */
+  #checkersOf(peer: FuzzPeer): readonly Checker[] {
+    return [...this.#checkers, ...this.#histories.of(peer.incarnation)]
   }
 
   #end(peer: FuzzPeer, outcome: Finished | Error): void {

@@ -145,6 +145,33 @@ type Event =
       committed: number | null
       reason: string
     }
+  /** The members that were left without a majority go on by themselves, from step `step` on. */
+  | {
+      type: 'incarnated'
+      id: string
+      /** Number of the incarnation. The run was founded in incarnation 0. */
+      number: number
+      /** Id of the incarnation before. */
+      ancestor: string
+      step: number
+      founder: string
+      members: readonly string[]
+      /** Members of the incarnation before that are not in this one. */
+      absent: readonly string[]
+    }
+  /** Another incarnation of the run has made more steps. This one is over, and its members enter the other. */
+  | {
+      type: 'superseded'
+      /** Numbers of the incarnations. */
+      from: number
+      to: number
+      /** Coordinator of the incarnation that stays. */
+      coordinator: string
+      /** Last committed step of the incarnation that is over. */
+      committed: number
+      /** Number of its steps that are lost. */
+      lostSteps: number
+    }
   | { type: 'evaluation'; step: number; loss: number }
   /** A holder was lost within a step, and the step continues. Its microbatches are driven again. */
   | { type: 'amended'; step: number; epoch: number; driven: readonly number[]; reason: string }

@@ -106,6 +106,8 @@ export const TIMEOUTS = {
   campaignMs: 1_000,
   /** Time without a coordinator and without a majority after which a peer gives up. */
   strandedMs: 900_000,
+  /** Interval at which a coordinator asks the members of earlier incarnations for theirs. */
+  ancestorsMs: 5_000,
   /** Deadline for the stage of a leaving member to be handed over. */
   drainMs: 60_000,
   /** Shortest time without an answer after which a stage's thread hangs. */

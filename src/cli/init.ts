@@ -28,6 +28,7 @@ const OPTIONS = {
   clip: 'optimizer.clip',
   heldOut: 'data.heldOut',
   evaluateEvery: 'evaluation.everySteps',
+  majority: 'majority',
   policy: 'recovery.policy',
 } as const
 

@@ -5,11 +5,13 @@
  */
 import type { SavedQuestion } from '../../protocols/checkpoint.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { MeetQuestion } from '../../protocols/incarnation.ts'
 import type { Ballot, Member as Entry, Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
 import type { Coordination, HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
+import type { Standing } from '../membership/incarnation.ts'
 import { sparesOf } from '../membership/roster.ts'
 import type { Decision } from '../run/update.ts'
 import type { Health } from './health.ts'
@@ -54,8 +56,9 @@ export class Coordinator implements Coordination {
   }
 
   /** Comes before anything else: a member that has not heard of this coordinator would refuse what it asks. */
-  begin(): Promise<void> {
-    return this.#parts.changes.announce()
+  async begin(): Promise<void> {
+    await this.#parts.changes.announce()
+    void this.#parts.meeting.run()
   }
 
   get roster(): Roster {
@@ -266,6 +269,14 @@ export class Coordinator implements Coordination {
   report(from: PeerId, report: ReportQuestion): void {
     const { epoch, step } = this.fence
     if (report.epoch === epoch && report.step === step) this.#round?.report(from, report)
+  }
+
+  met(other: MeetQuestion): void {
+    this.#parts.meeting.met(other)
+  }
+
+  supersede(other: Standing): void {
+    this.#parts.meeting.supersede(other)
   }
 
   learnt(from: PeerId, facts: LearntQuestion): void {

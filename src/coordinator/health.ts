@@ -9,7 +9,7 @@ import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { HOLD_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import type { Work } from '../holder/services.ts'
-import { type AgreementOptions, Deposed, noMajority, stranded } from '../membership/agreement.ts'
+import { type AgreementOptions, Deposed, stranded } from '../membership/agreement.ts'
 import { Lateness } from '../membership/lateness.ts'
 import { isQuorum, memberById, memberOf } from '../membership/roster.ts'
 import { askForSignOfLife } from '../membership/sign-of-life.ts'
@@ -131,14 +131,15 @@ export class Health {
    * @throws Deposed if that takes too long, or a member knows of a roster without this peer
    */
   async quorum(): Promise<void> {
-    const { clock, journal, signal } = this.#options
+    const { clock, minority, signal } = this.#options
     const begun = clock.now()
     for (let attempt = 1; ; attempt++) {
       const { members } = this.#roster
       const answering = new Set(members.flatMap(({ id }) => (this.lost.isSilent(id) ? [] : id)))
       if (isQuorum(this.#roster, answering)) return
-      if (attempt === 2) journal.write(noMajority(this.#roster, answering))
       const ms = clock.now() - begun
+      if (attempt > 1) await minority(ms, this.#roster, answering)
+      signal.throwIfAborted()
       if (ms > TIMEOUTS.strandedMs) throw stranded(ms)
       if (attempt > 1) await clock.sleep(TIMEOUTS.retryMs, signal)
       await Promise.all(members.map(({ id }) => this.#lookAgain(id)))

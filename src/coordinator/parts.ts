@@ -9,6 +9,7 @@ import { Admissions } from './admissions.ts'
 import { ChangeSignal } from './change-signal.ts'
 import { Health } from './health.ts'
 import { Links } from './links.ts'
+import { Meeting } from './meeting.ts'
 import { ReplicaManager } from './replica-manager.ts'
 import { Resharding } from './resharding.ts'
 import { RosterChanges } from './roster-changes.ts'
@@ -46,6 +47,7 @@ export interface Parts {
   readonly recovery: StageRecovery
   readonly resharding: Resharding
   readonly changes: RosterChanges
+  readonly meeting: Meeting
   readonly removal: StageRemoval
 }
 
@@ -89,6 +91,13 @@ export function createParts(
   const memories = [speeds, replicas, checkpoints, recovery, links]
   const term = acceptor.roster.ballot
   const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
+  const { incarnation, founding } = member
+  const meeting = new Meeting({
+    ...agreement,
+    incarnation,
+    founding,
+    superseded: (lineage, contact) => member.superseded(lineage, contact),
+  })
   const removal = new StageRemoval({ ...agreement, health, teller, faults, recovery, changes })
   return {
     agreement,
@@ -104,6 +113,7 @@ export function createParts(
     recovery,
     resharding,
     changes,
+    meeting,
     removal,
   }
 }

@@ -3,8 +3,10 @@ import type { Clock } from '../../protocols/clock.ts'
 import type { Journal } from '../base/journal.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
+import { missingOf, outlook } from '../membership/minority.ts'
 import { takeOver } from '../membership/succession.ts'
 import type { Run } from '../run/run.ts'
+import type { Founding } from './founding.ts'
 import type { RosterFollower } from './roster-follower.ts'
 
 export interface CandidateOptions {
@@ -14,6 +16,7 @@ export interface CandidateOptions {
   readonly signal: AbortSignal
   readonly follower: RosterFollower
   readonly events: MemberEvents
+  readonly founding: Founding
 }
 
 export class Candidate {
@@ -40,23 +43,35 @@ export class Candidate {
       case 'behind':
         return follower.catchUp(outcome.peer)
       case 'refused':
-        return this.#refused(`${reason}; nobody can take over: ${outcome.reason}`, lostMs)
+        return this.#refused(
+          `${reason}; nobody can take over: ${outcome.reason}`,
+          lostMs,
+          outcome.answering,
+        )
     }
   }
 
-  async #refused(reason: string, lostMs: number): Promise<void> {
-    const { run, clock, journal, signal, follower, events } = this.#options
-    const message = `${reason}. Without a majority this peer neither commits nor recovers anything`
+  /** @param answering ids of the members that answered; null if a majority did */
+  async #refused(
+    reason: string,
+    lostMs: number,
+    answering: ReadonlySet<number> | null,
+  ): Promise<void> {
+    const { run, clock, journal, signal, follower, events, founding } = this.#options
+    const { roster } = follower
+    const missing =
+      roster === null || answering === null ? '' : ` (missing: ${missingOf(roster, answering)})`
+    const message = `${reason}. Without a majority${missing} this peer neither commits nor recovers anything. ${outlook(run)}`
     if (message !== this.#journaled) {
       journal.write({ type: 'waiting', stages: [], reason: message.slice(0, 2000) })
     }
     this.#journaled = message
-    const committed = follower.roster?.committed ?? 0
+    const committed = roster?.committed ?? 0
     // A member that was not told of the end of the run finds no other member any more.
     if (committed === run.steps) events.add({ type: 'finished', committed, failure: null })
     else if (lostMs > TIMEOUTS.strandedMs) {
       events.add({ type: 'finished', committed, failure: message })
-    }
+    } else await founding.consider(lostMs)
     return clock.sleep(TIMEOUTS.campaignMs, signal)
   }
 }

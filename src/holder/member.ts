@@ -2,7 +2,7 @@
 import { announce, listen } from '../../protocols/announcement.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Lineage } from '../../protocols/incarnation.ts'
+import type { Contact, HeldState, Lineage } from '../../protocols/incarnation.ts'
 import type { Ballot, Member as Entry, Roster, Successor } from '../../protocols/membership.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import type { AnyStage } from '../../stages/stage.ts'
@@ -17,7 +17,7 @@ import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import { Foundings } from '../membership/foundings.ts'
-import { FIRST } from '../membership/incarnation.ts'
+import { Incarnation, lostSteps } from '../membership/incarnation.ts'
 import {
   type Finished,
   type MemberEvent,
@@ -31,6 +31,7 @@ import type { BatchSource } from '../run/batch-source.ts'
 import type { Run } from '../run/run.ts'
 import { Candidate } from './candidate.ts'
 import type { Coordination } from './coordination.ts'
+import { Founding } from './founding.ts'
 import { noticingStage } from './noticing-stage.ts'
 import { OwnFaults } from './own-faults.ts'
 import type { Resume } from './resume.ts'
@@ -68,6 +69,8 @@ export interface MemberOptions {
   readonly ancestors?: readonly Ancestor[]
   /** The session and roster of a process that continues from another run; null for one that begins. */
   readonly start?: Start | null
+  /** The incarnation of the run that this peer is in, which the network's messages name. That of the founding if left out. */
+  readonly incarnation?: Incarnation
   /** Keeps the members of the latest roster for a search. @default in memory */
   readonly knownMembers?: KnownMembers
   /** Saves the final weights of the active stage, as they are after `step`. @returns the path */
@@ -93,9 +96,11 @@ export class Member {
   readonly #stages: StageFollower
   readonly #disk: DiskUpkeep
   readonly #keeper: Keeper
+  readonly incarnation: Incarnation
+  readonly founding: Founding
+  /** The coordinator of the incarnation that this peer enters; null before, and once it is in a roster. */
+  #contact: Contact | null = null
   readonly #stopServing: readonly (() => void)[]
-  /** The incarnation of the run that this peer is in, or was in last. */
-  #lineage: Lineage = FIRST
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
@@ -117,16 +122,19 @@ export class Member {
     const { signal } = this.#stopping
     const events = this.#events
     this.#keeper = new Keeper(options.run)
+    const incarnation = options.incarnation ?? new Incarnation(options.runId)
+    this.incarnation = incarnation
     const follower = new RosterFollower({
       ...options,
       start,
       signal,
       carryOut: (change) => this.#carryOut(change),
       dropped: (reason) => this.#dropped(reason),
+      incarnation,
+      minority: (ms, roster, answering) => this.founding.coordinatorWaits(ms, roster, answering),
     })
     this.#follower = follower
     if (start?.roster != null) this.#continueFrom(start.roster)
-    const candidate = new Candidate({ ...options, signal, follower, events })
     const known = { ...options, signal, roster: () => follower.roster, own: () => follower.own }
     const announcer = new AddressAnnouncer(known)
     this.#monitor = new CoordinatorMonitor({
@@ -136,12 +144,11 @@ export class Member {
       dropped: (reason) => void follower.drop(reason),
       tryToTakeOver: (reason, lostMs) => candidate.tryToTakeOver(reason, lostMs),
     })
-    void this.#monitor.run()
     const createStage = noticed(options, events, () => this.committed)
     this.#disk = new DiskUpkeep({
       ...options,
       disk: options.disk ?? null,
-      lineage: () => (follower.roster === null ? null : this.#lineage),
+      lineage: () => (follower.roster === null ? null : incarnation.lineage),
       kept: () => this.#keeper.complete,
     })
     this.returning = new Returning({
@@ -152,12 +159,29 @@ export class Member {
       rosters: follower.rosters,
       isOutside: () => follower.roster === null,
       session: () => follower.session,
-      incarnate: (lineage, roster) => {
-        this.#lineage = lineage
-        follower.incarnate(roster)
-      },
+      committed: () => this.committed,
+      incarnate: (lineage, roster) => follower.incarnate(lineage, roster),
     })
     this.#slot = new StageSlot({ ...known, createStage, diskUpkeep: this.#disk })
+    this.founding = new Founding({
+      ...options,
+      signal,
+      incarnation,
+      follower,
+      monitor: this.#monitor,
+      held: () => this.#held(),
+      copies: () => [...this.#keeper.copies, ...this.#slot.understudy.copies, ...this.#disk.copies],
+      coordination: () => this.#coordination,
+      enter: (lineage, contact, reason) => this.#enter(lineage, contact, reason),
+    })
+    const candidate = new Candidate({
+      ...options,
+      signal,
+      follower,
+      events,
+      founding: this.founding,
+    })
+    void this.#monitor.run()
     this.#stages = new StageFollower({
       ...known,
       slot: this.#slot,
@@ -175,6 +199,9 @@ export class Member {
       follower,
       monitor: this.#monitor,
       events: this.#events,
+      incarnation: this.incarnation,
+      founding: this.founding,
+      superseded: (lineage, contact) => this.superseded(lineage, contact),
       undecided: this.undecided,
       foundings: this.foundings,
       coordination: () => this.#coordination,
@@ -242,6 +269,34 @@ export class Member {
     const start = { roster: null, session: this.session }
     const reason = `${from} says so`
     this.#events.add({ type: 'resharded', successors, start, committed: null, reason })
+  }
+
+  /** This incarnation is over. This peer gives up what belongs to it, and enters the one that stays. */
+  superseded(lineage: Lineage, contact: Contact): void {
+    const { id, number, lineage: own } = this.incarnation
+    const { committed } = this
+    this.#options.journal.write({
+      type: 'superseded',
+      from: number,
+      to: lineage.record?.number ?? 0,
+      coordinator: contact.peer,
+      committed,
+      lostSteps: lostSteps({ incarnation: id, committed, lineage: own }, lineage),
+    })
+    void this.#enter(lineage, contact, 'another incarnation of the run stays')
+  }
+
+  async #enter(lineage: Lineage, contact: Contact, reason: string): Promise<void> {
+    this.#contact = contact
+    await this.#follower.enter(lineage, reason)
+  }
+
+  /** The stage that this peer holds, as after the last step; null if it holds none. */
+  #held(): HeldState | null {
+    const { active } = this.#slot
+    const { roster } = this
+    if (active === null || roster === null) return null
+    return { stage: active.index, step: roster.committed, live: true }
   }
 
   /** Options of the agreement, for the coordinator of this peer. @throws ProtocolError STALE in no roster */
@@ -319,6 +374,7 @@ export class Member {
   async #carryOut(change: RosterChange): Promise<string | null> {
     const { before, roster, own } = change
     this.knownMembers.keep(roster)
+    this.#contact = null
     if (before === null) {
       this.#events.add({ type: 'admitted', coordinator: coordinatorOf(roster).peer })
     }
@@ -378,7 +434,8 @@ export class Member {
     this.#coordination?.depose(reason)
     this.#keeper.clear()
     await this.#slot.giveUp()
-    this.#events.add({ type: 'dropped', reason, through: this.foundings.end() })
+    const through = this.foundings.end() ?? this.#contact ?? undefined
+    this.#events.add({ type: 'dropped', reason, through })
   }
 
   /** Each announcement costs every member a signature check. A fast swarm therefore does not announce every step. */

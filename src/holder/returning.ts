@@ -13,7 +13,7 @@ import { sha256 } from '../../protocols/weights.ts'
 import type { KnownMembers } from '../base/known-members.ts'
 import { RETURNERS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
-import { incarnationId } from '../membership/incarnation.ts'
+import { absentFrom, incarnationId } from '../membership/incarnation.ts'
 import { coordinatorOf, memberOf, type RosterSource } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import type { UndecidedPeers } from '../membership/undecided.ts'
@@ -31,6 +31,8 @@ export interface ReturningOptions extends RunContext {
   /** True while this peer is in no roster. */
   isOutside(): boolean
   session(): number
+  /** Last committed step of the roster that this peer is in; 0 while it is in none. */
+  committed(): number
   /** This peer continues in an incarnation whose first roster names it. */
   incarnate(lineage: Lineage, roster: Roster): void
 }
@@ -85,6 +87,13 @@ export class Returning {
     }
   }
 
+  /** True if this peer's disk remembers steps of the run. */
+  async hasHistory(): Promise<boolean> {
+    const { disk } = this.#options
+    await disk.scanned
+    return disk.offer().history !== null
+  }
+
   /** True if this peer was in the run before, and is in no roster now. */
   get #isSearching(): boolean {
     const { undecided, isOutside } = this.#options
@@ -92,7 +101,7 @@ export class Returning {
   }
 
   async #answer(from: PeerId) {
-    const { network, disk, undecided, session, domain = '' } = this.#options
+    const { network, disk, undecided, session, committed, domain = '' } = this.#options
     const isOutside = this.#isSearching
     if (isOutside) {
       undecided.hear(from, 'never')
@@ -103,6 +112,7 @@ export class Returning {
       .map(([peer, { addresses }]) => ({ peer, addresses: addresses.slice(0, 4) }))
     const answer = {
       isOutside,
+      committed: committed(),
       session: session(),
       addresses: [...network.addresses],
       domain,
@@ -151,7 +161,7 @@ export class Returning {
     return answers.filter((answer) => answer !== null && answer !== 'alive')
   }
 
-  async #askOne(peer: PeerId, signal: AbortSignal): Promise<Returner | 'alive'> {
+  async #askOne(peer: PeerId, signal: AbortSignal): Promise<Returner | 'alive' | null> {
     const { network, runId: run, clock } = this.#options
     let body: Uint8Array | undefined
     const options = {
@@ -164,8 +174,9 @@ export class Returning {
       },
     }
     const answer = await ask(network, peer, offer, { run }, options)
-    const { isOutside, session, addresses, domain, others } = answer
-    if (!isOutside) return 'alive'
+    const { isOutside, committed, session, addresses, domain, others } = answer
+    // A founding of the run that has made no step is not where the run goes on.
+    if (!isOutside) return committed > 0 ? 'alive' : null
     const at = clock.now()
     this.#heard.set(peer, { addresses, at })
     for (const other of others) {
@@ -246,11 +257,7 @@ function patienceFor({ isWhole, absent }: ReturnPlan): number {
   return absent.length > 0 ? TIMEOUTS.undecidedMs : 0
 }
 
-function nextLineage(
-  runId: string,
-  { history, roster, absent }: ReturnPlan,
-  digest: string,
-): Lineage {
+function nextLineage(runId: string, { history, roster }: ReturnPlan, digest: string): Lineage {
   const { record } = history.lineage
   const next: IncarnationRecord = {
     number: (record?.number ?? 0) + 1,
@@ -258,6 +265,5 @@ function nextLineage(
     step: roster.committed,
     roster: digest,
   }
-  const contacts = absent.map(({ peer, addresses }) => ({ peer, addresses: [...addresses] }))
-  return { record: next, absent: contacts.slice(0, OTHERS_MAX) }
+  return { record: next, absent: absentFrom(roster, history.roster, history.lineage.absent) }
 }

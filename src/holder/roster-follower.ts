@@ -5,11 +5,13 @@
 import type { Change } from '../../protocols/agreement.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { Lineage } from '../../protocols/incarnation.ts'
 import type { Ballot, Member as Entry, Origin, Roster } from '../../protocols/membership.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
 import type { Journal } from '../base/journal.ts'
 import { Acceptor } from '../membership/acceptor.ts'
 import { type AgreementOptions, fetchRoster } from '../membership/agreement.ts'
+import type { Incarnation } from '../membership/incarnation.ts'
 import type { Start } from '../membership/member-events.ts'
 import {
   compareBallots,
@@ -39,12 +41,15 @@ export interface RosterFollowerOptions {
   readonly signal: AbortSignal
   /** The session and roster of a process that continues from another run; null for one that begins. */
   readonly start: Start | null
+  readonly incarnation: Incarnation
   /** Members of one process may share the rosters that they make. Without this option each makes its own. */
   readonly rosters?: RosterSource
   /** Does what the roster says to the parts of this member. @returns a digest of its weights, or null */
   carryOut(change: RosterChange): Promise<string | null>
   /** The run continues without this peer: frees everything that belongs to it. */
   dropped(reason: string): Promise<void>
+  /** Called again and again while no majority answers a coordinator. */
+  minority: AgreementOptions['minority']
 }
 
 export class RosterFollower {
@@ -129,27 +134,49 @@ export class RosterFollower {
    * @throws ProtocolError STALE if changes are missing, NOT_MEMBER if the roster does not name this peer
    */
   install(epoch: number, change: Change | null, whole: Roster | undefined) {
-    return this.inTurn(() => this.#install(epoch, change, whole))
+    const { incarnation } = this.#options
+    const { id } = incarnation
+    return this.inTurn(() => {
+      if (incarnation.id === id) return this.#install(epoch, change, whole)
+      throw new ProtocolError('STALE', 'this peer is in another incarnation of the run now')
+    })
   }
 
-  /** Goes on with the first roster of an incarnation, which names this process. This peer must be in no roster. */
-  incarnate(roster: Roster): void {
+  /**
+   * Goes on in a new incarnation of the run, with its founding roster. Nothing of the earlier one is promised, accepted or
+   * carried out from now on.
+   * @param roster names this process
+   */
+  incarnate(lineage: Lineage, roster: Roster): void {
+    const { incarnation, carryOut } = this.#options
+    const before = this.roster
+    incarnation.enter(lineage)
     const acceptor = this.#accept(roster)
     this.#acceptor = acceptor
-    this.#addresses.follow(null, roster, null)
+    this.#addresses.follow(before, roster, null)
     void this.inTurn(async () => {
       const { own } = this
       if (this.#acceptor !== acceptor || own === undefined) return
-      await this.#options.carryOut({ before: null, roster, own, change: null })
+      await carryOut({ before, roster, own, change: null })
     }).catch(() => {})
+  }
+
+  /** Enters another incarnation of the run, in which this peer is in no roster yet. */
+  async enter(lineage: Lineage, reason: string): Promise<void> {
+    this.#options.incarnation.enter(lineage)
+    await this.drop(reason)
   }
 
   /** Fetches the roster of a peer that knows a later epoch, and carries it out. */
   async catchUp(peer: PeerId): Promise<void> {
-    const { signal, journal } = this.#options
+    const { signal, journal, incarnation } = this.#options
     try {
-      const roster = await fetchRoster(this.agreement(signal), peer, this.rosters.decode)
-      await this.install(roster.epoch, null, roster)
+      const { id } = incarnation
+      const fetched = await fetchRoster(this.agreement(signal), peer, this.rosters.decode)
+      if (fetched.incarnation !== id) {
+        throw new ProtocolError('STALE', `${peer} is in another incarnation of the run`)
+      }
+      await this.install(fetched.roster.epoch, null, fetched.roster)
     } catch (error) {
       signal.throwIfAborted()
       // The peer may follow the run that this one became.

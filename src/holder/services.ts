@@ -3,17 +3,21 @@ import * as agreement from '../../protocols/agreement.ts'
 import { saved } from '../../protocols/checkpoint.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { compareFoundings, moveOver } from '../../protocols/founding.ts'
+import type { Contact, Lineage } from '../../protocols/incarnation.ts'
+import * as incarnations from '../../protocols/incarnation.ts'
 import type { Roster } from '../../protocols/membership.ts'
 import * as membership from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as steps from '../../protocols/step.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import type { Foundings } from '../membership/foundings.ts'
+import { contactOf, type Incarnation } from '../membership/incarnation.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
 import { coordinatorOf, memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import type { UndecidedPeers } from '../membership/undecided.ts'
 import type { Coordination, HelloQuestion } from './coordination.ts'
+import type { Founding } from './founding.ts'
 import type { RosterFollower } from './roster-follower.ts'
 import { serveReach } from './serve-reach.ts'
 
@@ -21,6 +25,10 @@ export interface ServiceContext extends RunContext {
   readonly follower: RosterFollower
   readonly monitor: CoordinatorMonitor
   readonly events: MemberEvents
+  readonly incarnation: Incarnation
+  readonly founding: Founding
+  /** This incarnation is over, and this peer enters the one that stays. */
+  superseded(lineage: Lineage, contact: Contact): void
   /** Peers that search for the run as this one does while it is in no roster. */
   readonly undecided: UndecidedPeers
   readonly foundings: Foundings
@@ -46,6 +54,7 @@ export function serveMember(context: ServiceContext): StopServing[] {
     ...serveMembership(context),
     ...serveFoundings(context),
     ...serveAgreement(context),
+    ...serveIncarnations(context),
     ...serveCoordination(context),
     ...serveReach(context),
   ]
@@ -72,7 +81,8 @@ function serveMembership(context: ServiceContext): StopServing[] {
     serveRun(context, membership.roster, {
       serve: async () => {
         const { roster } = follower.expectAcceptor()
-        return { answer: { epoch: roster.epoch }, body: membership.encodeRoster(roster) }
+        const answer = { epoch: roster.epoch, incarnation: context.incarnation.id }
+        return { answer, body: membership.encodeRoster(roster) }
       },
     }),
     serveRun(context, membership.heartbeat, {
@@ -138,6 +148,62 @@ function serveAgreement(context: ServiceContext): StopServing[] {
   ]
 }
 
+/** What makes one incarnation of two, or the next one without a majority. */
+function serveIncarnations(context: ServiceContext): StopServing[] {
+  const { founding, follower, incarnation, journal } = context
+  return [
+    serveRun(context, incarnations.gather, {
+      serve: async (from, { coordinates }) => ({
+        answer: await founding.answer(from, coordinates),
+      }),
+    }),
+    serveRun(context, incarnations.incarnate, {
+      accept: (_, __, length) => {
+        if (length <= membership.ROSTER_BYTES) return new Uint8Array(length)
+        throw new ProtocolError('TOO_LARGE', `a roster of ${length} bytes`)
+      },
+      serve: async (from, { lineage }, body) => {
+        founding.accept(from, lineage, body)
+        return { answer: {} }
+      },
+    }),
+    serveRun(context, incarnations.meet, {
+      serve: async (_, question) => {
+        context.coordination()?.met(question)
+        const { roster } = follower
+        const coordinator = roster === null ? null : contactOf(coordinatorOf(roster))
+        const { id } = incarnation
+        return { answer: { incarnation: id, committed: roster?.committed ?? 0, coordinator } }
+      },
+    }),
+    serveRun(context, incarnations.supersede, {
+      serve: async (_, question) => {
+        const coordination = context.coordination()
+        if (coordination === null) {
+          throw new ProtocolError('REFUSED', 'this peer does not coordinate the run')
+        }
+        coordination.supersede(question)
+        const { committed } = follower.expectAcceptor().roster
+        return { answer: { committed, lineage: incarnation.lineage } }
+      },
+    }),
+    serveRun(context, incarnations.superseded, {
+      serve: async (from, { lineage, contact }) => {
+        checkCoordinator(context, from)
+        context.superseded(lineage, contact)
+        return { answer: {} }
+      },
+    }),
+    serveRun(context, incarnations.minority, {
+      serve: async (from, { reason }) => {
+        checkCoordinator(context, from)
+        journal.write({ type: 'waiting', stages: [], reason })
+        return { answer: {} }
+      },
+    }),
+  ]
+}
+
 /** Passes questions on to the coordinator's part. @throws ProtocolError REFUSED unless this peer coordinates */
 function serveCoordination(context: ServiceContext): StopServing[] {
   const coordination = (): Coordination => {
@@ -180,10 +246,15 @@ function serveCoordination(context: ServiceContext): StopServing[] {
 }
 
 async function answerHello(
-  { coordination, follower, network, undecided }: ServiceContext,
+  { coordination, follower, founding, incarnation, network, undecided }: ServiceContext,
   from: PeerId,
   question: HelloQuestion,
 ) {
+  founding.knocked(from)
+  const isElsewhere = question.incarnation !== incarnation.id
+  if (follower.roster !== null && isElsewhere) {
+    return { result: 'moved' as const, lineage: incarnation.lineage }
+  }
   const present = coordination()
   if (present !== null && follower.roster !== null) {
     await present.admit(from, question)

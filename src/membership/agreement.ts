@@ -33,6 +33,8 @@ export interface AgreementOptions {
   readonly journal: Journal
   readonly acceptor: Acceptor
   readonly signal: AbortSignal
+  /** Called again and again while no majority answers. @param ms for how long, in milliseconds */
+  minority(ms: number, roster: Roster, answering: ReadonlySet<number>): Promise<void>
 }
 
 /** A change without its author. */
@@ -50,30 +52,18 @@ export async function choose(
   ballot: Ballot,
   change: Change,
 ): Promise<Roster> {
-  const { acceptor, clock, journal, signal } = options
+  const { acceptor, clock, minority, signal } = options
   const accepted = new Set<number>()
-  let isReported = false
   const startMs = clock.now()
   for (;;) {
     signal.throwIfAborted()
     await offer(options, ballot, change, roster, accepted)
     if (isQuorum(roster, accepted)) return acceptor.rosters.apply(roster, change)
-    if (!isReported) {
-      journal.write(noMajority(roster, accepted))
-      isReported = true
-    }
     const ms = clock.now() - startMs
+    await minority(ms, roster, accepted)
     if (ms > TIMEOUTS.strandedMs) throw stranded(ms)
     await clock.sleep(TIMEOUTS.retryMs, signal)
   }
-}
-
-/** Journal event of a coordinator that waits for a majority. @param ids the members that answer */
-export function noMajority(roster: Roster, ids: ReadonlySet<number>) {
-  const voting = votersOf(roster)
-  const answering = [...voting].filter((id) => ids.has(id)).length
-  const reason = `only ${answering} of ${voting.size} voting members answer: without a majority nothing is committed or recovered`
-  return { type: 'waiting', stages: [], reason } as const
 }
 
 /** Error of a coordinator that has waited too long for a majority. */
@@ -156,16 +146,16 @@ export async function sendRoster(
 }
 
 /**
- * Fetches the latest roster that `peer` knows.
+ * Fetches the latest roster that `peer` knows, and the id of its incarnation.
  * @throws ProtocolError if the peer does not answer, or its roster is too large or malformed
  */
 export async function fetchRoster(
   { network, runId, signal }: Pick<AgreementOptions, 'network' | 'runId' | 'signal'>,
   peer: PeerId,
   decode = membership.decodeRoster,
-): Promise<Roster> {
+): Promise<{ roster: Roster; incarnation: string }> {
   let body: Uint8Array | undefined
-  await ask(
+  const { incarnation } = await ask(
     network,
     peer,
     membership.roster,
@@ -182,5 +172,5 @@ export async function fetchRoster(
       },
     },
   )
-  return decode(peer, body)
+  return { roster: decode(peer, body), incarnation }
 }

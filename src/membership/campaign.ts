@@ -23,7 +23,12 @@ type Campaign =
     }
   /** `peer` knows a later epoch. */
   | { readonly result: 'behind'; readonly peer: PeerId }
-  | { readonly result: 'refused'; readonly reason: string }
+  /** `answering`: ids of the members that answered. */
+  | {
+      readonly result: 'refused'
+      readonly reason: string
+      readonly answering: ReadonlySet<number>
+    }
 
 /** The answers of the members to one campaign. */
 class Votes {
@@ -32,6 +37,7 @@ class Votes {
   /** Ids of members that have promised, or have not answered yet. */
   readonly #willing: Set<number>
   readonly #reasons: string[] = []
+  readonly #answering = new Set<number>()
   #pending: PromiseAnswer['accepted'] = null
   #memberAhead: PeerId | null = null
   readonly #decided = Promise.withResolvers<void>()
@@ -47,6 +53,7 @@ class Votes {
   }
 
   add({ id, peer }: Member, { promised, epoch, accepted, reason }: PromiseAnswer): void {
+    this.#answering.add(id)
     if (!promised) {
       this.#reasons.push(reason)
       this.#willing.delete(id)
@@ -89,7 +96,8 @@ class Votes {
     const promised = [...this.#promised].filter((id) => voting.has(id)).length
     const count = `${promised} of ${voting.size} voting members promise`
     const reasons = [count, ...new Set(this.#reasons)]
-    return { result: 'refused', reason: reasons.join('; ').slice(0, 2000) }
+    const reason = reasons.join('; ').slice(0, 1000)
+    return { result: 'refused', reason, answering: this.#answering }
   }
 }
 

@@ -72,6 +72,11 @@ export class CoordinatorMonitor {
     return !suspected && this.#silentMs < TIMEOUTS.silenceMs
   }
 
+  /** For how long this member has known no coordinator, in milliseconds; null while it knows one. */
+  get lostMs(): number | null {
+    return this.#lostSince === null ? null : this.#options.clock.now() - this.#lostSince
+  }
+
   get #silentMs(): number {
     return this.#options.clock.now() - this.#heardAt
   }
@@ -120,7 +125,7 @@ export class CoordinatorMonitor {
       if (deposed()) {
         await tryToTakeOver(
           'others have promised not to listen to this peer any more',
-          this.#lostMs(),
+          this.#countLostMs(),
         )
       }
       return
@@ -134,7 +139,7 @@ export class CoordinatorMonitor {
     const { peer } = coordinatorOf(known)
     this.#suspect = peer
     // The time without a coordinator starts here, also while other members campaign first.
-    this.#lostMs()
+    this.#countLostMs()
     const foundLostAt = clock.now()
     const others = known.members.filter(({ id }) => id !== known.coordinator)
     const rank = others.findIndex(({ id }) => id === self.id)
@@ -144,7 +149,7 @@ export class CoordinatorMonitor {
     if (clock.now() < this.#yieldingUntil) return
     if (this.#heardAt > foundLostAt && (await this.#failureOf(known)) === null)
       return this.#answered()
-    await tryToTakeOver(`the coordinator ${peer} is lost (${failure})`, this.#lostMs())
+    await tryToTakeOver(`the coordinator ${peer} is lost (${failure})`, this.#countLostMs())
   }
 
   #answered(): void {
@@ -153,7 +158,7 @@ export class CoordinatorMonitor {
     this.heard()
   }
 
-  #lostMs(): number {
+  #countLostMs(): number {
     const now = this.#options.clock.now()
     this.#lostSince ??= now
     return now - this.#lostSince

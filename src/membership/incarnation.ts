@@ -3,14 +3,23 @@
  * so that members of different incarnations refuse each other's messages. This happens in one place, on the way to the
  * network and back. All other code knows the run's id only.
  */
-import type { CopyName } from '../../protocols/copies.ts'
 import { compareFoundings } from '../../protocols/founding.ts'
-import type { HeldState, IncarnationRecord, Lineage } from '../../protocols/incarnation.ts'
-import { gather, incarnate, meet, supersede } from '../../protocols/incarnation.ts'
-import { hello, type Roster, roster } from '../../protocols/membership.ts'
-import type { Handler, Json, Network, Received } from '../../protocols/network.ts'
+import {
+  ABSENT_MAX,
+  CONTACT_ADDRESSES,
+  type Contact,
+  gather,
+  type IncarnationRecord,
+  incarnate,
+  type Lineage,
+  meet,
+  supersede,
+} from '../../protocols/incarnation.ts'
+import { hello, type Member, type Roster, roster } from '../../protocols/membership.ts'
+import type { Handler, Json, Network, PeerId, Received } from '../../protocols/network.ts'
 import { comeBack, offer } from '../../protocols/return.ts'
 import { sha256 } from '../../protocols/weights.ts'
+import { memberOf } from './roster.ts'
 
 /** Protocols that name the run, and not the incarnation: their askers may be in another incarnation, or in none. */
 const OF_THE_RUN: ReadonlySet<string> = new Set(
@@ -29,21 +38,27 @@ export function incarnationId(runId: string, record: IncarnationRecord | null): 
   return sha256(JSON.stringify([runId, number, ancestor, step, roster]))
 }
 
-/** Digest of a founding roster, for the record. */
-export function rosterDigest(roster: Roster): string {
-  return sha256(JSON.stringify(roster))
+/** A peer, and the addresses of it that fit a message about many peers. */
+export function contactOf({ peer, addresses }: Pick<Member, 'peer' | 'addresses'>): Contact {
+  const { count, length } = CONTACT_ADDRESSES
+  return { peer, addresses: addresses.filter((each) => each.length <= length).slice(0, count) }
 }
 
-/** What a process that was started again has on its disk of the run. */
-export interface Remains {
-  /** The incarnation that the process before was in. */
-  readonly lineage: Lineage
-  /** The last roster that the process before knew. */
-  readonly roster: Roster
-  /** The state of the stage that it held; null if it held none. */
-  readonly held: HeldState | null
-  /** The complete copies of stages that it kept. */
-  readonly copies: readonly CopyName[]
+/**
+ * The members of a roster that are not in the founding roster of the next incarnation, and those that were missing before,
+ * the latest first.
+ */
+export function absentFrom(
+  founding: Roster,
+  before: Roster,
+  earlier: readonly Contact[],
+): Contact[] {
+  const distinct = new Map<PeerId, Contact>()
+  for (const contact of [...before.members.map(contactOf), ...earlier]) {
+    const isKnown = distinct.has(contact.peer) || memberOf(founding, contact.peer) !== undefined
+    if (!isKnown && distinct.size < ABSENT_MAX) distinct.set(contact.peer, contact)
+  }
+  return [...distinct.values()]
 }
 
 /** What is compared when two incarnations meet. */
@@ -57,6 +72,12 @@ export interface Standing {
 export function stays(one: Standing, other: Standing): boolean {
   if (one.committed !== other.committed) return one.committed > other.committed
   return one.incarnation < other.incarnation
+}
+
+/** Number of steps of the first incarnation that the other one does not have. */
+export function lostSteps(over: Standing & { lineage: Lineage }, stays: Lineage): number {
+  const founded = [over.lineage, stays].flatMap(({ record }) => record?.step ?? [])
+  return over.committed - Math.min(over.committed, ...founded)
 }
 
 /** The incarnation that one peer is in. It changes when the peer founds one, or enters another. */

@@ -17,7 +17,12 @@ type Succession =
   | { readonly result: 'behind'; readonly peer: PeerId }
   /** A change that was accepted before, and is chosen now, removes this member from the roster. */
   | { readonly result: 'removed'; readonly epoch: number }
-  | { readonly result: 'refused'; readonly reason: string }
+  /** `answering`: ids of the members that answered; null if a majority did. */
+  | {
+      readonly result: 'refused'
+      readonly reason: string
+      readonly answering: ReadonlySet<number> | null
+    }
 
 /**
  * Tries to make this member the coordinator. It asks for promises, and proposes again each change that was accepted but
@@ -58,7 +63,9 @@ export async function takeOver(
       await installAll(options, before, after, change, rejectIfLost)
       if (memberById(after, own.id) === undefined) return { result: 'removed', epoch: after.epoch }
     } catch (error) {
-      if (error instanceof Deposed) return { result: 'refused', reason: error.message }
+      if (error instanceof Deposed) {
+        return { result: 'refused', reason: error.message, answering: null }
+      }
       throw error
     }
     // After a reshard, missing members are replaced in the successor run.

@@ -74,7 +74,9 @@ export async function fetchStages(
 /** Fetches the dataset.json and the tokenizer of a dataset that is not on this machine. */
 async function fetchTokenizer(options: LiveWeightsOptions, folder: string): Promise<void> {
   const { network, run, runId: id } = options
-  const { members } = await currentRoster(options)
+  const {
+    roster: { members },
+  } = await currentRoster(options)
   const fetched = async (name: string, sha256: string, maxBytes: number) => {
     const donors = members.map(({ peer }) => peer)
     const each = { chunkTimeoutMs: TIMEOUTS.chunkMs, maxBytes }

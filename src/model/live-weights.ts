@@ -62,15 +62,17 @@ async function attempt(
   ahead: number,
   take: TakeStage,
 ): Promise<number> {
-  const { network, run, runId: id, signal } = options
-  const roster = await currentRoster(options)
+  const { network, run, signal } = options
+  const { roster, incarnation } = await currentRoster(options)
   for (const { peer, addresses } of roster.members) network.learn(peer, addresses)
   const step = Math.min(roster.committed + ahead, run.steps)
   const stages = Array.from({ length: run.stages + 1 }, (_, stage) => stage)
-  const donors = await Promise.all(stages.map((stage) => keepCopies(options, roster, stage, step)))
+  const donors = await Promise.all(
+    stages.map((stage) => keepCopies({ ...options, runId: incarnation }, roster, stage, step)),
+  )
   for (const [index, peers] of donors.entries()) {
     const weights = new Float32Array(layoutOf(stageConfig(run), index).length)
-    const question = { run: id, step, stage: index, part: 'weights' } as const
+    const question = { run: incarnation, step, stage: index, part: 'weights' } as const
     const each = { chunkTimeoutMs: TIMEOUTS.chunkMs, signal }
     await fetchState(network, peers, question, weights, each)
     take({ index, step, weights })
@@ -78,13 +80,16 @@ async function attempt(
   return step
 }
 
-/** Latest roster of the first peer that answers. @throws ProtocolError if no peer answers */
+/** Latest roster of the first peer that answers, and the id of its incarnation. @throws ProtocolError if no peer answers */
 export async function currentRoster({
   network,
   runId,
   contacts,
   signal = new AbortController().signal,
-}: Pick<LiveWeightsOptions, 'network' | 'runId' | 'contacts' | 'signal'>): Promise<Roster> {
+}: Pick<LiveWeightsOptions, 'network' | 'runId' | 'contacts' | 'signal'>): Promise<{
+  roster: Roster
+  incarnation: string
+}> {
   let failure: unknown = new ProtocolError('UNREACHABLE', 'no peer of the run is known')
   for (const peer of contacts) {
     try {

@@ -7,6 +7,7 @@ import { InputError } from '../base/errors.ts'
 import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
+import { fetchRoster } from '../membership/agreement.ts'
 import { type EnterLimits, RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
 import { memberOf } from '../membership/roster.ts'
@@ -173,14 +174,16 @@ async function requestAdmission(
   let asked = contact
   // One referral leads to the coordinator. More are needed only while the coordinator changes.
   for (let referrals = 0; referrals < REFERRALS_MAX; referrals++) {
+    if (await isBegunAnew(member, { network, runId }, asked, limits)) return null
     const { session } = member
     const addresses = [...network.addresses]
     // The roster would name an address that is gone, and every peer that needs this one would wait for it.
     if (addresses.length === 0) throw new ProtocolError('UNREACHABLE', NO_ADDRESS)
     const { claim } = undecided
     const resumes = resume !== undefined
-    const question = { run: runId, addresses, session, domain, stage: wish, resumes, claim }
-    const answer = await ask(network, asked, hello, question, limits)
+    const { id: incarnation } = member.incarnation
+    const about = { addresses, session, domain, stage: wish, resumes, claim, incarnation }
+    const answer = await ask(network, asked, hello, { run: runId, ...about }, limits)
     if (answer.result === 'later' && answer.claim !== null) {
       undecided.hear(asked, answer.claim)
       return null
@@ -197,6 +200,10 @@ async function requestAdmission(
         network.learn(answer.coordinator, answer.addresses)
         asked = answer.coordinator
         break
+      case 'moved':
+        limits.signal.throwIfAborted()
+        member.incarnation.enter(answer.lineage)
+        break
       case 'resharded':
         limits.signal.throwIfAborted()
         member.resharded(asked, answer.successors)
@@ -207,4 +214,20 @@ async function requestAdmission(
   }
   await clock.sleep(TIMEOUTS.retryMs, limits.signal)
   return null
+}
+
+/**
+ * Tells whether a peer is in a founding of the run that has made no step, while this peer's disk remembers steps of
+ * the run. To enter it would give up what the run has learnt.
+ */
+async function isBegunAnew(
+  member: Member,
+  { network, runId }: Pick<NodeOptions, 'network' | 'runId'>,
+  peer: PeerId,
+  { signal }: EnterLimits,
+): Promise<boolean> {
+  if (member.undecided.claim !== 'never' || !(await member.returning.hasHistory())) return false
+  // A peer in no roster does not answer, and a peer that cannot be reached fails below in any case.
+  const known = await fetchRoster({ network, runId, signal }, peer).catch(() => null)
+  return known?.roster.committed === 0
 }

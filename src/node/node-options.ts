@@ -1,4 +1,5 @@
 /** The options of a node, and of the part of them that a successor run replaces. */
+import type { Lineage } from '../../protocols/incarnation.ts'
 import type { Claim, Origin } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import type { MemberOptions } from '../holder/member.ts'
@@ -21,6 +22,8 @@ export interface NodeOptions extends MemberOptions {
   readonly reshardAfterMs?: number | undefined
   /** Opens what this peer needs in a successor run. If left out, the node ends when its run is resharded. */
   readonly openSuccessor?: OpenSuccessor | undefined
+  /** The incarnation that this peer is in; that in which the run is founded if left out. */
+  readonly lineage?: Lineage
   /** Step after which the run ends, if this peer is the coordinator. */
   readonly lastStep: number
   /** Aborts when the node has to stop. The reason of the signal may be a `Departure`. */

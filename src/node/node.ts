@@ -1,6 +1,7 @@
 /** A node: a member of a run, and its coordinator while the roster names it. Real and simulated nodes run this code. */
 import { withLoopback } from '../../protocols/loopback.ts'
 import { Member } from '../holder/member.ts'
+import { Incarnation } from '../membership/incarnation.ts'
 import type { Finished, MemberEvent } from '../membership/member-events.ts'
 import { coordinate } from './coordinate.ts'
 import { enterRun } from './enter-run.ts'
@@ -17,8 +18,10 @@ export type { NodeOptions } from './node-options.ts'
  */
 export async function runNode(firstOptions: NodeOptions): Promise<Finished> {
   const network = withLoopback(firstOptions.network, firstOptions.clock)
-  let options = { ...firstOptions, network }
+  let runOptions = firstOptions
   for (;;) {
+    const incarnation = new Incarnation(runOptions.runId, runOptions.lineage)
+    const options = { ...runOptions, incarnation, network: incarnation.over(network) }
     const member = new Member(options)
     let outcome: Outcome
     try {
@@ -30,7 +33,8 @@ export async function runNode(firstOptions: NodeOptions): Promise<Finished> {
     } finally {
       await member.close()
     }
-    options = await inSuccessor(options, outcome)
+    const successor = await inSuccessor(runOptions, outcome)
+    runOptions = { ...successor, lineage: incarnation.lineage }
   }
 }
 

@@ -89,6 +89,20 @@ export class RunView {
           `  as run ${run.to.slice(0, 12)}, from the checkpoint of step ${step}${abandoned}`,
         ]
       }
+      case 'incarnated': {
+        const { number, step, members, absent } = entry
+        return [
+          `  no majority came back: ${members.length} peers go on by themselves after step ${step}, as incarnation ${number} of the run`,
+          `  without ${absent.map(shortName).join(', ')}`,
+        ]
+      }
+      case 'superseded': {
+        const { from, to, coordinator, lostSteps } = entry
+        return [
+          `  incarnation ${to} of the run, which ${shortName(coordinator)} coordinates, stays, and incarnation ${from} is over`,
+          `  ${lostSteps} steps of it are lost; this peer joins the other`,
+        ]
+      }
       case 'returned': {
         const { members, step, missing, absent } = entry
         const others = absent.length > 0 ? `, without ${absent.map(shortName).join(', ')}` : ''

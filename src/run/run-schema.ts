@@ -16,6 +16,9 @@ import { SCHEDULES, type ScheduleName } from './schedule.ts'
 /** Version of the manifest's layout. A manifest of another version is refused. */
 export const VERSION = 1
 
+/** What members do that are left without a majority. */
+const MAJORITIES = ['goOn', 'wait'] as const
+
 const rate = z.number().min(0).lt(1)
 
 const ropeScaling = group('Stretching of the rotary embedding for long contexts.', {
@@ -266,6 +269,19 @@ export const runSchema = z
       'float32',
       '',
       'Number format of the kept activations. float16 takes half the memory, with a relative rounding error of 2^-11.',
+    ),
+    majority: setting(
+      z.enum(MAJORITIES),
+      'goOn',
+      '',
+      'What members do that are left without a majority: goOn, they go on by themselves after majoritySeconds; or wait, until ' +
+        'a majority is back.',
+    ),
+    majoritySeconds: setting(
+      z.int().min(5).max(86_400),
+      60,
+      'seconds',
+      'Time without a majority after which those who are left go on by themselves.',
     ),
     model: model.prefault({}),
     microbatch: microbatch.prefault({}),

@@ -37,7 +37,9 @@ test('a model that diverges ends the run with the reason, also where it shows in
     evaluation: { everySteps: 1, microbatches: 2 },
   })
   const { finished, seconds } = await play(scenario({ run }))
-  expect(finished?.failure).toMatch(/cannot be computed, one after another.*lower optimizer.learningRate/)
+  expect(finished?.failure).toMatch(
+    /cannot be computed, one after another.*lower optimizer.learningRate/,
+  )
   expect(seconds).toBeLessThan(60)
 })
 

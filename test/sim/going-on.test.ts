@@ -140,9 +140,9 @@ test('it can shrink again', async () => {
   expect(lossesIn(swarm, 1).at(-1)!.step).toBe(STEPS)
 })
 
-test('a minority never does', async () => {
+test('a minority never does, if the manifest says that it waits', async () => {
   const store = new MemoryStore()
-  const swarm = new TestSwarm(runOf())
+  const swarm = new TestSwarm({ ...runOf(), majority: 'wait' })
   for (let i = 1; i <= 5; i++) joinGoingOn(swarm, `peer-${i}`, store)
   const minority = new Set(['peer-1', 'peer-2'])
   let healed = false

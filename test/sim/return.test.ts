@@ -201,5 +201,5 @@ test('a full disk costs nothing but the files: training goes on, and says so onc
   expect(lossesOf(swarm.entries)).toEqual((await whole).losses)
   const told = entriesOf(swarm.entries, 'notice').filter(({ message }) => /ENOSPC/.test(message))
   expect(told.map(({ peer }) => peer)).toEqual(['peer-2'])
-  expect(told[0]!.message).toMatch(/^the state of step 3 is not on this peer's disk: ENOSPC/)
+  expect(told[0]!.message).toMatch(/^the state of step 1 is not on this peer's disk: ENOSPC/)
 })

@@ -22,12 +22,14 @@ interface Vanishing {
   readonly at: number
   /** Changes the disks while no process lives. */
   readonly meanwhile?: (disks: Map<string, Store>, entries: readonly Entry[]) => void
+  /** A peer with an empty disk, which founds the run again as soon as all are killed. All others know its address. */
+  readonly founder?: string
   /** Processes that start again, each with the time in ms after the kill. */
   readonly back: (entries: readonly Entry[]) => readonly (readonly [string, number])[]
 }
 
 /** Plays a run that vanishes once, until the peers that came back have ended. */
-async function play({ run = runWith(), at, meanwhile = () => {}, back }: Vanishing) {
+async function play({ run = runWith(), at, meanwhile = () => {}, founder, back }: Vanishing) {
   const disks = new Map<string, Store>()
   const swarm = new TestSwarm(run, { computeMs: () => 20, disks })
   const { world } = swarm
@@ -42,9 +44,10 @@ async function play({ run = runWith(), at, meanwhile = () => {}, back }: Vanishi
   const killedAt = world.clock.now()
   meanwhile(disks, before)
   swarm.saved.length = 0
+  if (founder !== undefined) swarm.join(founder, { discover: async () => null })
   const starting = back(before).map(async ([name, ms]) => {
     await world.clock.sleep(ms)
-    return swarm.restart(name, NAMES).finished
+    return swarm.restart(name, founder === undefined ? NAMES : [founder, ...NAMES]).finished
   })
   const ended = Promise.all(starting)
   const finished = await world.run(ended, { waitingFor: 'all to end', untilMs: 7_200_000 })
@@ -148,6 +151,14 @@ test('one that comes late, after the others have gone on, is let in', async () =
   expect(entriesOf(entries, 'returned').every(({ step }) => step === 6)).toBe(true)
   expect(entriesOf(entries, 'joined').map(({ peer }) => peer)).toContain('peer-6')
   expect(finished.every(({ failure }) => failure === null)).toBe(true)
+})
+
+test('a new machine that begins the run anew meanwhile does not get those that were in it', async () => {
+  const { entries, finished } = await play({ at: 8, back: all, founder: 'new' })
+  expect(entriesOf(entries, 'founded').map(({ peer }) => peer)).toEqual(['new'])
+  expect(entriesOf(entries, 'joined').every(({ coordinator }) => coordinator !== 'new')).toBe(true)
+  expect(returnedOf(entries)).toContainEqual({ step: 6, founder: 'peer-1', missing: [] })
+  expect(finished.every(({ committed }) => committed === STEPS)).toBe(true)
 })
 
 test('a run that vanishes before its first interval has its first step on disk', async () => {

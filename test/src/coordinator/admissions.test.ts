@@ -42,6 +42,7 @@ function createAdmissions() {
       stage,
       resumes: false,
       claim: 'may',
+      incarnation: 'run',
     })
   return { ...context, health, faults, admissions, admit, tick, leavingNow }
 }

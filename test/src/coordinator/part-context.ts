@@ -1,7 +1,7 @@
 /** What a part of the coordinator is made with, in a run of which only the roster is real. */
 
 import { ProtocolError } from '../../../protocols/errors.ts'
-import { heartbeat } from '../../../protocols/membership.ts'
+import { heartbeat, type Roster } from '../../../protocols/membership.ts'
 import type { Json, Network } from '../../../protocols/network.ts'
 import type { Entry } from '../../../src/base/journal.ts'
 import { createJournal } from '../../../src/base/journal.ts'
@@ -32,6 +32,7 @@ export function createPartContext(stages: readonly (number | null)[]) {
   const silent = new Set<string>()
   const calls: Call[] = []
   const entries: Entry[] = []
+  const minorities: { ms: number; members: number; answering: number }[] = []
   let now = 0
   const signOfLife = async (peer: string) => {
     if (dead.has(peer)) throw new ProtocolError('UNREACHABLE', `cannot reach ${peer}`)
@@ -61,6 +62,9 @@ export function createPartContext(stages: readonly (number | null)[]) {
     journal: createJournal('peer-0', () => now, [(entry) => entries.push(entry)]),
     acceptor,
     signal: over.signal,
+    minority: async (ms: number, roster: Roster, answering: ReadonlySet<number>) => {
+      minorities.push({ ms, members: roster.members.length, answering: answering.size })
+    },
   }
   return {
     agreement,
@@ -70,6 +74,7 @@ export function createPartContext(stages: readonly (number | null)[]) {
     silent,
     calls,
     entries,
+    minorities,
     pass: (ms: number) => {
       now += ms
     },

@@ -55,6 +55,7 @@ class Peers {
       journal: createJournal(peer, () => 0, []),
       acceptor: this.acceptors.get(peer)!,
       signal,
+      minority: async () => {},
     }
     return options
   }

@@ -1,0 +1,153 @@
+/**
+ * Makes one incarnation of two that meet. The coordinator asks the peers that its incarnation knows of its ancestors, and
+ * that are not in its roster. Of two incarnations the one with more steps stays (`stays`). The coordinator of the other one
+ * asks whether its members may come over, and then sends them.
+ */
+import { ProtocolError } from '../../protocols/errors.ts'
+import {
+  type Contact,
+  type MeetAnswer,
+  type MeetQuestion,
+  meet,
+  supersede,
+  superseded,
+} from '../../protocols/incarnation.ts'
+import type { PeerId } from '../../protocols/network.ts'
+import { ask } from '../../protocols/procedure.ts'
+import { TIMEOUTS } from '../base/limits.ts'
+import type { Founding } from '../holder/founding.ts'
+import type { AgreementOptions } from '../membership/agreement.ts'
+import { contactOf, type Incarnation, type Standing, stays } from '../membership/incarnation.ts'
+import { coordinatorOf, memberOf } from '../membership/roster.ts'
+
+export interface MeetingOptions extends AgreementOptions {
+  readonly incarnation: Incarnation
+  readonly founding: Pick<Founding, 'isWaiting'>
+  /** This incarnation is over, and this peer enters the one that stays. */
+  superseded(lineage: Incarnation['lineage'], contact: Contact): void
+}
+
+export class Meeting {
+  readonly #options: MeetingOptions
+  /** Ids of incarnations whose members were told that they may come over. */
+  readonly #over = new Set<string>()
+  /** True while this coordinator asks whether its members may go over. */
+  #isYielding = false
+
+  constructor(options: MeetingOptions) {
+    this.#options = options
+  }
+
+  /** Looks for other incarnations until this peer does not coordinate any more. */
+  async run(): Promise<void> {
+    const { clock, signal } = this.#options
+    try {
+      for (;;) {
+        await clock.sleep(TIMEOUTS.ancestorsMs, signal)
+        await Promise.all(this.#absent.map((contact) => this.#look(contact)))
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+  }
+
+  /** Another incarnation tells of itself. */
+  met({ incarnation, committed, coordinator }: MeetQuestion): void {
+    void this.#compare({ incarnation, committed, coordinator })
+  }
+
+  /**
+   * The members of another incarnation may come over: it has fewer steps.
+   * @throws ProtocolError REFUSED unless this incarnation stays and has a majority
+   */
+  supersede({ incarnation, committed }: Standing): void {
+    const { founding } = this.#options
+    const other = { incarnation, committed }
+    const isOver = this.#over.has(incarnation) || stays(this.#standing, other)
+    if (!isOver || this.#isYielding || founding.isWaiting) {
+      throw new ProtocolError('REFUSED', 'the other incarnation stays, or this one has no majority')
+    }
+    this.#over.add(incarnation)
+  }
+
+  get #standing(): Standing {
+    const { acceptor, incarnation } = this.#options
+    return { incarnation: incarnation.id, committed: acceptor.roster.committed }
+  }
+
+  /** Peers of the ancestors that are not in this incarnation. */
+  get #absent(): readonly Contact[] {
+    const { acceptor, incarnation } = this.#options
+    return incarnation.lineage.absent.filter(
+      ({ peer }) => memberOf(acceptor.roster, peer) === undefined,
+    )
+  }
+
+  async #look(contact: Contact): Promise<void> {
+    const answer = await this.#meet(contact)
+    if (answer?.coordinator == null || answer.incarnation === this.#standing.incarnation) return
+    await this.#compare(answer)
+    // The other coordinator may not know of this incarnation, and compares as well.
+    const isOther = answer.coordinator.peer !== contact.peer
+    if (isOther && !this.#isBehind(answer)) await this.#meet(answer.coordinator)
+  }
+
+  async #meet({ peer, addresses }: Contact): Promise<MeetAnswer | null> {
+    const { network, runId: run, acceptor, signal } = this.#options
+    const coordinator = contactOf(coordinatorOf(acceptor.roster))
+    network.learn(peer, addresses)
+    const question = { run, ...this.#standing, coordinator }
+    const options = { timeoutMs: TIMEOUTS.reconnectMs, signal }
+    try {
+      return await ask(network, peer, meet, question, options)
+    } catch {
+      signal.throwIfAborted()
+      return null
+    } finally {
+      this.#forget(peer)
+    }
+  }
+
+  #forget(peer: PeerId): void {
+    const { network, acceptor } = this.#options
+    if (memberOf(acceptor.roster, peer) === undefined) network.forget(peer)
+  }
+
+  #isBehind(other: Standing): boolean {
+    return !this.#over.has(other.incarnation) && stays(other, this.#standing)
+  }
+
+  async #compare(other: MeetAnswer): Promise<void> {
+    const { coordinator } = other
+    const isOwn = other.incarnation === this.#standing.incarnation
+    if (coordinator === null || isOwn || this.#isYielding || !this.#isBehind(other)) return
+    this.#isYielding = true
+    try {
+      await this.#yieldTo(coordinator)
+    } finally {
+      this.#isYielding = false
+    }
+  }
+
+  /** Asks whether the members may go over, and sends them. If not, the next look asks again. */
+  async #yieldTo(contact: Contact): Promise<void> {
+    const { network, runId: run, acceptor, signal } = this.#options
+    const { peer, addresses } = contact
+    network.learn(peer, addresses)
+    const options = { timeoutMs: TIMEOUTS.rosterMs, signal }
+    try {
+      const { lineage } = await ask(network, peer, supersede, { run, ...this.#standing }, options)
+      const others = acceptor.roster.members.filter((member) => member.peer !== network.self)
+      await Promise.all(
+        others.map((member) =>
+          ask(network, member.peer, superseded, { run, lineage, contact }, options).catch(() => {}),
+        ),
+      )
+      signal.throwIfAborted()
+      this.#options.superseded(lineage, contact)
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      this.#forget(peer)
+    }
+  }
+}
