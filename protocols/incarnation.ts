@@ -5,9 +5,8 @@
  */
 import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
-import { addresses } from './membership.ts'
 import { procedure } from './procedure.ts'
-import { count, peerId, run } from './schemas.ts'
+import { addresses, count, peerId, run } from './schemas.ts'
 
 /** Addresses of a contact. They are few and short, since a header has many contacts. */
 export const CONTACT_ADDRESSES = { count: 4, length: 128 } as const
