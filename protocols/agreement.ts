@@ -4,9 +4,9 @@
  * change.
  */
 import { z } from 'zod'
-import { addresses, ballotSchema, memberSchema, originSchema } from './membership.ts'
+import { ballotSchema, memberSchema, originSchema } from './membership.ts'
 import { procedure } from './procedure.ts'
-import { count, run } from './schemas.ts'
+import { addresses, count, run } from './schemas.ts'
 
 /** New members in one change. Their addresses must fit a header. */
 export const JOINS_MAX = 64

@@ -5,11 +5,9 @@
  */
 import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
-import { ADDRESS_LENGTH, ADDRESSES_MAX } from './network.ts'
 import { procedure } from './procedure.ts'
-import { addressText, count, peerId, run } from './schemas.ts'
+import { addresses, count, peerId, run } from './schemas.ts'
 
-const addresses = z.array(addressText.max(ADDRESS_LENGTH)).max(ADDRESSES_MAX)
 /** Addresses of a contact. They are few and short, since a header has many contacts. */
 export const CONTACT_ADDRESSES = { count: 4, length: 128 } as const
 const digest = z

@@ -3,14 +3,13 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { z } from 'zod'
 import { ProtocolError } from './errors.ts'
 import { lineageSchema } from './incarnation.ts'
-import { ADDRESS_LENGTH, ADDRESSES_MAX, type PeerId } from './network.ts'
+import type { PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
-import { addressText, count, peerId, run } from './schemas.ts'
+import { addresses, count, peerId, run } from './schemas.ts'
 
 /** Members of a roster. */
 export const MEMBERS_MAX = 10_000
 
-export const addresses = z.array(addressText.max(ADDRESS_LENGTH)).max(ADDRESSES_MAX)
 /** Start of a member's process, in milliseconds. Distinguishes successive processes with the same peer id. */
 const session = z.int()
 /** Length of a failure domain's name, in characters. A domain fails as a whole: a host, a subnet, a zone. '' is unknown. */

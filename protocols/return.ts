@@ -7,10 +7,10 @@ import { z } from 'zod'
 import { holdingSchema } from './copies.ts'
 import { ProtocolError } from './errors.ts'
 import { lineageSchema } from './incarnation.ts'
-import { addresses, DOMAIN_LENGTH, ROSTER_BYTES, rosterSchema } from './membership.ts'
+import { DOMAIN_LENGTH, ROSTER_BYTES, rosterSchema } from './membership.ts'
 import type { PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
-import { count, peerId, run } from './schemas.ts'
+import { addresses, count, peerId, run } from './schemas.ts'
 
 /** Peers that an answer names. */
 export const OTHERS_MAX = 32

@@ -1,5 +1,6 @@
 /** Schemas that many protocols share. */
 import { z } from 'zod'
+import { ADDRESS_LENGTH, ADDRESSES_MAX } from './network.ts'
 
 /** A number of things, or the index of one: an integer from 0. */
 export const count = z.int().nonnegative()
@@ -24,3 +25,10 @@ export const strategyName = z
 
 /** The id of a run: the SHA-256 of its manifest, 64 hexadecimal digits. */
 export const run = z.string().max(64)
+
+/** Each character of an address is one byte of JSON. */
+const address = z
+  .string()
+  .max(ADDRESS_LENGTH)
+  .regex(/^[!#-[\]-~]+$/)
+export const addresses = z.array(address).max(ADDRESSES_MAX)

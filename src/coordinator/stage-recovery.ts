@@ -115,7 +115,9 @@ export class StageRecovery {
     for (const [id, { stage }] of this.#rebuilds) {
       if (memberById(this.#roster, id)?.stage !== stage) continue
       this.#rebuilds.delete(id)
-      this.#options.health.lost.filled(stage)
+      // A holder that is lost already has emptied the stage once more.
+      const { lost } = this.#options.health
+      if (!lost.has(id)) lost.filled(stage)
     }
     const failure = this.#failure
     this.#failure = null
