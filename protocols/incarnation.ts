@@ -6,7 +6,7 @@
 import { z } from 'zod'
 import { copyNameSchema } from './copies.ts'
 import { procedure } from './procedure.ts'
-import { addresses, count, peerId, run } from './schemas.ts'
+import { addresses, addressText, count, peerId, run } from './schemas.ts'
 
 /** Addresses of a contact. They are few and short, since a header has many contacts. */
 export const CONTACT_ADDRESSES = { count: 4, length: 128 } as const
