@@ -16,13 +16,16 @@ export class Histories {
   constructor(run: Run, runId: string, violate: (name: InvariantName, what: string) => void) {
     this.#run = run
     this.#violate = violate
-    this.#histories.set(runId, this.#begin(null))
+    this.#histories.set(runId, this.#begin(null, 0))
   }
 
-  /** An incarnation begins where the one before was left. Has no effect for one that has begun. */
-  begin(id: string, ancestor: string): void {
+  /**
+   * An incarnation begins after this step of the one before. What the one before made later is given up. Has no effect for
+   * an incarnation that has begun.
+   */
+  begin(id: string, ancestor: string, step: number): void {
     if (this.#histories.has(id)) return
-    this.#histories.set(id, this.#begin(this.#histories.get(ancestor) ?? null))
+    this.#histories.set(id, this.#begin(this.#histories.get(ancestor) ?? null, step))
   }
 
   /** The machines of one incarnation; none for an id that is not of one. */
@@ -31,9 +34,9 @@ export class Histories {
     return history === undefined ? [] : [history.I2, history.I3]
   }
 
-  #begin(before: History | null): History {
+  #begin(before: History | null, step: number): History {
     const { I2, I3 } = HISTORY_INVARIANTS
-    const from = { weights: before?.I2.weights ?? null, steps: before?.I3.decided ?? null }
+    const from = { step, weights: before?.I2.weights ?? null, steps: before?.I3.decided ?? null }
     return {
       I2: I2(this.#run, (what) => this.#violate('I2', what), from),
       I3: I3(this.#run, (what) => this.#violate('I3', what), from),

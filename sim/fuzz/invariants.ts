@@ -51,7 +51,12 @@ interface Weights {
 type HistoryChecker = (
   run: Run,
   violate: Violate,
-  before: { readonly weights: Weights | null; readonly steps: ReadonlySet<number> | null },
+  before: {
+    /** Step after which the incarnation begins. */
+    readonly step: number
+    readonly weights: Weights | null
+    readonly steps: ReadonlySet<number> | null
+  },
 ) => Checker & { readonly weights?: Weights; readonly decided?: ReadonlySet<number> }
 
 /** Strategies that restore a stage exactly as it is after the last step. */
@@ -152,10 +157,10 @@ export const HISTORY_INVARIANTS = {
    * checkpoint gives steps up. A step that was given up may have another result the next time, if a stage was rebuilt in
    * between.
    */
-  I2: (run, violate, { weights }) => {
+  I2: (run, violate, { step: first, weights }) => {
     /** Weights by stage and step: after the step, or as rebuilt before any holder made a step of them. */
-    const made = new Map(weights?.made)
-    const rebuilt = new Map(weights?.rebuilt)
+    const made = new Map(weights && upTo(first, weights.made))
+    const rebuilt = new Map(weights && upTo(first, weights.rebuilt))
     const committed = new Map(weights?.committed)
     /** Steps that were given up. Such a step may have two results. */
     const givenUp = new Set<number>()
@@ -318,6 +323,11 @@ export function votersOf({ members, coordinator }: Roster): readonly Member[] {
  */
 function wentBack({ epoch, fenceEpoch, loss, members }: Roster): boolean {
   return fenceEpoch === epoch && loss === null && members.every(({ stage }) => stage === null)
+}
+
+/** The weights after steps up to this one. Keys are stage and step. */
+function upTo<T>(last: number, weights: ReadonlyMap<string, T>): [string, T][] {
+  return [...weights].filter(([key]) => Number(key.split('/')[1]) <= last)
 }
 
 function same(a: readonly number[], b: readonly number[]): boolean {

@@ -355,7 +355,7 @@ export class Play {
     this.#story.push(entry)
     this.#entries.push(entry)
     if (entry.type === 'incarnated') {
-      this.#histories.begin(entry.id, entry.ancestor)
+      this.#histories.begin(entry.id, entry.ancestor, entry.step)
       this.#peers.get(entry.peer)!.incarnation = entry.id
     }
     if (entry.type === 'holding') {

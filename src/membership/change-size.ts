@@ -3,7 +3,7 @@ import type { Change } from '../../protocols/agreement.ts'
 import { LIMITS } from '../../protocols/network.ts'
 
 /** Most bytes of a change as JSON. The rest of the header is for the fields beside the change. */
-export const CHANGE_BYTES = LIMITS.header - 4 * 1024
+const CHANGE_BYTES = LIMITS.header - 4 * 1024
 
 type MembersChange = Omit<Extract<Change, { type: 'members' }>, 'coordinator' | 'ballot'>
 

@@ -92,9 +92,10 @@ test('a file that cannot be read any more is not offered again', async () => {
 test('a name from another peer never leads out of the folder', async () => {
   const folder = temporaryFolder()
   const disk = new StageDisk({ store: new DirectoryStore(join(folder, 'states')), pause })
-  await disk.write(stateOf(1, { strategy: '../../out', loss: null }), partsOf(1))
-  expect(readdirSync(folder)).toEqual(['states'])
-  expect(disk.holdings).toHaveLength(1)
+  const written = disk.write(stateOf(1, { strategy: '../../out', loss: null }), partsOf(1))
+  await expect(written).rejects.toThrow(/strategy/)
+  expect(readdirSync(folder).filter((name) => name !== 'states')).toEqual([])
+  expect(disk.holdings).toEqual([])
 })
 
 test('the temporary file of a killed process is removed', async () => {
