@@ -57,8 +57,8 @@ test('three peers find each other without addresses, lose a stage, and continue 
   expect(exits.toSorted()).toEqual([0, 0, 0, 'SIGKILL'])
   expect(entries.filter(({ type }) => type === 'founded')).toHaveLength(1)
   const recovery = entries.find((entry) => entry.type === 'held' && entry.cause === 'lost')
-  // With two body stages, both are at the edge, so that CheckFree copies the only neighbour.
-  expect(recovery).toMatchObject({ stage: 2, strategy: 'copy' })
+  // The fourth peer has the folder of the killed one, and may find the stage there. Otherwise the stage's neighbour is copied.
+  expect(recovery).toMatchObject({ stage: 2, strategy: expect.stringMatching(/^(kept|copy)$/) })
   const committed = entries.flatMap((entry) => (entry.type === 'step' ? [entry.step] : []))
   expect(committed).toEqual(Array.from({ length: steps }, (_, i) => i + 1))
 
