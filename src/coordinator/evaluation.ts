@@ -10,7 +10,7 @@ import { memberById } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
 import { askDriver } from './ask-driver.ts'
 import type { Coordinator } from './coordinator.ts'
-import { linksOf, normalOrder, planJourneys, visits } from './journeys.ts'
+import { linksOf, normalOrder, partOf, planJourneys } from './journeys.ts'
 import { watchStep } from './step-watch.ts'
 
 export interface EvaluationOptions {
@@ -51,10 +51,8 @@ export async function evaluateWeights(
   }
   void watchStep(coordinator, clock, watched, over.signal)
   const answers = coordinator.holders.map(async (member) => {
-    const { id, stage, peer } = member
-    const drives = journeys.filter(({ driver }) => stage === 0 && driver === id)
-    const visiting = journeys.filter((journey) => visits(journey, member))
-    const expected = visiting.map(({ index }) => index)
+    const { peer } = member
+    const { expected, drives } = partOf(journeys, member)
     waitedFor.add(member)
     const question = { ...fence, expected }
     const answer = await askDriver(round, peer, evaluate, question, drives, TIMEOUTS.evaluateMs)

@@ -78,9 +78,16 @@ export function planJourneys(
 }
 
 /** True if the member takes part in the microbatch's journey. */
-export function visits({ route, driver }: Journey, { id, stage }: Member): boolean {
+function visits({ route, driver }: Journey, { id, stage }: Member): boolean {
   if (stage === 0) return driver === id
   return route.some((hop) => hop.stage === stage && hop.id === id)
+}
+
+/** A member's part of a plan: the indices of the microbatches that it counts, and the journeys that it drives. */
+export function partOf(journeys: readonly Journey[], member: Member) {
+  const visiting = journeys.filter((journey) => visits(journey, member))
+  const expected = visiting.map(({ index }) => index)
+  return { expected, drives: member.stage === 0 ? visiting : [] }
 }
 
 /** The links that a step by this plan uses: from hop to hop, there and back, and among the replicas of each stage. */

@@ -27,7 +27,7 @@ export interface StageRecoveryOptions extends AgreementOptions {
   readonly changed: ChangeSignal
 }
 
-/** A member that rebuilds a stage. It goes on whoever else is lost. */
+/** A member that rebuilds a stage. The rebuild goes on when other members are lost. */
 interface Rebuild extends RebuildProgress {
   readonly peer: PeerId
   phase: RebuildProgress['phase']
@@ -140,7 +140,7 @@ export class StageRecovery {
     for (const id of [...this.#rebuilds.keys()]) this.forget(id)
   }
 
-  /** @throws RunFailure if no strategy could bring one of these stages back, whichever peer joins */
+  /** @throws RunFailure if no strategy could bring one of these stages back, also after a peer joins */
   async check(stages: readonly number[]): Promise<void> {
     const { copies } = await inventory(this.#options, this.#roster)
     for (const stage of stages) this.#planFor(stage, copies)

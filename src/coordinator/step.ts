@@ -24,7 +24,7 @@ import { reduceMs, wholeStepMs } from '../run/budgets.ts'
 import type { Run } from '../run/run.ts'
 import { askDriver } from './ask-driver.ts'
 import type { Coordinator } from './coordinator.ts'
-import { linksOf, ordersOf, planJourneys, replan, visits } from './journeys.ts'
+import { linksOf, ordersOf, partOf, planJourneys, replan } from './journeys.ts'
 import type { Round } from './round.ts'
 import { isWorkFault, StepFaults } from './step-faults.ts'
 import { watchStep } from './step-watch.ts'
@@ -123,10 +123,8 @@ export class Step {
   async #prepare(round: Round): Promise<Prepared> {
     const version = this.#version
     const answers = this.#coordinator.holders.map(async (member) => {
-      const { id, stage, peer } = member
-      const drives = this.#journeys.filter((journey) => stage === 0 && journey.driver === id)
-      const visiting = this.#journeys.filter((journey) => visits(journey, member))
-      const expected = visiting.map(({ index }) => index)
+      const { stage, peer } = member
+      const { expected, drives } = partOf(this.#journeys, member)
       const alone = this.#isAlone(stage!)
       const question = { ...this.#fence, version, alone, expected }
       const answer = await this.#waitFor(

@@ -1,6 +1,5 @@
 /**
- * Whose fault it is that a microbatch could not be computed, though all inputs were sound: the member's that computed it, or
- * the data's. A second holder decides if there is one. A holder that is alone is asked twice. It is at fault if it fails on
+ * Decides whether a member or the data is at fault when a microbatch cannot be computed out of sound inputs. A second holder decides if there is one. A holder that is alone is asked twice. It is at fault if it fails on
  * several microbatches, or on none the second time; otherwise the data is.
  */
 import type { Clock } from '../../protocols/clock.ts'

@@ -134,7 +134,7 @@ export class ActiveStage implements HeldStage {
     this.#busySeconds = answer.busySeconds
     this.#total = new StepTotal(this.replica, this.#options, question, version)
     const norm = alone ? await this.#total.takeOwnSums() : null
-    // Whose sums are not finite cannot be told any more when they are added to those of the replicas.
+    // The replicas' total hides which holder's sums are not finite, so that each holder checks its own.
     if (!alone && !allFinite(this.stage.sums)) {
       throw new ProtocolError(
         'NON_FINITE',

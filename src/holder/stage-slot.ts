@@ -327,7 +327,7 @@ function isCurrent({ question: { stage, step }, wasRestored }: Rebuild, roster: 
   return isThen && (isFresh(roster) || holdersOf(roster, stage).length === 0)
 }
 
-/** True if both ask for the same state of the same stage, whoever the donors are. */
+/** True if both ask for the same state of the same stage. The donors may differ. */
 function isSame(a: HoldQuestion, b: HoldQuestion): boolean {
   return a.stage === b.stage && a.step === b.step && a.strategy === b.strategy
 }

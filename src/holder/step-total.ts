@@ -7,7 +7,7 @@ import { normOf, reduceSums } from './reduce.ts'
 import type { StageReplica, TotalGradient } from './stage-replica.ts'
 import type { Fence } from './step-progress.ts'
 
-/** Whose sums are added, and who adds them. */
+/** The holders whose sums are added, and the owners that add them. */
 type Parts = Pick<ReduceQuestion, 'owners' | 'contributors'>
 
 export interface TotalContext extends FetchContext {

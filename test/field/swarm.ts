@@ -208,7 +208,7 @@ export class FieldSwarm {
     return (systemClock.now() - startMs) / 1000
   }
 
-  /** Resolves after this many more steps, whoever is in the run. @returns seconds since the call */
+  /** Resolves after this many more steps. Members may come and go meanwhile. @returns seconds since the call */
   async steps(count: number, seconds = WHOLE_SECONDS): Promise<number> {
     const startMs = systemClock.now()
     const from = this.entries.length

@@ -1,4 +1,4 @@
-/** A rebuild goes on, whoever else is lost meanwhile. */
+/** A rebuild goes on when other members are lost meanwhile. */
 import { expect, test } from 'vitest'
 import { createLocalStage } from '../../stages/onnx-stage.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'

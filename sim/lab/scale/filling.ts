@@ -44,7 +44,7 @@ export function* fill(recovering: Recovering, matches: readonly Match[]): Course
   for (const match of matches) begin(recovering, match, plans.get(match.stage)!)
 }
 
-/** Begins a rebuild, which goes on whoever else is lost. */
+/** Begins a rebuild, which goes on when other members are lost. */
 function begin(recovering: Recovering, match: Match, plan: Plan): void {
   const { rebuilds, swarm } = recovering
   const { stage, member } = match

@@ -1,4 +1,4 @@
-/** Whose fault it is that a microbatch could not be computed. */
+/** A member or the data is at fault when a microbatch cannot be computed. */
 import { expect, test } from 'vitest'
 import { type Index, SUM, WorkFaults } from '../../../src/coordinator/work-faults.ts'
 

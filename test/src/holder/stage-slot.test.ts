@@ -95,7 +95,7 @@ test('giving up frees what is active or learning, but not what is being built', 
   expect(stage.isClosed).toBe(true)
 })
 
-test('the same question joins a rebuild, whoever asks it again, and gets its answer later too', async () => {
+test('the same question joins a rebuild when it is asked again, and gets its answer later too', async () => {
   const { slot, entries, hold, build, builds } = slotWithBuilds()
   const first = hold(1)
   const building = await build(1)
