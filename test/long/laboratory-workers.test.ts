@@ -8,9 +8,7 @@ import { loadScenario } from '../../sim/lab/scenario.ts'
 import { temporaryFolder } from '../fixtures/folder.ts'
 import { TINY_SCENARIO } from '../fixtures/tiny-lab.ts'
 
-const folder = temporaryFolder()
-
-function loaded() {
+function loaded(folder: string) {
   const path = join(folder, 'scenario.json')
   writeFileSync(path, JSON.stringify(TINY_SCENARIO))
   return loadScenario(path)
@@ -20,7 +18,7 @@ function laboratory(workers: number, cache: string) {
   let played = 0
   const lab = {
     workers,
-    cache: join(folder, cache),
+    cache,
     progress: (tasks: readonly unknown[]) => {
       played += tasks.length
       return { finished: () => {}, steps: () => {} }
@@ -32,14 +30,15 @@ function laboratory(workers: number, cache: string) {
 test('one worker and two give the same results, byte for byte; a second time nothing is played', {
   timeout: 180_000,
 }, async () => {
-  const one = laboratory(1, 'one')
-  const two = laboratory(2, 'two')
-  const first = await examine(loaded(), one.lab)
-  const second = await examine(loaded(), two.lab)
+  const folder = temporaryFolder()
+  const one = laboratory(1, join(folder, 'one'))
+  const two = laboratory(2, join(folder, 'two'))
+  const first = await examine(loaded(folder), one.lab)
+  const second = await examine(loaded(folder), two.lab)
   expect(JSON.stringify(second)).toBe(JSON.stringify(first))
   const before = one.played()
   expect(before).toBeGreaterThan(0)
-  expect(JSON.stringify(await examine(loaded(), one.lab))).toBe(JSON.stringify(first))
+  expect(JSON.stringify(await examine(loaded(folder), one.lab))).toBe(JSON.stringify(first))
   expect(one.played()).toBe(before)
 
   expect(resultsSchema.parse(JSON.parse(JSON.stringify(first)))).toEqual(first)
