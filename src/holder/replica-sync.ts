@@ -34,6 +34,8 @@ export class ReplicaSync {
   /** Total gradient of the open step; null until it is asked for. */
   #total: StepTotal | null = null
   #hasState = false
+  /** The last step whose total did not come here. A state from before this step is of no use. */
+  #without = 0
   #applied: Promise<void> = Promise.resolve()
 
   constructor(options: ReplicaSyncOptions) {
@@ -60,7 +62,7 @@ export class ReplicaSync {
 
   /**
    * Fetches the state after `step` from members that have it, and applies the steps that were committed since.
-   * @throws ProtocolError if no donor gives the state
+   * @throws ProtocolError if no donor gives the state; STALE if the total of a later step did not come here meanwhile
    */
   async fetch(
     step: number,
@@ -78,6 +80,9 @@ export class ReplicaSync {
       donors: donors.map((peer) => ({ stage: index, peer, copy: null })),
     }
     const gathered = await gatherStage({ network, stage, question, run, signal })
+    if (step < this.#without) {
+      throw new ProtocolError('STALE', `the total of step ${this.#without} did not come here`)
+    }
     this.replica.restored(gathered)
     this.#hasState = true
     // The fetched state may contain steps whose totals came here first.
@@ -125,6 +130,12 @@ export class ReplicaSync {
       throw new ProtocolError('TOO_LARGE', `${what}: more than can be kept`)
     }
     if (this.#hasState) this.#applyMissed()
+  }
+
+  /** The total of this step did not come here. Call only before the state is there. */
+  missed(step: number): void {
+    for (const { total } of this.#missed.splice(0)) total.end()
+    this.#without = step
   }
 
   /** Makes the synchronized replica an active stage. @throws ProtocolError REFUSED without the state */

@@ -16,6 +16,7 @@ import { TIMEOUTS } from '../base/limits.ts'
 import { secondStage, understudiesOf } from '../copies/understudies.ts'
 import { holdersOf, learnersOf } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
+import type { RestoredState } from '../run/stage-state.ts'
 import type { ReplicaSync } from './replica-sync.ts'
 
 export interface UnderstudyOptions {
@@ -38,6 +39,10 @@ export class Understudy {
   #sync: ReplicaSync | null = null
   /** The last committed step that came here. */
   #committed = 0
+  /** The committed step when the replica began to get the totals. */
+  #begun = 0
+  /** The earliest step whose state the totals that came here can bring up to date. */
+  #first = 0
   /** True if the replica has the same state as the stage's holders. */
   #isWhole = false
   /** Failed attempts in succession. */
@@ -140,6 +145,10 @@ export class Understudy {
         return
       }
       this.#journalCopy(stage, step, sync.replica.stage.sums.byteLength, this.#seconds)
+    } else if (made === 1 && !this.#isWhole && step === this.#begun + 1) {
+      // The holders may have shared the total of this step before the replica was built.
+      sync.missed(step)
+      this.#first = step
     } else if (made !== 0) {
       this.#committed = step
       this.#fail(`step ${step} did not come here`)
@@ -167,8 +176,10 @@ export class Understudy {
       const { fenceEpoch, committed } = known
       this.#sync = sync
       this.#committed = committed
+      this.#begun = committed
+      this.#first = committed
       sync.open({ run: runId, epoch: fenceEpoch, step: committed + 1 })
-      if (!isOfSeed(known)) return this.#study(sync, committed, signal)
+      if (!isOfSeed(known)) return this.#study(sync, signal)
       sync.begin()
       this.#isWhole = true
     })
@@ -183,20 +194,31 @@ export class Understudy {
     }
   }
 
-  /** Fetches the state, which a holder freezes meanwhile. @param first the step before the first whose total came here */
-  async #study(sync: ReplicaSync, first: number, signal: AbortSignal): Promise<void> {
+  /** Fetches the state, which a holder freezes meanwhile. */
+  async #study(sync: ReplicaSync, signal: AbortSignal): Promise<void> {
     const { network, clock, runId } = this.#options
     const stage = sync.index
     const begun = clock.now()
     const peer = this.#holderOf(stage)
     const options = { timeoutMs: TIMEOUTS.commitMs, signal }
-    const { step } = await ask(network, peer, study, { run: runId, stage, has: false }, options)
-    if (step < first) throw new ProtocolError('STALE', `${peer} has yet to make step ${first}`)
-    const { bytes } = await sync.fetch(step, [peer], signal)
-    signal.throwIfAborted()
+    let fetched: RestoredState | null = null
+    let step = 0
+    while (fetched === null) {
+      const question = { run: runId, stage, has: false }
+      step = (await ask(network, peer, study, question, options)).step
+      if (step < this.#first) {
+        await clock.sleep(TIMEOUTS.retryMs, signal)
+        continue
+      }
+      fetched = await sync.fetch(step, [peer], signal).catch((error) => {
+        if (step < this.#first && !signal.aborted) return null
+        throw error
+      })
+      signal.throwIfAborted()
+    }
     this.#isWhole = true
     this.#failures = 0
-    this.#journalCopy(stage, step, bytes, (clock.now() - begun) / 1000)
+    this.#journalCopy(stage, step, fetched.bytes, (clock.now() - begun) / 1000)
     await ask(network, peer, studied, { run: runId, stage }, options).catch(() => {})
   }
 
