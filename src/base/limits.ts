@@ -139,6 +139,9 @@ export const SEARCH_LANES = 16
 /** Peers that a peer which came back asks what is on their disks. */
 export const RETURNERS_MAX = 256
 
+/** Members of another founding of the run that a peer which came back keeps, so that the two can meet. */
+export const FOUNDING_CONTACTS_MAX = 8
+
 /** Members whose addresses a peer keeps for a search. */
 export const KNOWN_MEMBERS_MAX = 64
 
