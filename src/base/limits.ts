@@ -22,7 +22,9 @@ export const TIMEOUTS = {
   returnMs: 60_000,
   /** Pause between two rounds of questions of a peer that came back. */
   returnPauseMs: 1_000,
-  /** Interval at which a search says whom it asks, and why that failed. */
+  /** Time after which a search says for the first time whom it asks, and why that failed. */
+  firstTellMs: 3_000,
+  /** Interval at which the search says so again. */
   searchTellMs: 60_000,
   /** Interval at which a newcomer that waits for its admission asks again. Admissions take place between two steps. */
   admissionMs: 10_000,
