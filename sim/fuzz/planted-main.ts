@@ -1,6 +1,6 @@
 /**
  * `npm run sim:planted`: prints each planted mistake, and the seed that finds it. Names and invariants choose some of them.
- * With `--short` it looks for the first mistake of each invariant, within few seeds.
+ * With `--short` it looks for a few of them, within few seeds.
  */
 import { execFile } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -10,6 +10,8 @@ import { checkPlanted, PLANTED } from './planted.ts'
 /** Number of seeds within which each mistake must be found. */
 const SEEDS = 200
 const SHORT_SEEDS = 12
+/** Invariants whose first mistake the short form looks for. To find a stall (I4) takes long. */
+const SHORT = ['I1', 'I2', 'I3', 'I7', 'I9']
 
 const terminal = createTerminal({ json: false })
 const { values, positionals: wanted } = parseArgs({
@@ -31,7 +33,8 @@ terminal.line(`${missed} of ${chosen.length} planted mistakes were not found`)
 if (missed > 0) process.exitCode = 1
 
 function isChosen([name, { breaks }]: (typeof rows)[number], place: number): boolean {
-  if (values.short) return rows.findIndex(([, row]) => row.breaks === breaks) === place
+  const isFirst = rows.findIndex(([, row]) => row.breaks === breaks) === place
+  if (values.short) return isFirst && SHORT.includes(breaks)
   return wanted.length === 0 || wanted.includes(breaks) || wanted.includes(name)
 }
 
