@@ -131,8 +131,9 @@ export class Incarnation {
 
   /** A handler that knows the run's id only. A message of another incarnation reaches it under another name. */
   #inward({ accept, handle }: Handler): Handler {
-    // A header is the same object for both functions, so that it is checked once.
-    const known = new WeakMap<object, Json>()
+    // A header is the same object for both functions, so that it is checked once. While its body comes, this peer may enter
+    // another incarnation. Then the header is read anew.
+    const known = new WeakMap<object, { readonly id: string; readonly mapped: Json }>()
     const inward = (header: unknown): Json => {
       if (typeof header !== 'object' || header === null) return header as Json
       const { run } = header as { run?: unknown }
@@ -140,9 +141,9 @@ export class Incarnation {
       const foreign =
         run === this.#runId ? `${run.slice(0, 12)}, before incarnation ${this.number}` : run
       const seen = known.get(header)
-      if (seen !== undefined) return seen
+      if (seen?.id === this.#id) return seen.mapped
       const mapped = { ...header, run: run === this.#id ? this.#runId : foreign } as Json
-      known.set(header, mapped)
+      known.set(header, { id: this.#id, mapped })
       return mapped
     }
     return {

@@ -81,6 +81,30 @@ describe('messages between members', () => {
   })
 })
 
+test('a message of another incarnation is refused also if this peer was in it when the header came', async () => {
+  const { network, handlers } = wire()
+  const incarnation = new Incarnation(RUN)
+  incarnation.enter(lineage)
+  const seen: unknown[] = []
+  const note = (header: unknown) => seen.push((header as { run: string }).run)
+  incarnation.over(network).handle(heartbeat.protocol, {
+    accept: (_, header, length) => {
+      note(header)
+      return new Uint8Array(length)
+    },
+    handle: async (_, { header }) => {
+      note(header)
+      return { header: {} }
+    },
+  })
+  const { accept, handle } = handlers.get(heartbeat.protocol)!
+  const header = { run: incarnation.id }
+  accept!('other', header, 4)
+  incarnation.enter({ ...lineage, record: { ...lineage.record, number: 2 } })
+  await handle('other', { header })
+  expect(seen).toEqual([RUN, header.run])
+})
+
 test('of two incarnations that meet exactly one stays: the one with more steps, then the one with the smaller id', () => {
   const long = { incarnation: 'b', committed: 9 }
   const short = { incarnation: 'a', committed: 8 }
