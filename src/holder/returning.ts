@@ -257,9 +257,11 @@ export class Returning {
 
   /** @param plan null for a peer that does not found */
   #enter(lineage: Lineage, roster: Roster, plan: ReturnPlan | null): void {
-    const { journal, incarnate } = this.#options
+    const { journal, incarnate, runId } = this.#options
     journal.write({
       type: 'returned',
+      id: incarnationId(runId, lineage.record),
+      ancestor: lineage.record!.ancestor,
       number: lineage.record!.number,
       step: roster.committed,
       founder: coordinatorOf(roster).peer,
