@@ -87,6 +87,8 @@ export class Libp2pNetwork implements Network {
   readonly #dropped = () => {
     this.#counts.dropped++
   }
+  /** When each connection was made, in milliseconds of the clock. */
+  readonly #openedAt = new WeakMap<Connection, number>()
   readonly #onLost = new Set<PeerListener>()
   readonly #onFound = new Set<PeerListener>()
 
@@ -101,7 +103,10 @@ export class Libp2pNetwork implements Network {
     this.#calls = new Calls({ clock, garbage, open: (...stream) => this.#open(...stream) })
     this.#server = new Server({ clock, garbage, refused: () => this.#counts.refused++ })
     this.#gossip = new Gossip(node.services.pubsub, this.#dropped)
-    node.addEventListener('connection:open', ({ detail }) => this.#endOlder(detail))
+    node.addEventListener('connection:open', ({ detail }) => {
+      this.#openedAt.set(detail, clock.now())
+      this.#endOlder(detail)
+    })
     node.addEventListener('peer:disconnect', ({ detail }) => {
       for (const listener of this.#onLost) listener(detail.toString())
     })
@@ -159,8 +164,12 @@ export class Libp2pNetwork implements Network {
     this.#addresses.forget(peer)
   }
 
-  disconnect(peer: PeerId): void {
-    const open = this.#node.getConnections().filter((each) => each.remotePeer.toString() === peer)
+  disconnect(peer: PeerId, stoodMs = 0): void {
+    const isOfPeer = ({ remotePeer }: Connection) => remotePeer.toString() === peer
+    const now = this.#clock.now()
+    const open = this.#node
+      .getConnections()
+      .filter((each) => isOfPeer(each) && now - (this.#openedAt.get(each) ?? 0) >= stoodMs)
     const byAge = open.toSorted((a, b) => a.timeline.open - b.timeline.open)
     for (const connection of byAge.slice(0, Math.max(1, byAge.length - 1))) {
       connection.abort(new Error('the peer does not answer over it'))

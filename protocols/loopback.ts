@@ -33,7 +33,7 @@ export function withLoopback(network: Network, clock: Clock): Network {
     connect: (address, options) => network.connect(address, options),
     learn: (peer, addresses) => network.learn(peer, addresses),
     forget: (peer) => network.forget(peer),
-    disconnect: (peer) => network.disconnect(peer),
+    disconnect: (peer, stoodMs) => network.disconnect(peer, stoodMs),
     publish: (topic, header) => network.publish(topic, header),
     subscribe: (topic, listener) => network.subscribe(topic, listener),
     onLost: (listener) => network.onLost(listener),

@@ -61,8 +61,9 @@ export interface Network {
   /**
    * Ends the connections to a peer, so that the next call dials anew. Calls over them fail with PEER_LOST. Of several
    * connections the newest stays: the peer has found the older ones dead, and has dialled.
+   * @param stoodMs a connection that has stood for less than so many milliseconds stays. @default 0
    */
-  disconnect(peer: PeerId): void
+  disconnect(peer: PeerId, stoodMs?: number): void
   /** Sends an announcement of at most 16 KiB to all subscribers, without a guarantee. Does not wait. */
   publish(topic: string, header: Json): void
   subscribe(topic: string, listener: (from: PeerId, header: unknown) => void): () => void

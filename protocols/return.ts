@@ -49,13 +49,15 @@ export type DiskOffer = z.infer<typeof offerSchema>
 
 /** Asks a peer whether it is in a roster, and what is on its disk. The body has its offer, as deflated JSON. */
 export const offer = procedure(
-  '/gensyn-node/offer/1.0.0',
+  '/gensyn-node/offer/2.0.0',
   z.strictObject({ run }),
   z.strictObject({
     /** False for a peer that is in a roster, or that does not search for the run. Such a peer offers nothing. */
     isOutside: z.boolean(),
     /** Last committed step of the roster that the peer is in; 0 if it is in none. */
     committed: count,
+    /** Latest epoch of that roster; 0 if the peer is in none. */
+    epoch: count,
     session: z.int(),
     addresses,
     domain: z.string().max(DOMAIN_LENGTH),

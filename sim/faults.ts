@@ -13,6 +13,16 @@ import type { Disturbance, Fate } from './world/disturbance.ts'
 import type { VirtualNetwork } from './world/network.ts'
 import type { World } from './world/world.ts'
 
+/** What is wrong with the machine of a peer. Faults change it, and the peer's stages, disk and data behave accordingly. */
+export interface Flaws {
+  /** True if the stages of the peer give values that are not finite. */
+  isUnsound: boolean
+  /** True if the disk of the peer takes nothing more. */
+  isDiskFull: boolean
+  /** Milliseconds until the peer has the tokens of a microbatch. */
+  readMs: number
+}
+
 /** The swarm and the functions that faults act on. */
 export interface Theatre {
   readonly world: World
@@ -23,6 +33,8 @@ export interface Theatre {
   crash(peer: PeerId): void
   /** Starts a peer under a name that no living peer has: a new name, or the name of a crashed peer. */
   start(peer: PeerId): void
+  /** The flaws of a living peer. */
+  flawsOf(peer: PeerId): Flaws
 }
 
 /** A fault that has struck. */
@@ -45,6 +57,13 @@ const LOSS_MAX = 0.1
 const DELAY_MS_MAX = 3_000
 const REORDER_MS_MAX = 500
 const AGAIN_MS_MAX = 5_000
+/** Longest time for which a single message is held up: longer than most deadlines. */
+const LATE_MS_MAX = 90_000
+const READ_MS_MAX = 5_000
+/** Largest share of the living peers that have moved since they joined. */
+const MOVED_SHARE_MAX = 0.25
+/** Share of the peers with unsound numbers that stay so for good. */
+const UNSOUND_FOR_GOOD = 0.25
 /** Most milliseconds from a cut until a side takes the connection for lost. */
 const SEVERED_MS_MAX = 10_000
 
@@ -116,6 +135,44 @@ export const FAULTS = {
     return cut(theatre, random, what, (from, to) => island.has(from) && !island.has(to))
   },
 
+  /** Cuts the link of two peers that everybody else reaches, in both directions or in one. */
+  brokenLink(theatre, random) {
+    const [one, other] = pickTwo(theatre.network.living, random)
+    if (one === undefined || other === undefined) return null
+    const isBoth = random.integer(2) === 0
+    const what = `${one} does not reach ${other}${isBoth ? ', nor the other way round' : ''}`
+    return cut(
+      theatre,
+      random,
+      what,
+      (from, to) => (from === one && to === other) || (isBoth && from === other && to === one),
+    )
+  },
+
+  /** Blocks all new connections to a peer, as a router does that translates addresses. The peer itself can dial. */
+  undialable({ network }, random) {
+    const peer = pick(network.living, random)
+    if (peer === undefined) return null
+    const end = network.disturb((_, to, kind) =>
+      to === peer && kind === 'handshake' ? 'blocked' : undefined,
+    )
+    return { what: `nobody can dial ${peer}`, end }
+  },
+
+  /**
+   * Gives a peer another address, as after a change of its network. Its connections are dead, and nobody is told. Few
+   * peers ever move: members that have all moved at one moment know no address at which to find each other.
+   */
+  move({ network }, random) {
+    const { living } = network
+    const staying = living.filter((peer) => network.addressOf(peer) === `sim://${peer}`)
+    const peer = pick(staying, random)
+    const moved = living.length - staying.length
+    if (peer === undefined || moved + 1 > MOVED_SHARE_MAX * living.length) return null
+    network.move(peer)
+    return { what: `${peer} has another address` }
+  },
+
   /** Breaks connections, or silences them, while a question or an answer is on the way. */
   loss: (theatre, random) => befall(theatre, random, 'lost', () => lossOf(random)),
 
@@ -125,6 +182,10 @@ export const FAULTS = {
     befall(theatre, random, 'duplicated', () => ({
       againAfterMs: AGAIN_MS_MAX * random.float(),
     })),
+
+  /** Holds single messages up for so long that the swarm has gone on without them. */
+  late: (theatre, random) =>
+    befall(theatre, random, 'very late', () => ({ delayMs: LATE_MS_MAX * random.float() })),
 
   /** Delays all messages by the same time. */
   delay({ network }, random) {
@@ -137,6 +198,51 @@ export const FAULTS = {
   reorder({ network }, random) {
     const end = network.disturb(() => ({ delayMs: REORDER_MS_MAX * random.float() }))
     return { what: 'messages overtake each other', end }
+  },
+
+  /** Makes one peer compute values that are not finite, as bad memory does. The peer loses its stage for that. */
+  unsound(theatre, random) {
+    const { network, flawsOf } = theatre
+    // With two such peers nobody could tell a bad peer from bad data.
+    if (network.living.some((peer) => flawsOf(peer).isUnsound)) return null
+    const peer = pick(theatre.expendable(), random)
+    if (peer === undefined) return null
+    const flaws = flawsOf(peer)
+    flaws.isUnsound = true
+    if (random.float() < UNSOUND_FOR_GOOD) return { what: `${peer} is unsound for good` }
+    return {
+      what: `${peer} is unsound`,
+      end() {
+        flaws.isUnsound = false
+      },
+    }
+  },
+
+  fullDisk({ network, flawsOf }, random) {
+    const peer = pick(network.living, random)
+    if (peer === undefined) return null
+    const flaws = flawsOf(peer)
+    flaws.isDiskFull = true
+    return {
+      what: `the disk of ${peer} is full`,
+      end() {
+        flaws.isDiskFull = false
+      },
+    }
+  },
+
+  /** Makes a peer wait for its tokens, so that the swarm may go on before the peer has them. */
+  slowData({ network, flawsOf }, random) {
+    const peer = pick(network.living, random)
+    if (peer === undefined) return null
+    const flaws = flawsOf(peer)
+    flaws.readMs = READ_MS_MAX * random.float()
+    return {
+      what: `${peer} waits ${Math.round(flaws.readMs)} ms for data`,
+      end() {
+        flaws.readMs = 0
+      },
+    }
   },
 
   joinerStorm(theatre, random) {
@@ -200,13 +306,13 @@ export function unleash(theatre: Theatre, storm: Storm): void {
   next()
 }
 
-/** Blocks the messages that `cuts` selects. Either side may take its connections for lost after a while. */
-function cut(
-  { world, network }: Theatre,
+/** Blocks the messages that `cuts` selects until the blow ends. Either side may take its connections for lost after a while. */
+export function cut(
+  { world, network }: Pick<Theatre, 'world' | 'network'>,
   random: Random,
   what: string,
   cuts: (from: PeerId, to: PeerId) => boolean,
-): Blow {
+): Required<Blow> {
   const stopDisturbing = network.disturb((from, to) => (cuts(from, to) ? 'blocked' : undefined))
   const severing: (() => void)[] = []
   for (const from of network.living) {
@@ -259,6 +365,12 @@ function sample(list: readonly PeerId[], share: number, random: Random): PeerId[
 
 function pick<T>(list: readonly T[], random: Random): T | undefined {
   return list[random.integer(list.length)]
+}
+
+/** Draws two elements; fewer if the list has fewer. */
+function pickTwo<T>(list: readonly T[], random: Random): (T | undefined)[] {
+  const first = random.integer(list.length)
+  return [list[first], pick(list.toSpliced(first, 1), random)]
 }
 
 /** The number of events of the world makes the name unique among storms. */

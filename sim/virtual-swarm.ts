@@ -213,7 +213,9 @@ export class VirtualSwarm {
     while (!isOver?.()) {
       for (const contact of contacts?.(host) ?? [this.coordinator!]) {
         try {
-          const peer = await network.connect(`sim://${contact}`, { timeoutMs: connectMs, signal })
+          const isAlive = this.network.living.includes(contact)
+          const address = isAlive ? this.network.addressOf(contact) : `sim://${contact}`
+          const peer = await network.connect(address, { timeoutMs: connectMs, signal })
           const coordinator = await enter(peer)
           if (coordinator !== null) return coordinator
         } catch (error) {

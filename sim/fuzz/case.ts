@@ -5,12 +5,15 @@ import { type Run, runSchema } from '../../src/run/run-schema.ts'
 import { Random } from '../../stages/random.ts'
 import { drawFaults, type FaultName } from '../faults.ts'
 import type { StageMethod } from '../world/stage.ts'
+import { CALAMITY_NAMES, type Calamity, type CalamityName } from './calamities.ts'
 
 export interface Case {
   readonly seed: number
   readonly run: Run
   /** Number of peers that join at the start. */
   readonly peers: number
+  /** Number of peers that may live at one time. */
+  readonly peersMax: number
   /** Latency one way in ms, between the nearest peers and between the farthest peers. */
   readonly latencyMs: { readonly least: number; readonly most: number }
   readonly costMs: (method: StageMethod) => number
@@ -25,16 +28,24 @@ export interface Case {
   readonly gapMs: number
   readonly lengthMs: number
   readonly calmAtMs: number
+  /** What befalls the whole swarm; null if nothing does. */
+  readonly calamity: Calamity | null
   /** Approximate duration of an undisturbed step. */
   readonly stepMs: number
 }
 
 const PEERS = [10, 40] as const
+const PEERS_MAX = 64
 const STAGES = [2, 6] as const
 const STEPS = [6, 12] as const
 const MICROBATCHES = [2, 8] as const
+/** The same for histories with a calamity, which last longer. */
+const FEW_PEERS = [5, 14] as const
+const FEW_MICROBATCHES = [2, 4] as const
+const MAJORITY_SECONDS = [5, 20] as const
+const KEPT_STEPS_MAX = 3
 
-interface StoreCase {
+export interface StoreCase {
   /** Mean duration of one write. */
   readonly writeMs: number
   /** Share of writes that fail. */
@@ -43,42 +54,78 @@ interface StoreCase {
 
 export function drawCase(seed: number): Case {
   const random = new Random(`fuzz/${seed}`)
-  const within = ([least, most]: readonly [number, number]) =>
-    least + random.integer(most - least + 1)
-  /** Draws on a logarithmic scale, so that small and large values are equally likely. */
-  const spread = (least: number, most: number) => least * (most / least) ** random.float()
-  const peers = within(PEERS)
+  const calamity = drawCalamity(seed)
+  const peers = within(calamity === null ? PEERS : FEW_PEERS, random)
   // Each stage gets at least two holders, so that most losses are losses of replicas.
-  const stages = Math.min(within(STAGES), Math.floor(peers / 2) - 1)
-  const microbatches = within(MICROBATCHES)
-  const least = spread(1, 60)
-  const latencyMs = { least, most: least * spread(1, 4) }
-  const forwardMs = spread(5, 250)
+  const stages = Math.min(within(STAGES, random), Math.floor(peers / 2) - 1)
+  const microbatches = within(calamity === null ? MICROBATCHES : FEW_MICROBATCHES, random)
+  const least = spread(1, 60, random)
+  const latencyMs = { least, most: least * spread(1, 4, random) }
+  const forwardMs = spread(5, 250, random)
   const hops = 2 * (stages + 1)
   const stepMs =
     hops * (latencyMs.most + forwardMs) + microbatches * 3 * forwardMs + 8 * latencyMs.most
-  const steps = within(STEPS)
+  const times = timesOf(calamity, stepMs, random)
   const store = drawStore(seed, stepMs)
-  const settings = { seed, stages, microbatches, steps, spares: random.integer(3) }
+  const { steps, calmAtMs, majoritySeconds } = times
+  const settings = { seed, stages, microbatches, steps, majoritySeconds, spares: random.integer(3) }
   return {
     seed,
     run: runOf(settings, policyFor(seed, stages, store !== null), store?.checkpoint ?? {}),
     peers: store === null ? peers : Math.min(peers, stages + store.beyond),
+    peersMax: calamity === null ? PEERS_MAX : 2 * peers,
     latencyMs,
     costMs: (method) => COSTS[method] * forwardMs,
-    buildMs: spread(10, 2_000),
+    buildMs: spread(10, 2_000, random),
     faults: withCrashes(drawFaults(random), store !== null),
     replays: random.integer(2) === 0,
     store,
     coordinator:
       random.integer(2) === 0
         ? null
-        : { gapMs: spread(3_000, 20_000), lengthMs: spread(2_000, 15_000) },
-    gapMs: stepMs * spread(0.2, 3),
-    lengthMs: Math.max(500, stepMs * spread(0.2, 8)),
-    calmAtMs: stepMs * steps * spread(0.5, 3),
+        : { gapMs: spread(3_000, 20_000, random), lengthMs: spread(2_000, 15_000, random) },
+    // A storm that goes on beside a calamity is milder.
+    gapMs: stepMs * spread(0.2, 3, random) * (calamity === null ? 1 : 4),
+    lengthMs: Math.max(500, stepMs * spread(0.2, 8, random)),
+    calmAtMs,
+    calamity: times.calamity,
     stepMs,
   }
+}
+
+function within([least, most]: readonly [number, number], random: Random): number {
+  return least + random.integer(most - least + 1)
+}
+
+/** Draws on a logarithmic scale, so that small and large values are equally likely. */
+function spread(least: number, most: number, random: Random): number {
+  return least * (most / least) ** random.float()
+}
+
+/** Draws what befalls the whole swarm, in a third of all histories. The draw is independent of all others of the case. */
+function drawCalamity(seed: number): CalamityName | null {
+  const random = new Random(`fuzz/${seed}/calamity`)
+  if (random.integer(3) > 0) return null
+  return CALAMITY_NAMES[random.integer(CALAMITY_NAMES.length)]!
+}
+
+/** When a calamity comes and ends, when it is calm, and how many steps the run has, so that some of them come after that. */
+function timesOf(kind: CalamityName | null, stepMs: number, random: Random) {
+  if (kind === null) {
+    const steps = within(STEPS, random)
+    const calmAtMs = stepMs * steps * spread(0.5, 3, random)
+    return { steps, calmAtMs, majoritySeconds: 60, calamity: null }
+  }
+  const majoritySeconds = within(MAJORITY_SECONDS, random)
+  const calamity: Calamity = {
+    kind,
+    atMs: stepMs * spread(3, 10, random),
+    lengthMs: 1000 * majoritySeconds * spread(0.5, 4, random),
+    absent: random.integer(2) === 0 ? 0 : random.float(),
+  }
+  const calmAtMs = calamity.atMs + calamity.lengthMs + stepMs * spread(8, 20, random)
+  const steps = Math.ceil((calmAtMs / stepMs) * spread(0.8, 2, random))
+  return { steps: Math.min(Math.max(steps, 12), 120), calmAtMs, majoritySeconds, calamity }
 }
 
 /** Adds crashes. A swarm rolls back only if a peer is lost for good with the only state of its stage. */
@@ -138,7 +185,7 @@ function policyFor(seed: number, stages: number, hasStore: boolean): readonly st
 const RECOVERY = runSchema.shape.recovery.parse({})
 
 function runOf(
-  settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' | 'spares'>,
+  settings: Pick<Run, 'seed' | 'stages' | 'microbatches' | 'steps' | 'spares' | 'majoritySeconds'>,
   policy: readonly string[],
   checkpoint: object,
 ): Run {
@@ -151,8 +198,21 @@ function runOf(
     microbatch: { batch: 1, context: 2 },
     data: { source: 'file:none', sha256: '0'.repeat(64), bytes: 1 },
     evaluation: { everySteps: 4, microbatches: 2 },
-    recovery: { policy, checkpoint, shadow: { everySteps: 3 }, snapshot: { everySteps: 3 } },
+    recovery: {
+      policy,
+      checkpoint,
+      kept: { everySteps: keptSteps(settings.seed) },
+      shadow: { everySteps: 3 },
+      snapshot: { everySteps: 3 },
+    },
   })
+}
+
+/** Steps between two states on every disk. Half of all histories without a total loss have no disk. */
+function keptSteps(seed: number): number {
+  const random = new Random(`fuzz/${seed}/kept`)
+  const steps = within([1, KEPT_STEPS_MAX], random)
+  return drawCalamity(seed) === 'everybodyLost' || random.integer(2) === 0 ? steps : 0
 }
 
 /** Number of elements of an activation. */

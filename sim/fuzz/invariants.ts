@@ -4,6 +4,7 @@
  * epochs, so each incarnation of the run has its own machines (`HISTORY_INVARIANTS`).
  */
 import { type Change, propose } from '../../protocols/agreement.ts'
+import { KEPT } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { type Ballot, heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
 import type { Json, PeerId } from '../../protocols/network.ts'
@@ -197,6 +198,15 @@ export const HISTORY_INVARIANTS = {
       },
       built(peer, stage, strategy, weights) {
         const step = committed.get(peer) ?? 0
+        if (
+          strategy === KEPT &&
+          !isIn(
+            upTo(step, made).flatMap(([, each]) => each),
+            weights,
+          )
+        ) {
+          violate(`${peer} takes stage ${stage} from a disk as it never was: ${weights}`)
+        }
         if (!EXACT.has(strategy)) {
           const key = `${stage}/${step}`
           rebuilt.set(key, [...(rebuilt.get(key) ?? []), weights])

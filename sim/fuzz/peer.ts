@@ -1,12 +1,14 @@
 /** One peer of a fuzzed swarm, as the checkers see it. */
 import type { Finished } from '../../src/membership/member-events.ts'
 import type { AnyStage } from '../../stages/stage.ts'
+import type { Flaws } from '../faults.ts'
 import type { Host } from '../virtual-swarm.ts'
 import { type Served, type Tap, tap } from './tap.ts'
 
 export class FuzzPeer {
   readonly name: string
   readonly tap: Tap
+  readonly flaws: Flaws = { isUnsound: false, isDiskFull: false, readMs: 0 }
   /** When the peer was started, by its own clock. */
   readonly bornAt: number
   /** The stages that the peer built last, by index. */

@@ -3,32 +3,36 @@
  * holds the class Play and its constants.
  */
 import * as agreement from '../../protocols/agreement.ts'
-import type { Roster } from '../../protocols/membership.ts'
+import type { Member, Roster } from '../../protocols/membership.ts'
 import * as membership from '../../protocols/membership.ts'
-import { microbatch } from '../../protocols/microbatch.ts'
 import type { PeerId } from '../../protocols/network.ts'
-import * as step from '../../protocols/step.ts'
 import type { Entry } from '../../src/base/journal.ts'
-import type { Store } from '../../src/checkpoint/store.ts'
 import { ordersOf } from '../../src/coordinator/journeys.ts'
 import type { Finished } from '../../src/membership/member-events.ts'
 import { type Run, runId } from '../../src/run/run.ts'
-import { Random } from '../../stages/random.ts'
+import type { Random } from '../../stages/random.ts'
 import type { AnyStage } from '../../stages/stage.ts'
 import { costBatches } from '../cost-batches.ts'
-import { CRASHED_SHARE_MAX, type Theatre, unleash } from '../faults.ts'
+import { type Theatre, unleash } from '../faults.ts'
 import { type Host, VirtualSwarm } from '../virtual-swarm.ts'
 import { createCostStage } from '../world/cost-stage.ts'
-import type { Machine } from '../world/machine.ts'
 import { MemoryStore } from '../world/memory-store.ts'
-import type { LinkTable } from '../world/wire.ts'
 import { World, WorldError } from '../world/world.ts'
+import { type Calamity, strike } from './calamities.ts'
 import { type Case, elementsOf } from './case.ts'
 import { disturbCoordinator } from './coordinator-faults.ts'
+import { Disks } from './disks.ts'
+import { expendable } from './expendable.ts'
 import { Histories } from './histories.ts'
-import { type Checker, INVARIANTS, type InvariantName, votersOf } from './invariants.ts'
+import { type Checker, INVARIANTS, type InvariantName } from './invariants.ts'
+import { linksOf } from './links.ts'
 import { FuzzPeer } from './peer.ts'
+import { Replays } from './replays.ts'
+import { Rosters } from './rosters.ts'
+import { slowStore } from './slow-store.ts'
+import { incarnationsOf } from './survey.ts'
 import type { Served } from './tap.ts'
+import { flawedStage } from './unsound-stage.ts'
 
 export interface Violation {
   readonly invariant: InvariantName | 'I4' | 'I6'
@@ -47,31 +51,14 @@ export interface Outcome {
 
 /** Time from calm until the run must be over: the sum of the longest deadlines that may have begun before calm. */
 const PROGRESS_MS = 30 * 60_000
+/** Time from calm until all peers that are in the run must be in one incarnation of it. */
+const CONVERGED_MS = 5 * 60_000
 /** Time from the first peer's end until all other peers in the run must have ended. */
 const PARTING_MS = 40 * 60_000
 const EVENTS_MAX = 3_000_000
-const PEERS_MAX = 64
-/** Smallest number of members of a roster at which peers may crash. */
-const EXPENDABLE_MEMBERS = 5
 /** Name under which the fuzzer itself asks questions. */
 const ONLOOKER = 'onlooker'
 const FOUNDER = 'peer-0'
-
-/** Protocols whose old questions may come again, since a roster, a ballot or a step fences them. */
-const FENCED: ReadonlySet<string> = new Set(
-  [
-    agreement.propose,
-    agreement.promise,
-    agreement.install,
-    step.prepare,
-    step.reduce,
-    step.evaluate,
-    step.gradients,
-    step.report,
-    microbatch,
-  ].map(({ protocol }) => protocol),
-)
-const REPLAYED_MAX = 256
 
 /** Plays one case. Long because every fault and every check reads the same peers and rosters. */
 export class Play {
@@ -88,14 +75,15 @@ export class Play {
   readonly #story: (Entry | { at: number; fault: string })[] = []
   readonly #entries: Entry[] = []
   readonly #over = Promise.withResolvers<void>()
-  /** A sample of the questions that were asked, of any age. */
-  readonly #asked: Served[] = []
+  readonly #disks = new Disks()
+  readonly #rosters = new Rosters()
+  readonly #replays: Replays
   #violation: Violation | null = null
   #endsLost = false
-  /** The newest roster that any peer knows. */
-  #newest: Roster | null = null
-  /** Rosters that peers have reported, by their bytes. */
-  readonly #rosters = new Map<string, Roster>()
+  /** True from the beginning of a calamity until its end. */
+  #isRaging = false
+  /** Number of lost processes that will start again. */
+  #awaited = 0
   /** Time when a peer first ended with all steps made; null before. */
   #doneAt: number | null = null
 
@@ -112,17 +100,22 @@ export class Play {
     this.#swarm = this.#swarmOf(given)
     this.#swarm.onEntry((entry) => this.#record(entry))
     this.#random = this.#swarm.world.random.stream('play')
+    this.#replays = new Replays(this.#random)
   }
 
   async run(): Promise<Outcome> {
     const { calmAtMs } = this.#case
     const { world } = this.#swarm
+    const unhandled = (error: unknown) =>
+      this.#violate('I8', `an error that nobody handles: ${(error as Error).stack ?? error}`)
+    process.on('unhandledRejection', unhandled)
     this.#joinAll()
     this.#disturb()
     world.schedule(calmAtMs, 'calm', () => this.#becomeCalm())
     world.schedule(calmAtMs + PROGRESS_MS, 'the end of patience', () => {
       if (this.#doneAt === null) this.#violate('I4', `${this.#unended()} make no progress`)
     })
+    world.schedule(calmAtMs + CONVERGED_MS, 'the survey', () => void this.#survey())
     try {
       await this.#swarm.run(this.#over.promise, {
         waitingFor: 'all peers to end',
@@ -131,6 +124,8 @@ export class Play {
     } catch (error) {
       if (!(error instanceof WorldError)) throw error
       this.#violate('I4', `${this.#unended()} go on for ever: ${error.message}`)
+    } finally {
+      process.off('unhandledRejection', unhandled)
     }
     if (this.#violation === null) {
       for (const checker of this.#checkers) checker.end?.(this.#entries, this.#run.steps)
@@ -145,9 +140,11 @@ export class Play {
   }
 
   #swarmOf(given: Case): VirtualSwarm {
+    const world = new World({ seed: given.seed, eventsMax: EVENTS_MAX })
+    const storeRandom = world.random.stream('store')
     return new VirtualSwarm({
       run: given.run,
-      world: new World({ seed: given.seed, eventsMax: EVENTS_MAX }),
+      world,
       network: { links: linksOf(given), gossip: false },
       contacts: ({ name }) => this.#contactsOf(name),
       isOver: () => this.#doneAt !== null,
@@ -160,14 +157,21 @@ export class Play {
         )
       },
       stages: (host, index, isSecond) => this.#build(host, index, isSecond),
-      data: ({ name }) =>
-        costBatches((step, index) => {
+      data: ({ name, network: { machine } }) => {
+        const { flaws } = this.#peers.get(name)!
+        const read = (step: number, index: number) => {
           for (const checker of this.#checkers) checker.read?.(name, step, index)
-        }),
+        }
+        return costBatches(read, async () => {
+          if (flaws.readMs > 0) await machine.clock.sleep(flaws.readMs)
+        })
+      },
       node: ({ name, network: { machine } }) => {
         const peer = this.#peers.get(name)!
+        const { store } = this.#case
         return {
-          checkpoints: this.#storeOf(machine),
+          ...this.#disks.open(name, machine.clock, peer.flaws),
+          checkpoints: store && slowStore(this.#store, store, machine.clock, storeRandom),
           domain: `host-${this.#random.integer(8)}`,
           save: async ({ weights }, stage) => {
             peer.kept = { stage, weights: [...weights] }
@@ -189,18 +193,23 @@ export class Play {
 
   /** Starts all faults of the case. */
   #disturb(): void {
-    const { stepMs, faults, gapMs, lengthMs, calmAtMs, coordinator, replays } = this.#case
+    const { stepMs, faults, gapMs, lengthMs, calmAtMs, coordinator, calamity } = this.#case
     const { world, network } = this.#swarm
     const tell = (fault: string) => this.#tell(fault)
     const random = world.random.stream('storm')
-    unleash(this.#theatre(), { faults, gapMs, lengthMs, calmAtMs, random, tell })
-    if (replays) this.#replay(stepMs / 8)
+    unleash(this.#theatre, { faults, gapMs, lengthMs, calmAtMs, random, tell })
+    if (this.#case.replays) {
+      this.#replays.begin(world, network, this.#peers, { everyMs: stepMs / 8, calmAtMs })
+    }
+    if (calamity !== null) {
+      world.schedule(calamity.atMs, 'a calamity', () => this.#befall(calamity))
+    }
     if (coordinator === null) return
     disturbCoordinator({
       world,
       network,
       coordinator: () => {
-        const { members, coordinator } = this.#newest ?? { members: [], coordinator: 0 }
+        const { members, coordinator } = this.#roster ?? { members: [], coordinator: 0 }
         return members.find(({ id }) => id === coordinator)?.peer
       },
       ...coordinator,
@@ -209,95 +218,104 @@ export class Play {
     })
   }
 
+  /** Lets the calamity happen as soon as the swarm is in a state that it can go on from. */
+  #befall(calamity: Calamity): void {
+    const { world, network } = this.#swarm
+    const { calmAtMs, stepMs } = this.#case
+    const roster = this.#roster
+    if (this.#doneAt !== null || world.clock.now() + calamity.lengthMs > calmAtMs) return
+    const struck =
+      roster === null
+        ? null
+        : strike({
+            calamity,
+            calmAtMs,
+            world,
+            network,
+            roster,
+            random: world.random.stream('calamity'),
+            present: roster.members.filter((member) => this.#processOf(member)?.runs),
+            isSound: (peer) => !this.#peers.get(peer)!.flaws.isUnsound,
+            crash: (peer) => this.#crash(peer),
+            restart: (peer, ms) => this.#restart(peer, ms),
+          })
+    if (struck === null) {
+      world.schedule(stepMs / 4, 'a calamity', () => this.#befall(calamity))
+      return
+    }
+    this.#tell(struck.what)
+    this.#isRaging = true
+    world.schedule(calamity.lengthMs, 'the end of the calamity', () => {
+      this.#tell('the calamity is over')
+      struck.end?.()
+      this.#isRaging = false
+    })
+  }
+
+  /** Starts a process of a lost peer again, which finds its disk as it was left. */
+  #restart(peer: PeerId, ms: number): void {
+    const { world, network } = this.#swarm
+    this.#awaited++
+    world.schedule(ms, `${peer} comes back`, () => {
+      this.#awaited--
+      if (this.#doneAt === null && !network.living.includes(peer)) this.#start(peer)
+      this.#look()
+    })
+  }
+
+  #crash(peer: PeerId): void {
+    this.#peers.get(peer)!.crashed = true
+    this.#swarm.crash(peer)
+    this.#look()
+  }
+
   #becomeCalm(): void {
     this.#tell('calm')
     // The number of peers is large enough that no stage waits for a peer to take it.
-    for (let i = 0; this.#swarm.network.living.length < this.#run.stages + 3; i++) {
-      if (this.#doneAt !== null) break
-      this.#start(`late-${i}`)
-    }
+    const sound = this.#swarm.network.living.filter(
+      (peer) => !this.#peers.get(peer)!.flaws.isUnsound,
+    )
+    const enough = this.#run.stages + 3
+    for (let i = sound.length; i < enough && this.#doneAt === null; i++) this.#start(`late-${i}`)
   }
 
   #tell(fault: string): void {
     this.#story.push({ at: this.#swarm.world.clock.now(), fault })
   }
 
-  /** Fencing (I6): sends an old question again, which must change nothing. */
-  #replay(everyMs: number): void {
-    const { world, network } = this.#swarm
-    const again = () => {
-      if (world.clock.now() >= this.#case.calmAtMs) return
-      world.schedule(everyMs, 'a question comes again', again)
-      const old = this.#asked[this.#random.integer(this.#asked.length)]
-      const asked = old && this.#peers.get(old.peer)
-      if (!asked?.runs || !network.living.includes(old!.peer)) return
-      const { peer, from, protocol, question, body } = old!
-      const fire = () => void asked.tap.ask(from, protocol, question, body).catch(() => {})
-      network.machineOf(peer).schedule(0, 'a question comes again', fire)
-    }
-    world.schedule(everyMs, 'a question comes again', again)
-  }
-
-  #theatre(): Theatre {
+  get #theatre(): Theatre {
     const { world, network } = this.#swarm
     return {
       world,
       network,
       expendable: () => this.#expendable(),
-      crash: (peer) => {
-        this.#peers.get(peer)!.crashed = true
-        this.#swarm.crash(peer)
-        this.#look()
-      },
+      flawsOf: (peer) => this.#peers.get(peer)!.flaws,
+      crash: (peer) => this.#crash(peer),
       start: (peer) => {
         const { living } = network
-        if (this.#doneAt !== null || living.includes(peer) || living.length >= PEERS_MAX) return
+        const { peersMax } = this.#case
+        if (this.#doneAt !== null || living.includes(peer) || living.length >= peersMax) return
         this.#start(peer)
       },
     }
   }
 
-  /** Peers that may crash while a majority of the voters and a holder of the ends remain. */
   #expendable(): PeerId[] {
+    if (this.#isRaging) return []
     const { living } = this.#swarm.network
-    const hasStore = this.#case.store !== null
-    const roster = this.#newest
-    // In a small roster one more loss is too many, because the next roster may already lack other members.
-    if (roster === null || roster.members.length < EXPENDABLE_MEMBERS) return []
-    const present = roster.members.filter(({ peer, session }) => {
-      const known = this.#peers.get(peer)
-      return known?.runs && known.bornAt <= session
-    })
-    const ends = present.filter(({ stage }) => stage === 0)
-    if (!hasStore && ends.length === 0) return []
-    // One fault may take several peers.
-    const lost = Math.max(1, Math.floor(CRASHED_SHARE_MAX * living.length))
-    const voters = votersOf(roster)
-    const voting = present.filter((member) => voters.includes(member))
-    if (2 * (voting.length - lost) <= voters.length) return []
-    // A checkpoint also brings the ends back.
-    const needed = new Set(hasStore ? [] : ends.slice(0, 2).map(({ peer }) => peer))
-    return living.filter((peer) => !needed.has(peer))
+    const processOf = (member: Member) => this.#processOf(member)
+    return expendable(this.#roster, living, processOf, this.#case.store !== null)
   }
 
-  /** The store that all peers share, with the delays and failures of the case. A crash ends the writes of a peer. */
-  #storeOf({ clock }: Machine): Store | null {
-    const { store: how } = this.#case
-    if (how === null) return null
-    const random = this.#swarm.world.random.stream('store')
-    const store = this.#store
-    return {
-      location: store.location,
-      list: (prefix) => store.list(prefix),
-      read: (name, offset, into) => store.read(name, offset, into),
-      remove: (name) => store.remove(name),
-      async write(name, content) {
-        const fails = random.float() < how.failing
-        await clock.sleep(2 * random.float() * how.writeMs)
-        if (fails) throw new Error('ENOSPC: no space left on device')
-        await store.write(name, content)
-      },
-    }
+  /** The process that a roster names, if it is the last one of its peer. */
+  #processOf({ peer, session }: Member): FuzzPeer | undefined {
+    const known = this.#peers.get(peer)
+    return known !== undefined && known.bornAt <= session ? known : undefined
+  }
+
+  /** The newest roster of the incarnation that has the most living peers. */
+  get #roster(): Roster | null {
+    return this.#rosters.newest((member) => this.#processOf(member)?.runs ?? false)
   }
 
   /** All other living peers, whether or not they are in the run. */
@@ -326,7 +344,7 @@ export class Play {
       },
     })
     if (!isSecond) peer.built.set(index, stage)
-    return stage
+    return flawedStage(stage, peer.flaws)
   }
 
   #start(name: PeerId): void {
@@ -354,9 +372,10 @@ export class Play {
     if (entry.type === 'refused' && entry.from === ONLOOKER) return
     this.#story.push(entry)
     this.#entries.push(entry)
-    if (entry.type === 'incarnated') {
+    if (entry.type === 'incarnated' || entry.type === 'returned') {
       this.#histories.begin(entry.id, entry.ancestor, entry.step)
       this.#peers.get(entry.peer)!.incarnation = entry.id
+      this.#readRoster(entry.peer)
     }
     if (entry.type === 'holding') {
       const { peer, stage, strategy } = entry
@@ -379,16 +398,8 @@ export class Play {
     const isInstalled = served.protocol === agreement.install.protocol && 'answer' in served.outcome
     const peer = this.#peers.get(served.peer)
     if (isInstalled && peer !== undefined) peer.incarnation = run!
-    if (FENCED.has(served.protocol)) this.#asked[this.#random.integer(REPLAYED_MAX)] = served
+    this.#replays.note(served)
     if (served.protocol === agreement.install.protocol) this.#readRoster(served.peer)
-  }
-
-  /** Decodes a roster. Equal bytes from several peers give the same object. */
-  #decode(peer: PeerId, body: Uint8Array): Roster {
-    const bytes = Buffer.from(body).toString('latin1')
-    const roster = this.#rosters.get(bytes) ?? membership.decodeRoster(peer, body)
-    this.#rosters.set(bytes, roster)
-    return roster
   }
 
   /** Reads the roster that a peer has at this moment. */
@@ -398,13 +409,23 @@ export class Play {
     peer.tap.ask(ONLOOKER, membership.roster.protocol, { run: this.#runId }).then(
       ({ header, body }) => {
         const { incarnation } = header as { incarnation: string }
-        const roster = this.#decode(name, body!)
-        if (roster.epoch > (this.#newest?.epoch ?? -1)) this.#newest = roster
+        const roster = this.#rosters.decode(name, body!)
+        this.#rosters.note(incarnation, roster)
         const checkers = [...this.#checkers, ...this.#histories.of(incarnation)]
         for (const checker of checkers) checker.roster?.(name, roster)
       },
       () => {},
     )
+  }
+
+  /** Checks that the peers in the run are in one incarnation of it. */
+  async #survey(): Promise<void> {
+    if (this.#doneAt !== null) return
+    const running = [...this.#peers.values()].filter(({ runs }) => runs)
+    const found = await incarnationsOf(running, this.#runId, ONLOOKER)
+    if (found.size <= 1 || this.#doneAt !== null) return
+    const parts = [...found].map(([id, peers]) => `${id.slice(0, 12)}: ${peers.join(', ')}`)
+    this.#violate('I4', `several incarnations are left: ${parts.join('; ')}`)
   }
 
   /** The machines that check a peer: those of the whole run, and those of its incarnation. */
@@ -415,6 +436,11 @@ export class Play {
   #end(peer: FuzzPeer, outcome: Finished | Error): void {
     peer.ended = outcome
     if (peer.crashed) return
+    if (peer.flaws.isUnsound) {
+      // A peer whose numbers stay unsound is refused in the end.
+      this.#look()
+      return
+    }
     const done = !(outcome instanceof Error) && outcome.failure === null
     if (done) this.#finish(peer.name, outcome)
     else if (this.#doneAt === null) {
@@ -442,6 +468,7 @@ export class Play {
 
   /** Ends the history if no peer runs any more. */
   #look(): void {
+    if (this.#awaited > 0) return
     for (const { runs } of this.#peers.values()) if (runs) return
     this.#over.resolve()
   }
@@ -453,22 +480,5 @@ export class Play {
   #violate(invariant: Violation['invariant'], what: string): void {
     this.#violation ??= { invariant, what }
     this.#over.resolve()
-  }
-}
-
-/** Links of peers on a ring. The latency grows with the distance. */
-function linksOf({ latencyMs: { least, most }, seed }: Case): LinkTable {
-  const places = new Map<PeerId, number>()
-  const placeOf = (peer: PeerId) => {
-    const known = places.get(peer)
-    if (known !== undefined) return known
-    const place = new Random(`${seed}/place/${peer}`).float()
-    places.set(peer, place)
-    return place
-  }
-  return (from, to) => {
-    const apart = Math.abs(placeOf(from) - placeOf(to))
-    const far = 2 * Math.min(apart, 1 - apart)
-    return { latencyMs: least + (most - least) * far, bytesPerMs: 10_000 }
   }
 }

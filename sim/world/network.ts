@@ -129,6 +129,11 @@ export class VirtualNetwork {
     this.#end(peer)
   }
 
+  /** The present address of a living peer. */
+  addressOf(name: PeerId): string {
+    return this.#alive(name).address
+  }
+
   machineOf(name: PeerId): Machine {
     return this.#alive(name).machine
   }

@@ -153,9 +153,10 @@ export class VirtualPeer implements Network {
     if (!this.#connections.has(peer)) this.#known.delete(peer)
   }
 
-  disconnect(peer: PeerId): void {
+  disconnect(peer: PeerId, stoodMs = 0): void {
     const other = this.#connections.get(peer)
     if (other === undefined) return
+    if (this.machine.clock.now() - this.#connectedAt.get(peer)! < stoodMs) return
     this.#medium.hangUp(this, other)
     this.lose(other)
   }

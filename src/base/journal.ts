@@ -22,6 +22,9 @@ type Event =
   /** Every process of the run had ended. The peers that came back continue it from what is on their disks. */
   | {
       type: 'returned'
+      /** Id of the incarnation of the run, and of the one that it continues. */
+      id: string
+      ancestor: string
       /** Number of the incarnation of the run. */
       number: number
       /** Committed step from which the run continues. */

@@ -22,7 +22,9 @@ export const TIMEOUTS = {
   returnMs: 60_000,
   /** Pause between two rounds of questions of a peer that came back. */
   returnPauseMs: 1_000,
-  /** Interval at which a search says whom it asks, and why that failed. */
+  /** Time after which a search says for the first time whom it asks, and why that failed. */
+  firstTellMs: 3_000,
+  /** Interval at which the search says so again. */
   searchTellMs: 60_000,
   /** Interval at which a newcomer that waits for its admission asks again. Admissions take place between two steps. */
   admissionMs: 10_000,
@@ -138,6 +140,9 @@ export const SEARCH_LANES = 16
 
 /** Peers that a peer which came back asks what is on their disks. */
 export const RETURNERS_MAX = 256
+
+/** Members of another founding of the run that a peer which came back keeps, so that the two can meet. */
+export const FOUNDING_CONTACTS_MAX = 8
 
 /** Members whose addresses a peer keeps for a search. */
 export const KNOWN_MEMBERS_MAX = 64

@@ -61,7 +61,7 @@ export class Health {
     const confirming = this.#lateness
       .patiently(signal, () => this.#askAnew(member))
       .catch((error: Error) => {
-        if (!signal.aborted) this.miss(peer, `${reason}; ${error.message}`)
+        if (!signal.aborted) this.miss(peer, [...new Set([reason, error.message])].join('; '))
       })
       .finally(() => this.#confirming.delete(peer))
     this.#confirming.set(peer, confirming)

@@ -146,6 +146,8 @@ export class Meeting {
       signal.throwIfAborted()
       this.#options.superseded(lineage, contact)
     } catch (error) {
+      // This peer does not coordinate any more, so that it yields nothing.
+      if (signal.aborted) return
       if (!(error instanceof ProtocolError)) throw error
       this.#forget(peer)
     }

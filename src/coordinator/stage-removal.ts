@@ -53,7 +53,8 @@ export class StageRemoval {
     const isFirst = faults.strikesOf(peer) === 0
     if (stage === null || (isFirst && holdersOf(acceptor.roster, stage).length === 1)) {
       faults.strike(peer, reason)
-      teller.tell(`${peer} had a fault of its own, and keeps its stage: ${reason}`)
+      const what = stage === null ? 'and has no stage any more' : 'and keeps its stage this once'
+      teller.tell(`${peer} had a fault of its own, ${what}: ${reason}`)
     } else {
       // Without a strategy the only holder keeps its stage: it has computed this step in the end.
       await this.remove(member!, reason).catch(() => {})

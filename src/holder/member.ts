@@ -159,7 +159,7 @@ export class Member {
       rosters: follower.rosters,
       isOutside: () => follower.roster === null,
       session: () => follower.session,
-      committed: () => this.committed,
+      roster: () => follower.roster,
       incarnate: (lineage, roster) => follower.incarnate(lineage, roster),
     })
     this.#slot = new StageSlot({ ...known, createStage, diskUpkeep: this.#disk })

@@ -4,16 +4,21 @@
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { IncarnationRecord, Lineage } from '../../protocols/incarnation.ts'
+import {
+  ABSENT_MAX,
+  type Contact,
+  type IncarnationRecord,
+  type Lineage,
+} from '../../protocols/incarnation.ts'
 import { encodeRoster, ROSTER_BYTES, type Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { comeBack, decodeOffer, encodeOffer, OTHERS_MAX, offer } from '../../protocols/return.ts'
 import { sha256 } from '../../protocols/weights.ts'
 import type { KnownMembers } from '../base/known-members.ts'
-import { RETURNERS_MAX, TIMEOUTS } from '../base/limits.ts'
+import { FOUNDING_CONTACTS_MAX, RETURNERS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
-import { absentFrom, incarnationId } from '../membership/incarnation.ts'
+import { absentFrom, contactOf, incarnationId } from '../membership/incarnation.ts'
 import { coordinatorOf, memberOf, type RosterSource } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import type { UndecidedPeers } from '../membership/undecided.ts'
@@ -31,11 +36,13 @@ export interface ReturningOptions extends RunContext {
   /** True while this peer is in no roster. */
   isOutside(): boolean
   session(): number
-  /** Last committed step of the roster that this peer is in; 0 while it is in none. */
-  committed(): number
+  /** The roster that this peer is in; null while it is in none. */
+  roster(): Standing | null
   /** This peer continues in an incarnation whose first roster names it. */
   incarnate(lineage: Lineage, roster: Roster): void
 }
+
+type Standing = Pick<Roster, 'committed' | 'epoch'>
 
 /** A peer outside that answered, and when. */
 interface Heard {
@@ -50,6 +57,8 @@ export class Returning {
   /** What there is to continue with, and since when it is the same. */
   #present = { key: '', since: 0 }
   #isFounding = false
+  /** Peers of another founding of the run, which the next incarnation is to meet. */
+  #othersFounded: readonly Contact[] = []
   #told = ''
 
   constructor(options: ReturningOptions) {
@@ -87,11 +96,22 @@ export class Returning {
     }
   }
 
-  /** True if this peer's disk remembers steps of the run. */
-  async hasHistory(): Promise<boolean> {
-    const { disk } = this.#options
-    await disk.scanned
-    return disk.offer().history !== null
+  /**
+   * Tells whether a roster is of a founding of the run that knows nothing of the steps on this peer's disk. To enter it
+   * would give these steps up. The epochs of one history only grow.
+   */
+  async isBegunAnew(roster: Roster): Promise<boolean> {
+    await this.#options.disk.scanned
+    if (this.#goesOn(roster)) return false
+    this.#othersFounded = roster.members.slice(0, FOUNDING_CONTACTS_MAX).map(contactOf)
+    return true
+  }
+
+  /** True if a run that has come this far may have the steps that this peer's disk remembers. */
+  #goesOn({ committed, epoch }: Standing): boolean {
+    const { history } = this.#options.disk.offer()
+    if (history === null || committed >= history.roster.committed) return true
+    return committed > 0 && epoch >= history.roster.epoch
   }
 
   /** True if this peer was in the run before, and is in no roster now. */
@@ -101,7 +121,7 @@ export class Returning {
   }
 
   async #answer(from: PeerId) {
-    const { network, disk, undecided, session, committed, domain = '' } = this.#options
+    const { network, disk, undecided, session, roster, domain = '' } = this.#options
     const isOutside = this.#isSearching
     if (isOutside) {
       undecided.hear(from, 'never')
@@ -112,7 +132,8 @@ export class Returning {
       .map(([peer, { addresses }]) => ({ peer, addresses: addresses.slice(0, 4) }))
     const answer = {
       isOutside,
-      committed: committed(),
+      committed: roster()?.committed ?? 0,
+      epoch: roster()?.epoch ?? 0,
       session: session(),
       addresses: [...network.addresses],
       domain,
@@ -174,9 +195,8 @@ export class Returning {
       },
     }
     const answer = await ask(network, peer, offer, { run }, options)
-    const { isOutside, committed, session, addresses, domain, others } = answer
-    // A founding of the run that has made no step is not where the run goes on.
-    if (!isOutside) return committed > 0 ? 'alive' : null
+    const { isOutside, session, addresses, domain, others } = answer
+    if (!isOutside) return this.#goesOn(answer) && answer.committed > 0 ? 'alive' : null
     const at = clock.now()
     this.#heard.set(peer, { addresses, at })
     for (const other of others) {
@@ -203,7 +223,7 @@ export class Returning {
     const { network, runId: run } = this.#options
     const { roster } = plan
     const body = encodeRoster(roster)
-    const lineage = nextLineage(run, plan, sha256(body))
+    const lineage = nextLineage(run, plan, sha256(body), this.#othersFounded)
     const options = { timeoutMs: TIMEOUTS.rosterMs, signal, body }
     this.#isFounding = true
     try {
@@ -237,9 +257,11 @@ export class Returning {
 
   /** @param plan null for a peer that does not found */
   #enter(lineage: Lineage, roster: Roster, plan: ReturnPlan | null): void {
-    const { journal, incarnate } = this.#options
+    const { journal, incarnate, runId } = this.#options
     journal.write({
       type: 'returned',
+      id: incarnationId(runId, lineage.record),
+      ancestor: lineage.record!.ancestor,
       number: lineage.record!.number,
       step: roster.committed,
       founder: coordinatorOf(roster).peer,
@@ -257,7 +279,12 @@ function patienceFor({ isWhole, absent }: ReturnPlan): number {
   return absent.length > 0 ? TIMEOUTS.undecidedMs : 0
 }
 
-function nextLineage(runId: string, { history, roster }: ReturnPlan, digest: string): Lineage {
+function nextLineage(
+  runId: string,
+  { history, roster }: ReturnPlan,
+  digest: string,
+  met: readonly Contact[],
+): Lineage {
   const { record } = history.lineage
   const next: IncarnationRecord = {
     number: (record?.number ?? 0) + 1,
@@ -265,5 +292,7 @@ function nextLineage(runId: string, { history, roster }: ReturnPlan, digest: str
     step: roster.committed,
     roster: digest,
   }
-  return { record: next, absent: absentFrom(roster, history.roster, history.lineage.absent) }
+  const absent = absentFrom(roster, history.roster, history.lineage.absent)
+  const others = met.filter(({ peer }) => absent.every((contact) => contact.peer !== peer))
+  return { record: next, absent: [...others, ...absent].slice(0, ABSENT_MAX) }
 }

@@ -129,9 +129,7 @@ class Search {
     this.#bootstrap = bootstrap.filter((address) => !own.some((mine) => isSame(address, mine)))
     this.#startMs = clock.now()
     this.#aliveMs = this.#startMs
-    // A peer that knows nobody is about to found the run, which is no news.
-    const knowsSomebody = bootstrap.length + members.length > 0 || this.#claim === 'never'
-    this.#tellMs = this.#startMs + (knowsSomebody ? 0 : 2 * TIMEOUTS.discoveryMs)
+    this.#tellMs = this.#startMs + TIMEOUTS.firstTellMs
     for (const { peer, addresses } of members) network.learn(peer, addresses)
   }
 

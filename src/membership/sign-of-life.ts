@@ -29,7 +29,8 @@ export async function askForSignOfLife(
     signal.throwIfAborted()
     if (!(error instanceof ProtocolError) || !isOfLink(error)) throw error
   }
-  network.disconnect(peer)
+  // A connection that was made for this question, or by the suspect meanwhile, is the new one.
+  network.disconnect(peer, TIMEOUTS.standingMs)
   return await ask(network, peer, heartbeat, question, { timeoutMs: TIMEOUTS.reconnectMs, signal })
 }
 

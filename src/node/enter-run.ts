@@ -216,18 +216,15 @@ async function requestAdmission(
   return null
 }
 
-/**
- * Tells whether a peer is in a founding of the run that has made no step, while this peer's disk remembers steps of
- * the run. To enter it would give up what the run has learnt.
- */
+/** Tells whether a peer is in a founding of the run that knows nothing of the steps on this peer's disk. */
 async function isBegunAnew(
   member: Member,
   { network, runId }: Pick<NodeOptions, 'network' | 'runId'>,
   peer: PeerId,
   { signal }: EnterLimits,
 ): Promise<boolean> {
-  if (member.undecided.claim !== 'never' || !(await member.returning.hasHistory())) return false
+  if (member.undecided.claim !== 'never') return false
   // A peer in no roster does not answer, and a peer that cannot be reached fails below in any case.
   const known = await fetchRoster({ network, runId, signal }, peer).catch(() => null)
-  return known?.roster.committed === 0
+  return known !== null && member.returning.isBegunAnew(known.roster)
 }

@@ -1,6 +1,6 @@
 /** The live view of a run: one line with fixed columns for each step, and a line for each event between steps. */
 import type { Entry } from '../base/journal.ts'
-import { shortName } from '../base/peer-name.ts'
+import { shortName, withShortNames } from '../base/peer-name.ts'
 
 type Held = Extract<Entry, { type: 'held' }>
 
@@ -32,10 +32,14 @@ export class RunView {
   }
 
   /**
-   * The lines for one entry. A coordinator shows the whole swarm, any other member its own stage. The method is long: it
-   * is a table with one case for each type of entry.
+   * The lines for one entry. A coordinator shows the whole swarm, any other member its own stage.
    */
   show(entry: Entry): string[] {
+    return this.#linesOf(entry).map(withShortNames)
+  }
+
+  /** The method is long: it is a table with one case for each type of entry. */
+  #linesOf(entry: Entry): string[] {
     switch (entry.type) {
       case 'roster': {
         const digits = Array.from({ length: this.#stageCount }, (_, stage) => {

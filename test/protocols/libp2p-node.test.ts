@@ -51,8 +51,19 @@ describe('connecting', () => {
   test('to an address with another peer is UNREACHABLE', async () => {
     const [peer, other] = await Promise.all([createPeer(), createPeer()])
     const address = `${listenAddress(other.addresses[0]!)}/p2p/${STRANGER}`
-    await failsWith(peer.connect(address, CALL), 'UNREACHABLE')
+    await expect(peer.connect(address, CALL)).rejects.toMatchObject({
+      code: 'UNREACHABLE',
+      message: `cannot reach ${address}: another peer answers there`,
+    })
     await Promise.all([peer.stop(), other.stop()])
+  })
+
+  test('to an address where nobody listens says so', async () => {
+    const peer = await createPeer()
+    await expect(peer.connect('/ip4/127.0.0.1/tcp/1', CALL)).rejects.toMatchObject({
+      message: 'cannot reach /ip4/127.0.0.1/tcp/1: no process listens at 127.0.0.1:1',
+    })
+    await peer.stop()
   })
 
   test('ends when its signal aborts', async () => {

@@ -4,6 +4,7 @@ import { MemoryStore } from '../../sim/world/memory-store.ts'
 import type { Entry } from '../../src/base/journal.ts'
 import type { Store } from '../../src/checkpoint/store.ts'
 import { reportOf } from '../../src/cli/report.ts'
+import type { NodeOptions } from '../../src/node/node-options.ts'
 import type { Run } from '../../src/run/run.ts'
 import { entriesOf, tinyRecovery, tinyRun } from '../fixtures/swarm.ts'
 import { TestSwarm } from '../fixtures/virtual-swarm.ts'
@@ -44,7 +45,7 @@ async function play({ run = runWith(), at, meanwhile = () => {}, founder, back }
   const killedAt = world.clock.now()
   meanwhile(disks, before)
   swarm.saved.length = 0
-  if (founder !== undefined) swarm.join(founder, { discover: async () => null })
+  if (founder !== undefined) swarm.join(founder, { discover: foundOnce() })
   const starting = back(before).map(async ([name, ms]) => {
     await world.clock.sleep(ms)
     return swarm.restart(name, founder === undefined ? NAMES : [founder, ...NAMES]).finished
@@ -54,6 +55,12 @@ async function play({ run = runWith(), at, meanwhile = () => {}, founder, back }
   const entries = swarm.entries.slice(before.length)
   const weights = new Map(swarm.saved.map(({ stage, weights }) => [stage, [...weights]]))
   return { before, entries, finished, weights, killedAt }
+}
+
+/** Finds nobody at first, so that the peer founds the run. Later a peer of the swarm lets it in. */
+function foundOnce(): NodeOptions['discover'] {
+  let searches = 0
+  return async (enter) => (searches++ === 0 ? null : enter(NAMES[0]!))
 }
 
 function lossesOf(entries: readonly Entry[], after: number) {
@@ -153,12 +160,14 @@ test('one that comes late, after the others have gone on, is let in', async () =
   expect(finished.every(({ failure }) => failure === null)).toBe(true)
 })
 
-test('a new machine that begins the run anew meanwhile does not get those that were in it', async () => {
-  const { entries, finished } = await play({ at: 8, back: all, founder: 'new' })
+test('a new machine that begins the run anew meanwhile is let into the one that comes back', async () => {
+  const run = { ...runWith(), steps: 60 }
+  const { entries, finished } = await play({ run, at: 8, back: all, founder: 'new' })
   expect(entriesOf(entries, 'founded').map(({ peer }) => peer)).toEqual(['new'])
-  expect(entriesOf(entries, 'joined').every(({ coordinator }) => coordinator !== 'new')).toBe(true)
   expect(returnedOf(entries)).toContainEqual({ step: 6, founder: 'peer-1', missing: [] })
-  expect(finished.every(({ committed }) => committed === STEPS)).toBe(true)
+  expect(entriesOf(entries, 'joined').every(({ coordinator }) => coordinator !== 'new')).toBe(true)
+  expect(entriesOf(entries, 'joined').map(({ peer }) => peer)).toContain('new')
+  expect(finished.every(({ committed }) => committed === 60)).toBe(true)
 })
 
 test('a run that vanishes before its first interval has its first step on disk', async () => {
