@@ -231,16 +231,15 @@ export const FAULTS = {
     }
   },
 
-  /** Makes a peer wait for its tokens, so that the swarm may go on before the peer has them. */
+  /** Makes all peers wait for their tokens, so that the swarm may go on before the peers have them. */
   slowData({ network, flawsOf }, random) {
-    const peer = pick(network.living, random)
-    if (peer === undefined) return null
-    const flaws = flawsOf(peer)
-    flaws.readMs = READ_MS_MAX * random.float()
+    const waiting = network.living.map(flawsOf)
+    const ms = READ_MS_MAX * random.float()
+    for (const flaws of waiting) flaws.readMs = ms
     return {
-      what: `${peer} waits ${Math.round(flaws.readMs)} ms for data`,
+      what: `data come after ${Math.round(ms)} ms`,
       end() {
-        flaws.readMs = 0
+        for (const flaws of waiting) flaws.readMs = 0
       },
     }
   },

@@ -34,6 +34,9 @@ export interface Case {
   readonly stepMs: number
 }
 
+/** Time from calm until all peers that are in the run must be in one incarnation of it. */
+export const CONVERGED_MS = 2 * 60_000
+
 const PEERS = [10, 40] as const
 const PEERS_MAX = 64
 const STAGES = [2, 6] as const
@@ -41,7 +44,17 @@ const STEPS = [6, 12] as const
 const MICROBATCHES = [2, 8] as const
 /** The same for histories with a calamity, which last longer. */
 const FEW_PEERS = [5, 14] as const
+/** One history of so many lasts for hours, and one has much churn. */
+const RARE = 60
+const HOURS_FACTOR = 20
+const STEP_FACTORS: Readonly<Record<Pace, number>> = { usual: 1, hours: 2, churn: 8 }
+/** Factors of the mean time between two faults. */
+const GAP_FACTORS: Readonly<Record<Pace, number>> = { usual: 1, hours: 2, churn: 0.3 }
+const CHURN: readonly FaultName[] = ['crash', 'crashSeveral', 'restart', 'joinerStorm']
+/** Body stages of a swarm that is split, so that each part may have all of them. */
+const FEW_STAGES_MAX = 2
 const FEW_MICROBATCHES = [2, 4] as const
+const LONG_STEPS_MAX = 250
 const MAJORITY_SECONDS = [5, 20] as const
 const KEPT_STEPS_MAX = 3
 
@@ -55,17 +68,20 @@ export interface StoreCase {
 export function drawCase(seed: number): Case {
   const random = new Random(`fuzz/${seed}`)
   const calamity = drawCalamity(seed)
-  const peers = within(calamity === null ? PEERS : FEW_PEERS, random)
+  const pace = calamity === null ? drawPace(seed) : 'usual'
+  const isUsual = calamity === null && pace === 'usual'
+  const peers = within(isUsual ? PEERS : FEW_PEERS, random)
   // Each stage gets at least two holders, so that most losses are losses of replicas.
-  const stages = Math.min(within(STAGES, random), Math.floor(peers / 2) - 1)
-  const microbatches = within(calamity === null ? MICROBATCHES : FEW_MICROBATCHES, random)
+  const most = calamity === 'split' || pace !== 'usual' ? FEW_STAGES_MAX : STAGES[1]
+  const stages = Math.min(within(STAGES, random), Math.floor(peers / 2) - 1, most)
+  const microbatches = within(isUsual ? MICROBATCHES : FEW_MICROBATCHES, random)
   const least = spread(1, 60, random)
   const latencyMs = { least, most: least * spread(1, 4, random) }
-  const forwardMs = spread(5, 250, random)
+  const forwardMs = spread(5, 250, random) * (pace === 'hours' ? HOURS_FACTOR : 1)
   const hops = 2 * (stages + 1)
   const stepMs =
     hops * (latencyMs.most + forwardMs) + microbatches * 3 * forwardMs + 8 * latencyMs.most
-  const times = timesOf(calamity, stepMs, random)
+  const times = timesOf(calamity, pace, stepMs, random)
   const store = drawStore(seed, stepMs)
   const { steps, calmAtMs, majoritySeconds } = times
   const settings = { seed, stages, microbatches, steps, majoritySeconds, spares: random.integer(3) }
@@ -73,11 +89,11 @@ export function drawCase(seed: number): Case {
     seed,
     run: runOf(settings, policyFor(seed, stages, store !== null), store?.checkpoint ?? {}),
     peers: store === null ? peers : Math.min(peers, stages + store.beyond),
-    peersMax: calamity === null ? PEERS_MAX : 2 * peers,
+    peersMax: isUsual ? PEERS_MAX : 2 * peers,
     latencyMs,
     costMs: (method) => COSTS[method] * forwardMs,
     buildMs: spread(10, 2_000, random),
-    faults: withCrashes(drawFaults(random), store !== null),
+    faults: pace === 'churn' ? CHURN : withCrashes(drawFaults(random), store !== null),
     replays: random.integer(2) === 0,
     store,
     coordinator:
@@ -85,7 +101,7 @@ export function drawCase(seed: number): Case {
         ? null
         : { gapMs: spread(3_000, 20_000, random), lengthMs: spread(2_000, 15_000, random) },
     // A storm that goes on beside a calamity is milder.
-    gapMs: stepMs * spread(0.2, 3, random) * (calamity === null ? 1 : 4),
+    gapMs: stepMs * spread(0.2, 3, random) * (calamity === null ? GAP_FACTORS[pace] : 4),
     lengthMs: Math.max(500, stepMs * spread(0.2, 8, random)),
     calmAtMs,
     calamity: times.calamity,
@@ -109,10 +125,18 @@ function drawCalamity(seed: number): CalamityName | null {
   return CALAMITY_NAMES[random.integer(CALAMITY_NAMES.length)]!
 }
 
+type Pace = 'usual' | 'hours' | 'churn'
+
+/** Draws how fast things go. A few histories last for hours, and in a few others peers come and go by the hundred. */
+function drawPace(seed: number): Pace {
+  const random = new Random(`fuzz/${seed}/pace`)
+  return (['hours', 'churn'] as const)[random.integer(RARE)] ?? 'usual'
+}
+
 /** When a calamity comes and ends, when it is calm, and how many steps the run has, so that some of them come after that. */
-function timesOf(kind: CalamityName | null, stepMs: number, random: Random) {
+function timesOf(kind: CalamityName | null, pace: Pace, stepMs: number, random: Random) {
   if (kind === null) {
-    const steps = within(STEPS, random)
+    const steps = within(STEPS, random) * STEP_FACTORS[pace]
     const calmAtMs = stepMs * steps * spread(0.5, 3, random)
     return { steps, calmAtMs, majoritySeconds: 60, calamity: null }
   }
@@ -120,12 +144,15 @@ function timesOf(kind: CalamityName | null, stepMs: number, random: Random) {
   const calamity: Calamity = {
     kind,
     atMs: stepMs * spread(3, 10, random),
-    lengthMs: 1000 * majoritySeconds * spread(0.5, 4, random),
+    lengthMs: 10_000 + 1000 * majoritySeconds * spread(0.5, 3, random),
     absent: random.integer(2) === 0 ? 0 : random.float(),
   }
   const calmAtMs = calamity.atMs + calamity.lengthMs + stepMs * spread(8, 20, random)
-  const steps = Math.ceil((calmAtMs / stepMs) * spread(0.8, 2, random))
-  return { steps: Math.min(Math.max(steps, 12), 120), calmAtMs, majoritySeconds, calamity }
+  // After a split there must be steps left, so that its parts have to meet.
+  const lastMs = calmAtMs + (kind === 'split' ? CONVERGED_MS : 0)
+  const wanted = Math.ceil((lastMs / stepMs) * spread(0.8, 2, random))
+  const steps = Math.min(Math.max(wanted, 12), LONG_STEPS_MAX)
+  return { steps, calmAtMs, majoritySeconds, calamity }
 }
 
 /** Adds crashes. A swarm rolls back only if a peer is lost for good with the only state of its stage. */

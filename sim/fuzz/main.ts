@@ -13,6 +13,8 @@ interface Options {
   readonly seeds: string
   readonly from: string
   readonly seed?: string
+  /** Name of the calamity that the played histories have; left out: all histories are played. */
+  readonly calamity?: string
   readonly workers: string
   /** True to stop at the first seed that fails. */
   readonly first?: true
@@ -24,10 +26,11 @@ const PROGRESS_SEEDS = 100
 
 const terminal = createTerminal({ json: false })
 
-const { seeds, from, seed, workers, first } = new Command('sim:fuzz')
+const { seeds, from, seed, workers, first, calamity } = new Command('sim:fuzz')
   .option('--seeds <n>', 'how many histories', '100')
   .option('--from <seed>', 'the first seed', '1')
   .option('--seed <seed>', 'plays one seed and tells its story')
+  .option('--calamity <name>', 'plays only those histories that have it')
   .option('--workers <n>', 'histories at a time', '2')
   .option('--first', 'stops at the first seed that fails')
   .parse()
@@ -63,7 +66,9 @@ async function playMany(): Promise<void> {
   }
   const batch = () => {
     const given = []
-    while (given.length < BATCH && next <= last) given.push(next++)
+    for (; given.length < BATCH && next <= last; next++) {
+      if (calamity === undefined || drawCase(next).calamity?.kind === calamity) given.push(next)
+    }
     return given
   }
   await Promise.all(Array.from({ length: Number(workers) }, () => employ(batch, hear)))

@@ -3,6 +3,7 @@
  * invariant. `plant.ts` changes the module as it is loaded, and changes no file.
  */
 import { readFileSync } from 'node:fs'
+import type { CalamityName } from './calamities.ts'
 
 interface Edit {
   /** Path of the file below `src/`. */
@@ -12,10 +13,16 @@ interface Edit {
   readonly replace: string
 }
 
-/** The planted mistakes by name, each with the invariant that it breaks and its place. */
-export const PLANTED: Readonly<
-  Record<string, { readonly breaks: string; readonly edits: readonly Edit[] }>
-> = {
+interface Planted {
+  /** The invariant that the mistake breaks. */
+  readonly breaks: string
+  /** Calamity without which the mistake does nothing. Other histories are not played. */
+  readonly calamity?: CalamityName
+  readonly edits: readonly Edit[]
+}
+
+/** The planted mistakes by name. */
+export const PLANTED: Readonly<Record<string, Planted>> = {
   'a microbatch that is driven again counts again': {
     breaks: 'I1',
     edits: [
@@ -47,6 +54,16 @@ export const PLANTED: Readonly<
         'holder/gather.ts',
         'if (weights !== stage.weights) await',
         'if (weights === undefined) await',
+      ),
+    ],
+  },
+  'messages of another incarnation are taken': {
+    breaks: 'I3',
+    edits: [
+      edit(
+        'membership/incarnation.ts',
+        'run: run === this.#id ? this.#runId : foreign',
+        'run: [this.#id, foreign].length > 0 ? this.#runId : run',
       ),
     ],
   },
@@ -110,6 +127,53 @@ export const PLANTED: Readonly<
         'coordinator/roster-changes.ts',
         'Math.min(JOINS_MAX, left)',
         'left < 0 ? 0 : JOINS_MAX',
+      ),
+    ],
+  },
+  'members without a majority wait for ever': {
+    breaks: 'I4',
+    calamity: 'majorityLost',
+    edits: [
+      edit(
+        'holder/founding.ts',
+        "if (run.majority === 'wait' || ms",
+        "if (run.majority !== '' || ms",
+      ),
+    ],
+  },
+  'incarnations that meet stay apart': {
+    breaks: 'I4',
+    calamity: 'split',
+    edits: [
+      edit(
+        'coordinator/meeting.ts',
+        'if (coordinator === null || isOwn ||',
+        'if (coordinator !== undefined || isOwn ||',
+      ),
+    ],
+  },
+  'nobody goes on from the disks': {
+    breaks: 'I4',
+    calamity: 'everybodyLost',
+    edits: [edit('holder/returning.ts', 'while (this.#isSearching) {', 'while (disk === null) {')],
+  },
+  'a connection that was just made is ended': {
+    breaks: 'I4',
+    edits: [
+      edit(
+        'membership/sign-of-life.ts',
+        'network.disconnect(peer, TIMEOUTS.standingMs)',
+        'network.disconnect(peer)',
+      ),
+    ],
+  },
+  'nobody is blamed for wrong numbers': {
+    breaks: 'I1',
+    edits: [
+      edit(
+        'coordinator/step-faults.ts',
+        "new Set(['NON_FINITE', 'INTERNAL', 'WRONG_SHAPE'])",
+        "new Set(['WRONG_SHAPE'])",
       ),
     ],
   },

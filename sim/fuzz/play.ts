@@ -19,7 +19,7 @@ import { createCostStage } from '../world/cost-stage.ts'
 import { MemoryStore } from '../world/memory-store.ts'
 import { World, WorldError } from '../world/world.ts'
 import { type Calamity, strike } from './calamities.ts'
-import { type Case, elementsOf } from './case.ts'
+import { type Case, CONVERGED_MS, elementsOf } from './case.ts'
 import { disturbCoordinator } from './coordinator-faults.ts'
 import { Disks } from './disks.ts'
 import { expendable } from './expendable.ts'
@@ -49,10 +49,10 @@ export interface Outcome {
   readonly virtualMs: number
 }
 
-/** Time from calm until the run must be over: the sum of the longest deadlines that may have begun before calm. */
+/** Time from calm until steps must be made: the sum of the longest deadlines that may have begun before calm. */
 const PROGRESS_MS = 30 * 60_000
-/** Time from calm until all peers that are in the run must be in one incarnation of it. */
-const CONVERGED_MS = 5 * 60_000
+/** After that time the run must be over within so many times the usual duration of all its steps. */
+const STEPS_FACTOR = 4
 /** Time from the first peer's end until all other peers in the run must have ended. */
 const PARTING_MS = 40 * 60_000
 const EVENTS_MAX = 3_000_000
@@ -104,7 +104,7 @@ export class Play {
   }
 
   async run(): Promise<Outcome> {
-    const { calmAtMs } = this.#case
+    const { calmAtMs, stepMs } = this.#case
     const { world } = this.#swarm
     const unhandled = (error: unknown) =>
       this.#violate('I8', `an error that nobody handles: ${(error as Error).stack ?? error}`)
@@ -112,14 +112,15 @@ export class Play {
     this.#joinAll()
     this.#disturb()
     world.schedule(calmAtMs, 'calm', () => this.#becomeCalm())
-    world.schedule(calmAtMs + PROGRESS_MS, 'the end of patience', () => {
+    const overAtMs = calmAtMs + PROGRESS_MS + STEPS_FACTOR * stepMs * this.#run.steps
+    world.schedule(overAtMs, 'the end of patience', () => {
       if (this.#doneAt === null) this.#violate('I4', `${this.#unended()} make no progress`)
     })
     world.schedule(calmAtMs + CONVERGED_MS, 'the survey', () => void this.#survey())
     try {
       await this.#swarm.run(this.#over.promise, {
         waitingFor: 'all peers to end',
-        untilMs: calmAtMs + PROGRESS_MS + PARTING_MS,
+        untilMs: overAtMs + PARTING_MS,
       })
     } catch (error) {
       if (!(error instanceof WorldError)) throw error

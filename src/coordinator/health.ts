@@ -91,7 +91,9 @@ export class Health {
 
   #lose(peer: PeerId, reason: string, isSilent: boolean): void {
     const member = memberOf(this.#roster, peer)
-    if (member === undefined || this.lost.has(member.id)) return
+    // A roster without its coordinator would name nobody who coordinates. This peer can lose its stage only.
+    const isOwn = peer === this.#options.network.self
+    if (member === undefined || isOwn || this.lost.has(member.id)) return
     this.lost.add(member, { reason, isSilent })
     // No step needs a spare, or a replica that is not ready. The roster loses them before the next step.
     const { stage, ready } = member

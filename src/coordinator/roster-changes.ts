@@ -173,7 +173,10 @@ export class RosterChanges {
         health.miss(peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
       }
     }
-    for (const { member, reason } of deviating(installed)) health.lose(member.peer, reason)
+    for (const { member, reason } of deviating(installed)) {
+      if (member.peer === network.self) this.#isFit = false
+      else health.lose(member.peer, reason)
+    }
   }
 
   /**

@@ -35,6 +35,14 @@ test('a member is lost once, for the first reason', () => {
   ])
 })
 
+test('a coordinator that does not answer itself in time stays in its own roster', () => {
+  const { health, entries } = createHealth()
+  health.miss('peer-0', 'waited 5000 ms for this peer itself')
+  health.lose('peer-0', 'its weights differ')
+  expect(health.lost.ids).toEqual([])
+  expect(entriesOf(entries, 'lost')).toEqual([])
+})
+
 test('each loss wakes the coordinator', async () => {
   const { health, changed } = createHealth()
   const next = changed.next()
