@@ -57,6 +57,8 @@ export interface NodeInit {
   /** Name of a group of peers that find each other on the local network: letters, digits, hyphens. Null searches no peers. */
   readonly mdns: string | null
   readonly found: (peer: PeerInfo) => void
+  /** Prologue of the Noise handshake. Peers with another prologue cannot connect. Left out: an empty one. */
+  readonly prologue?: Uint8Array | undefined
   /** @default DEFAULT_WINDOW_BYTES */
   readonly windowBytes?: number | undefined
 }
@@ -68,7 +70,7 @@ export type Node = Libp2p<{ pubsub: GossipSub; identify: Identify; ping: Ping }>
  * @throws ListenError for a bad address to listen on, ProtocolError UNREACHABLE for a bootstrap address without a peer id
  */
 export async function createNode(init: NodeInit): Promise<Node> {
-  const { listen, mdns, found, windowBytes = DEFAULT_WINDOW_BYTES } = init
+  const { listen, mdns, found, prologue, windowBytes = DEFAULT_WINDOW_BYTES } = init
   listen.forEach(ListenError.check)
   init.bootstrap.forEach(checkBootstrap)
   return await createLibp2p({
@@ -76,7 +78,9 @@ export async function createNode(init: NodeInit): Promise<Node> {
     ...(init.identity && { privateKey: privateKeyFromProtobuf(init.identity) }),
     addresses: { listen: [...listen] },
     transports: [corkedTcp()],
-    connectionEncrypters: [noise({ crypto: noiseCrypto })],
+    connectionEncrypters: [
+      noise({ crypto: noiseCrypto, ...(prologue && { prologueBytes: prologue }) }),
+    ],
     streamMuxers: [
       yamux({
         streamOptions: {

@@ -25,7 +25,7 @@ import {
   REDIAL_MS,
   type Received,
 } from './network.ts'
-import { unreachable } from './unreachable.ts'
+import { isShutOut, shutOut, unreachable } from './unreachable.ts'
 
 /** Streams that one peer may have open to this node for one protocol. One is in use, and others may still be closing. */
 const STREAMS_PER_PROTOCOL = { maxInboundStreams: 8, maxOutboundStreams: 8 }
@@ -152,7 +152,7 @@ export class Libp2pNetwork implements Network {
       return peer
     } catch (error) {
       if (signal?.aborted) throw signal.reason
-      throw unreachable(address, error)
+      throw isShutOut(error) ? shutOut(address, error) : unreachable(address, error)
     }
   }
 

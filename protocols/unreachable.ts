@@ -6,6 +6,22 @@ export function unreachable(whom: string, cause: unknown): ProtocolError {
   return new ProtocolError('UNREACHABLE', `cannot reach ${whom}: ${reason(cause)}`, { cause })
 }
 
+const SHUT_OUT = 'the peer there has another run.json, or another secret'
+
+/** True if a handshake failed because its two sides have different prologues. */
+export function isShutOut(cause: unknown): boolean {
+  return reason(cause).includes(SHUT_OUT)
+}
+
+/** The peer at this address is in the network of another run. */
+export function shutOut(address: string, cause: unknown): ProtocolError {
+  return new ProtocolError(
+    'WRONG_RUN',
+    `The peer at ${address} has another run.json than this one, or another secret. Take the run.json of its run, and the secret if it has one.`,
+    { cause },
+  )
+}
+
 /** Joins the distinct messages of an error. libp2p wraps one error for each address that it tried. */
 function reason(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) {
@@ -18,6 +34,7 @@ function reason(error: unknown): string {
 const MEANINGS: readonly (readonly [RegExp, string])[] = [
   [/^connection error (\S+): connect ECONNREFUSED \S+$/, 'no process listens at $1'],
   [/^Payload identity key \S+ does not match expected .*$/, 'another peer answers there'],
+  [/^handshake stage \d validation fail: .*$/, SHUT_OUT],
   [/^The operation was aborted( due to timeout)?$/, 'no answer in time'],
 ]
 

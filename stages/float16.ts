@@ -21,16 +21,22 @@ const scratch = new Float32Array(1)
 const scratchBits = new Uint32Array(scratch.buffer)
 
 /** Float32 bits of each of the 65,536 halves, by the bits of the half. */
-export const FLOAT_OF_HALF = Uint32Array.from({ length: 1 << 16 }, (_, half) => {
-  const [sign, exponent, fraction] = [half >>> 15, (half >>> 10) & 0x1f, half & 0x3ff]
-  const magnitude =
-    exponent === 0
-      ? fraction * 2 ** -24
-      : exponent === 31
-        ? fraction === 0
-          ? Number.POSITIVE_INFINITY
-          : Number.NaN
-        : (1 + fraction / 1024) * 2 ** (exponent - 15)
-  scratch[0] = sign === 1 ? -magnitude : magnitude
-  return scratchBits[0]!
-})
+export const FLOAT_OF_HALF = floatOfEachHalf()
+
+/** Works on bits, since every process and every thread fills the table when it starts. */
+function floatOfEachHalf(): Uint32Array<ArrayBuffer> {
+  const floats = new Uint32Array(1 << 16)
+  for (let half = 0; half < floats.length; half++) {
+    const exponent = (half >>> 10) & 0x1f
+    const fraction = half & 0x3ff
+    let magnitude = ((exponent + 112) << 23) | (fraction << 13)
+    if (exponent === 31) magnitude = fraction === 0 ? 0x7f800000 : 0x7fc00000
+    if (exponent === 0) {
+      // A subnormal half counts units of 2^-24.
+      scratch[0] = fraction * 2 ** -24
+      magnitude = scratchBits[0]!
+    }
+    floats[half] = ((half & 0x8000) << 16) | magnitude
+  }
+  return floats
+}

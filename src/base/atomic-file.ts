@@ -26,17 +26,26 @@ const NO_LINKS: ReadonlySet<string | undefined> = new Set([
   'EOPNOTSUPP',
 ])
 
+export interface FileOptions {
+  /** Permissions of the file. @default 0o666, less the umask of the process */
+  readonly mode?: number
+}
+
 /** Writes `content` to `path` and replaces a file that is there. */
-export function replaceFile(path: string, content: string | Uint8Array): void {
-  withTemporary(path, content, (temporary) => renameSync(temporary, path))
+export function replaceFile(
+  path: string,
+  content: string | Uint8Array,
+  options: FileOptions = {},
+): void {
+  withTemporary(path, content, options, (temporary) => renameSync(temporary, path))
   syncFolder(dirname(path))
 }
 
 /**
  * Writes `text` to `path` unless the file exists. If several processes call it at once, exactly one gets `true`.
  */
-export function createFile(path: string, text: string): boolean {
-  const created = withTemporary(path, text, (temporary) => {
+export function createFile(path: string, text: string, options: FileOptions = {}): boolean {
+  const created = withTemporary(path, text, options, (temporary) => {
     try {
       // Unlike `rename`, `link` never replaces an existing file.
       linkSync(temporary, path)
@@ -60,11 +69,12 @@ export function createFile(path: string, text: string): boolean {
 function withTemporary<T>(
   path: string,
   content: string | Uint8Array,
+  { mode }: FileOptions,
   use: (temporary: string) => T,
 ): T {
   const temporary = `${path}.${process.pid}.tmp`
   try {
-    const file = openSync(temporary, 'w')
+    const file = openSync(temporary, 'w', mode)
     try {
       writeFileSync(file, content)
       fsyncSync(file)

@@ -97,9 +97,17 @@ export function wholeNumber(text: string): number {
   return value
 }
 
+/** Adds the option of commands that connect to peers of a run. */
+export function withSecret(command: Command): Command {
+  return command.option(
+    '--secret-file <file>',
+    'file with the secret of a run that has one (default: beside the manifest, with the ending .secret)',
+  )
+}
+
 /** Adds the options that say where a command finds a trained model. */
 export function withCheckpoint(command: Command): Command {
-  return command
+  return withSecret(command)
     .option(
       '--model <folder>',
       "folder with a model in Hugging Face's layout, in place of a run's saved weights",

@@ -2,6 +2,7 @@
 import { basename, dirname, resolve } from 'node:path'
 import { InputError } from '../base/errors.ts'
 import { type ChosenData, chooseData, datasetBeside, type Preparing } from '../data/choose.ts'
+import { digestOfSecret, newSecret, secretPathOf, writeSecret } from '../run/door.ts'
 import { checkFree, parseRun, type Run, writeRun } from '../run/run.ts'
 import { SETTINGS, type SettingInfo, VERSION } from '../run/run-schema.ts'
 
@@ -56,6 +57,8 @@ export interface InitOptions {
   readonly field?: string | undefined
   /** True to replace an existing manifest. */
   readonly force: boolean
+  /** True to draw a secret for the run. */
+  readonly secret?: boolean | undefined
   /** Settings as the user typed them. */
   readonly settings: Partial<Record<InitSetting, string>>
 }
@@ -85,7 +88,10 @@ export async function initRun(
   fixed: Readonly<Record<string, unknown>> = {},
 ): Promise<Run> {
   const { out, data, force, settings, tokenizer, endOfText, field } = options
+  const secret = options.secret ? newSecret() : null
+  const secretPath = secretPathOf(out)
   if (!force) checkFree(out)
+  if (!force && secret !== null) checkFree(secretPath)
   const folder = dirname(resolve(out))
   const preparing: Preparing = {
     out: datasetBeside(folder, basename(out)),
@@ -97,8 +103,10 @@ export async function initRun(
   }
   const chosen = await chooseData(data, folder, preparing)
   try {
-    const run = runOn(chosen, settings, fixed)
+    const guarded = secret === null ? fixed : { ...fixed, secret: digestOfSecret(secret) }
+    const run = runOn(chosen, settings, guarded)
     chosen.keep()
+    if (secret !== null) writeSecret(secretPath, secret, { force })
     writeRun(out, run, { force })
     return run
   } finally {

@@ -5,10 +5,12 @@ import type { Clock } from '../../protocols/clock.ts'
 import { InputError } from '../base/errors.ts'
 import type { Terminal } from '../base/terminal.ts'
 import { asGuest } from '../model/guest.ts'
+import { openDoor } from '../run/door.ts'
 import { readRun, runId } from '../run/run.ts'
 
 export interface StatusOptions {
   readonly run: string
+  readonly secretFile?: string | undefined
   readonly bootstrap?: readonly string[] | undefined
   readonly dataDir?: string | undefined
   readonly seconds: number
@@ -29,7 +31,8 @@ export async function status(options: StatusOptions, io: StatusIo): Promise<void
   const run = readRun(options.run)
   const id = runId(run)
   const dataDir = options.dataDir ?? joinPath(dirname(resolve(options.run)), '.gensyn')
-  const guest = { runId: id, addresses: options.bootstrap, dataDir, option: '--bootstrap' }
+  const door = openDoor(run, options.run, options.secretFile)
+  const guest = { runId: id, door, addresses: options.bootstrap, dataDir, option: '--bootstrap' }
   const announcements = new Map<string, Announcement>()
   await asGuest({ ...guest, clock, signal }, async (network, { length: connected }) => {
     listen(network, id, (from, announcement) => announcements.set(from, announcement))

@@ -5,10 +5,12 @@ import type { Network, PeerId } from '../../protocols/network.ts'
 import { knownAddresses } from '../base/data-dir.ts'
 import { InputError } from '../base/errors.ts'
 import { TIMEOUTS } from '../base/limits.ts'
+import type { Door } from '../run/door.ts'
 
 /** Options of a guest. */
 export interface GuestOptions {
   readonly runId: string
+  readonly door: Door
   /** Addresses of peers of the run; undefined for the peers of this machine, from the data directory. */
   readonly addresses: readonly string[] | undefined
   readonly dataDir: string
@@ -23,11 +25,11 @@ export interface GuestOptions {
  * @throws InputError if no peer answers
  */
 export async function asGuest<T>(
-  { runId, addresses, dataDir, option, clock, signal }: GuestOptions,
+  { runId, door, addresses, dataDir, option, clock, signal }: GuestOptions,
   visit: (network: Network, peers: readonly PeerId[]) => Promise<T>,
 ): Promise<T> {
   const network = await createLibp2pNetwork(
-    { listen: ['/ip4/127.0.0.1/tcp/0'], bootstrap: [], mdns: null },
+    { listen: ['/ip4/127.0.0.1/tcp/0'], bootstrap: [], mdns: null, prologue: door.prologue },
     { clock },
   )
   try {

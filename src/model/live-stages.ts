@@ -17,6 +17,7 @@ import {
 } from '../data/dataset.ts'
 import { preparedFolder } from '../data/prepared-corpus.ts'
 import { MAX_TOKENIZER_BYTES } from '../data/tokenizer.ts'
+import { openDoor } from '../run/door.ts'
 import { type Run, runId, stageConfig } from '../run/run.ts'
 import { asGuest, type GuestOptions } from './guest.ts'
 import { currentRoster, fetchWeights, type LiveWeightsOptions } from './live-weights.ts'
@@ -34,6 +35,11 @@ export interface LiveStages {
   remove(): void
 }
 
+export interface LiveOptions extends Pick<GuestOptions, 'addresses' | 'dataDir'> {
+  /** File with the run's secret; undefined for the file beside the manifest. */
+  readonly secretFile?: string | undefined
+}
+
 /**
  * Fetches all stages into a temporary folder. Memory contains one stage at a time.
  * @throws InputError if no peer can be reached, or no attempt got every stage at the same step
@@ -41,14 +47,15 @@ export interface LiveStages {
 export async function fetchStages(
   run: Run,
   runPath: string,
-  { addresses, dataDir }: Pick<GuestOptions, 'addresses' | 'dataDir'>,
+  { addresses, dataDir, secretFile }: LiveOptions,
 ): Promise<LiveStages> {
   const id = runId(run)
+  const door = openDoor(run, runPath, secretFile)
   const folder = mkdtempSync(join(tmpdir(), 'gensyn-live-'))
   const remove = () => rmSync(folder, { recursive: true, force: true })
   const paths: string[] = []
   try {
-    const guest = { runId: id, addresses, dataDir, option: '--peer', clock }
+    const guest = { runId: id, door, addresses, dataDir, option: '--peer', clock }
     return await asGuest(guest, async (network, contacts) => {
       const options = { network, clock, run, runId: id, contacts }
       const step = await fetchWeights(options, ({ index, step, weights }) => {

@@ -42,6 +42,8 @@ export interface OpenModelOptions {
   /** Path of the run's manifest. */
   readonly run: string
   readonly dataDir?: string | undefined
+  /** File with the secret of a running swarm; undefined for the file beside the manifest. */
+  readonly secretFile?: string | undefined
   /** Addresses of peers of a running swarm, whose weights are fetched; true for the peers of this machine. */
   readonly peer?: readonly string[] | true | undefined
 }
@@ -67,6 +69,7 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
   const { remove, ...stages } = await fetchStages(run, path, {
     dataDir,
     addresses: peer === true ? undefined : peer,
+    secretFile: options.secretFile,
   })
   try {
     const checkpoint = await openStages(path, run, 'The running swarm', stages)

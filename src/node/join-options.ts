@@ -9,6 +9,8 @@ import type { SpotProvider } from './spot-notice.ts'
 export interface JoinOptions {
   /** Path of the manifest. */
   readonly run: string
+  /** File with the run's secret; undefined for the file beside the manifest. */
+  readonly secretFile?: string | undefined
   /** Stage that the peer insists on; null takes the stage that needs a holder most. */
   readonly stage: number | null
   /** Addresses of peers of the run. */

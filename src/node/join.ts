@@ -19,6 +19,7 @@ import { refuseWhatCannotFit } from '../holder/memory.ts'
 import { openResume, type Resume, resumeAt } from '../holder/resume.ts'
 import { type DiscoveryOptions, discover, type Seeking } from '../membership/discovery.ts'
 import type { Finished } from '../membership/member-events.ts'
+import { type Door, openDoor } from '../run/door.ts'
 import { type Run, readRun, runId, writeRun } from '../run/run.ts'
 import { withDepartureSignal } from './departure-signal.ts'
 import { openInitial } from './initial-weights.ts'
@@ -50,6 +51,7 @@ async function joinRun(options: JoinOptions, io: JoinIo): Promise<Finished> {
   const { clock, terminal } = io
   const run = readRun(options.run)
   const id = runId(run)
+  const door = openDoor(run, options.run, options.secretFile)
   const { microbatch, model } = run
   const tokens = microbatch.batch * microbatch.context
   tuneCollector(tokens * model.hiddenSize * Float32Array.BYTES_PER_ELEMENT)
@@ -78,7 +80,7 @@ async function joinRun(options: JoinOptions, io: JoinIo): Promise<Finished> {
   /** This run, and its successors in their order. */
   const localRuns = [new LocalRun(run, context)]
   try {
-    const network = await openNetwork(localRuns[0]!, options, clock)
+    const network = await openNetwork(localRuns[0]!, options, door, clock)
     try {
       const node = await nodeOptions(options, network, localRuns, context, checkpoints)
       return await refusedAsInput(() => runNode(node))
@@ -155,13 +157,14 @@ const TOOK_PART =
 
 /** @throws InputError if the key file or an address to listen on cannot be used */
 async function openNetwork(
-  { id, slot }: LocalRun,
+  { slot }: LocalRun,
   { listen, mdns }: JoinOptions,
+  { prologue, group }: Door,
   clock: Clock,
 ): Promise<Awaited<ReturnType<typeof createLibp2pNetwork>>> {
   return asInput(async () => {
     const identity = await loadOrCreateIdentity(joinPath(slot.path, 'identity.key'))
-    const init = { identity, listen, bootstrap: [], mdns: mdns ? id : null }
+    const init = { identity, listen, bootstrap: [], mdns: mdns ? group : null, prologue }
     return createLibp2pNetwork(init, { clock })
   })
 }

@@ -283,6 +283,11 @@ export const runSchema = z
       'seconds',
       'Time without a majority after which those who are left go on by themselves.',
     ),
+    secret: z.string().length(64).nullable().default(null).meta({
+      unit: '',
+      description:
+        "SHA-256 of the run's secret, without which no peer can connect; null for a run whose manifest is enough.",
+    }),
     model: model.prefault({}),
     microbatch: microbatch.prefault({}),
     optimizer: optimizer.prefault({}),

@@ -152,12 +152,16 @@ export function writeRun(path: string, run: Run, { force }: { force: boolean }):
 
 /** Id of a run: the SHA-256 of its manifest, in hex. It does not depend on white space or on the order of keys. */
 export function runId(run: Run): string {
-  const text = JSON.stringify(run, (_, value: unknown) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
+  return sha256(canonical(run))
+}
+
+/** JSON without white space, with sorted keys. */
+export function canonical(value: object): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
   )
-  return sha256(text)
 }
 
 /** Most microbatches that one driver has under way: enough that no stage waits for the next one. */

@@ -9,8 +9,6 @@ import { loadCorpus } from '../../src/data/corpus.ts'
 
 const STEPS = 8
 const settings = {
-  stages: '4',
-  layers: '4',
   hidden: '16',
   heads: '2',
   context: '16',
@@ -21,10 +19,11 @@ const settings = {
 const io = { clock: systemClock, line: () => {}, signal: new AbortController().signal }
 
 test.each([
-  ['left alone', null],
-  ['that loses a stage', { stage: 2, step: 4 }],
-])('a live swarm %s has the losses and recoveries of its simulation', async (_, kill) => {
-  const { run, entries } = await playLive({ settings, kill }, io)
+  ['of 1 body stage that is left alone', '1', null],
+  ['of 3 body stages that loses the second', '3', { stage: 2, step: 4 }],
+])('a live swarm %s has the losses and recoveries of its simulation', async (_, stages, kill) => {
+  const live = { settings: { ...settings, stages, layers: stages }, kill }
+  const { run, entries } = await playLive(live, io)
   const deaths = kill === null ? [] : [kill]
   const virtual = await play({
     run,

@@ -13,9 +13,10 @@ test.each(CASES)('$name says its outcome in one sentence that fits a line', ({ o
 })
 
 test('each file of cases is part of the table', async () => {
-  const files = readdirSync(new URL('./cases/', import.meta.url))
-  for (const file of files) {
-    const cases = Object.values(await import(`./cases/${file}`)).flat()
+  const folder = new URL('./cases/', import.meta.url)
+  for (const file of readdirSync(folder)) {
+    const { href } = new URL(file, folder)
+    const cases = Object.values(await import(href)).flat()
     for (const each of cases) expect(CASES, file).toContain(each)
   }
 })

@@ -12,6 +12,7 @@ import {
   positiveNumber,
   seconds,
   wholeNumber,
+  withSecret,
 } from '../command-options.ts'
 
 export function joinCommand(all: Command, { terminal, listen }: CommandContext): void {
@@ -32,7 +33,7 @@ export function joinCommand(all: Command, { terminal, listen }: CommandContext):
 
 /** The options that say which run, what this peer is, and how others reach it. */
 function withPeer(join: Command): Command {
-  return join
+  return withSecret(join)
     .option('--run <file>', 'manifest of the run', 'run.json')
     .addOption(
       new Option(
