@@ -104,9 +104,15 @@ export class Member {
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
+  /** True if this process has been in a roster of the run. */
+  get hasBeenIn(): boolean {
+    return this.#hasBeenIn
+  }
+
   /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
   #stepDowns: string[] = []
   #announcedAt = Number.NEGATIVE_INFINITY
+  #hasBeenIn = false
 
   constructor(options: MemberOptions) {
     this.#options = options
@@ -373,6 +379,7 @@ export class Member {
   /** Does what a new roster says, part by part. */
   async #carryOut(change: RosterChange): Promise<string | null> {
     const { before, roster, own } = change
+    this.#hasBeenIn = true
     this.knownMembers.keep(roster)
     this.#contact = null
     if (before === null) {

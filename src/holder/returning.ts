@@ -83,8 +83,11 @@ export class Returning {
     ]
   }
 
-  /** Tries until this peer is in a roster again; a peer without a disk does not. Rejects when the signal aborts. */
-  async run(signal: AbortSignal): Promise<void> {
+  /**
+   * Tries until this peer is in a roster again; a peer without a disk does not. Rejects when the signal aborts.
+   * @param leastMs for how long at least what came back must be the same before the run continues from it
+   */
+  async run(signal: AbortSignal, leastMs = 0): Promise<void> {
     const { clock, disk } = this.#options
     this.#present = { key: '', since: clock.now() }
     this.#told = ''
@@ -92,7 +95,7 @@ export class Returning {
     await disk.scanned
     while (this.#isSearching) {
       await clock.sleep(TIMEOUTS.returnPauseMs, signal)
-      await this.#attempt(signal)
+      await this.#attempt(signal, leastMs)
     }
   }
 
@@ -143,7 +146,7 @@ export class Returning {
   }
 
   /** Asks all that may be outside, and founds if this peer is the one to do it and it is time. */
-  async #attempt(signal: AbortSignal): Promise<void> {
+  async #attempt(signal: AbortSignal, leastMs: number): Promise<void> {
     const { run, runId, network, clock } = this.#options
     const answers = await this.#ask(signal)
     if (!this.#isSearching || signal.aborted) return
@@ -158,7 +161,8 @@ export class Returning {
     if (key !== this.#present.key) this.#present = { key, since: clock.now() }
     if (plan === null || founderOf(all.map(({ peer }) => peer)) !== network.self) return
     if (plan.found.refused.length > 0) return this.#tellRefused(plan)
-    if (clock.now() - this.#present.since >= patienceFor(plan)) await this.#found(plan, signal)
+    if (clock.now() - this.#present.since >= Math.max(leastMs, patienceFor(plan)))
+      await this.#found(plan, signal)
   }
 
   #own(): Returner {

@@ -40,7 +40,9 @@ export async function enterRun(
   // A coordinator may admit this peer although its answer was lost. The event ends the search.
   const nextEvent = Promise.race([member.next(), stopped])
   const over = new AbortController()
-  if (claim === 'never') void member.returning.run(over.signal).catch(() => {})
+  // A process that was in a roster until now has left others there: it looks for them before it continues without them.
+  const leastMs = member.hasBeenIn ? TIMEOUTS.undecidedMs : 0
+  if (claim === 'never') void member.returning.run(over.signal, leastMs).catch(() => {})
   const members = [...(through ? [through] : []), ...member.knownMembers.list()]
   const until = clock.now() + TIMEOUTS.strandedMs
   try {

@@ -23,7 +23,7 @@ const small = { ...run, stages: 1, model: { ...base.model, layers: 1 } }
 
 /** Starts peers, each of which asks any other living peer. */
 function swarmOf(peers: number, of = run, computeMs = 150): TestSwarm {
-  const swarm = new TestSwarm(of, { computeMs: () => computeMs })
+  const swarm = new TestSwarm(of, { computeMs: () => computeMs, disks: new Map() })
   for (let i = 1; i <= peers; i++) joinOthers(swarm, `peer-${i}`, i === 1)
   return swarm
 }
@@ -230,6 +230,31 @@ describe('a split', () => {
     for (const { at } of over) expect(at).toBeLessThan(healedAt + MINUTE_MS)
     const steps = stepsOf(swarm, 'peer-1').map(({ step }) => step)
     expect(steps).toEqual(Array.from({ length: 120 }, (_, i) => i + 1))
+  })
+
+  test('those who go over look for the others for ten seconds before they continue from their own disks', async () => {
+    const swarm = swarmOf(5, { ...small, steps: 120 })
+    const far = ['peer-4', 'peer-5']
+    const isAcross = (from: string, to: string) => far.includes(from) !== far.includes(to)
+    once(swarm, isStep(8), () => {
+      const heal = split(swarm, [NINE.slice(0, 3), far])
+      swarm.world.schedule(150_000, 'the network heals', heal)
+    })
+    once(
+      swarm,
+      ({ type }) => type === 'superseded',
+      () => {
+        const end = swarm.network.disturb((from, to) =>
+          isAcross(from, to) ? { delayMs: 1_200 } : undefined,
+        )
+        swarm.world.schedule(60_000, 'messages come in time again', end)
+      },
+    )
+    await swarm.end(3_600_000)
+    const steps = entriesOf(swarm.entries, 'step').at(-1)!
+    expect([steps.peer, steps.step]).toEqual(['peer-1', 120])
+    expect(entriesOf(swarm.entries, 'superseded')).toHaveLength(2)
+    expect(entriesOf(swarm.entries, 'returned')).toEqual([])
   })
 
   test('2 to 2 to 2: each part goes on, and one incarnation is left', async () => {
