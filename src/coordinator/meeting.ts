@@ -5,6 +5,7 @@
  */
 import { ProtocolError } from '../../protocols/errors.ts'
 import {
+  ABSENT_MAX,
   type Contact,
   type MeetAnswer,
   type MeetQuestion,
@@ -12,15 +13,18 @@ import {
   supersede,
   superseded,
 } from '../../protocols/incarnation.ts'
+import type { Member } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Founding } from '../holder/founding.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { contactOf, type Incarnation, type Standing, stays } from '../membership/incarnation.ts'
-import { coordinatorOf, memberOf } from '../membership/roster.ts'
+import { coordinatorOf, holdersOf, memberOf } from '../membership/roster.ts'
+import type { Run } from '../run/run.ts'
 
 export interface MeetingOptions extends AgreementOptions {
+  readonly run: Pick<Run, 'stages'>
   readonly incarnation: Incarnation
   readonly founding: Pick<Founding, 'isWaiting'>
   /** This incarnation is over, and this peer enters the one that stays. */
@@ -31,6 +35,8 @@ export class Meeting {
   readonly #options: MeetingOptions
   /** Ids of incarnations whose members were told that they may come over. */
   readonly #over = new Set<string>()
+  /** The members that this incarnation lost last, while this peer has coordinated it. The latest comes last. */
+  readonly #parted = new Map<PeerId, Contact>()
   /** True while this coordinator asks whether its members may go over. */
   #isYielding = false
 
@@ -49,6 +55,13 @@ export class Meeting {
     } catch (error) {
       if (!signal.aborted) throw error
     }
+  }
+
+  /** The member is out of the roster. */
+  parted(member: Member): void {
+    this.#parted.delete(member.peer)
+    this.#parted.set(member.peer, contactOf(member))
+    if (this.#parted.size > ABSENT_MAX) this.#parted.delete(this.#parted.keys().next().value!)
   }
 
   /** Another incarnation tells of itself. */
@@ -75,11 +88,19 @@ export class Meeting {
     return { incarnation: incarnation.id, committed: acceptor.roster.committed }
   }
 
-  /** Peers of the ancestors that are not in this incarnation. */
+  /**
+   * Peers of the ancestors that are not in this incarnation. While a stage has no holder, also the members that were lost:
+   * they may have gone on by themselves, without knowing where this peer is now.
+   */
   get #absent(): readonly Contact[] {
-    const { acceptor, incarnation } = this.#options
-    return incarnation.lineage.absent.filter(
-      ({ peer }) => memberOf(acceptor.roster, peer) === undefined,
+    const { run, acceptor, incarnation } = this.#options
+    const { roster } = acceptor
+    const isWhole = Array.from({ length: run.stages + 1 }, (_, stage) => stage).every(
+      (stage) => holdersOf(roster, stage).length > 0,
+    )
+    const parted = isWhole ? [] : this.#parted.values()
+    return [...incarnation.lineage.absent, ...parted].filter(
+      ({ peer }) => memberOf(roster, peer) === undefined,
     )
   }
 

@@ -90,14 +90,15 @@ export function createParts(
   const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
   const memories = [speeds, replicas, checkpoints, recovery, links]
   const term = acceptor.roster.ballot
-  const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
   const { incarnation, founding } = member
   const meeting = new Meeting({
     ...agreement,
+    run,
     incarnation,
     founding,
     superseded: (lineage, contact) => member.superseded(lineage, contact),
   })
+  const changes = new RosterChanges({ ...agreement, term, health, admissions, memories, meeting })
   const removal = new StageRemoval({ ...agreement, health, teller, faults, recovery, changes })
   return {
     agreement,

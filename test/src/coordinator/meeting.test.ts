@@ -1,4 +1,4 @@
-/** A coordinator that meets another incarnation of the run, and is deposed while it asks whether its members may go over. */
+/** A coordinator that looks for other incarnations of the run, or meets one. */
 import { expect, test } from 'vitest'
 import { Meeting } from '../../../src/coordinator/meeting.ts'
 import { Deposed } from '../../../src/membership/agreement.ts'
@@ -12,6 +12,7 @@ test('a coordinator that is deposed meanwhile yields nothing, and its error reac
   const meeting = new Meeting({
     ...agreement,
     signal: over.signal,
+    run: { stages: 2 },
     incarnation: new Incarnation('a'.repeat(64)),
     founding: { isWaiting: false },
     superseded: (...to) => went.push(to),
@@ -31,4 +32,35 @@ test('a coordinator that is deposed meanwhile yields nothing, and its error reac
   process.off('unhandledRejection', note)
   expect(unhandled).toEqual([])
   expect(went).toEqual([])
+})
+
+test.each([
+  [
+    'a stage has no holder, the lost members are asked for their incarnation',
+    [0, null, null],
+    ['peer-9'],
+  ],
+  ['every stage has a holder, they are not', [0, 1, 2], []],
+])('while %s', async (_, stages, asked) => {
+  const { agreement, members, calls } = createPartContext(stages)
+  const over = new AbortController()
+  const looked = Promise.withResolvers<void>()
+  let pauses = 0
+  const meeting = new Meeting({
+    ...agreement,
+    network: { ...agreement.network, forget: () => {} },
+    // The first pause ends at once, and the second one never.
+    clock: { ...agreement.clock, sleep: () => (pauses++ === 0 ? Promise.resolve() : never) },
+    signal: over.signal,
+    run: { stages: 2 },
+    incarnation: new Incarnation('a'.repeat(64)),
+    founding: { isWaiting: false },
+    superseded: () => {},
+  })
+  const never = new Promise<void>(() => {})
+  meeting.parted({ ...members[1]!, id: 9, peer: 'peer-9' })
+  void meeting.run()
+  setImmediate(looked.resolve)
+  await looked.promise
+  expect(calls.map(({ peer }) => peer)).toEqual(asked)
 })
