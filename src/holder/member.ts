@@ -104,11 +104,6 @@ export class Member {
   #coordination: Coordination | null = null
   /** True if the roster names this peer as the coordinator, but the peer has stepped down. */
   #deposed = false
-  /** True if this process has been in a roster of the run. */
-  get hasBeenIn(): boolean {
-    return this.#hasBeenIn
-  }
-
   /** Why coordinators stepped down since the last committed step, as far as this peer was told. */
   #stepDowns: string[] = []
   #announcedAt = Number.NEGATIVE_INFINITY
@@ -245,6 +240,11 @@ export class Member {
   /** This process in the roster. */
   get own(): Entry | undefined {
     return this.#follower.own
+  }
+
+  /** True if this process has been in a roster of the run. */
+  get hasBeenIn(): boolean {
+    return this.#hasBeenIn
   }
 
   /** The last committed step; 0 while this peer is in no roster. */

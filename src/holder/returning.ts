@@ -161,8 +161,8 @@ export class Returning {
     if (key !== this.#present.key) this.#present = { key, since: clock.now() }
     if (plan === null || founderOf(all.map(({ peer }) => peer)) !== network.self) return
     if (plan.found.refused.length > 0) return this.#tellRefused(plan)
-    if (clock.now() - this.#present.since >= Math.max(leastMs, patienceFor(plan)))
-      await this.#found(plan, signal)
+    const patience = Math.max(leastMs, patienceFor(plan))
+    if (clock.now() - this.#present.since >= patience) await this.#found(plan, signal)
   }
 
   #own(): Returner {
