@@ -38,7 +38,7 @@ export interface Theatre {
 }
 
 /** A fault that has struck. */
-interface Blow {
+export interface Blow {
   /** Description of the fault for the history, such as "peer-3 stands still". */
   readonly what: string
   /** Undoes it. */
