@@ -35,6 +35,8 @@ export interface Theatre {
   start(peer: PeerId): void
   /** The flaws of a living peer. */
   flawsOf(peer: PeerId): Flaws
+  /** Peers that were made unsound. */
+  readonly unsound: Set<PeerId>
 }
 
 /** A fault that has struck. */
@@ -202,11 +204,12 @@ export const FAULTS = {
 
   /** Makes one peer compute values that are not finite, as bad memory does. The peer loses its stage for that. */
   unsound(theatre, random) {
-    const { network, flawsOf } = theatre
-    // With two such peers nobody could tell a bad peer from bad data.
-    if (network.living.some((peer) => flawsOf(peer).isUnsound)) return null
+    const { flawsOf, unsound } = theatre
+    // With two such peers nobody could tell a bad peer from bad data, also if the second one fails on a batch later.
+    if (unsound.size > 0) return null
     const peer = pick(theatre.expendable(), random)
     if (peer === undefined) return null
+    unsound.add(peer)
     const flaws = flawsOf(peer)
     flaws.isUnsound = true
     if (random.float() < UNSOUND_FOR_GOOD) return { what: `${peer} is unsound for good` }

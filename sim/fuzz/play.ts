@@ -76,6 +76,7 @@ export class Play {
   readonly #entries: Entry[] = []
   readonly #over = Promise.withResolvers<void>()
   readonly #disks = new Disks()
+  readonly #unsound = new Set<PeerId>()
   readonly #rosters = new Rosters()
   readonly #replays: Replays
   #violation: Violation | null = null
@@ -291,6 +292,7 @@ export class Play {
       network,
       expendable: () => this.#expendable(),
       flawsOf: (peer) => this.#peers.get(peer)!.flaws,
+      unsound: this.#unsound,
       crash: (peer) => this.#crash(peer),
       start: (peer) => {
         const { living } = network

@@ -180,7 +180,14 @@ export class Returning {
     const peers = [undecided.peers, recent.map(([peer]) => peer), known.map(({ peer }) => peer)]
     const asked = [...new Set(peers.flat())].filter((peer) => peer !== network.self)
     const answers = await Promise.all(
-      asked.slice(0, RETURNERS_MAX).map((peer) => this.#askOne(peer, signal).catch(() => null)),
+      asked.slice(0, RETURNERS_MAX).map((peer) =>
+        this.#askOne(peer, signal).catch((error) => {
+          // The connection may be dead without a sign, as after a change of the network. The next round dials anew.
+          const isSilent = error instanceof ProtocolError && error.code === 'TIMEOUT'
+          if (isSilent) network.disconnect(peer, TIMEOUTS.standingMs)
+          return null
+        }),
+      ),
     )
     if (answers.includes('alive')) return 'alive'
     return answers.filter((answer) => answer !== null && answer !== 'alive')

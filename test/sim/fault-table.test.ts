@@ -88,6 +88,7 @@ async function play(faults: readonly FaultName[], seed: string | number) {
     crash: (name: string) => network.crash(name),
     start,
     flawsOf: (name: string) => flawed.get(name)!.flaws,
+    unsound: new Set<string>(),
   }
   const tell = (what: string) => told.push(`${clock.now()} ${what}`)
   const random = world.random.stream('faults')
@@ -191,7 +192,7 @@ test('an island is cut off in both directions, or only not heard', async () => {
   for (const name of ['a', 'b']) network.join(name)
   const flaws = { isUnsound: false, isDiskFull: false, readMs: 0 }
   const nothing = { expendable: () => [], crash: () => {}, start: () => {}, flawsOf: () => flaws }
-  const theatre = { world, network, ...nothing }
+  const theatre = { world, network, ...nothing, unsound: new Set<string>() }
   FAULTS.partition(theatre, new Random(1))
   expect(fates.splice(0)).toEqual(['a > b blocked', 'b > a blocked'])
   FAULTS.oneWay(theatre, new Random(1))
