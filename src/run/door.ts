@@ -7,9 +7,8 @@ import { hkdfSync, randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, parse, resolve } from 'node:path'
 import { sha256 } from '../../protocols/weights.ts'
-import { createFile, replaceFile } from '../base/atomic-file.ts'
 import { InputError, systemCode } from '../base/errors.ts'
-import { canonical, type Run } from './run.ts'
+import { canonical, type Run, writeOut } from './run.ts'
 
 export interface Door {
   /** Prologue of every Noise handshake, 32 bytes. A handshake fails if the prologues of its two sides differ. */
@@ -56,16 +55,7 @@ export function secretPathOf(runPath: string): string {
 
 /** Writes a secret that only its owner can read. @throws InputError if the file exists and `force` is not set */
 export function writeSecret(path: string, secret: string, { force }: { force: boolean }): void {
-  try {
-    const options = { mode: 0o600 }
-    if (force) replaceFile(path, `${secret}\n`, options)
-    else if (!createFile(path, `${secret}\n`, options)) {
-      throw new InputError(`${path} exists. Choose another --out, or replace it with --force.`)
-    }
-  } catch (error) {
-    if (error instanceof InputError || systemCode(error) === undefined) throw error
-    throw new InputError(`${path} cannot be written: ${systemCode(error)}. Choose another --out.`)
-  }
+  writeOut(path, `${secret}\n`, { force, mode: 0o600 })
 }
 
 /**

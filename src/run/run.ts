@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { sha256 } from '../../protocols/weights.ts'
 import type { StageConfig } from '../../stages/model.ts'
-import { createFile, replaceFile } from '../base/atomic-file.ts'
+import { createFile, type FileOptions, replaceFile } from '../base/atomic-file.ts'
 import { InputError, systemCode } from '../base/errors.ts'
 import { rowsOf } from '../recovery/index.ts'
 import { type Run, runSchema, VERSION } from './run-schema.ts'
@@ -138,10 +138,18 @@ function taken(path: string): InputError {
  * @throws InputError if the file exists and `force` is not set, or the file cannot be written
  */
 export function writeRun(path: string, run: Run, { force }: { force: boolean }): void {
-  const text = `${JSON.stringify(run, null, 2)}\n`
+  writeOut(path, `${JSON.stringify(run, null, 2)}\n`, { force })
+}
+
+/** Writes a file of a new run. @throws InputError as `writeRun` does */
+export function writeOut(
+  path: string,
+  text: string,
+  { force, ...options }: FileOptions & { force: boolean },
+): void {
   try {
-    if (force) replaceFile(path, text)
-    else if (!createFile(path, text)) throw taken(path)
+    if (force) replaceFile(path, text, options)
+    else if (!createFile(path, text, options)) throw taken(path)
   } catch (error) {
     const code = systemCode(error)
     if (error instanceof InputError || code === undefined) throw error
