@@ -203,6 +203,11 @@ export function checkRun(mine: string, asked: string): void {
   if (asked === mine) return
   throw new ProtocolError(
     'WRONG_RUN',
-    `The peer there is in run ${mine.slice(0, 12)}, not ${asked.slice(0, 12)}: take the run.json of its run, or another address.`,
+    `The peer there is in run ${short(mine)}, not ${short(asked)}: take the run.json of its run, or another address.`,
   )
+}
+
+/** The first digits of a run's id. Other text, such as that about an incarnation, stays whole. */
+function short(run: string): string {
+  return /^[0-9a-f]{64}$/.test(run) ? run.slice(0, 12) : run.slice(0, 64)
 }

@@ -175,6 +175,7 @@ export class Play {
           ...this.#disks.open(name, machine.clock, peer.flaws),
           checkpoints: store && slowStore(this.#store, store, machine.clock, storeRandom),
           domain: `host-${this.#random.integer(8)}`,
+          places: () => this.#contactsOf(name).map((each) => this.#swarm.network.addressOf(each)),
           save: async ({ weights }, stage) => {
             peer.kept = { stage, weights: [...weights] }
             return name

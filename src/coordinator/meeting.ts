@@ -1,6 +1,6 @@
 /**
  * Makes one incarnation of two that meet. The coordinator asks the peers that its incarnation knows of its ancestors, and
- * that are not in its roster. Of two incarnations the one with more steps stays (`stays`). The coordinator of the other one
+ * that are not in its roster. It also asks the peers that it sees: those that it knew may have other addresses now. Of two incarnations the one with more steps stays (`stays`). The coordinator of the other one
  * asks whether its members may come over, and then sends them.
  */
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -19,14 +19,18 @@ import { ask } from '../../protocols/procedure.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Founding } from '../holder/founding.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
+import { askAfresh } from '../membership/ask-afresh.ts'
 import { contactOf, type Incarnation, type Standing, stays } from '../membership/incarnation.ts'
 import { coordinatorOf, holdersOf, memberOf } from '../membership/roster.ts'
+import { Sightings } from '../membership/sightings.ts'
 import type { Run } from '../run/run.ts'
 
 export interface MeetingOptions extends AgreementOptions {
   readonly run: Pick<Run, 'stages'>
   readonly incarnation: Incarnation
   readonly founding: Pick<Founding, 'isWaiting'>
+  /** Addresses at which a peer of the run may be. */
+  readonly places?: (() => readonly string[]) | undefined
   /** This incarnation is over, and this peer enters the one that stays. */
   superseded(lineage: Incarnation['lineage'], contact: Contact): void
 }
@@ -46,14 +50,19 @@ export class Meeting {
 
   /** Looks for other incarnations until this peer does not coordinate any more. */
   async run(): Promise<void> {
-    const { clock, signal } = this.#options
+    const { network, clock, signal, places = () => [] } = this.#options
+    const sightings = new Sightings(network, places)
     try {
       for (;;) {
         await clock.sleep(TIMEOUTS.ancestorsMs, signal)
-        await Promise.all(this.#absent.map((contact) => this.#look(contact)))
+        const looks = this.#absent.map((contact) => this.#look(contact))
+        if (this.#maySee) looks.push(this.#lookAround(sightings))
+        await Promise.all(looks)
       }
     } catch (error) {
       if (!signal.aborted) throw error
+    } finally {
+      sightings.end()
     }
   }
 
@@ -88,44 +97,82 @@ export class Meeting {
     return { incarnation: incarnation.id, committed: acceptor.roster.committed }
   }
 
+  get #isWhole(): boolean {
+    const { run, acceptor } = this.#options
+    const stages = Array.from({ length: run.stages + 1 }, (_, stage) => stage)
+    return stages.every((stage) => holdersOf(acceptor.roster, stage).length > 0)
+  }
+
+  /** True while a part of the run may have gone on elsewhere: a stage has no holder, or this incarnation left others behind. */
+  get #maySee(): boolean {
+    return !this.#isWhole || this.#options.incarnation.lineage.record !== null
+  }
+
   /**
    * Peers of the ancestors that are not in this incarnation. While a stage has no holder, also the members that were lost:
    * they may have gone on by themselves, without knowing where this peer is now.
    */
   get #absent(): readonly Contact[] {
-    const { run, acceptor, incarnation } = this.#options
-    const { roster } = acceptor
-    const isWhole = Array.from({ length: run.stages + 1 }, (_, stage) => stage).every(
-      (stage) => holdersOf(roster, stage).length > 0,
-    )
-    const parted = isWhole ? [] : this.#parted.values()
+    const { acceptor, incarnation } = this.#options
+    const parted = this.#isWhole ? [] : this.#parted.values()
     return [...incarnation.lineage.absent, ...parted].filter(
-      ({ peer }) => memberOf(roster, peer) === undefined,
+      ({ peer }) => memberOf(acceptor.roster, peer) === undefined,
+    )
+  }
+
+  /** Asks the peers that this peer sees and its roster does not name. */
+  async #lookAround(sightings: Sightings): Promise<void> {
+    const { acceptor, signal } = this.#options
+    const absent = new Set(this.#absent.map(({ peer }) => peer))
+    const seen = await sightings.look(signal)
+    const others = seen.filter(
+      (peer) => !absent.has(peer) && memberOf(acceptor.roster, peer) === undefined,
+    )
+    await Promise.all(
+      others.map(async (peer) => {
+        // What showed the peer leads to it: no address of it is learnt or forgotten.
+        const answer = await this.#ask(peer)
+        if (answer === null) sightings.silent(peer)
+        else await this.#answered(peer, answer)
+      }),
     )
   }
 
   async #look(contact: Contact): Promise<void> {
     const answer = await this.#meet(contact)
-    if (answer?.coordinator == null || answer.incarnation === this.#standing.incarnation) return
+    if (answer !== null) await this.#answered(contact.peer, answer)
+  }
+
+  async #answered(peer: PeerId, answer: MeetAnswer): Promise<void> {
+    if (answer.coordinator === null || answer.incarnation === this.#standing.incarnation) return
     await this.#compare(answer)
     // The other coordinator may not know of this incarnation, and compares as well.
-    const isOther = answer.coordinator.peer !== contact.peer
+    const isOther = answer.coordinator.peer !== peer
     if (isOther && !this.#isBehind(answer)) await this.#meet(answer.coordinator)
   }
 
   async #meet({ peer, addresses }: Contact): Promise<MeetAnswer | null> {
+    this.#options.network.learn(peer, addresses)
+    try {
+      return await this.#ask(peer)
+    } finally {
+      this.#forget(peer)
+    }
+  }
+
+  /** Tells a peer of this incarnation, and asks for its own. Null if the peer does not answer. */
+  async #ask(peer: PeerId): Promise<MeetAnswer | null> {
     const { network, runId: run, acceptor, signal } = this.#options
     const coordinator = contactOf(coordinatorOf(acceptor.roster))
-    network.learn(peer, addresses)
     const question = { run, ...this.#standing, coordinator }
-    const options = { timeoutMs: TIMEOUTS.reconnectMs, signal }
     try {
-      return await ask(network, peer, meet, question, options)
+      return await askAfresh(network, peer, meet, question, {
+        timeoutMs: TIMEOUTS.reconnectMs,
+        signal,
+      })
     } catch {
       signal.throwIfAborted()
       return null
-    } finally {
-      this.#forget(peer)
     }
   }
 
@@ -157,7 +204,13 @@ export class Meeting {
     network.learn(peer, addresses)
     const options = { timeoutMs: TIMEOUTS.rosterMs, signal }
     try {
-      const { lineage } = await ask(network, peer, supersede, { run, ...this.#standing }, options)
+      const { lineage } = await askAfresh(
+        network,
+        peer,
+        supersede,
+        { run, ...this.#standing },
+        options,
+      )
       const others = acceptor.roster.members.filter((member) => member.peer !== network.self)
       await Promise.all(
         others.map((member) =>

@@ -30,6 +30,8 @@ export interface CoordinatorOptions {
   readonly disk?: StageDisk | null
   /** How long a stage waits for a peer that could take it, before the run is resharded; for ever if left out. */
   readonly reshardAfterMs?: number | undefined
+  /** Addresses at which a peer of the run may be. */
+  readonly places?: (() => readonly string[]) | undefined
 }
 
 export interface Parts {
@@ -96,6 +98,7 @@ export function createParts(
     run,
     incarnation,
     founding,
+    places: options.places,
     superseded: (lineage, contact) => member.superseded(lineage, contact),
   })
   const changes = new RosterChanges({ ...agreement, term, health, admissions, memories, meeting })

@@ -24,6 +24,7 @@ import type { Journal } from '../base/journal.ts'
 import { NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { sendRoster } from '../membership/agreement.ts'
+import { askAfresh } from '../membership/ask-afresh.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import {
   absentFrom,
@@ -277,7 +278,7 @@ export class Founding {
     const others = roster.members.filter(({ peer }) => peer !== network.self)
     const answers = await Promise.all(
       others.map((member) =>
-        ask(network, member.peer, gather, question, options).then(
+        askAfresh(network, member.peer, gather, question, options).then(
           (answer) => [{ member, answer }],
           () => [],
         ),

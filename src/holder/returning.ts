@@ -18,6 +18,7 @@ import { sha256 } from '../../protocols/weights.ts'
 import type { KnownMembers } from '../base/known-members.ts'
 import { FOUNDING_CONTACTS_MAX, RETURNERS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
+import { askAfresh } from '../membership/ask-afresh.ts'
 import { absentFrom, contactOf, incarnationId } from '../membership/incarnation.ts'
 import { coordinatorOf, memberOf, type RosterSource } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
@@ -180,14 +181,7 @@ export class Returning {
     const peers = [undecided.peers, recent.map(([peer]) => peer), known.map(({ peer }) => peer)]
     const asked = [...new Set(peers.flat())].filter((peer) => peer !== network.self)
     const answers = await Promise.all(
-      asked.slice(0, RETURNERS_MAX).map((peer) =>
-        this.#askOne(peer, signal).catch((error) => {
-          // The connection may be dead without a sign, as after a change of the network. The next round dials anew.
-          const isSilent = error instanceof ProtocolError && error.code === 'TIMEOUT'
-          if (isSilent) network.disconnect(peer, TIMEOUTS.standingMs)
-          return null
-        }),
-      ),
+      asked.slice(0, RETURNERS_MAX).map((peer) => this.#askOne(peer, signal).catch(() => null)),
     )
     if (answers.includes('alive')) return 'alive'
     return answers.filter((answer) => answer !== null && answer !== 'alive')
@@ -205,7 +199,7 @@ export class Returning {
         return body
       },
     }
-    const answer = await ask(network, peer, offer, { run }, options)
+    const answer = await askAfresh(network, peer, offer, { run }, options)
     const { isOutside, session, addresses, domain, others } = answer
     if (!isOutside) return this.#goesOn(answer) && answer.committed > 0 ? 'alive' : null
     const at = clock.now()

@@ -18,9 +18,11 @@ import type { Network, PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import type { Journal } from '../base/journal.ts'
 import type { KnownMember } from '../base/known-members.ts'
-import { TIMEOUTS, UNDECIDED_MAX } from '../base/limits.ts'
+import { TIMEOUTS } from '../base/limits.ts'
 import { shortName } from '../base/peer-name.ts'
+import { askAfresh } from './ask-afresh.ts'
 import { coordinatorOf, memberOf } from './roster.ts'
+import { Sightings } from './sightings.ts'
 
 export interface FoundingsOptions {
   readonly network: Network
@@ -104,31 +106,18 @@ export class Foundings {
     const { network, clock } = this.#options
     if (this.#foundedAt === null) return
     const until = this.#foundedAt + TIMEOUTS.freshMs
-    const seen = new Set<PeerId>()
-    const removeFound = network.onFound((peer) => {
-      if (seen.size < UNDECIDED_MAX) seen.add(peer)
-    })
-    /** Addresses whose peers are known. */
-    const known = new Set<string>()
+    const sightings = new Sightings(network, places)
     try {
       while (clock.now() < until) {
         await clock.sleep(TIMEOUTS.meetMs, signal)
-        for (const place of places()) {
-          if (known.has(place)) continue
-          const options = { timeoutMs: TIMEOUTS.connectMs, signal }
-          const peer = await network.connect(place, options).catch(() => null)
-          if (peer === null) continue
-          known.add(place)
-          seen.add(peer)
-        }
-        for (const peer of seen) {
+        for (const peer of await sightings.look(signal)) {
           if (clock.now() >= this.#quietUntil) await this.#ask(peer)
         }
       }
     } catch (error) {
       if (!signal.aborted) throw error
     } finally {
-      removeFound()
+      sightings.end()
     }
   }
 
@@ -160,7 +149,7 @@ export class Foundings {
       const { committed } = roster
       const question = { run: runId, committed }
       const options = { timeoutMs: TIMEOUTS.helloMs }
-      return await ask(network, peer, compareFoundings, question, options)
+      return await askAfresh(network, peer, compareFoundings, question, options)
     } catch {
       return null
     } finally {

@@ -139,7 +139,7 @@ export class Incarnation {
       const { run } = header as { run?: unknown }
       if (this.#id === this.#runId) return header as Json
       const foreign =
-        run === this.#runId ? `${run.slice(0, 12)}, before incarnation ${this.number}` : run
+        run === this.#runId ? `its earlier incarnation, before number ${this.number}` : run
       const seen = known.get(header)
       if (seen?.id === this.#id) return seen.mapped
       const mapped = { ...header, run: run === this.#id ? this.#runId : foreign } as Json

@@ -2,12 +2,12 @@
 import { ProtocolError } from '../../protocols/errors.ts'
 import { type Claim, hello } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
-import { ask } from '../../protocols/procedure.ts'
 import { InputError } from '../base/errors.ts'
 import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
 import { fetchRoster } from '../membership/agreement.ts'
+import { askAfresh } from '../membership/ask-afresh.ts'
 import { type EnterLimits, RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
 import { memberOf } from '../membership/roster.ts'
@@ -185,7 +185,7 @@ async function requestAdmission(
     const resumes = resume !== undefined
     const { id: incarnation } = member.incarnation
     const about = { addresses, session, domain, stage: wish, resumes, claim, incarnation }
-    const answer = await ask(network, asked, hello, { run: runId, ...about }, limits)
+    const answer = await askAfresh(network, asked, hello, { run: runId, ...about }, limits)
     if (answer.result === 'later' && answer.claim !== null) {
       undecided.hear(asked, answer.claim)
       return null

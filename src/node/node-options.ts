@@ -12,7 +12,7 @@ export interface NodeOptions extends MemberOptions {
   /** Finds a peer of the run that admits this one, and gives the coordinator. Null means that this peer founds the run. */
   discover(enter: Enter, seeking: Seeking): Promise<PeerId | null>
   /** Addresses at which a peer of the run may be. A founder looks there for another founding of its run. @default none */
-  places?(): readonly string[]
+  readonly places?: (() => readonly string[]) | undefined
   /** How much this peer may found the run when it starts. @default may */
   readonly claim?: Claim
   /**

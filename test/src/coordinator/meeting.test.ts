@@ -48,7 +48,7 @@ test.each([
   let pauses = 0
   const meeting = new Meeting({
     ...agreement,
-    network: { ...agreement.network, forget: () => {} },
+    network: { ...agreement.network, forget: () => {}, onFound: () => () => {} },
     // The first pause ends at once, and the second one never.
     clock: { ...agreement.clock, sleep: () => (pauses++ === 0 ? Promise.resolve() : never) },
     signal: over.signal,
@@ -64,3 +64,45 @@ test.each([
   await looked.promise
   expect(calls.map(({ peer }) => peer)).toEqual(asked)
 })
+
+test.each([
+  ['lacks a holder', [0, null, null], true],
+  ['is whole', [0, 1, 2], false],
+])(
+  'a coordinator whose pipeline %s asks the peers that it sees: their addresses may be new',
+  async (_, stages, asks) => {
+    const { agreement, calls } = createPartContext(stages)
+    const over = new AbortController()
+    const looked = Promise.withResolvers<void>()
+    const dialled: string[] = []
+    let pauses = 0
+    const never = new Promise<void>(() => {})
+    const meeting = new Meeting({
+      ...agreement,
+      network: {
+        ...agreement.network,
+        onFound: (listener) => {
+          for (const peer of ['peer-1', 'peer-7']) listener(peer)
+          return () => {}
+        },
+        connect: async (address) => {
+          dialled.push(address)
+          return 'peer-8'
+        },
+      },
+      clock: { ...agreement.clock, sleep: () => (pauses++ === 0 ? Promise.resolve() : never) },
+      signal: over.signal,
+      run: { stages: 2 },
+      incarnation: new Incarnation('a'.repeat(64)),
+      founding: { isWaiting: false },
+      places: () => ['sim://peer-8/2'],
+      superseded: () => {},
+    })
+    void meeting.run()
+    setImmediate(looked.resolve)
+    await looked.promise
+    // A member is not asked: peer-1 is in the roster.
+    expect(calls.map(({ peer }) => peer)).toEqual(asks ? ['peer-7', 'peer-8'] : [])
+    expect(dialled).toEqual(asks ? ['sim://peer-8/2'] : [])
+  },
+)
