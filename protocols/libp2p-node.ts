@@ -59,6 +59,8 @@ export interface NodeInit {
   readonly found: (peer: PeerInfo) => void
   /** Prologue of the Noise handshake. Peers with another prologue cannot connect. Left out: an empty one. */
   readonly prologue?: Uint8Array | undefined
+  /** Says whether a peer may connect, and may be dialled. Left out: all may. */
+  readonly admits?: ((peer: string) => boolean) | undefined
   /** @default DEFAULT_WINDOW_BYTES */
   readonly windowBytes?: number | undefined
 }
@@ -70,7 +72,8 @@ export type Node = Libp2p<{ pubsub: GossipSub; identify: Identify; ping: Ping }>
  * @throws ListenError for a bad address to listen on, ProtocolError UNREACHABLE for a bootstrap address without a peer id
  */
 export async function createNode(init: NodeInit): Promise<Node> {
-  const { listen, mdns, found, prologue, windowBytes = DEFAULT_WINDOW_BYTES } = init
+  const { listen, mdns, found, prologue, admits = () => true } = init
+  const { windowBytes = DEFAULT_WINDOW_BYTES } = init
   listen.forEach(ListenError.check)
   init.bootstrap.forEach(checkBootstrap)
   return await createLibp2p({
@@ -90,6 +93,12 @@ export async function createNode(init: NodeInit): Promise<Node> {
         },
       }),
     ],
+    connectionGater: {
+      // The peer id is proved by the handshake, so that it is known from then on.
+      denyInboundEncryptedConnection: (peer) => !admits(peer.toString()),
+      denyDialPeer: (peer) => !admits(peer.toString()),
+      denyOutboundEncryptedConnection: (peer) => !admits(peer.toString()),
+    },
     connectionManager: {
       inboundConnectionThreshold: CONNECTIONS_PER_HOST_AND_SECOND,
       maxIncomingPendingConnections: CONNECTIONS_PER_HOST_AND_SECOND,

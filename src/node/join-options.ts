@@ -13,6 +13,12 @@ export interface JoinOptions {
   readonly secretFile?: string | undefined
   /** Stage that the peer insists on; null takes the stage that needs a holder most. */
   readonly stage: number | null
+  /** The line that `invite` prints: it brings the manifest, the secret and addresses. */
+  readonly invitation?: string | undefined
+  /** File with the ids of the only peers that may connect; undefined for all. */
+  readonly allow?: string | undefined
+  /** Ids of peers that may not connect. */
+  readonly ban?: readonly string[] | undefined
   /** Addresses of peers of the run. */
   readonly bootstrap?: readonly string[] | undefined
   /** Addresses to listen on. */

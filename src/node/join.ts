@@ -19,7 +19,8 @@ import { refuseWhatCannotFit } from '../holder/memory.ts'
 import { openResume, type Resume, resumeAt } from '../holder/resume.ts'
 import { type DiscoveryOptions, discover, type Seeking } from '../membership/discovery.ts'
 import type { Finished } from '../membership/member-events.ts'
-import { type Door, openDoor } from '../run/door.ts'
+import { type Door, openDoor, readSecretOf } from '../run/door.ts'
+import { acceptInvitation, decodeInvitation, encodeInvitation, isLocal } from '../run/invitation.ts'
 import { type Run, readRun, runId, writeRun } from '../run/run.ts'
 import { withDepartureSignal } from './departure-signal.ts'
 import { openInitial } from './initial-weights.ts'
@@ -27,6 +28,7 @@ import { checkJoinOptions, type JoinOptions } from './join-options.ts'
 import { LocalRun, type LocalRunContext } from './local-run.ts'
 import { runNode } from './node.ts'
 import type { NodeOptions, OpenSuccessor } from './node-options.ts'
+import { PeerGate } from './peer-gate.ts'
 
 export interface JoinIo {
   readonly terminal: Terminal
@@ -47,8 +49,17 @@ export async function join(options: JoinOptions, io: JoinIo): Promise<Finished> 
   )
 }
 
-async function joinRun(options: JoinOptions, io: JoinIo): Promise<Finished> {
+/** The options with what the invitation brings, whose manifest and secret are written first. */
+function withInvitation(options: JoinOptions): JoinOptions {
+  if (options.invitation === undefined) return options
+  const invitation = decodeInvitation(options.invitation)
+  acceptInvitation(invitation, options.run)
+  return { ...options, bootstrap: [...(options.bootstrap ?? []), ...invitation.addresses] }
+}
+
+async function joinRun(given: JoinOptions, io: JoinIo): Promise<Finished> {
   const { clock, terminal } = io
+  const options = withInvitation(given)
   const run = readRun(options.run)
   const id = runId(run)
   const door = openDoor(run, options.run, options.secretFile)
@@ -135,6 +146,7 @@ async function nodeOptions(
     reshardAfterMs: reshardAfter && reshardAfter * 1000,
     async discover(enter, seeking) {
       const found = await discover({ ...search, ...seeking }, enter)
+      if (found === null) tellInvitation(run, options, network, context)
       if (found !== null || savedBy === null || resume !== undefined) return found
       throw new InputError(
         `No peer of this run was found, and ${options.checkpoints} contains checkpoints of its successor with ${savedBy.stages} body stages: start with the manifest of that run, and --resume.`,
@@ -142,6 +154,20 @@ async function nodeOptions(
     },
     ...(store !== null && { openSuccessor: successorOpener(store, network, localRuns, context) }),
   }
+}
+
+/** The founder tells how others join. */
+function tellInvitation(
+  run: Run,
+  { run: path, secretFile }: JoinOptions,
+  { addresses }: Network,
+  { terminal }: LocalRunContext,
+): void {
+  // Peers of this machine find the founder by the data directory.
+  if (addresses.every(isLocal)) return
+  const secret = readSecretOf(run, path, secretFile)
+  const invitation = encodeInvitation({ run, secret, addresses })
+  terminal.line(`Others join with this line:\n  gensyn-node join ${invitation}`)
 }
 
 /** How much this process may found the run. @param isFormer true if a process with this data directory was in the run */
@@ -158,13 +184,15 @@ const TOOK_PART =
 /** @throws InputError if the key file or an address to listen on cannot be used */
 async function openNetwork(
   { slot }: LocalRun,
-  { listen, mdns }: JoinOptions,
+  { listen, mdns, allow, ban = [] }: JoinOptions,
   { prologue, group }: Door,
   clock: Clock,
 ): Promise<Awaited<ReturnType<typeof createLibp2pNetwork>>> {
   return asInput(async () => {
     const identity = await loadOrCreateIdentity(joinPath(slot.path, 'identity.key'))
-    const init = { identity, listen, bootstrap: [], mdns: mdns ? group : null, prologue }
+    const gate = new PeerGate(allow, ban)
+    const admits = (peer: string) => gate.admits(peer)
+    const init = { identity, listen, bootstrap: [], mdns: mdns ? group : null, prologue, admits }
     return createLibp2pNetwork(init, { clock })
   })
 }

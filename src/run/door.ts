@@ -65,8 +65,17 @@ export function writeSecret(path: string, secret: string, { force }: { force: bo
  * @throws InputError if the secret is missing or is not that of the run
  */
 export function openDoor(run: Run, runPath: string, secretFile: string | undefined): Door {
+  return doorOf(run, readSecretOf(run, runPath, secretFile))
+}
+
+/** The secret of the run; null for a run without one. Parameters and errors are those of `openDoor`. */
+export function readSecretOf(
+  run: Run,
+  runPath: string,
+  secretFile: string | undefined,
+): string | null {
   if (run.secret === null) {
-    if (secretFile === undefined) return doorOf(run, null)
+    if (secretFile === undefined) return null
     throw new InputError(
       `--secret-file ${secretFile}: ${runPath} is of a run without a secret. Leave the option out, or take the right manifest.`,
     )
@@ -78,7 +87,7 @@ export function openDoor(run: Run, runPath: string, secretFile: string | undefin
       `${path} is not the secret of ${runPath}. Take both files from the same place.`,
     )
   }
-  return doorOf(run, secret)
+  return secret
 }
 
 function readSecret(path: string, runPath: string): string {

@@ -21,10 +21,11 @@ export function joinCommand(all: Command, { terminal, listen }: CommandContext):
     'join',
     'join a run as a peer, or found the run if no peer of it is found',
   )
-  withStart(withPeer(join)).action(async (options) => {
+  join.argument('[invitation]', 'the line that the founder and `gensyn-node invite` print')
+  withStart(withPeer(join)).action(async (invitation: string | undefined, options) => {
     const { join: joinRun } = await import('../../node/join.ts')
     const finished = await joinRun(
-      { ...options, stage: options.stage === 'auto' ? null : options.stage },
+      { ...options, invitation, stage: options.stage === 'auto' ? null : options.stage },
       { terminal, clock: systemClock, signal: listen() },
     )
     if (finished.failure !== null) process.exitCode = EXIT.failed
@@ -45,6 +46,8 @@ function withPeer(join: Command): Command {
     )
     .option('--bootstrap <address...>', 'multiaddrs of peers of the run')
     .option('--listen <address...>', 'multiaddrs to listen on', ['/ip4/127.0.0.1/tcp/0'])
+    .option('--allow <file>', 'file with the ids of the only peers that may connect, one a line')
+    .option('--ban <peer...>', 'ids of peers that may not connect')
     .option('--no-mdns', 'do not look for peers on the local network')
     .addOption(
       new Option('--provider <provider>', 'what computes the stage')

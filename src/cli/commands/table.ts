@@ -9,6 +9,7 @@ import { exportCommand } from './export.ts'
 import { generateCommand } from './generate.ts'
 import { importCommand } from './import.ts'
 import { initCommand } from './init.ts'
+import { inviteCommand } from './invite.ts'
 import { joinCommand } from './join.ts'
 import { prepareCommand } from './prepare.ts'
 import { reshardCommand } from './reshard.ts'
@@ -22,6 +23,7 @@ type AddCommand = (all: Command, context: CommandContext) => void
 export const COMMANDS: readonly AddCommand[] = [
   initCommand,
   joinCommand,
+  inviteCommand,
   demoCommand,
   simCommand,
   benchCommand,
