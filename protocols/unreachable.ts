@@ -35,6 +35,10 @@ const MEANINGS: readonly (readonly [RegExp, string])[] = [
   [/^connection error (\S+): connect ECONNREFUSED \S+$/, 'no process listens at $1'],
   [/^Payload identity key \S+ does not match expected .*$/, 'another peer answers there'],
   [/^handshake stage \d validation fail: .*$/, SHUT_OUT],
+  [
+    /^Unexpected EOF.*$/,
+    'the peer there closed the connection; it may let named peers in only (--allow), or be about to end',
+  ],
   [/^The operation was aborted( due to timeout)?$/, 'no answer in time'],
 ]
 
