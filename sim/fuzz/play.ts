@@ -340,10 +340,11 @@ export class Play {
       ordersOf: (step) => ordersOf(this.#run, step),
       elements: elementsOf(this.#run),
       violated: (what) => this.#violate('I6', `${name}: ${what}`),
-      updated: (sums) => {
+      updated: (sums, { learningRate }) => {
         const before = [...stage.weights]
+        const isSkipped = learningRate === 0
         for (const checker of this.#checkersOf(peer)) {
-          checker.updated?.({ peer: name, stage: index, before, sums })
+          checker.updated?.({ peer: name, stage: index, before, sums, isSkipped })
         }
       },
     })
