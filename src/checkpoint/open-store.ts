@@ -3,8 +3,8 @@ import type { Clock } from '../../protocols/clock.ts'
 import { InputError } from '../base/errors.ts'
 import { type Run, runId } from '../run/run.ts'
 import { DirectoryStore } from './directory-store.ts'
+import { findLatest } from './find-step.ts'
 import { S3Store } from './s3-store.ts'
-import { latestComplete } from './steps.ts'
 import type { Store } from './store.ts'
 
 export interface StoreContext {
@@ -42,7 +42,7 @@ export async function openCheckpoints(
     )
   }
   const store = openStore(location, context)
-  const last = await latestComplete(store, { depth: 'lengths' })
+  const last = (await findLatest(store, { depth: 'lengths' }))?.manifest ?? null
   if (last === null || runId(last.run) === runId(run)) return { store, savedBy: null }
   if (isSameButStages(last.run, run)) return { store, savedBy: last.run }
   throw new InputError(

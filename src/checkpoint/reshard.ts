@@ -5,11 +5,11 @@ import { InputError } from '../base/errors.ts'
 import type { Terminal } from '../base/terminal.ts'
 import { type Run, runId, stageConfig, withStages, writeRun } from '../run/run.ts'
 import { CheckpointError } from './error.ts'
+import { type Found, findLatest, findStep } from './find-step.ts'
 import { loadStage } from './load.ts'
 import { MANIFEST, type Manifest, stepFolder } from './manifest.ts'
 import { openStore, type StoreContext } from './open-store.ts'
 import { commitStep, saveStage } from './save.ts'
-import { latestComplete, openStep } from './steps.ts'
 import type { Store } from './store.ts'
 
 export interface ReshardOptions {
@@ -32,12 +32,12 @@ export async function reshard(
   const { terminal } = context
   const source = openStore(from, context)
   const target = openStore(out, context)
-  const manifest = await asInput(() =>
-    step === undefined ? latest(source, terminal) : openStep(source, step),
+  const { manifest, place } = await asInput(() =>
+    step === undefined ? latest(source, terminal) : findStep(source, step),
   )
   const run = withStages(manifest.run, stages, `step ${manifest.step} of ${source.location}`)
   if (!force) await refuseExisting(target, manifest.step, runOut)
-  await asInput(() => rewrite(source, manifest, target, run))
+  await asInput(() => rewrite(place, manifest, target, run))
   writeRun(runOut, run, { force })
   terminal.event({
     type: 'resharded',
@@ -67,15 +67,15 @@ async function refuseExisting(target: Store, step: number, runOut: string): Prom
   throw new InputError(`${what} exists. Choose another ${option}, or replace it with --force.`)
 }
 
-async function latest(source: Store, terminal: Terminal): Promise<Manifest> {
-  const manifest = await latestComplete(source, {
+async function latest(source: Store, terminal: Terminal): Promise<Found> {
+  const found = await findLatest(source, {
     depth: 'content',
     onRefused: (step, reason) => {
       terminal.event({ type: 'refused', step, reason })
       terminal.line(`step ${step} cannot be used: ${reason}`)
     },
   })
-  if (manifest !== null) return manifest
+  if (found !== null) return found
   throw new InputError(
     `${source.location} holds no complete checkpoint. Name the folder that holds step-... folders.`,
   )

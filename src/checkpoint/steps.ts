@@ -101,10 +101,16 @@ async function readSmall(
   return bytes
 }
 
+/** The step that a file belongs to; null for a file of no step. */
+export function stepOf(name: string): number | null {
+  const digits = FOLDER.exec(name)?.[1]
+  return digits === undefined ? null : Number(digits)
+}
+
 /** The steps of the files, in ascending order. */
 function stepsOf(files: readonly StoredFile[]): number[] {
-  const steps = files.flatMap(({ name }) => FOLDER.exec(name)?.[1] ?? [])
-  return [...new Set(steps.map(Number))].sort((a, b) => a - b)
+  const steps = files.flatMap(({ name }) => stepOf(name) ?? [])
+  return [...new Set(steps)].sort((a, b) => a - b)
 }
 
 /**

@@ -3,9 +3,9 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { Origin } from '../../protocols/membership.ts'
 import { InputError } from '../base/errors.ts'
 import { CheckpointError } from '../checkpoint/error.ts'
+import { findLatest, findStep } from '../checkpoint/find-step.ts'
 import { type LoadedStage, loadStage } from '../checkpoint/load.ts'
 import { type Manifest, originOf } from '../checkpoint/manifest.ts'
-import { latestComplete, openStep } from '../checkpoint/steps.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { type Run, stageConfig } from '../run/run.ts'
 
@@ -30,18 +30,19 @@ export interface ResumeOptions {
 /** Opens a step of a store. @throws InputError if there is no such step, or it does not fit the run */
 export async function openResume(run: Run, store: Store, options: ResumeOptions): Promise<Resume> {
   const { notice } = options
-  const manifest = await asInput(async () => {
-    if (options.step !== undefined) return openStep(store, options.step)
-    return latestComplete(store, {
+  const found = await asInput(async () => {
+    if (options.step !== undefined) return findStep(store, options.step)
+    return findLatest(store, {
       depth: 'lengths',
       onRefused: (step, reason) => notice(`step ${step} cannot be resumed from: ${reason}`),
     })
   })
-  if (manifest === null) {
+  if (found === null) {
     throw new InputError(
       `${store.location} holds no complete checkpoint. Name the folder that holds step-... folders by --resume.`,
     )
   }
+  const { manifest } = found
   checkFit(run, manifest, store)
   const others = differences(run, manifest.run)
   if (others.length > 0) {
@@ -58,13 +59,8 @@ export function resumeAt(run: Run, store: Store, origin: Origin): Resume {
     origin,
     load: (origin, stage) =>
       asInput(async () => {
-        const there = await openStep(store, origin.step)
-        if (originOf(there).sha256 === origin.sha256) {
-          return loadStage(store, there, stageConfig(run), stage)
-        }
-        throw new CheckpointError(
-          `${store.location}: step ${origin.step} is not the checkpoint that the run was started from`,
-        )
+        const { manifest, place } = await findStep(store, origin.step, origin)
+        return loadStage(place, manifest, stageConfig(run), stage)
       }),
   }
 }

@@ -1,5 +1,7 @@
 /** A node: a member of a run, and its coordinator while the roster names it. Real and simulated nodes run this code. */
 import { withLoopback } from '../../protocols/loopback.ts'
+import { IncarnationStore } from '../checkpoint/incarnation-store.ts'
+import type { Store } from '../checkpoint/store.ts'
 import { Member } from '../holder/member.ts'
 import { Incarnation } from '../membership/incarnation.ts'
 import type { Finished, MemberEvent } from '../membership/member-events.ts'
@@ -21,7 +23,12 @@ export async function runNode(firstOptions: NodeOptions): Promise<Finished> {
   let runOptions = firstOptions
   for (;;) {
     const incarnation = new Incarnation(runOptions.runId, runOptions.lineage)
-    const options = { ...runOptions, incarnation, network: incarnation.over(network) }
+    const options = {
+      ...runOptions,
+      incarnation,
+      network: incarnation.over(network),
+      checkpoints: storeOf(runOptions, incarnation),
+    }
     const member = new Member(options)
     let outcome: Outcome
     try {
@@ -36,6 +43,16 @@ export async function runNode(firstOptions: NodeOptions): Promise<Finished> {
     const successor = await inSuccessor(runOptions, outcome)
     runOptions = { ...successor, lineage: incarnation.lineage }
   }
+}
+
+/** The store as the incarnation sees it. */
+function storeOf(
+  { checkpoints, runId, ancestors = [] }: NodeOptions,
+  incarnation: Incarnation,
+): Store | null {
+  if (checkpoints == null) return null
+  const earlier = ancestors.map(({ id }) => id)
+  return new IncarnationStore(checkpoints, runId, incarnation, earlier)
 }
 
 type Outcome = Finished | Extract<MemberEvent, { type: 'resharded' }>

@@ -1,0 +1,131 @@
+/**
+ * The store of a run as one incarnation sees it. Each incarnation writes and removes checkpoints in a place of its own. It
+ * also reads those of its ancestors, up to the step from which the next one was founded. So two incarnations that share a
+ * store, until they meet, neither remove nor load what the other one made.
+ */
+import type { Branch } from '../../protocols/return.ts'
+import { type Incarnation, incarnationId } from '../membership/incarnation.ts'
+import { CheckpointError } from './error.ts'
+import { branchesOf } from './remains.ts'
+import { stepOf } from './steps.ts'
+import type { Store, StoredFile } from './store.ts'
+
+/** Begins the names of all files of an incarnation, but those of the one in which the run was founded. */
+const PLACE = /^incarnation-[0-9a-f]{12}\//
+
+/** A part of the store, and the last step that is read from it; null for all. */
+interface Place {
+  readonly prefix: string
+  readonly until: number | null
+}
+
+export class IncarnationStore implements Store {
+  readonly location: string
+  readonly #store: Store
+  readonly #runId: string
+  readonly #earlierRuns: readonly string[]
+  readonly #incarnation: Incarnation
+  #branches: readonly Branch[] = []
+
+  /** @param earlierRuns ids of the runs that this one continues with another number of stages */
+  constructor(
+    store: Store,
+    runId: string,
+    incarnation: Incarnation,
+    earlierRuns: readonly string[] = [],
+  ) {
+    this.location = store.location
+    this.#store = store
+    this.#runId = runId
+    this.#incarnation = incarnation
+    this.#earlierRuns = earlierRuns
+  }
+
+  /** Of a step that several places have, the files of the latest incarnation. */
+  async list(prefix: string): Promise<StoredFile[]> {
+    const found: StoredFile[] = []
+    const steps = new Set<number>()
+    for (const place of this.#places) {
+      const files = await filesIn(this.#store, place.prefix, prefix)
+      const shown = files.filter(({ name }) => isShown(name, place) && !steps.has(stepOf(name)!))
+      for (const { name } of shown) steps.add(stepOf(name)!)
+      found.push(...shown)
+    }
+    return found
+  }
+
+  async read(name: string, offset: number, into: Uint8Array): Promise<void> {
+    let failure = new CheckpointError(`${name} is missing`)
+    for (const place of this.#places) {
+      if (!isShown(name, place)) continue
+      try {
+        return await this.#store.read(place.prefix + name, offset, into)
+      } catch (error) {
+        if (!(error instanceof CheckpointError)) throw error
+        failure = error
+      }
+    }
+    throw failure
+  }
+
+  write(name: string, content: readonly Uint8Array[]): Promise<void> {
+    return this.#store.write(this.#places[0]!.prefix + name, content)
+  }
+
+  /** What an ancestor wrote stays: another incarnation may need it. */
+  remove(name: string): Promise<void> {
+    return this.#store.remove(this.#places[0]!.prefix + name)
+  }
+
+  /** The incarnation's own place, and then those of its ancestors, the latest first. */
+  get #places(): Place[] {
+    const { lineage } = this.#incarnation
+    this.#branches = branchesOf(this.#runId, lineage, this.#branches)
+    const branches = this.#branches.toReversed()
+    const earlier = this.#earlierRuns.map((run) => ({
+      id: incarnationId(run, lineage.record),
+      until: null,
+    }))
+    const [own, ...ancestors] = branches
+    const places = [own!, ...earlier, ...ancestors].map(({ id, until }) => {
+      const isFirst = id === this.#runId || this.#earlierRuns.includes(id)
+      return { prefix: isFirst ? '' : prefixOf(id), until }
+    })
+    // A run and its successor with fewer stages share the place of the first incarnation.
+    return places.filter(({ prefix }, i) => places.findIndex((p) => p.prefix === prefix) === i)
+  }
+}
+
+/** All places of a store, for a reader that is in no incarnation: that of the first one, and then the others by name. */
+export async function placesIn(store: Store): Promise<Store[]> {
+  const files = await store.list('incarnation-')
+  const prefixes = new Set(files.flatMap(({ name }) => PLACE.exec(name)?.[0] ?? []))
+  return ['', ...[...prefixes].sort()].map((prefix) => placeIn(store, prefix))
+}
+
+function placeIn(store: Store, prefix: string): Store {
+  return {
+    location: prefix === '' ? store.location : `${store.location}/${prefix.slice(0, -1)}`,
+    list: (name) => filesIn(store, prefix, name),
+    read: (name, offset, into) => store.read(prefix + name, offset, into),
+    write: (name, content) => store.write(prefix + name, content),
+    remove: (name) => store.remove(prefix + name),
+  }
+}
+
+async function filesIn(store: Store, prefix: string, name: string): Promise<StoredFile[]> {
+  const files = await store.list(prefix + name)
+  return files.flatMap((file) => {
+    const rest = file.name.slice(prefix.length)
+    return PLACE.test(rest) ? [] : { ...file, name: rest }
+  })
+}
+
+function prefixOf(incarnation: string): string {
+  return `incarnation-${incarnation.slice(0, 12)}/`
+}
+
+function isShown(name: string, { until }: Place): boolean {
+  const step = stepOf(name)
+  return step !== null && (until === null || step <= until)
+}
