@@ -59,6 +59,8 @@ export interface NodeInit {
   readonly found: (peer: PeerInfo) => void
   /** Prologue of the Noise handshake. Peers with another prologue cannot connect. Left out: an empty one. */
   readonly prologue?: Uint8Array | undefined
+  /** Called for each connection that was closed, since its first bytes did not prove the prologue. */
+  readonly refused?: (() => void) | undefined
   /** Says whether a peer may connect, and may be dialled. Left out: all may. */
   readonly admits?: ((peer: string) => boolean) | undefined
   /** @default DEFAULT_WINDOW_BYTES */
@@ -80,7 +82,7 @@ export async function createNode(init: NodeInit): Promise<Node> {
     start: false,
     ...(init.identity && { privateKey: privateKeyFromProtobuf(init.identity) }),
     addresses: { listen: [...listen] },
-    transports: [corkedTcp()],
+    transports: [corkedTcp({ prologue, refused: init.refused })],
     connectionEncrypters: [
       noise({ crypto: noiseCrypto, ...(prologue && { prologueBytes: prologue }) }),
     ],

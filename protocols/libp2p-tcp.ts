@@ -4,9 +4,11 @@
  * send leave in one call. Small sends of one turn of the event loop leave together, such as a window update of Yamux and the
  * answer to the same message. The bytes stay the same.
  */
-import { Socket } from 'node:net'
+import { Server, Socket } from 'node:net'
 import type { MultiaddrConnection, Transport, Upgrader } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
+import { guard, knock, knockKey } from './libp2p-knock.ts'
+import { SHUT_OUT } from './unreachable.ts'
 
 /** Unsent bytes at which a connection is flushed at once, so that a chunk of a tensor does not wait. */
 const FLUSH_BYTES = 16 * 1024
@@ -25,31 +27,64 @@ interface TcpConnection {
 
 type Components = Parameters<ReturnType<typeof tcp>>[0]
 
-export function corkedTcp(): (components: Components) => Transport {
+export interface CorkedTcpInit {
+  /** Prologue of the run's handshakes. Each connection begins with a knock that proves it. Left out: no knock. */
+  readonly prologue?: Uint8Array | undefined
+  /** Called for each inbound connection that was closed for its knock. */
+  readonly refused?: (() => void) | undefined
+}
+
+export function corkedTcp({
+  prologue,
+  refused = () => {},
+}: CorkedTcpInit = {}): (components: Components) => Transport {
   const create = tcp()
+  const key = prologue === undefined ? null : knockKey(prologue)
   return (components) => {
     const transport = create(components)
     const dial = transport.dial.bind(transport)
     const createListener = transport.createListener.bind(transport)
     transport.dial = (address, options) =>
-      dial(address, { ...options, upgrader: corking(options.upgrader) })
-    transport.createListener = (options) =>
-      createListener({ ...options, upgrader: corking(options.upgrader) })
+      dial(address, { ...options, upgrader: corking(options.upgrader, key) })
+    transport.createListener = (options) => {
+      const listener = createListener({ ...options, upgrader: corking(options.upgrader, null) })
+      if (key !== null) guard(serverOf(listener), key, { refused })
+      return listener
+    }
     return transport
   }
 }
 
-/** Wraps the upgrader, which receives every new connection before any byte is sent on the connection. */
-function corking(upgrader: Upgrader): Upgrader {
+/** The server of a listener of @libp2p/tcp, by its name in version 11. Without it strangers would be let in. */
+function serverOf(listener: object): Server {
+  const { server } = listener as { server?: unknown }
+  if (server instanceof Server) return server
+  throw new Error('this version of @libp2p/tcp has its server elsewhere')
+}
+
+/**
+ * Wraps the upgrader, which receives every new connection before any byte is sent on the connection.
+ * @param key of the knock with which an outbound connection begins; null for none
+ */
+function corking(upgrader: Upgrader, key: Uint8Array | null): Upgrader {
   return new Proxy(upgrader, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       return (...args: unknown[]) => {
-        if (name === 'upgradeInbound' || name === 'upgradeOutbound') {
-          cork(args[0] as MultiaddrConnection)
-        }
-        return value.apply(target, args)
+        const connection = args[0] as MultiaddrConnection
+        if (name === 'upgradeInbound') cork(connection)
+        if (name !== 'upgradeOutbound') return value.apply(target, args)
+        cork(connection)
+        const { socket } = connection as unknown as TcpConnection
+        if (key !== null) socket.write(knock(key))
+        const { signal } = (args[1] ?? {}) as { signal?: AbortSignal }
+        const upgraded: Promise<unknown> = value.apply(target, args)
+        return upgraded.catch((error: unknown) => {
+          // A peer of another network closes the connection without a byte.
+          const isShutOut = socket.bytesRead === 0 && signal?.aborted !== true
+          throw isShutOut ? new Error(SHUT_OUT, { cause: error }) : error
+        })
       }
     },
   })

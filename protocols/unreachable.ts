@@ -6,7 +6,7 @@ export function unreachable(whom: string, cause: unknown): ProtocolError {
   return new ProtocolError('UNREACHABLE', `cannot reach ${whom}: ${reason(cause)}`, { cause })
 }
 
-const SHUT_OUT = 'the peer there has another run.json, or another secret'
+export const SHUT_OUT = 'the peer there has another run.json, or another secret'
 
 /** True if a handshake failed because its two sides have different prologues. */
 export function isShutOut(cause: unknown): boolean {

@@ -6,6 +6,8 @@ export interface Result extends Pick<Outcome, 'violation' | 'endsLost'> {
   readonly seed: number
 }
 
+// A parent that ended wants no results.
+process.on('disconnect', () => process.exit())
 process.on('message', async (seeds: number[]) => {
   const results: Result[] = []
   for (const seed of seeds) {

@@ -100,6 +100,8 @@ export const TIMEOUTS = {
   faultsGatherMaxMs: 30_000,
   /** Time after which the faults of a peer are forgotten. */
   faultsMs: 3_600_000,
+  /** Least time between two notices about connections without the run's key. */
+  strangersMs: 60_000,
   /** Time after which members are told a notice again. */
   tellMs: 30_000,
   /** Pause before a campaign, once for each longer-standing member. The coordinator's successors campaign in turn. */

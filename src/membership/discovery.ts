@@ -120,6 +120,8 @@ class Search {
   #isRunSeen = false
   /** What this peer waits for, while others have to act first. */
   #awaited = ''
+  /** Bootstrap addresses that shut this peer out once. A peer that was just about to end looks the same. */
+  readonly #shutOutAt = new Set<string>()
 
   constructor(options: DiscoveryOptions, enter: Enter) {
     this.#options = options
@@ -245,8 +247,10 @@ class Search {
   /** True for an error that asking again does not mend. A peer of another run at an old address proves nothing. */
   #isFinal({ code }: ProtocolError, { address }: Target): boolean {
     if (code === 'REFUSED') return true
-    const isNamed = address !== undefined && this.#bootstrap.includes(address)
-    return code === 'WRONG_RUN' && isNamed && this.#options.members.length === 0
+    if (code !== 'WRONG_RUN' || address === undefined) return false
+    const isAgain = this.#shutOutAt.has(address)
+    this.#shutOutAt.add(address)
+    return isAgain && this.#bootstrap.includes(address) && this.#options.members.length === 0
   }
 
   /** Decides whether this peer founds the run now. */

@@ -29,6 +29,7 @@ import { LocalRun, type LocalRunContext } from './local-run.ts'
 import { runNode } from './node.ts'
 import type { NodeOptions, OpenSuccessor } from './node-options.ts'
 import { PeerGate } from './peer-gate.ts'
+import { Strangers } from './strangers.ts'
 
 export interface JoinIo {
   readonly terminal: Terminal
@@ -91,9 +92,11 @@ async function joinRun(given: JoinOptions, io: JoinIo): Promise<Finished> {
   /** This run, and its successors in their order. */
   const localRuns = [new LocalRun(run, context)]
   try {
-    const network = await openNetwork(localRuns[0]!, options, door, clock)
+    const strangers = new Strangers(clock)
+    const network = await openNetwork(localRuns[0]!, options, { ...door, strangers, clock })
     try {
       const node = await nodeOptions(options, network, localRuns, context, checkpoints)
+      strangers.tell(node.journal)
       return await refusedAsInput(() => runNode(node))
     } finally {
       localRuns.at(-1)!.closeData()
@@ -185,14 +188,15 @@ const TOOK_PART =
 async function openNetwork(
   { slot }: LocalRun,
   { listen, mdns, allow, ban = [] }: JoinOptions,
-  { prologue, group }: Door,
-  clock: Clock,
+  { prologue, group, strangers, clock }: Door & { strangers: Strangers; clock: Clock },
 ): Promise<Awaited<ReturnType<typeof createLibp2pNetwork>>> {
   return asInput(async () => {
     const identity = await loadOrCreateIdentity(joinPath(slot.path, 'identity.key'))
     const gate = new PeerGate(allow, ban)
     const admits = (peer: string) => gate.admits(peer)
-    const init = { identity, listen, bootstrap: [], mdns: mdns ? group : null, prologue, admits }
+    const refused = () => strangers.refused()
+    const mdnsGroup = mdns ? group : null
+    const init = { identity, listen, bootstrap: [], mdns: mdnsGroup, prologue, admits, refused }
     return createLibp2pNetwork(init, { clock })
   })
 }

@@ -1,4 +1,5 @@
 /** A peer without the key of a run's network gets nothing from its peers: no connection, no answer, no announcement. */
+import { connect } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Libp2pNetwork } from '../../protocols/libp2p.ts'
 import { CALL, echo, failsWith, PROTOCOL } from '../conformance/network-fixture.ts'
@@ -19,8 +20,28 @@ afterAll(() => inside.stop())
 
 const listenAddress = (address: string) => address.replace(/\/p2p\/.*/, '')
 
+test('a stranger whose first bytes are no knock gets not a byte, and learns no public key', async () => {
+  const [, host, port] = /ip4\/(.*?)\/tcp\/(\d+)/.exec(inside.addresses[0]!)!
+  const closed = await new Promise<number>((resolve, reject) => {
+    const socket = connect(Number(port), host, () => socket.write(Buffer.alloc(4096, 1)))
+    socket.on('error', reject)
+    socket.on('close', () => resolve(socket.bytesRead))
+    socket.resume()
+  })
+  expect(closed).toBe(0)
+})
+
+test('a peer without a key is not answered', async () => {
+  const stranger = await createPeer({})
+  try {
+    const dialling = stranger.connect(inside.addresses[0]!, { timeoutMs: 500 })
+    await failsWith(dialling, 'UNREACHABLE')
+  } finally {
+    await stranger.stop()
+  }
+})
+
 test.each([
-  ['no key', undefined],
   ['another key', new Uint8Array(32).fill(2)],
   ['the beginning of the key', KEY.subarray(0, 31)],
 ])('a stranger with %s', async (_, prologue) => {
