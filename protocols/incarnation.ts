@@ -40,12 +40,21 @@ const contactSchema = z.strictObject({
 })
 export type Contact = z.infer<typeof contactSchema>
 
-/** An incarnation, and what its members know of those that are not in it. */
+/** A run or an incarnation, and the last of its steps that a history has; null if it has all of them. */
+export const branchSchema = z.strictObject({ id: digest, until: count.nullable() })
+export type Branch = z.infer<typeof branchSchema>
+
+/** Number of branches that a history remembers. States and checkpoints of earlier ones are long gone. */
+export const BRANCHES_MAX = 16
+
+/** An incarnation, what came before it, and what its members know of those that are not in it. */
 export const lineageSchema = z.strictObject({
   /** Null for the incarnation in which the run was founded. */
   record: recordSchema.nullable(),
   /** Members of its ancestors that were not there when it was founded. */
   absent: z.array(contactSchema).max(ABSENT_MAX),
+  /** Its ancestors, the latest last, each with the step from which the next one was founded. */
+  branches: z.array(branchSchema).max(BRANCHES_MAX - 1),
 })
 export type Lineage = z.infer<typeof lineageSchema>
 
@@ -61,7 +70,7 @@ export type HeldState = z.infer<typeof heldSchema>
 
 /** Asks a peer what it has, and whether it has a coordinator. */
 export const gather = procedure(
-  '/gensyn-node/gather/1.0.0',
+  '/gensyn-node/gather/2.0.0',
   z.strictObject({
     run,
     /** Id of the asker's incarnation. */
@@ -101,7 +110,7 @@ export type GatherAnswer = z.infer<typeof gather.answer>
  * of its earlier incarnation any more.
  */
 export const incarnate = procedure(
-  '/gensyn-node/incarnate/1.0.0',
+  '/gensyn-node/incarnate/2.0.0',
   z.strictObject({ run, lineage: lineageSchema }),
   z.strictObject({}),
 )
@@ -125,7 +134,7 @@ export type MeetAnswer = z.infer<typeof meet.answer>
  * all its members may come over. After the answer the asker's incarnation is over.
  */
 export const supersede = procedure(
-  '/gensyn-node/supersede/1.0.0',
+  '/gensyn-node/supersede/2.0.0',
   z.strictObject({ run, incarnation: digest, committed: count }),
   z.strictObject({ committed: count, lineage: lineageSchema }),
 )
@@ -139,7 +148,7 @@ export const minority = procedure(
 
 /** From the coordinator: this incarnation is over, and its members enter the one that stays. */
 export const superseded = procedure(
-  '/gensyn-node/superseded/1.0.0',
+  '/gensyn-node/superseded/2.0.0',
   z.strictObject({ run, lineage: lineageSchema, contact: contactSchema }),
   z.strictObject({}),
 )

@@ -84,7 +84,7 @@ export type Claim = z.infer<typeof claim>
 
 /** A peer's request to join. Any member answers. A member that is not the coordinator names the coordinator. */
 export const hello = procedure(
-  '/gensyn-node/hello/6.0.0',
+  '/gensyn-node/hello/7.0.0',
   z.strictObject({
     run,
     addresses,

@@ -6,7 +6,7 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { z } from 'zod'
 import { holdingSchema } from './copies.ts'
 import { ProtocolError } from './errors.ts'
-import { lineageSchema } from './incarnation.ts'
+import { BRANCHES_MAX, branchSchema, lineageSchema } from './incarnation.ts'
 import { DOMAIN_LENGTH, ROSTER_BYTES, rosterSchema } from './membership.ts'
 import type { PeerId } from './network.ts'
 import { procedure } from './procedure.ts'
@@ -17,16 +17,6 @@ export const OTHERS_MAX = 32
 
 /** States on a disk that an answer names. */
 const HOLDINGS_MAX = 4096
-
-/** A run or an incarnation, and the last of its steps that a history has; null if it has all of them. */
-const branchSchema = z.strictObject({
-  id: z.string().length(64),
-  until: count.nullable(),
-})
-export type Branch = z.infer<typeof branchSchema>
-
-/** Number of branches that a history remembers. States of earlier ones are long gone. */
-export const BRANCHES_MAX = 16
 
 /** What a peer's disk has of its run beside the states of stages. */
 export const historySchema = z.strictObject({
@@ -49,7 +39,7 @@ export type DiskOffer = z.infer<typeof offerSchema>
 
 /** Asks a peer whether it is in a roster, and what is on its disk. The body has its offer, as deflated JSON. */
 export const offer = procedure(
-  '/gensyn-node/offer/2.0.0',
+  '/gensyn-node/offer/3.0.0',
   z.strictObject({ run }),
   z.strictObject({
     /** False for a peer that is in a roster, or that does not search for the run. Such a peer offers nothing. */
@@ -68,7 +58,7 @@ export const offer = procedure(
 
 /** Continues the run together with a peer that came back. The body has the roster, encoded as in `roster`. */
 export const comeBack = procedure(
-  '/gensyn-node/come-back/1.0.0',
+  '/gensyn-node/come-back/2.0.0',
   z.strictObject({ run, lineage: lineageSchema }),
   z.strictObject({}),
 )

@@ -136,8 +136,8 @@ export const PLANTED: Readonly<Record<string, Planted>> = {
     edits: [
       edit(
         'holder/founding.ts',
-        "if (run.majority === 'wait' || ms",
-        "if (run.majority !== '' || ms",
+        "if (run.majority === 'goOn' && ms",
+        "if (run.majority === '' && ms",
       ),
     ],
   },

@@ -6,9 +6,9 @@
 import type { Clock } from '../../protocols/clock.ts'
 import { type CopyName, type Holding, KEPT } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Lineage } from '../../protocols/incarnation.ts'
+import type { Branch, Lineage } from '../../protocols/incarnation.ts'
 import type { Roster } from '../../protocols/membership.ts'
-import type { Branch, DiskOffer } from '../../protocols/return.ts'
+import type { DiskOffer } from '../../protocols/return.ts'
 import { bytesOf, type StateFacts } from '../../protocols/weights.ts'
 import type { Journal } from '../base/journal.ts'
 import { FIRST } from '../membership/incarnation.ts'
@@ -52,9 +52,8 @@ interface OwnState {
 
 export class DiskUpkeep {
   readonly #options: DiskUpkeepOptions
-  /** The incarnation that {@link #branches} ends with; null if that is as an earlier process left it. */
+  /** The incarnation that this peer was in last. */
   #lineage: Lineage | null = null
-  #branches: readonly Branch[]
   /** Copies the state of the active stage while it is trained; null if no copy is being made. */
   #snapshot: LazySnapshot | null = null
   /** Resolves when the disk is not written to any more. Never rejects. */
@@ -65,9 +64,8 @@ export class DiskUpkeep {
 
   constructor(options: DiskUpkeepOptions) {
     this.#options = options
-    this.#branches = branchesOf(options.runId, FIRST)
     void options.disk?.scanned.then((refused) => {
-      if (this.#lineage === null) this.#branches = options.disk?.history?.branches ?? this.#branches
+      this.#lineage ??= options.disk?.history?.lineage ?? null
       for (const reason of refused)
         this.#notice(`a state on this peer's disk is not used: ${reason}`)
     })
@@ -155,12 +153,8 @@ export class DiskUpkeep {
   /** The branches of the history that this peer follows. States of other branches are neither offered nor kept. */
   get #history(): readonly Branch[] {
     const { runId, lineage } = this.#options
-    const present = lineage()
-    if (present !== null && present !== this.#lineage) {
-      this.#lineage = present
-      this.#branches = branchesOf(runId, present, this.#branches)
-    }
-    return this.#branches
+    this.#lineage = lineage() ?? this.#lineage
+    return branchesOf(runId, this.#lineage ?? FIRST)
   }
 
   #remove(stays: (holding: Holding) => boolean): Promise<void> {

@@ -3,10 +3,8 @@
  * also reads those of its ancestors, up to the step from which the next one was founded. So two incarnations that share a
  * store, until they meet, neither remove nor load what the other one made.
  */
-import type { Branch } from '../../protocols/return.ts'
 import { type Incarnation, incarnationId } from '../membership/incarnation.ts'
 import { CheckpointError } from './error.ts'
-import { branchesOf } from './remains.ts'
 import { stepOf } from './steps.ts'
 import type { Store, StoredFile } from './store.ts'
 
@@ -25,7 +23,6 @@ export class IncarnationStore implements Store {
   readonly #runId: string
   readonly #earlierRuns: readonly string[]
   readonly #incarnation: Incarnation
-  #branches: readonly Branch[] = []
 
   /** @param earlierRuns ids of the runs that this one continues with another number of stages */
   constructor(
@@ -79,20 +76,24 @@ export class IncarnationStore implements Store {
 
   /** The incarnation's own place, and then those of its ancestors, the latest first. */
   get #places(): Place[] {
-    const { lineage } = this.#incarnation
-    this.#branches = branchesOf(this.#runId, lineage, this.#branches)
-    const branches = this.#branches.toReversed()
-    const earlier = this.#earlierRuns.map((run) => ({
-      id: incarnationId(run, lineage.record),
-      until: null,
-    }))
-    const [own, ...ancestors] = branches
-    const places = [own!, ...earlier, ...ancestors].map(({ id, until }) => {
-      const isFirst = id === this.#runId || this.#earlierRuns.includes(id)
-      return { prefix: isFirst ? '' : prefixOf(id), until }
-    })
+    const { id, lineage } = this.#incarnation
+    const places: Place[] = [{ prefix: this.#prefixOf(id), until: null }]
+    for (const run of this.#earlierRuns) {
+      places.push({ prefix: this.#prefixOf(incarnationId(run, lineage.record)), until: null })
+    }
+    let last = Number.POSITIVE_INFINITY
+    for (const branch of lineage.branches.toReversed()) {
+      // What an ancestor made after a later founding is not part of the history.
+      last = Math.min(last, branch.until ?? last)
+      places.push({ prefix: this.#prefixOf(branch.id), until: last })
+    }
     // A run and its successor with fewer stages share the place of the first incarnation.
     return places.filter(({ prefix }, i) => places.findIndex((p) => p.prefix === prefix) === i)
+  }
+
+  #prefixOf(incarnation: string): string {
+    const isFirst = incarnation === this.#runId || this.#earlierRuns.includes(incarnation)
+    return isFirst ? '' : `incarnation-${incarnation.slice(0, 12)}/`
   }
 }
 
@@ -119,10 +120,6 @@ async function filesIn(store: Store, prefix: string, name: string): Promise<Stor
     const rest = file.name.slice(prefix.length)
     return PLACE.test(rest) ? [] : { ...file, name: rest }
   })
-}
-
-function prefixOf(incarnation: string): string {
-  return `incarnation-${incarnation.slice(0, 12)}/`
 }
 
 function isShown(name: string, { until }: Place): boolean {

@@ -1,6 +1,6 @@
 /** What a peer's disk has of its run beside the states of stages: the history that they belong to, and the last members. */
-import type { Lineage } from '../../protocols/incarnation.ts'
-import { BRANCHES_MAX, type Branch, type History, historySchema } from '../../protocols/return.ts'
+import type { Branch, Lineage } from '../../protocols/incarnation.ts'
+import { type History, historySchema } from '../../protocols/return.ts'
 import { incarnationId } from '../membership/incarnation.ts'
 import type { Store } from './store.ts'
 
@@ -10,24 +10,13 @@ const FILE = 'remains.json'
 const BYTES_MAX = 16 << 20
 
 /**
- * The branches of a history after a peer entered an incarnation.
- * @param before branches of the history that the peer followed before
+ * The branches of the history of an incarnation, the present one last. A branch whose steps go beyond the step of a later
+ * founding is left out: the run rolled back in between, and made steps with the same numbers again.
  */
-export function branchesOf(
-  runId: string,
-  { record }: Lineage,
-  before: readonly Branch[] = [],
-): Branch[] {
+export function branchesOf(runId: string, { record, branches }: Lineage): Branch[] {
   if (record === null) return [{ id: runId, until: null }]
-  const { ancestor, step } = record
-  const last = before.at(-1)
-  const id = incarnationId(runId, record)
-  if (last?.id === id) return [...before]
-  // The history of another peer may have other branches before. Of these only the last one is known here.
-  const known = last?.id === ancestor ? before.slice(0, -1) : []
-  const earlier = known.filter(({ until }) => until !== null && until <= step)
-  const all = [...earlier, { id: ancestor, until: step }, { id, until: null }]
-  return all.slice(-BRANCHES_MAX)
+  const own = { id: incarnationId(runId, record), until: null }
+  return [...branches.filter(({ until }) => until !== null && until <= record.step), own]
 }
 
 /** Tells whether a file of the store is that of the remains. */

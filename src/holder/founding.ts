@@ -28,6 +28,7 @@ import { askAfresh } from '../membership/ask-afresh.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import {
   absentFrom,
+  branchesBefore,
   contactOf,
   type Incarnation,
   incarnationId,
@@ -70,8 +71,8 @@ interface Gathered {
 
 export class Founding {
   readonly #options: FoundingOptions
-  /** Since when this peer has waited for a majority, and when it last said so. In milliseconds of the clock. */
-  #waiting = { since: 0, saidAt: Number.NEGATIVE_INFINITY }
+  /** Since when this peer has waited for a majority, when it last said so, in milliseconds of the clock, and where. */
+  #waiting: { since: number; saidAt: number; incarnation: string }
   /** True while this peer gathers or founds. */
   #isBusy = false
   /** True from the first question that founds an incarnation until this peer is in it. */
@@ -89,6 +90,8 @@ export class Founding {
 
   constructor(options: FoundingOptions) {
     this.#options = options
+    const { id } = options.incarnation
+    this.#waiting = { since: 0, saidAt: Number.NEGATIVE_INFINITY, incarnation: id }
   }
 
   /** True while this peer has had no coordinator or no majority, for however short a time. */
@@ -120,14 +123,16 @@ export class Founding {
 
   /** Founds an incarnation if it is time for that. @param ms for how long there has been no majority */
   async consider(ms: number): Promise<void> {
-    const { clock, run } = this.#options
+    const { clock, run, incarnation } = this.#options
     const now = clock.now()
-    this.#waiting = { since: now - ms, saidAt: now }
-    await this.#passOn()
-    if (run.majority === 'wait' || ms < this.#patienceMs || this.#isBusy) return
+    // A campaign that began in the incarnation before says for how long that one had no majority.
+    if (incarnation.id !== this.#waiting.incarnation) ms = 0
+    this.#waiting = { since: now - ms, saidAt: now, incarnation: incarnation.id }
+    if (this.#isBusy) return
     this.#isBusy = true
     try {
-      await this.#attempt()
+      await this.#passOn()
+      if (run.majority === 'goOn' && ms >= this.#patienceMs) await this.#attempt()
     } finally {
       this.#isBusy = false
     }
@@ -146,6 +151,7 @@ export class Founding {
     const { roster, own, session } = follower
     const coordinator = roster === null ? null : coordinatorOf(roster)
     const state = this.#stateFor(coordinates && coordinator?.peer === from)
+    if (state === 'undecided' && network.self < from) this.#takeTurn()
     return {
       incarnation: incarnation.id,
       lineage: incarnation.lineage,
@@ -160,6 +166,19 @@ export class Founding {
       held: this.#options.held(),
       copies: this.#options.copies().slice(0, GATHERED_COPIES_MAX),
     }
+  }
+
+  /**
+   * A member asks that waits for this one to found. A member that promises to others campaigns little itself, so that it
+   * would not look again for long.
+   */
+  #takeTurn(): void {
+    const { monitor, coordination, signal } = this.#options
+    const ms = monitor.lostMs
+    if (ms === null || coordination() !== null) return
+    this.consider(ms).catch((error: unknown) => {
+      if (!signal.aborted) throw error
+    })
   }
 
   /**
@@ -328,7 +347,11 @@ export class Founding {
       step: roster.committed,
       roster: sha256(body),
     }
-    const lineage = { record, absent: absentFrom(roster, before, incarnation.lineage.absent) }
+    const lineage = {
+      record,
+      absent: absentFrom(roster, before, incarnation.lineage.absent),
+      branches: branchesBefore(incarnation.id, incarnation.lineage, roster.committed),
+    }
     const options = { timeoutMs: TIMEOUTS.rosterMs, signal, body }
     this.#isFounding = true
     try {

@@ -19,7 +19,7 @@ import type { KnownMembers } from '../base/known-members.ts'
 import { FOUNDING_CONTACTS_MAX, RETURNERS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
 import { askAfresh } from '../membership/ask-afresh.ts'
-import { absentFrom, contactOf, incarnationId } from '../membership/incarnation.ts'
+import { absentFrom, branchesBefore, contactOf, incarnationId } from '../membership/incarnation.ts'
 import { coordinatorOf, memberOf, type RosterSource } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import type { UndecidedPeers } from '../membership/undecided.ts'
@@ -299,5 +299,9 @@ function nextLineage(
   }
   const absent = absentFrom(roster, history.roster, history.lineage.absent)
   const others = met.filter(({ peer }) => absent.every((contact) => contact.peer !== peer))
-  return { record: next, absent: [...others, ...absent].slice(0, ABSENT_MAX) }
+  return {
+    record: next,
+    absent: [...others, ...absent].slice(0, ABSENT_MAX),
+    branches: branchesBefore(next.ancestor, history.lineage, roster.committed),
+  }
 }

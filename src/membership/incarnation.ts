@@ -6,6 +6,8 @@
 import { compareFoundings } from '../../protocols/founding.ts'
 import {
   ABSENT_MAX,
+  BRANCHES_MAX,
+  type Branch,
   CONTACT_ADDRESSES,
   type Contact,
   gather,
@@ -29,7 +31,7 @@ const OF_THE_RUN: ReadonlySet<string> = new Set(
 )
 
 /** The incarnation in which a run is founded. */
-export const FIRST: Lineage = { record: null, absent: [] }
+export const FIRST: Lineage = { record: null, absent: [], branches: [] }
 
 /** Id of an incarnation: that of the run for the first, else the SHA-256 of the run's id and the record. */
 export function incarnationId(runId: string, record: IncarnationRecord | null): string {
@@ -59,6 +61,11 @@ export function absentFrom(
     if (!isKnown && distinct.size < ABSENT_MAX) distinct.set(contact.peer, contact)
   }
   return [...distinct.values()]
+}
+
+/** The branches before the incarnation that is founded from `step` of the one with this id and lineage. */
+export function branchesBefore(id: string, { branches }: Lineage, step: number): Branch[] {
+  return [...branches, { id, until: step }].slice(1 - BRANCHES_MAX)
 }
 
 /** What is compared when two incarnations meet. */

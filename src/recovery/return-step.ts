@@ -3,8 +3,8 @@
  * disks. The decision is a pure function of the offers, so that every peer decides alike.
  */
 import { type Holding, KEPT } from '../../protocols/copies.ts'
+import type { Branch } from '../../protocols/incarnation.ts'
 import type { PeerId } from '../../protocols/network.ts'
-import type { Branch } from '../../protocols/return.ts'
 import { choose, isOfOwnState, rowsOf, withDisks } from './index.ts'
 import type { RecoverySettings } from './settings.ts'
 

@@ -8,7 +8,7 @@ import { createJournal, type Entry } from '../../../src/base/journal.ts'
 import { DiskUpkeep } from '../../../src/checkpoint/disk-upkeep.ts'
 import { branchesOf } from '../../../src/checkpoint/remains.ts'
 import { StageDisk } from '../../../src/checkpoint/stage-disk.ts'
-import { FIRST, incarnationId } from '../../../src/membership/incarnation.ts'
+import { branchesBefore, FIRST, incarnationId } from '../../../src/membership/incarnation.ts'
 import { foundingRoster } from '../../../src/membership/roster.ts'
 import type { HeldStage } from '../../../src/run/stage-state.ts'
 import { tinyRecovery, tinyRun } from '../../fixtures/swarm.ts'
@@ -113,10 +113,12 @@ test('states of steps that the run has not made are of another branch, and leave
 const second: Lineage = {
   record: { number: 1, ancestor: RUN, step: 10, roster: 'b'.repeat(64) },
   absent: [],
+  branches: branchesBefore(RUN, FIRST, 10),
 }
 const third: Lineage = {
   record: { number: 2, ancestor: incarnationId(RUN, second.record), step: 30, roster: RUN },
   absent: [],
+  branches: branchesBefore(incarnationId(RUN, second.record), second, 30),
 }
 
 test('states of the ancestor count up to the step at which an incarnation was founded', async () => {
@@ -166,22 +168,19 @@ test('after the run nothing is left', async () => {
 })
 
 test('a history has the branches before as far as they belong to it', () => {
-  const first = branchesOf(RUN, FIRST)
-  const two = branchesOf(RUN, second, first)
   const [a, b, c] = [RUN, incarnationId(RUN, second.record), incarnationId(RUN, third.record)]
-  expect(two).toEqual([
+  expect(branchesOf(RUN, FIRST)).toEqual([{ id: a, until: null }])
+  expect(branchesOf(RUN, second)).toEqual([
     { id: a, until: 10 },
     { id: b, until: null },
   ])
-  expect(branchesOf(RUN, third, two)).toEqual([
+  expect(branchesOf(RUN, third)).toEqual([
     { id: a, until: 10 },
     { id: b, until: 30 },
     { id: c, until: null },
   ])
-  // A peer that knew only the first incarnation enters the third.
-  expect(branchesOf(RUN, third, first)).toEqual([
-    { id: b, until: 30 },
-    { id: c, until: null },
-  ])
-  expect(branchesOf(RUN, second, two)).toEqual(two)
+  // The second incarnation went back to step 5 before the third was founded: it made other steps 6 to 10.
+  const back = { ...third, record: { ...third.record!, step: 5 } }
+  const branches = branchesBefore(b, second, 5)
+  expect(branchesOf(RUN, { ...back, branches }).map(({ until }) => until)).toEqual([5, null])
 })

@@ -7,7 +7,12 @@ import { IncarnationStore } from '../../../src/checkpoint/incarnation-store.ts'
 import { originOf } from '../../../src/checkpoint/manifest.ts'
 import { latestComplete, openStep, retain } from '../../../src/checkpoint/steps.ts'
 import type { Store } from '../../../src/checkpoint/store.ts'
-import { Incarnation, incarnationId } from '../../../src/membership/incarnation.ts'
+import {
+  branchesBefore,
+  FIRST,
+  Incarnation,
+  incarnationId,
+} from '../../../src/membership/incarnation.ts'
 import { runId } from '../../../src/run/run.ts'
 import { RUN as SMALL_RUN, saveSmallStep } from './small-step.ts'
 
@@ -16,11 +21,12 @@ const RUN = runId(SMALL_RUN)
 /** The lineage of an incarnation that follows another one after a step. */
 function after(ancestor: Lineage, step: number, roster: string): Lineage {
   const number = (ancestor.record?.number ?? 0) + 1
-  const record = { number, ancestor: incarnationId(RUN, ancestor.record), step, roster }
-  return { record, absent: [] }
+  const id = incarnationId(RUN, ancestor.record)
+  const record = { number, ancestor: id, step, roster }
+  return { record, absent: [], branches: branchesBefore(id, ancestor, step) }
 }
 
-const first: Lineage = { record: null, absent: [] }
+const first = FIRST
 const left = after(first, 2, 'a'.repeat(64))
 const right = after(first, 4, 'b'.repeat(64))
 const leftmost = after(left, 6, 'c'.repeat(64))
@@ -69,6 +75,13 @@ test('an incarnation removes nothing that another one needs', async () => {
     5, 2, 2,
   ])
   await openStep(root, 1)
+})
+
+test('a newcomer to the third incarnation reads what the first one made', async () => {
+  const { of } = swarm()
+  await saveSmallStep(of(first).store, 2)
+  await saveSmallStep(of(first).store, 3)
+  expect(await latestStep(of(leftmost).store)).toBe(2)
 })
 
 test('a peer that lives through two foundings still reads what it had before both', async () => {

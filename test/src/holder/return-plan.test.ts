@@ -13,6 +13,7 @@ const run = tinyRun({ stages: 1 })
 const second: Lineage = {
   record: { number: 1, ancestor: RUN, step: 20, roster: 'b'.repeat(64) },
   absent: [],
+  branches: [{ id: RUN, until: 20 }],
 }
 
 function rosterOf(peers: readonly string[], committed: number) {

@@ -9,6 +9,7 @@ const RUN = 'a'.repeat(64)
 const lineage = {
   record: { number: 1, ancestor: RUN, step: 7, roster: 'b'.repeat(64) },
   absent: [],
+  branches: [{ id: RUN, until: 7 }],
 }
 
 /** A network that keeps what is sent, and hands what is received to the handler of its protocol. */
