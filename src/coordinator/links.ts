@@ -55,7 +55,9 @@ export class Links {
     const reasons = new Map<number, string>()
     for (const [id, { stage, reason }] of this.#reliefs) {
       const member = memberById(this.#roster, id)
-      if (member?.stage === stage && member.ready) reasons.set(id, reason)
+      // The member gave the stage up. If it takes the stage again, its links have been tried anew.
+      if (member?.stage !== stage) this.#reliefs.delete(id)
+      else if (member.ready) reasons.set(id, reason)
     }
     return reasons
   }
