@@ -78,7 +78,10 @@ export function guard(server: Server, key: Uint8Array, { refused }: Knocks): voi
     for (const [event, listener] of Object.entries(own)) socket.on(event, listener)
     if (unproved.size > UNPROVED_MAX) unproved.values().next().value!.destroy()
   })
-  server.on('close', () => {
+  // A server closes when its last connection has ended, and a stranger's would stay open until its deadline.
+  const close = server.close.bind(server)
+  server.close = (done) => {
     for (const socket of unproved) socket.destroy()
-  })
+    return close(done)
+  }
 }

@@ -33,7 +33,7 @@ async function guarded() {
       open.push(socket)
     })
   const closed = (socket: Socket) => new Promise<void>((resolve) => socket.on('close', resolve))
-  return { heard, dial, closed, refusals: () => refusals }
+  return { server, heard, dial, closed, refusals: () => refusals }
 }
 
 test('the bytes after the right knock reach the listener, also if all come at once', async () => {
@@ -83,4 +83,12 @@ test('silent connections do not keep others out: beyond a bound the oldest is cl
   socket.end(Buffer.concat([knock(KEY), Buffer.from('in')]))
   await closed(socket)
   expect(heard).toEqual(['in'])
+})
+
+test('a silent stranger does not keep a server from closing', async () => {
+  const { server, dial, closed } = await guarded()
+  const stranger = await dial()
+  const gone = closed(stranger)
+  await new Promise<void>((resolve) => server.close(() => resolve()))
+  await gone
 })
