@@ -336,7 +336,7 @@ export class Founding {
   }
 
   async #found(left: readonly Gathered[], before: Roster, own: Member): Promise<void> {
-    const { network, runId: run, incarnation, signal } = this.#options
+    const { network, runId: run, incarnation, follower, signal } = this.#options
     const held = new Map(left.map(({ member, answer }) => [member.id, answer.held]))
     held.set(own.id, this.#options.held())
     const roster = foundingRoster(before, held, own.id)
@@ -362,6 +362,8 @@ export class Founding {
         ),
       )
       signal.throwIfAborted()
+      // This peer may have been dropped meanwhile, or may have entered another incarnation: the roster is of another process.
+      if (incarnation.id !== record.ancestor || follower.session !== own.session) return
       this.#enter(lineage, before, roster, body)
     } finally {
       this.#isFounding = false

@@ -95,9 +95,14 @@ export class RosterFollower {
     throw new ProtocolError('STALE', 'this peer knows of no roster that it is in')
   }
 
-  /** Options of the agreement, for a member that proposes changes. @throws ProtocolError STALE while this peer is in no roster */
+  /**
+   * Options of the agreement, for a member that proposes changes in the present incarnation.
+   * @throws ProtocolError STALE while this peer is in no roster
+   */
   agreement(signal: AbortSignal): AgreementOptions {
-    return { ...this.#options, acceptor: this.expectAcceptor(), signal }
+    const { incarnation } = this.#options
+    const network = incarnation.within(this.#options.network)
+    return { ...this.#options, network, acceptor: this.expectAcceptor(), signal }
   }
 
   /** Makes a roster of this peer alone, which it coordinates. */

@@ -13,7 +13,10 @@ import { TIMEOUTS } from '../base/limits.ts'
 import type { Acceptor } from './acceptor.ts'
 import { compareBallots, isQuorum, votersOf } from './roster.ts'
 
-/** Thrown when another member is the coordinator, or will be: proposals of this member are not chosen any more. */
+/**
+ * Thrown when another member is the coordinator, or will be, or when this peer has entered another incarnation of the run:
+ * proposals of this member are not chosen any more.
+ */
 export class Deposed extends Error {
   override readonly name = 'Deposed'
   /** Member that knows a later roster or ballot; null if this peer found out by itself. */
@@ -27,6 +30,7 @@ export class Deposed extends Error {
 
 /** Options of a proposer. */
 export interface AgreementOptions {
+  /** Sends nothing between members any more when this peer has entered another incarnation of the run. */
   readonly network: Network
   readonly clock: Clock
   readonly runId: string
@@ -44,7 +48,8 @@ export type Proposal<C = Change> = C extends Change ? Omit<C, 'coordinator' | 'b
  * Has `change` chosen as the epoch after `roster`, and gives the new roster. It tries until a quorum has accepted the
  * change. A proposed change may already be chosen, so that no other change can be proposed before the result is known.
  * @param ballot the ballot that `roster` names, or one that a quorum of the voters of `roster` has promised
- * @throws Deposed if a member has promised a higher ballot, or no quorum has answered for `strandedMs`
+ * @throws Deposed if a member has promised a higher ballot, no quorum has answered for `strandedMs`, or this peer has
+ *   entered another incarnation
  */
 export async function choose(
   options: AgreementOptions,
@@ -118,6 +123,7 @@ function offer(
       }
     } catch (error) {
       if (signal.aborted) reject(signal.reason)
+      if (error instanceof Deposed) reject(error)
       if (!(error instanceof ProtocolError)) return
       // NOT_MEMBER: the member knows a roster without this peer. STALE: the member was admitted, but has no roster yet.
       // The change does not fit a message. It never will, so that to ask again would only take time.

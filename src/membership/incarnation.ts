@@ -21,6 +21,7 @@ import { hello, type Member, type Roster, roster } from '../../protocols/members
 import type { Handler, Json, Network, PeerId, Received } from '../../protocols/network.ts'
 import { comeBack, offer } from '../../protocols/return.ts'
 import { sha256 } from '../../protocols/weights.ts'
+import { Deposed } from './agreement.ts'
 import { memberOf } from './roster.ts'
 
 /** Protocols that name the run, and not the incarnation: their askers may be in another incarnation, or in none. */
@@ -133,6 +134,28 @@ export class Incarnation {
         OF_THE_RUN.has(protocol)
           ? network.call(peer, protocol, message, options)
           : network.call(peer, protocol, { ...message, header: outward(message.header) }, options),
+    }
+  }
+
+  /**
+   * A network for work that belongs to the present incarnation. Work that goes on after this peer has entered another one
+   * sends nothing between members: its rosters and ballots would go out under the id of the other incarnation.
+   * @param network a network that `over` made
+   */
+  within(network: Network): Network {
+    const id = this.#id
+    return {
+      ...network,
+      self: network.self,
+      get addresses() {
+        return network.addresses
+      },
+      call: async (peer, protocol, message, options) => {
+        if (this.#id !== id && !OF_THE_RUN.has(protocol)) {
+          throw new Deposed(null, 'this peer is in another incarnation of the run now')
+        }
+        return network.call(peer, protocol, message, options)
+      },
     }
   }
 
