@@ -16,6 +16,7 @@ const RUN = 'a'.repeat(64)
 const lineage = {
   record: { number: 1, ancestor: RUN, step: 0, roster: 'b'.repeat(64) },
   absent: [],
+  branches: [],
 }
 const newcomer = (peer: string) => ({ peer, session: 1, addresses: [], domain: '' })
 const members = [0, 1, 2].map(
