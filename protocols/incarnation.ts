@@ -21,6 +21,9 @@ export const ABSENT_MAX = 32
 /** Kept copies that a peer tells of. */
 export const GATHERED_COPIES_MAX = 128
 
+/** Peers that ask to be let in, of which a peer tells. */
+export const GATHERED_KNOCKS_MAX = 64
+
 /** What an incarnation was founded from. Its id is the SHA-256 of the run's id and this record. */
 const recordSchema = z.strictObject({
   /** 1 for the first incarnation that was founded without a majority; one more for each that follows another. */
@@ -101,6 +104,8 @@ export const gather = procedure(
     held: heldSchema.nullable(),
     /** Complete copies of stages that the peer keeps. */
     copies: z.array(copyNameSchema).max(GATHERED_COPIES_MAX),
+    /** Peers in no roster that asked this peer lately to be let in. */
+    knocks: z.array(peerId).max(GATHERED_KNOCKS_MAX),
   }),
 )
 export type GatherAnswer = z.infer<typeof gather.answer>

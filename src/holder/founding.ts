@@ -9,6 +9,7 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import {
   type Contact,
   GATHERED_COPIES_MAX,
+  GATHERED_KNOCKS_MAX,
   type GatherAnswer,
   gather,
   type HeldState,
@@ -165,6 +166,7 @@ export class Founding {
       domain,
       held: this.#options.held(),
       copies: this.#options.copies().slice(0, GATHERED_COPIES_MAX),
+      knocks: this.#lateKnocks.slice(0, GATHERED_KNOCKS_MAX),
     }
   }
 
@@ -268,7 +270,10 @@ export class Founding {
     const others = left.map(({ member, answer }) => ({ ...answer, peer: member.peer }))
     if ([mine, ...others].sort(byRank)[0] !== mine) return
     if (!(await this.#isLevel(left, roster))) return
-    const lacking = this.#tooFew(left.length + 1) ?? lackingStages(this.#options, roster, own, left)
+    // A newcomer asks one member, which may be another one than the founder.
+    const knocks = new Set([...this.#lateKnocks, ...same.flatMap(({ answer }) => answer.knocks)])
+    const lacking =
+      this.#tooFew(left.length + 1, knocks.size) ?? lackingStages(this.#options, roster, own, left)
     if (lacking !== null) {
       this.#write(`the peers that are left cannot go on by themselves: ${lacking}`)
       return
@@ -276,16 +281,20 @@ export class Founding {
     await this.#found(left, roster, own)
   }
 
+  /** Peers that asked this one lately to be let in. */
+  get #lateKnocks(): PeerId[] {
+    const since = this.#options.clock.now() - 3 * TIMEOUTS.admissionMs
+    for (const [peer, at] of this.#knocks) if (at < since) this.#knocks.delete(peer)
+    return [...this.#knocks.keys()]
+  }
+
   /**
    * Why the members cannot have every stage, even with the peers that ask to be let in; null if they are enough. A peer
    * that is left over when all others have ended must not go on for ever.
    */
-  #tooFew(left: number): string | null {
-    const { run, clock } = this.#options
-    const since = clock.now() - 3 * TIMEOUTS.admissionMs
-    for (const [peer, at] of this.#knocks) if (at < since) this.#knocks.delete(peer)
-    const stages = run.stages + 1
-    if (left + this.#knocks.size >= stages) return null
+  #tooFew(left: number, knocks: number): string | null {
+    const stages = this.#options.run.stages + 1
+    if (left + knocks >= stages) return null
     return `${left} of them are left for ${stages} stages. Start more peers`
   }
 
