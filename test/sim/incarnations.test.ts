@@ -28,7 +28,8 @@ function swarmOf(peers: number, of = run, computeMs = 150): TestSwarm {
   return swarm
 }
 
-function joinOthers(swarm: TestSwarm, name: string, founds = false): void {
+/** @param only the one peer that is asked; any living peer if left out */
+function joinOthers(swarm: TestSwarm, name: string, founds = false, only?: string): void {
   let isFirst = founds
   swarm.join(name, {
     discover: async (enter, { signal }) => {
@@ -40,7 +41,7 @@ function joinOthers(swarm: TestSwarm, name: string, founds = false): void {
       const own = swarm.peers.get(name)?.network
       for (;;) {
         for (const contact of swarm.network.living) {
-          if (contact === name) continue
+          if (contact === name || (only !== undefined && contact !== only)) continue
           own?.learn(contact, [`sim://${contact}`])
           const coordinator = await enter(contact).catch(() => null)
           if (coordinator !== null) return coordinator
@@ -131,6 +132,23 @@ describe('five of nine are killed', () => {
     expect(await outcome).toMatchObject({ failure: null, committed: STEPS })
     const joined = entriesOf(swarm.entries, 'joined').map(({ peer }) => peer)
     expect(joined, told(swarm)).toEqual(expect.arrayContaining(['peer-10', 'peer-12', 'peer-14']))
+  })
+
+  test('the founder counts newcomers that know another member only', async () => {
+    const killed = ['peer-1', 'peer-2', 'peer-3', 'peer-4', 'peer-5']
+    // Seven stages: the four that are left are too few for them.
+    const run7 = { ...run, stages: 6, model: { ...run.model, layers: 6 } }
+    const swarm = swarmOf(9, run7)
+    once(swarm, isStep(8), () => {
+      for (const name of killed) swarm.kill(name)
+      // The smallest id of those that are left has the right to found, and nobody knocks there.
+      swarm.world.schedule(10_000, 'replacements come', () => {
+        for (let i = 10; i <= 14; i++) joinOthers(swarm, `peer-${i}`, false, 'peer-9')
+      })
+    })
+    const outcome = swarm.peers.get('peer-6')!.finished
+    await swarm.world.run(outcome, { waitingFor: 'the run to end', untilMs: 3_600_000 })
+    expect(await outcome, told(swarm)).toMatchObject({ failure: null, committed: STEPS })
   })
 
   test('with `wait` nobody goes on, and people read what to do', async () => {
