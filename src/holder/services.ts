@@ -258,7 +258,9 @@ async function answerHello(
   const present = coordination()
   if (present !== null && follower.roster !== null) {
     await present.admit(from, question)
-    return { result: 'welcome' as const, committed: follower.roster.committed }
+    // This peer may have left the roster meanwhile.
+    const { roster } = follower.expectAcceptor()
+    return { result: 'welcome' as const, committed: roster.committed }
   }
   if (follower.roster === null) {
     network.learn(from, question.addresses)
