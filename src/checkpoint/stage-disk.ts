@@ -77,6 +77,8 @@ export class StageDisk {
    * @throws CheckpointError if the disk has no room within its bound, or the state is not finite; and system errors
    */
   async write(state: SavedState, parts: readonly Uint8Array[]): Promise<number> {
+    // The scan removes files that are not whole, such as one that is being written.
+    await this.scanned
     const { store, pause, bytesMax = DISK_BYTES_MAX } = this.#options
     const name = fileOf(state)
     const bytes = parts.reduce((sum, { length }) => sum + length, HEADER_BYTES)
