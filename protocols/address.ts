@@ -4,18 +4,17 @@ import { multiaddr } from '@multiformats/multiaddr'
 
 /** True for a libp2p peer id such as 12D3KooW.... */
 export function isPeerId(text: string): boolean {
-  try {
-    peerIdFromString(text)
-    return true
-  } catch {
-    return false
-  }
+  return isReadBy(peerIdFromString, text)
 }
 
 /** True for a multiaddr such as /ip4/127.0.0.1/tcp/4001. */
 export function isAddress(text: string): boolean {
+  return isReadBy(multiaddr, text)
+}
+
+function isReadBy(read: (text: string) => unknown, text: string): boolean {
   try {
-    multiaddr(text)
+    read(text)
     return true
   } catch {
     return false

@@ -22,7 +22,7 @@ export const ABSENT_MAX = 32
 export const GATHERED_COPIES_MAX = 128
 
 /** Peers that ask to be let in, of which a peer tells. */
-export const GATHERED_KNOCKS_MAX = 64
+export const GATHERED_NEWCOMERS_MAX = 64
 
 /** What an incarnation was founded from. Its id is the SHA-256 of the run's id and this record. */
 const recordSchema = z.strictObject({
@@ -44,7 +44,11 @@ const contactSchema = z.strictObject({
 export type Contact = z.infer<typeof contactSchema>
 
 /** A run or an incarnation, and the last of its steps that a history has; null if it has all of them. */
-export const branchSchema = z.strictObject({ id: digest, until: count.nullable() })
+export const branchSchema = z.strictObject({
+  // The id names a folder of the store of checkpoints.
+  id: z.string().length(64).regex(/^[0-9a-f]+$/),
+  until: count.nullable(),
+})
 export type Branch = z.infer<typeof branchSchema>
 
 /** Number of branches that a history remembers. States and checkpoints of earlier ones are long gone. */
@@ -105,7 +109,7 @@ export const gather = procedure(
     /** Complete copies of stages that the peer keeps. */
     copies: z.array(copyNameSchema).max(GATHERED_COPIES_MAX),
     /** Peers in no roster that asked this peer lately to be let in. */
-    knocks: z.array(peerId).max(GATHERED_KNOCKS_MAX),
+    newcomers: z.array(peerId).max(GATHERED_NEWCOMERS_MAX),
   }),
 )
 export type GatherAnswer = z.infer<typeof gather.answer>

@@ -39,22 +39,16 @@ function macOf(key: Uint8Array, nonce: Uint8Array): Buffer {
   return createHmac('sha256', key).update(nonce).digest()
 }
 
-/** Counts connections without the right knock. */
-export interface Knocks {
-  /** Called for each connection that was closed for its knock. */
-  refused(): void
-}
-
-/** Lets the server's listeners see only connections that have knocked. The bytes after the knock are theirs. */
-export function guard(server: Server, key: Uint8Array, { refused }: Knocks): void {
+/**
+ * Lets the server's listeners see only connections that have knocked. The bytes after the knock are theirs.
+ * @param refused called for each connection that was closed for its knock
+ */
+export function guard(server: Server, key: Uint8Array, refused: () => void): void {
   const listeners = server.listeners('connection') as ((socket: Socket) => void)[]
   server.removeAllListeners('connection')
-  /** The oldest comes first. */
-  const unproved = new Set<Socket>()
+  const unproved = new Unproved()
   server.on('connection', (socket: Socket) => {
-    const settled = new AbortController()
     const settle = () => {
-      settled.abort()
       unproved.delete(socket)
       for (const [event, listener] of Object.entries(own)) socket.off(event, listener)
     }
@@ -73,15 +67,61 @@ export function guard(server: Server, key: Uint8Array, { refused }: Knocks): voi
       for (const listener of listeners) listener.call(server, socket)
     }
     const own = { readable, error: refuse, end: refuse, close: refuse }
-    systemClock.sleep(KNOCK_MS, settled.signal).then(refuse, () => {})
-    unproved.add(socket)
     for (const [event, listener] of Object.entries(own)) socket.on(event, listener)
-    if (unproved.size > UNPROVED_MAX) unproved.values().next().value!.destroy()
+    unproved.add(socket)
   })
   // A server closes when its last connection has ended, and a stranger's would stay open until its deadline.
   const close = server.close.bind(server)
   server.close = (done) => {
-    for (const socket of unproved) socket.destroy()
+    unproved.end()
     return close(done)
+  }
+}
+
+/** The connections that have not knocked yet. One timer serves all of them: strangers may open thousands a second. */
+class Unproved {
+  /** When each connection was opened, in milliseconds of the clock. The oldest comes first. */
+  readonly #openedAt = new Map<Socket, number>()
+  readonly #over = new AbortController()
+  #isWatching = false
+
+  add(socket: Socket): void {
+    this.#openedAt.set(socket, systemClock.now())
+    if (this.#openedAt.size > UNPROVED_MAX) this.#oldest!.socket.destroy()
+    if (!this.#isWatching) void this.#watch()
+  }
+
+  delete(socket: Socket): void {
+    this.#openedAt.delete(socket)
+  }
+
+  end(): void {
+    this.#over.abort()
+    for (const socket of this.#openedAt.keys()) socket.destroy()
+  }
+
+  get #oldest() {
+    for (const [socket, openedAt] of this.#openedAt) return { socket, openedAt }
+    return null
+  }
+
+  /** Closes each connection at its deadline, until none is left. */
+  async #watch(): Promise<void> {
+    this.#isWatching = true
+    try {
+      for (let oldest = this.#oldest; oldest !== null; oldest = this.#oldest) {
+        const leftMs = oldest.openedAt + KNOCK_MS - systemClock.now()
+        if (leftMs > 0) {
+          await systemClock.sleep(leftMs, this.#over.signal)
+          continue
+        }
+        this.#openedAt.delete(oldest.socket)
+        oldest.socket.destroy()
+      }
+    } catch (error) {
+      if (!this.#over.signal.aborted) throw error
+    } finally {
+      this.#isWatching = false
+    }
   }
 }

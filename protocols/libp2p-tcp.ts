@@ -5,7 +5,7 @@
  * answer to the same message. The bytes stay the same.
  */
 import { Server, Socket } from 'node:net'
-import type { MultiaddrConnection, Transport, Upgrader } from '@libp2p/interface'
+import type { AbortOptions, MultiaddrConnection, Transport, Upgrader } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 import { guard, knock, knockKey } from './libp2p-knock.ts'
 import { SHUT_OUT } from './unreachable.ts'
@@ -48,7 +48,7 @@ export function corkedTcp({
       dial(address, { ...options, upgrader: corking(options.upgrader, key) })
     transport.createListener = (options) => {
       const listener = createListener({ ...options, upgrader: corking(options.upgrader, null) })
-      if (key !== null) guard(serverOf(listener), key, { refused })
+      if (key !== null) guard(serverOf(listener), key, refused)
       return listener
     }
     return transport
@@ -72,22 +72,31 @@ function corking(upgrader: Upgrader, key: Uint8Array | null): Upgrader {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       return (...args: unknown[]) => {
-        const connection = args[0] as MultiaddrConnection
-        if (name === 'upgradeInbound') cork(connection)
-        if (name !== 'upgradeOutbound') return value.apply(target, args)
+        const isOutbound = name === 'upgradeOutbound'
+        if (!isOutbound && name !== 'upgradeInbound') return value.apply(target, args)
+        const [connection, options] = args as [MultiaddrConnection, AbortOptions | undefined]
         cork(connection)
         const { socket } = connection as unknown as TcpConnection
-        if (key !== null) socket.write(knock(key))
-        const { signal } = (args[1] ?? {}) as { signal?: AbortSignal }
+        if (isOutbound && key !== null) socket.write(knock(key))
         const upgraded: Promise<unknown> = value.apply(target, args)
-        return upgraded.catch((error: unknown) => {
-          // A peer of another network closes the connection without a byte.
-          const isShutOut = socket.bytesRead === 0 && signal?.aborted !== true
-          throw isShutOut ? new Error(SHUT_OUT, { cause: error }) : error
-        })
+        return isOutbound ? orShutOut(upgraded, socket, options?.signal) : upgraded
       }
     },
   })
+}
+
+/** Adds to an error that the peer closed the connection without a byte, as a peer of another network does. */
+async function orShutOut(
+  upgraded: Promise<unknown>,
+  socket: Socket,
+  signal: AbortSignal | undefined,
+): Promise<unknown> {
+  try {
+    return await upgraded
+  } catch (error) {
+    if (socket.bytesRead > 0 || signal?.aborted) throw error
+    throw new Error(SHUT_OUT, { cause: error })
+  }
 }
 
 function cork(connection: MultiaddrConnection): void {

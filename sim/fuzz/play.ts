@@ -342,7 +342,8 @@ export class Play {
       violated: (what) => this.#violate('I6', `${name}: ${what}`),
       updated: (sums, { learningRate }) => {
         const before = [...stage.weights]
-        const isSkipped = learningRate === 0
+        // With sound peers only, every step can be computed.
+        const isSkipped = learningRate === 0 && this.#unsound.size > 0
         for (const checker of this.#checkersOf(peer)) {
           checker.updated?.({ peer: name, stage: index, before, sums, isSkipped })
         }

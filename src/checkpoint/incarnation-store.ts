@@ -11,10 +11,10 @@ import type { Store, StoredFile } from './store.ts'
 /** Begins the names of all files of an incarnation, but those of the one in which the run was founded. */
 const PLACE = /^incarnation-[0-9a-f]{12}\//
 
-/** A part of the store, and the last step that is read from it; null for all. */
+/** A part of the store, and the last step that is read from it. */
 interface Place {
-  readonly prefix: string
-  readonly until: number | null
+  readonly store: Store
+  readonly until: number
 }
 
 export class IncarnationStore implements Store {
@@ -38,12 +38,12 @@ export class IncarnationStore implements Store {
     this.#earlierRuns = earlierRuns
   }
 
-  /** Of a step that several places have, the files of the latest incarnation. */
+  /** Lists each step as the latest incarnation has it. */
   async list(prefix: string): Promise<StoredFile[]> {
     const found: StoredFile[] = []
     const steps = new Set<number>()
     for (const place of this.#places) {
-      const files = await filesIn(this.#store, place.prefix, prefix)
+      const files = await place.store.list(prefix)
       const shown = files.filter(({ name }) => isShown(name, place) && !steps.has(stepOf(name)!))
       for (const { name } of shown) steps.add(stepOf(name)!)
       found.push(...shown)
@@ -56,7 +56,7 @@ export class IncarnationStore implements Store {
     for (const place of this.#places) {
       if (!isShown(name, place)) continue
       try {
-        return await this.#store.read(place.prefix + name, offset, into)
+        return await place.store.read(name, offset, into)
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error
         failure = error
@@ -66,29 +66,36 @@ export class IncarnationStore implements Store {
   }
 
   write(name: string, content: readonly Uint8Array[]): Promise<void> {
-    return this.#store.write(this.#places[0]!.prefix + name, content)
+    return this.#own.write(name, content)
   }
 
   /** What an ancestor wrote stays: another incarnation may need it. */
   remove(name: string): Promise<void> {
-    return this.#store.remove(this.#places[0]!.prefix + name)
+    return this.#own.remove(name)
+  }
+
+  get #own(): Store {
+    return placeIn(this.#store, this.#prefixOf(this.#incarnation.id))
   }
 
   /** The incarnation's own place, and then those of its ancestors, the latest first. */
   get #places(): Place[] {
     const { id, lineage } = this.#incarnation
-    const places: Place[] = [{ prefix: this.#prefixOf(id), until: null }]
-    for (const run of this.#earlierRuns) {
-      places.push({ prefix: this.#prefixOf(incarnationId(run, lineage.record)), until: null })
+    /** The last step of each place, by prefix. A run and its successor with fewer stages share that of the first one. */
+    const untils = new Map<string, number>()
+    const add = (incarnation: string, until: number) => {
+      const prefix = this.#prefixOf(incarnation)
+      if (!untils.has(prefix)) untils.set(prefix, until)
     }
     let last = Number.POSITIVE_INFINITY
+    add(id, last)
+    for (const run of this.#earlierRuns) add(incarnationId(run, lineage.record), last)
     for (const branch of lineage.branches.toReversed()) {
       // What an ancestor made after a later founding is not part of the history.
       last = Math.min(last, branch.until ?? last)
-      places.push({ prefix: this.#prefixOf(branch.id), until: last })
+      add(branch.id, last)
     }
-    // A run and its successor with fewer stages share the place of the first incarnation.
-    return places.filter(({ prefix }, i) => places.findIndex((p) => p.prefix === prefix) === i)
+    return [...untils].map(([prefix, until]) => ({ store: placeIn(this.#store, prefix), until }))
   }
 
   #prefixOf(incarnation: string): string {
@@ -107,22 +114,18 @@ export async function placesIn(store: Store): Promise<Store[]> {
 function placeIn(store: Store, prefix: string): Store {
   return {
     location: prefix === '' ? store.location : `${store.location}/${prefix.slice(0, -1)}`,
-    list: (name) => filesIn(store, prefix, name),
+    async list(name) {
+      const files = await store.list(prefix + name)
+      const own = files.map((file) => ({ ...file, name: file.name.slice(prefix.length) }))
+      return own.filter((file) => !PLACE.test(file.name))
+    },
     read: (name, offset, into) => store.read(prefix + name, offset, into),
     write: (name, content) => store.write(prefix + name, content),
     remove: (name) => store.remove(prefix + name),
   }
 }
 
-async function filesIn(store: Store, prefix: string, name: string): Promise<StoredFile[]> {
-  const files = await store.list(prefix + name)
-  return files.flatMap((file) => {
-    const rest = file.name.slice(prefix.length)
-    return PLACE.test(rest) ? [] : { ...file, name: rest }
-  })
-}
-
 function isShown(name: string, { until }: Place): boolean {
   const step = stepOf(name)
-  return step !== null && (until === null || step <= until)
+  return step !== null && step <= until
 }

@@ -1,6 +1,6 @@
 /** `gensyn-node invite`: makes an invitation from the manifest, the secret, and the addresses of peers on this machine. */
 import { dirname, join, resolve } from 'node:path'
-import { isAddress } from '../../protocols/address.ts'
+import { checkAddresses } from '../base/check-addresses.ts'
 import { knownAddresses } from '../base/data-dir.ts'
 import { InputError } from '../base/errors.ts'
 import type { Terminal } from '../base/terminal.ts'
@@ -21,10 +21,7 @@ export function invite(options: InviteOptions, terminal: Terminal): void {
   const secret = readSecretOf(run, options.run, options.secretFile)
   const dataDir = options.dataDir ?? join(dirname(resolve(options.run)), '.gensyn')
   const addresses = options.address ?? knownAddresses(dataDir, runId(run))
-  const wrong = addresses.find((address) => !isAddress(address))
-  if (wrong !== undefined) {
-    throw new InputError(`${wrong} is no address; one looks like /ip4/203.0.113.7/tcp/4001.`)
-  }
+  checkAddresses(addresses)
   if (addresses.length === 0) {
     throw new InputError(
       'No peer of the run is on this machine. Start one with `gensyn-node join`, or name the address of one by --address.',

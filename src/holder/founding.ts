@@ -9,7 +9,7 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import {
   type Contact,
   GATHERED_COPIES_MAX,
-  GATHERED_KNOCKS_MAX,
+  GATHERED_NEWCOMERS_MAX,
   type GatherAnswer,
   gather,
   type HeldState,
@@ -22,7 +22,7 @@ import type { Network, PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { sha256 } from '../../protocols/weights.ts'
 import type { Journal } from '../base/journal.ts'
-import { NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
+import { TIMEOUTS } from '../base/limits.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { sendRoster } from '../membership/agreement.ts'
 import { askAfresh } from '../membership/ask-afresh.ts'
@@ -36,6 +36,7 @@ import {
   stays,
 } from '../membership/incarnation.ts'
 import { minorityReason } from '../membership/minority.ts'
+import { Newcomers } from '../membership/newcomers.ts'
 import { coordinatorOf, memberOf } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
 import type { Coordination } from './coordination.ts'
@@ -78,8 +79,8 @@ export class Founding {
   #isBusy = false
   /** True from the first question that founds an incarnation until this peer is in it. */
   #isFounding = false
-  /** When each peer that is in no roster asked to be let in, in milliseconds of the clock. */
-  readonly #knocks = new Map<PeerId, number>()
+  /** Peers that wait to be let in. */
+  readonly newcomers: Newcomers
   /** What this peer entered its incarnation with; null in the one in which the run was founded. */
   #founded: {
     readonly lineage: Lineage
@@ -91,6 +92,7 @@ export class Founding {
 
   constructor(options: FoundingOptions) {
     this.#options = options
+    this.newcomers = new Newcomers(options.clock)
     const { id } = options.incarnation
     this.#waiting = { since: 0, saidAt: Number.NEGATIVE_INFINITY, incarnation: id }
   }
@@ -139,11 +141,6 @@ export class Founding {
     }
   }
 
-  /** A peer asks to be let in. */
-  knocked(peer: PeerId): void {
-    if (this.#knocks.size < NEWCOMERS_MAX) this.#knocks.set(peer, this.#options.clock.now())
-  }
-
   /** What this peer has. @param coordinates true if the asker coordinates without a majority */
   async answer(from: PeerId, coordinates: boolean): Promise<GatherAnswer> {
     const { follower, incarnation, network, domain = '' } = this.#options
@@ -166,7 +163,7 @@ export class Founding {
       domain,
       held: this.#options.held(),
       copies: this.#options.copies().slice(0, GATHERED_COPIES_MAX),
-      knocks: this.#lateKnocks.slice(0, GATHERED_KNOCKS_MAX),
+      newcomers: this.newcomers.present.slice(0, GATHERED_NEWCOMERS_MAX),
     }
   }
 
@@ -271,9 +268,11 @@ export class Founding {
     if ([mine, ...others].sort(byRank)[0] !== mine) return
     if (!(await this.#isLevel(left, roster))) return
     // A newcomer asks one member, which may be another one than the founder.
-    const knocks = new Set([...this.#lateKnocks, ...same.flatMap(({ answer }) => answer.knocks)])
+    const known = same.flatMap(({ answer }) => answer.newcomers)
+    const newcomers = new Set([...this.newcomers.present, ...known])
     const lacking =
-      this.#tooFew(left.length + 1, knocks.size) ?? lackingStages(this.#options, roster, own, left)
+      this.#tooFew(left.length + 1, newcomers.size) ??
+      lackingStages(this.#options, roster, own, left)
     if (lacking !== null) {
       this.#write(`the peers that are left cannot go on by themselves: ${lacking}`)
       return
@@ -281,20 +280,13 @@ export class Founding {
     await this.#found(left, roster, own)
   }
 
-  /** Peers that asked this one lately to be let in. */
-  get #lateKnocks(): PeerId[] {
-    const since = this.#options.clock.now() - 3 * TIMEOUTS.admissionMs
-    for (const [peer, at] of this.#knocks) if (at < since) this.#knocks.delete(peer)
-    return [...this.#knocks.keys()]
-  }
-
   /**
    * Why the members cannot have every stage, even with the peers that ask to be let in; null if they are enough. A peer
    * that is left over when all others have ended must not go on for ever.
    */
-  #tooFew(left: number, knocks: number): string | null {
+  #tooFew(left: number, newcomers: number): string | null {
     const stages = this.#options.run.stages + 1
-    if (left + knocks >= stages) return null
+    if (left + newcomers >= stages) return null
     return `${left} of them are left for ${stages} stages. Start more peers`
   }
 

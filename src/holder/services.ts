@@ -250,7 +250,7 @@ async function answerHello(
   from: PeerId,
   question: HelloQuestion,
 ) {
-  founding.knocked(from)
+  founding.newcomers.asks(from)
   const isElsewhere = question.incarnation !== incarnation.id
   if (follower.roster !== null && isElsewhere) {
     return { result: 'moved' as const, lineage: incarnation.lineage }

@@ -1,6 +1,6 @@
 /** The options of `gensyn-node join`, and the checks that refuse them before anything is opened. */
-import { isAddress } from '../../protocols/address.ts'
 import type { Provider } from '../../stages/provider.ts'
+import { checkAddresses } from '../base/check-addresses.ts'
 import { InputError } from '../base/errors.ts'
 import { refuseWhatCannotFit } from '../holder/memory.ts'
 import type { Run } from '../run/run.ts'
@@ -65,10 +65,7 @@ export function checkJoinOptions(run: Run, options: JoinOptions): void {
       `--stage ${stage}: this run has ${run.stages + 1} stages, 0 (the ends) to ${run.stages}.`,
     )
   }
-  for (const address of [...listen, ...bootstrap]) {
-    if (isAddress(address)) continue
-    throw new InputError(`${address} is no address; one looks like /ip4/127.0.0.1/tcp/4001.`)
-  }
+  checkAddresses([...listen, ...bootstrap])
   refuseWhatCannotFit(run, stage, threads, process.availableMemory())
   if (reshardAfter !== undefined && checkpoints === undefined) {
     throw new InputError(

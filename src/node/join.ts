@@ -13,14 +13,20 @@ import { claimFounder, forgetRun, isOver, knownAddresses, tookPart } from '../ba
 import { InputError } from '../base/errors.ts'
 import type { Journal } from '../base/journal.ts'
 import type { Terminal } from '../base/terminal.ts'
-import { openCheckpoints, openStore } from '../checkpoint/open-store.ts'
+import { type Checkpoints, openCheckpoints, openStore } from '../checkpoint/open-store.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { refuseWhatCannotFit } from '../holder/memory.ts'
 import { openResume, type Resume, resumeAt } from '../holder/resume.ts'
 import { type DiscoveryOptions, discover, type Seeking } from '../membership/discovery.ts'
 import type { Finished } from '../membership/member-events.ts'
-import { type Door, openDoor, readSecretOf } from '../run/door.ts'
-import { acceptInvitation, decodeInvitation, encodeInvitation, isLocal } from '../run/invitation.ts'
+import { type Door, doorOf, readSecretOf } from '../run/door.ts'
+import {
+  acceptInvitation,
+  decodeInvitation,
+  encodeInvitation,
+  type Invitation,
+  isLocal,
+} from '../run/invitation.ts'
 import { type Run, readRun, runId, writeRun } from '../run/run.ts'
 import { withDepartureSignal } from './departure-signal.ts'
 import { openInitial } from './initial-weights.ts'
@@ -63,7 +69,7 @@ async function joinRun(given: JoinOptions, io: JoinIo): Promise<Finished> {
   const options = withInvitation(given)
   const run = readRun(options.run)
   const id = runId(run)
-  const door = openDoor(run, options.run, options.secretFile)
+  const secret = readSecretOf(run, options.run, options.secretFile)
   const { microbatch, model } = run
   const tokens = microbatch.batch * microbatch.context
   tuneCollector(tokens * model.hiddenSize * Float32Array.BYTES_PER_ELEMENT)
@@ -93,9 +99,13 @@ async function joinRun(given: JoinOptions, io: JoinIo): Promise<Finished> {
   const localRuns = [new LocalRun(run, context)]
   try {
     const strangers = new Strangers(clock)
-    const network = await openNetwork(localRuns[0]!, options, { ...door, strangers, clock })
+    const door = { ...doorOf(run, secret), strangers, clock }
+    const network = await openNetwork(localRuns[0]!, options, door)
     try {
-      const node = await nodeOptions(options, network, localRuns, context, checkpoints)
+      const node = await nodeOptions(options, network, localRuns, context, {
+        ...checkpoints,
+        secret,
+      })
       strangers.tell(node.journal)
       return await refusedAsInput(() => runNode(node))
     } finally {
@@ -113,7 +123,7 @@ async function nodeOptions(
   network: Network,
   localRuns: LocalRun[],
   context: LocalRunContext,
-  { store, savedBy }: Awaited<ReturnType<typeof openCheckpoints>>,
+  { store, savedBy, secret }: Checkpoints & { readonly secret: string | null },
 ): Promise<NodeOptions> {
   const [first] = localRuns as [LocalRun]
   const { run, id } = first
@@ -149,7 +159,7 @@ async function nodeOptions(
     reshardAfterMs: reshardAfter && reshardAfter * 1000,
     async discover(enter, seeking) {
       const found = await discover({ ...search, ...seeking }, enter)
-      if (found === null) tellInvitation(run, options, network, context)
+      if (found === null) tellInvitation({ run, secret, addresses: network.addresses }, context)
       if (found !== null || savedBy === null || resume !== undefined) return found
       throw new InputError(
         `No peer of this run was found, and ${options.checkpoints} contains checkpoints of its successor with ${savedBy.stages} body stages: start with the manifest of that run, and --resume.`,
@@ -160,17 +170,11 @@ async function nodeOptions(
 }
 
 /** The founder tells how others join. */
-function tellInvitation(
-  run: Run,
-  { run: path, secretFile }: JoinOptions,
-  { addresses }: Network,
-  { terminal }: LocalRunContext,
-): void {
+function tellInvitation(invitation: Invitation, { terminal }: LocalRunContext): void {
   // Peers of this machine find the founder by the data directory.
-  if (addresses.every(isLocal)) return
-  const secret = readSecretOf(run, path, secretFile)
-  const invitation = encodeInvitation({ run, secret, addresses })
-  terminal.line(`Others join with this line:\n  gensyn-node join ${invitation}`)
+  if (invitation.addresses.every(isLocal)) return
+  const line = encodeInvitation(invitation)
+  terminal.line(`Others join with this line:\n  gensyn-node join ${line}`)
 }
 
 /** How much this process may found the run. @param isFormer true if a process with this data directory was in the run */

@@ -6,24 +6,17 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { FieldSwarm } from '../field/swarm.ts'
+import { numericOptions } from '../fixtures/numeric-options.ts'
 import { type Effort, play } from './attacker.ts'
 
-const { values } = parseArgs({
-  options: {
-    /** Length of one turn. */
-    seconds: { type: 'string', default: '20' },
-    turns: { type: 'string', default: '3' },
-    /** Connections a second. */
-    rate: { type: 'string', default: '1000' },
-  },
+const { seconds, turns, rate } = numericOptions({
+  /** Length of one turn. */
+  seconds: 20,
+  turns: 3,
+  /** Connections a second. */
+  rate: 1000,
 })
-const [seconds, turns, rate] = [values.seconds, values.turns, values.rate].map(Number) as [
-  number,
-  number,
-  number,
-]
 /** Least ratio of steps under attack to steps beside the burner. */
 const LEAST = 0.9
 /** Bytes by which the coordinator's memory may grow over all turns. */

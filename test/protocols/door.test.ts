@@ -36,6 +36,14 @@ test('a peer without a key is not answered', async () => {
   try {
     const dialling = stranger.connect(inside.addresses[0]!, { timeoutMs: 500 })
     await failsWith(dialling, 'UNREACHABLE')
+    stranger.learn(inside.self, inside.addresses)
+    const calling = stranger.call(inside.self, PROTOCOL, { header: {} }, { timeoutMs: 500 })
+    await expect(calling).rejects.toMatchObject({ name: 'ProtocolError' })
+    stranger.publish(TOPIC, { step: 1 })
+    // A peer inside cannot be brought to talk to the stranger either.
+    const inviting = inside.connect(stranger.addresses[0]!, CALL)
+    await expect(inviting).rejects.toMatchObject({ name: 'ProtocolError' })
+    expect(heard).toEqual([])
   } finally {
     await stranger.stop()
   }

@@ -21,7 +21,7 @@ async function guarded() {
     })
     socket.on('end', () => heard.push(text))
   })
-  guard(server, KEY, { refused: () => refusals++ })
+  guard(server, KEY, () => refusals++)
   open.push({ destroy: () => server.close() })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }

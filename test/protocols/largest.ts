@@ -84,7 +84,7 @@ function bounded(checks: readonly Check[], what: string): number {
 /** The character that takes most bytes of JSON, of those that the schema takes. */
 function worst(checks: readonly Check[]): string {
   const takes = (text: string) => checks.every(({ pattern }) => pattern?.test(text) ?? true)
-  return ['\u0001', '"', 'x'].find(takes)!
+  return ['\u0001', '"', 'x', 'a'].find(takes)!
 }
 
 function longest(values: readonly unknown[]): unknown {

@@ -6,12 +6,12 @@
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { HOUR_MS, systemClock } from '../../protocols/clock.ts'
 import { JOURNAL_BYTES } from '../../src/base/limits.ts'
 import { Random } from '../../stages/random.ts'
 import type { FieldPeer } from '../field/peer.ts'
 import { FieldSwarm, type PeerSettings } from '../field/swarm.ts'
+import { numericOptions } from '../fixtures/numeric-options.ts'
 import {
   judgeBound,
   judgeFlat,
@@ -22,19 +22,16 @@ import {
 } from './flat.ts'
 import { PROBED } from './probed.ts'
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '60' },
-    peers: { type: 'string', default: '7' },
-    /** Seconds between two losses. */
-    churn: { type: 'string', default: '60' },
-  },
+const {
+  minutes,
+  peers: size,
+  churn,
+} = numericOptions({
+  minutes: 60,
+  peers: 7,
+  /** Seconds between two losses. */
+  churn: 60,
 })
-const [minutes, size, churn] = [values.minutes, values.peers, values.churn].map(Number) as [
-  number,
-  number,
-  number,
-]
 /** Processes that are never killed. They are measured. */
 const LASTING = 3
 /** Number of samples of each process. */
