@@ -46,7 +46,10 @@ export type Contact = z.infer<typeof contactSchema>
 /** A run or an incarnation, and the last of its steps that a history has; null if it has all of them. */
 export const branchSchema = z.strictObject({
   // The id names a folder of the store of checkpoints.
-  id: z.string().length(64).regex(/^[0-9a-f]+$/),
+  id: z
+    .string()
+    .length(64)
+    .regex(/^[0-9a-f]+$/),
   until: count.nullable(),
 })
 export type Branch = z.infer<typeof branchSchema>
