@@ -3,9 +3,10 @@
  * pushes a copy in chunks; another member lists and fetches copies. A copy is named by its strategy, stage, step and shard.
  */
 import { z } from 'zod'
+import { askAfresh } from './ask-afresh.ts'
 import { ProtocolError } from './errors.ts'
 import type { Network, PeerId } from './network.ts'
-import { ask, procedure } from './procedure.ts'
+import { procedure } from './procedure.ts'
 import { count, run, strategyName } from './schemas.ts'
 import { checkHash, intoChunk, type StateFacts, sha256, stateFacts } from './weights.ts'
 
@@ -94,7 +95,8 @@ export async function pushCopy(
   for (let offset = 0; offset < bytes.length; offset += CHUNK_BYTES) {
     const body = bytes.subarray(offset, offset + CHUNK_BYTES)
     const asked = { ...question, bytes: bytes.length, offset, sha256: sha256(body) }
-    await ask(network, keeper, keep, asked, { body, timeoutMs: chunkTimeoutMs, signal })
+    const options = { body, timeoutMs: chunkTimeoutMs, signal }
+    await askAfresh(network, keeper, keep, asked, options)
   }
 }
 
@@ -120,7 +122,7 @@ export async function fetchCopy(
         const piece = into.subarray(offset, offset + CHUNK_BYTES)
         const asked = { ...question, offset, length: piece.length }
         const options = { timeoutMs: chunkTimeoutMs, signal, accept: intoChunk(from, piece) }
-        const answer = await ask(network, keeper, copy, asked, options)
+        const answer = await askAfresh(network, keeper, copy, asked, options)
         checkHash(from, piece, answer.sha256)
         offset += piece.length
         if (offset < into.length) continue

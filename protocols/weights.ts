@@ -1,9 +1,10 @@
 /** Procedure that fetches a stage's state in chunks, with a hash each, from one or several donors. */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { askAfresh } from './ask-afresh.ts'
 import { ProtocolError } from './errors.ts'
 import type { Network, PeerId } from './network.ts'
-import { ask, procedure } from './procedure.ts'
+import { procedure } from './procedure.ts'
 import { count, run } from './schemas.ts'
 
 /** Elements of a chunk (1 MiB): small enough to show progress on a slow uplink, large enough to hide the round trip. */
@@ -119,7 +120,7 @@ export async function fetchState(
         const asked = { ...question, offset, length: chunk.length }
         const accept = intoChunk(what, bytesOf(chunk))
         const options = { timeoutMs: chunkTimeoutMs, signal, accept }
-        const answer = await ask(network, donor, weights, asked, options)
+        const answer = await askAfresh(network, donor, weights, asked, options)
         if (answer.total !== into.length) {
           const sizes = `${answer.total} elements there, ${into.length} here`
           throw new ProtocolError('WRONG_SHAPE', `${what}: the stage has ${sizes}`)

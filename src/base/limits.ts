@@ -1,4 +1,5 @@
 /** All deadlines and bounds of the node. docs/OPERATIONS.md explains which wait has which deadline. */
+import { STANDING_MS } from '../../protocols/ask-afresh.ts'
 
 /** Slowest link that the deadlines allow for: 5 Mbit/s, in bytes a millisecond. */
 export const BYTES_PER_MS_MIN = 625
@@ -79,7 +80,7 @@ export const TIMEOUTS = {
   /** Longest time for which a silent suspect is asked again while things are late. */
   graceMs: 20_000,
   /** Deadline for a suspect to answer over its standing connection, before that connection is ended. */
-  standingMs: 1_000,
+  standingMs: STANDING_MS,
   /** Deadline for a suspect to answer on a new connection, before it counts as lost. */
   reconnectMs: 2_000,
   /** Deadline for a peer to answer a probe of another member, when a link seems broken. */

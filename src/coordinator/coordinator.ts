@@ -195,9 +195,12 @@ export class Coordinator implements Coordination {
 
   /** Has spares begin to rebuild stages that nobody holds. Or all members roll back. */
   async #rebuild(matches: readonly Match[], changed: Promise<void>): Promise<void> {
+    for (const { member } of matches) this.#parts.replicas.forget(member.id)
     const { wishes, roster, leaving, replicas, rebuilds } = this.#view
+    const isSound = (peer: PeerId) =>
+      !this.links.broken.hasAny(peer) && this.faults.strikesOf(peer) === 0
     const isFree = ({ id, peer }: Entry) =>
-      ![leaving, replicas, rebuilds].some((busy) => busy.has(id)) && !this.links.broken.hasAny(peer)
+      ![leaving, replicas, rebuilds].some((busy) => busy.has(id)) && isSound(peer)
     const candidates = { wishes, spares: sparesOf(roster).filter(isFree) }
     const vet = (given: readonly Match[]) => this.links.vet(given)
     const begun = await this.#parts.recovery.begin(matches, { ...candidates, vet })

@@ -3,6 +3,7 @@
  * that are not in its roster. It also asks the peers that it sees: those that it knew may have other addresses now. Of two incarnations the one with more steps stays (`stays`). The coordinator of the other one
  * asks whether its members may come over, and then sends them.
  */
+import { askAfresh } from '../../protocols/ask-afresh.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import {
   ABSENT_MAX,
@@ -19,7 +20,6 @@ import { ask } from '../../protocols/procedure.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Founding } from '../holder/founding.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
-import { askAfresh } from '../membership/ask-afresh.ts'
 import { contactOf, type Incarnation, type Standing, stays } from '../membership/incarnation.ts'
 import { coordinatorOf, holdersOf, memberOf } from '../membership/roster.ts'
 import { Sightings } from '../membership/sightings.ts'

@@ -70,10 +70,10 @@ interface Placement {
 
 /** Matches spares with stages. Both results are empty when no stage needs another holder, or no member is free. */
 export function place(situation: Situation): Placement {
-  const { roster, bodyStages, leaving, replicas, rebuilds, relieved } = situation
-  const spares = sparesOf(roster)
-    .filter(({ id }) => !leaving.has(id) && !replicas.has(id) && !rebuilds.has(id))
-    .sort((a, b) => situation.faultsOf(a.peer) - situation.faultsOf(b.peer))
+  const { roster, bodyStages, leaving, rebuilds, relieved } = situation
+  const spares = sparesOf(roster).filter(
+    ({ id }) => !leaving.has(id) && !rebuilds.has(id) && !isBusyReplica(situation, id),
+  )
   const matches: Match[] = []
   const take = (stage: number, needed: boolean) => {
     const fit = spares.filter((spare) => canTake(situation, spare, stage, matches))
@@ -86,10 +86,10 @@ export function place(situation: Situation): Placement {
   const empty = emptyStages(roster, bodyStages)
   const rebuilt = new Set([...rebuilds.values()].map(({ stage }) => stage))
   const unfilled = empty.filter((stage) => !rebuilt.has(stage) && !take(stage, true))
-  // A peer that insists on a stage that others hold becomes one more replica of it.
+  // A peer without faults that insists on a stage that others hold becomes one more replica of it.
   for (const { peer } of [...spares]) {
     const wish = situation.wishes.get(peer) ?? null
-    if (wish !== null && !empty.includes(wish)) take(wish, true)
+    if (wish !== null && !empty.includes(wish) && situation.faultsOf(peer) === 0) take(wish, true)
   }
   // A spare takes over the stage of a member that leaves, or is relieved of it, while that member still holds it.
   let isUncovered = false
@@ -133,16 +133,30 @@ function canTake(
   return others.every((other) => !broken.has(peer, other.peer))
 }
 
-/** A spare that insists on the stage, else one that insists on no stage; from another failure domain if there is one. */
+/** True for a spare that builds a replica. One whose stage has no holder any more is free: it may rebuild that stage. */
+function isBusyReplica({ roster, replicas }: Situation, id: number): boolean {
+  const replica = replicas.get(id)
+  return replica !== undefined && holdersOf(roster, replica.stage).length > 0
+}
+
+/**
+ * Of the spares with the fewest faults of their own: one that insists on the stage, else one that insists on no stage, from
+ * another failure domain if there is one.
+ */
 function bestSpare(
-  { roster, wishes }: Situation,
+  { roster, wishes, faultsOf }: Situation,
   spares: readonly Member[],
   stage: number,
   needed: boolean,
 ): Member | undefined {
-  const wishing = spares.find(({ peer }) => wishes.get(peer) === stage)
-  if (wishing !== undefined && needed) return wishing
-  const free = spares.filter(({ peer }) => (wishes.get(peer) ?? null) === null)
+  const willing = spares.filter(({ peer }) => {
+    const wish = wishes.get(peer) ?? null
+    return wish === null || (needed && wish === stage)
+  })
+  const fewestFaults = Math.min(...willing.map(({ peer }) => faultsOf(peer)))
+  const free = willing.filter(({ peer }) => faultsOf(peer) === fewestFaults)
+  const wishing = free.find(({ peer }) => wishes.get(peer) === stage)
+  if (wishing !== undefined) return wishing
   // A stage is brought back from its replicas or its neighbours, which must not be lost together with it.
   const near = new Set<string>()
   for (const each of [stage - 1, stage, stage + 1]) {

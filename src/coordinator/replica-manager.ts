@@ -64,10 +64,11 @@ export class ReplicaManager {
       await ask(network, peer, learn, { run: runId, stage }, options)
       replica.phase = 'built'
     } catch (error) {
-      if (signal.aborted) return
+      // The member was given another stage meanwhile.
+      if (signal.aborted || this.#replicas.get(id) !== replica) return
       const message = `${peer} did not build a replica of stage ${stage}: ${(error as Error).message}`
       journal.write({ type: 'notice', message })
-      if (this.#replicas.get(id) === replica) this.#replicas.delete(id)
+      this.#replicas.delete(id)
       this.#failed(id, peer, message)
     }
     changed.notify()
@@ -102,7 +103,8 @@ export class ReplicaManager {
     const why = facts?.failure ?? 'no member holds the stage any more'
     const message = `${peer} did not become a replica of stage ${stage}: ${why}`
     this.#options.journal.write({ type: 'notice', message })
-    this.#failed(id, peer, message)
+    // Without holders no member could become a replica.
+    if (facts !== null) this.#failed(id, peer, message)
   }
 
   #failed(id: number, peer: PeerId, reason: string): void {

@@ -6,7 +6,7 @@ import type { KeptCopy } from '../recovery/strategy.ts'
 import type { Match } from './placement.ts'
 
 export interface Candidates {
-  /** Members that could take a stage now: those of the matches, and further spares. */
+  /** Members without faults of their own that could take a stage now, matched or not. */
   readonly spares: readonly Member[]
   /** The stage that a peer insists on, or null. */
   readonly wishes: ReadonlyMap<PeerId, number | null>

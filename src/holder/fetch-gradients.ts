@@ -1,7 +1,7 @@
 /** Fetches chunks of gradient sums from other holders, and checks them. */
+import { askAfresh } from '../../protocols/ask-afresh.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Network, PeerId } from '../../protocols/network.ts'
-import { ask } from '../../protocols/procedure.ts'
 import { gradients } from '../../protocols/step.ts'
 import { bytesOf, checkHash, intoChunk } from '../../protocols/weights.ts'
 import { allFinite } from '../base/finite.ts'
@@ -34,7 +34,7 @@ export function fetchGradients(
     const what = `${kind} of stage ${stage} from ${peer}, elements from ${offset}`
     const question = { ...fence, stage, kind, offset, length: into.length }
     const options = { timeoutMs, accept: intoChunk(what, bytesOf(into)) }
-    const { sha256 } = await ask(network, peer, gradients, question, options)
+    const { sha256 } = await askAfresh(network, peer, gradients, question, options)
     checkHash(what, bytesOf(into), sha256)
     if (!allFinite(into)) throw new ProtocolError('NON_FINITE', `${what}: not finite`)
   }

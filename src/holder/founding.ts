@@ -3,6 +3,8 @@
  * All of them can compute who founds: the coordinator if it is among them, else the smallest peer id. The founder names the
  * holders whose stages are as after the last step, and the run's policy brings the other stages back.
  */
+
+import { askAfresh } from '../../protocols/ask-afresh.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import type { CopyName } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -25,7 +27,6 @@ import type { Journal } from '../base/journal.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Store } from '../checkpoint/store.ts'
 import { sendRoster } from '../membership/agreement.ts'
-import { askAfresh } from '../membership/ask-afresh.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import {
   absentFrom,
@@ -92,8 +93,11 @@ export class Founding {
 
   constructor(options: FoundingOptions) {
     this.#options = options
+    const { incarnation, network, signal } = options
     this.newcomers = new Newcomers(options.clock)
-    const { id } = options.incarnation
+    const removeLost = network.onLost((peer) => this.newcomers.leaves(peer))
+    signal.addEventListener('abort', removeLost, { once: true })
+    const { id } = incarnation
     this.#waiting = { since: 0, saidAt: Number.NEGATIVE_INFINITY, incarnation: id }
   }
 

@@ -2,6 +2,8 @@
  * Continues a run of which every process ended. Peers that started again and find no member ask each other what is on
  * their disks. The one with the smallest peer id founds a new incarnation of the run, from the step that loses least.
  */
+
+import { askAfresh } from '../../protocols/ask-afresh.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import {
@@ -18,7 +20,6 @@ import { sha256 } from '../../protocols/weights.ts'
 import type { KnownMembers } from '../base/known-members.ts'
 import { FOUNDING_CONTACTS_MAX, RETURNERS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { DiskUpkeep } from '../checkpoint/disk-upkeep.ts'
-import { askAfresh } from '../membership/ask-afresh.ts'
 import { absentFrom, branchesBefore, contactOf, incarnationId } from '../membership/incarnation.ts'
 import { coordinatorOf, memberOf, type RosterSource } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'

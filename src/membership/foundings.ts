@@ -6,6 +6,7 @@
  * Only an answer `join` makes a coordinator give up, and nobody answers `join` while its own question is open. So of two
  * coordinators that ask each other, one at most gives up.
  */
+import { askAfresh } from '../../protocols/ask-afresh.ts'
 import type { Clock } from '../../protocols/clock.ts'
 import {
   type CompareAnswer,
@@ -20,7 +21,6 @@ import type { Journal } from '../base/journal.ts'
 import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import { shortName } from '../base/peer-name.ts'
-import { askAfresh } from './ask-afresh.ts'
 import { coordinatorOf, memberOf } from './roster.ts'
 import { Sightings } from './sightings.ts'
 

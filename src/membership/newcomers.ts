@@ -17,6 +17,11 @@ export class Newcomers {
     if (this.#askedAt.size < NEWCOMERS_MAX) this.#askedAt.set(peer, this.#clock.now())
   }
 
+  /** The connection to the peer has ended. A peer that searches on dials anew, and asks again. */
+  leaves(peer: PeerId): void {
+    this.#askedAt.delete(peer)
+  }
+
   /** Those that asked within the time in which a newcomer asks three times. */
   get present(): PeerId[] {
     const since = this.#clock.now() - 3 * TIMEOUTS.admissionMs

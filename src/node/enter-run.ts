@@ -1,4 +1,5 @@
 /** Entering a run: a peer founds the run, or finds a member and waits for its admission. */
+import { askAfresh } from '../../protocols/ask-afresh.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { type Claim, hello } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
@@ -7,7 +8,6 @@ import type { KnownMember } from '../base/known-members.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Member } from '../holder/member.ts'
 import { fetchRoster } from '../membership/agreement.ts'
-import { askAfresh } from '../membership/ask-afresh.ts'
 import { type EnterLimits, RunIsOver } from '../membership/discovery.ts'
 import type { MemberEvent } from '../membership/member-events.ts'
 import { memberOf } from '../membership/roster.ts'

@@ -294,6 +294,18 @@ const ROWS: readonly Row[] = [
     rebuild([3, 2]),
   ],
   [
+    'a stage is empty, and the spare that insists on it had faults of its own',
+    [0, 1, null, null],
+    { faultsOf: (peer) => (peer === 'peer-2' ? 1 : 0), wishes: new Map([['peer-2', 2]]) },
+    rebuild([3, 2]),
+  ],
+  [
+    'a stage is empty, and its one spare builds a replica of it',
+    [0, 1, null],
+    { replicas: replicas([2, 2, 'building']) },
+    rebuild([2, 2]),
+  ],
+  [
     'a stage is empty, and one of two spares cannot reach its neighbour',
     [0, 1, null, null],
     {

@@ -1,10 +1,10 @@
 /** A question to a peer outside of the roster, whose connection may be dead although neither side was told. */
 import { expect, test } from 'vitest'
-import { heartbeat } from '../../../protocols/membership.ts'
-import { serve } from '../../../protocols/procedure.ts'
-import { VirtualNetwork } from '../../../sim/world/network.ts'
-import { World } from '../../../sim/world/world.ts'
-import { askAfresh } from '../../../src/membership/ask-afresh.ts'
+import { askAfresh } from '../../protocols/ask-afresh.ts'
+import { heartbeat } from '../../protocols/membership.ts'
+import { serve } from '../../protocols/procedure.ts'
+import { VirtualNetwork } from '../../sim/world/network.ts'
+import { World } from '../../sim/world/world.ts'
 
 test('a silent peer is dialled anew by the next question', async () => {
   const world = new World({ seed: 1 })
