@@ -20,3 +20,19 @@ function isReadBy(read: (text: string) => unknown, text: string): boolean {
     return false
   }
 }
+
+/**
+ * The network of an address: the first 24 bits of an IPv4 address, or 48 of an IPv6 one. '' for this machine, and for an
+ * address of another kind.
+ */
+export function hostOf(address: string): string {
+  const ipv4 = /^\/ip4\/(\d+)\.(\d+)\.(\d+)\.\d+\//.exec(address)
+  if (ipv4 !== null) return ipv4[1] === '127' ? '' : `${ipv4.slice(1).join('.')}.0/24`
+  const ipv6 = /^\/ip6\/([0-9a-f:]+)\//.exec(address)?.[1]
+  if (ipv6 === undefined || ipv6 === '::1') return ''
+  const [before = '', after = ''] = ipv6.split('::')
+  const left = before === '' ? [] : before.split(':')
+  const right = after === '' ? [] : after.split(':')
+  const zeros = ipv6.includes('::') ? Array(8 - left.length - right.length).fill('0') : []
+  return `${[...left, ...zeros, ...right].slice(0, 3).join(':')}::/48`
+}

@@ -85,7 +85,7 @@ export type Change = z.infer<typeof changeSchema>
 
 /** Asks a member to accept a change that makes `epoch`. */
 export const propose = procedure(
-  '/gensyn-node/propose/3.0.0',
+  '/gensyn-node/propose/4.0.0',
   z.strictObject({ run, ballot: ballotSchema, epoch: count, change: changeSchema }),
   z.strictObject({
     accepted: z.boolean(),
@@ -98,7 +98,7 @@ export const propose = procedure(
 
 /** Asks a member to promise that it accepts no lower ballot. The answer has the change accepted before. */
 export const promise = procedure(
-  '/gensyn-node/promise/3.0.0',
+  '/gensyn-node/promise/4.0.0',
   z.strictObject({ run, ballot: ballotSchema, epoch: count }),
   z.strictObject({
     promised: z.boolean(),
@@ -118,7 +118,7 @@ export const promise = procedure(
  * then be null.
  */
 export const install = procedure(
-  '/gensyn-node/install/6.0.0',
+  '/gensyn-node/install/7.0.0',
   z.strictObject({ run, epoch: count, change: changeSchema.nullable() }),
   z.strictObject({
     epoch: count,

@@ -56,6 +56,11 @@ export class FrameDecoder {
     }
   }
 
+  /** True if a part of a frame has come, and the rest has not. */
+  get isIncomplete(): boolean {
+    return this.#prefix !== undefined || this.#filled > 0
+  }
+
   /** Skips the rest of a body. The call that accepted the body is over, and may reuse the memory. */
   drop(id: number, why: unknown): void {
     if (this.#destination !== undefined && this.#prefix?.id === id) {

@@ -122,7 +122,7 @@ export type GatherAnswer = z.infer<typeof gather.answer>
  * of its earlier incarnation any more.
  */
 export const incarnate = procedure(
-  '/gensyn-node/incarnate/2.0.0',
+  '/gensyn-node/incarnate/3.0.0',
   z.strictObject({ run, lineage: lineageSchema }),
   z.strictObject({}),
 )

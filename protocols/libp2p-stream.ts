@@ -20,7 +20,10 @@ const HIGH_WATER_BYTES = 4 * CHUNK_BYTES
 /** Unsent bytes at which the sender goes on. A lower level would cost a wait for every chunk. */
 const LOW_WATER_BYTES = CHUNK_BYTES
 
-/** Milliseconds within which a peer must take the bytes between the two levels. The stream is aborted otherwise. */
+/**
+ * Milliseconds within which a peer must take the bytes between the two levels, or send more of a frame that it has begun. The
+ * stream is aborted otherwise. Half a body holds memory.
+ */
 const STALL_MS = 30_000
 
 interface Outgoing {
@@ -44,6 +47,10 @@ export class FrameStream {
   readonly #decoder: FrameDecoder
   readonly #queue: Outgoing[] = []
   #sending = false
+  /** True if bytes have come since this was set to false. */
+  #hasReceived = false
+  /** True while the rest of a frame is awaited. */
+  #awaitsRest = false
   /** Resolved by each event that may have lowered the level of the write buffer. One sender waits at a time. */
   #level: PromiseWithResolvers<void> | undefined
 
@@ -143,10 +150,26 @@ export class FrameStream {
     try {
       if (data instanceof Uint8Array) this.#decoder.push(data)
       else for (const piece of data) this.#decoder.push(piece)
+      this.#hasReceived = true
+      if (this.#decoder.isIncomplete && !this.#awaitsRest) void this.#awaitRest()
     } catch (error) {
       this.#owner.garbage(error)
       this.#stream.abort(asError(error))
     }
+  }
+
+  /** Waits until no frame is begun. Aborts the stream if nothing more of one comes in `STALL_MS`. */
+  async #awaitRest(): Promise<void> {
+    this.#awaitsRest = true
+    do {
+      this.#hasReceived = false
+      await this.#clock.sleep(STALL_MS)
+    } while (this.#hasReceived && this.#decoder.isIncomplete)
+    this.#awaitsRest = false
+    if (!this.open || !this.#decoder.isIncomplete) return
+    this.#stream.abort(
+      lost(new Error(`half a frame has come, and nothing more for ${STALL_MS} ms`)),
+    )
   }
 
   readonly #remoteCloseWrite = (): void => {

@@ -8,6 +8,7 @@
 import type { Connection, PeerInfo, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
+import { hostOf } from './address.ts'
 import { type Clock, withDeadline } from './clock.ts'
 import { Addresses } from './libp2p-addresses.ts'
 import { Calls } from './libp2p-calls.ts'
@@ -25,10 +26,17 @@ import {
   REDIAL_MS,
   type Received,
 } from './network.ts'
+import { Offences } from './offences.ts'
+import { Shunned } from './shunned.ts'
 import { isShutOut, shutOut, unreachable } from './unreachable.ts'
 
 /** Streams that one peer may have open to this node for one protocol. One is in use, and others may still be closing. */
 const STREAMS_PER_PROTOCOL = { maxInboundStreams: 8, maxOutboundStreams: 8 }
+
+/** Streams of a peer that may carry bytes which are no frame, in a window. Then the peer is cut off for a while. */
+const GARBAGE_MAX = 20
+const GARBAGE_WINDOW_MS = 60_000
+const GARBAGE_SHUN_MS = 600_000
 
 export type Libp2pInit = Omit<NodeInit, 'found'>
 
@@ -64,8 +72,11 @@ export async function createLibp2pNetwork(
   { clock }: Libp2pComponents,
 ): Promise<Libp2pNetwork> {
   const found = (peer: PeerInfo) => network.found(peer)
-  const node = await createNode({ ...init, found })
-  const network = new Libp2pNetwork(node, clock, init.listen)
+  const shunned = new Shunned(clock)
+  const { admits: mayEnter = () => true } = init
+  const admits = (peer: PeerId) => !shunned.has(peer) && mayEnter(peer)
+  const node = await createNode({ ...init, found, admits })
+  const network = new Libp2pNetwork(node, clock, init.listen, shunned)
   // A call that fails before libp2p has noted these peers would make their addresses be forgotten.
   for (const address of init.bootstrap) {
     network.learn(address.slice(address.lastIndexOf('/') + 1), [address])
@@ -83,6 +94,7 @@ export class Libp2pNetwork implements Network {
   readonly #server: Server
   readonly #gossip: Gossip
   readonly #addresses: Addresses
+  readonly #shunned: Shunned
   readonly #counts: NetworkCounts = { garbage: 0, refused: 0, dropped: 0 }
   readonly #dropped = () => {
     this.#counts.dropped++
@@ -93,9 +105,14 @@ export class Libp2pNetwork implements Network {
   readonly #onFound = new Set<PeerListener>()
 
   /** Use createLibp2pNetwork: the node must not have been started yet. @param listen addresses that the user chose */
-  constructor(node: Node, clock: Clock, listen: readonly string[]) {
+  constructor(node: Node, clock: Clock, listen: readonly string[], shunned: Shunned) {
     this.#listen = listen
-    const garbage = () => this.#counts.garbage++
+    this.#shunned = shunned
+    const offences = new Offences(clock, GARBAGE_MAX, GARBAGE_WINDOW_MS)
+    const garbage = (peer: PeerId) => {
+      this.#counts.garbage++
+      if (offences.note(peer)) this.shun(peer, GARBAGE_SHUN_MS)
+    }
     this.self = node.peerId.toString()
     this.#node = node
     this.#clock = clock
@@ -118,6 +135,13 @@ export class Libp2pNetwork implements Network {
 
   get counts(): Readonly<NetworkCounts> {
     return { ...this.#counts }
+  }
+
+  hostOf(peer: PeerId): string {
+    const connection = this.#node
+      .getConnections()
+      .find((each) => each.remotePeer.toString() === peer)
+    return connection === undefined ? '' : hostOf(connection.remoteAddr.toString())
   }
 
   handle(protocol: string, handler: Handler): () => void {
@@ -173,6 +197,14 @@ export class Libp2pNetwork implements Network {
     const byAge = open.toSorted((a, b) => a.timeline.open - b.timeline.open)
     for (const connection of byAge.slice(0, Math.max(1, byAge.length - 1))) {
       connection.abort(new Error('the peer does not answer over it'))
+    }
+  }
+
+  shun(peer: PeerId, ms: number): void {
+    this.#shunned.add(peer, ms)
+    for (const connection of this.#node.getConnections()) {
+      if (connection.remotePeer.toString() !== peer) continue
+      connection.abort(new Error('the peer is cut off for what it did'))
     }
   }
 

@@ -13,6 +13,7 @@ export function withLoopback(network: Network, clock: Clock): Network {
     get addresses() {
       return network.addresses
     },
+    hostOf: (peer) => network.hostOf(peer),
     handle(protocol, handler) {
       const remove = network.handle(protocol, handler)
       handlers.set(protocol, handler)
@@ -34,6 +35,7 @@ export function withLoopback(network: Network, clock: Clock): Network {
     learn: (peer, addresses) => network.learn(peer, addresses),
     forget: (peer) => network.forget(peer),
     disconnect: (peer, stoodMs) => network.disconnect(peer, stoodMs),
+    shun: (peer, ms) => network.shun(peer, ms),
     publish: (topic, header) => network.publish(topic, header),
     subscribe: (topic, listener) => network.subscribe(topic, listener),
     onLost: (listener) => network.onLost(listener),

@@ -16,6 +16,9 @@ const session = z.int()
 export const DOMAIN_LENGTH = 64
 const domain = z.string().max(DOMAIN_LENGTH)
 
+/** Length of the name of a network, in characters: the start of an IPv6 address is the longest. */
+const HOST_LENGTH = 24
+
 export const memberSchema = z.strictObject({
   /** Assigned when the member joins, and never reused. A restarted process gets another id. */
   id: count,
@@ -23,6 +26,8 @@ export const memberSchema = z.strictObject({
   session,
   addresses,
   domain,
+  /** The network that the member's connection came from when it was let in; '' if that is unknown, or this machine. */
+  host: z.string().max(HOST_LENGTH),
   /** Stage that the member holds: 0 is the ends, 1..S the body, null a spare. */
   stage: count.nullable(),
   /** False while a new replica fetches the state of its stage. The replica takes no part in steps until then. */
@@ -123,12 +128,22 @@ export const moved = procedure(
 
 /** Roster of the asked member, as deflated JSON in the body. A header is too small for thousands of members. */
 export const roster = procedure(
-  '/gensyn-node/roster/6.0.0',
+  '/gensyn-node/roster/7.0.0',
   z.strictObject({ run }),
   z.strictObject({
     epoch: count,
     /** Id of the incarnation whose roster it is, which takes the place of the run's id in other questions. */
     incarnation: z.string().max(64),
+  }),
+)
+
+/** Asks a member who a peer is, as far as that member knows. */
+export const vouch = procedure(
+  '/gensyn-node/vouch/1.0.0',
+  z.strictObject({ run, peer: peerId }),
+  z.strictObject({
+    /** `coordinator`: the roster names the peer, or the asked member has given it a promise in this epoch. */
+    role: z.enum(['coordinator', 'member', 'none']),
   }),
 )
 

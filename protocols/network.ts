@@ -49,6 +49,11 @@ export interface Network {
   readonly self: PeerId
   /** Addresses at which others can reach this peer now: ADDRESSES_MAX at most, each of ADDRESS_LENGTH at most. */
   readonly addresses: readonly string[]
+  /**
+   * The network that a connected peer dials from: the first 24 bits of an IPv4 address, or 48 of an IPv6 one. '' if no
+   * connection to the peer stands, or if the peer is on this machine.
+   */
+  hostOf(peer: PeerId): string
   /** Serves a protocol until the returned function is called. A protocol has one handler. */
   handle(protocol: string, handler: Handler): () => void
   call(peer: PeerId, protocol: string, message: Message, options: CallOptions): Promise<Received>
@@ -64,6 +69,8 @@ export interface Network {
    * @param stoodMs a connection that has stood for less than so many milliseconds stays. @default 0
    */
   disconnect(peer: PeerId, stoodMs?: number): void
+  /** Ends all connections to a peer, and has none with it for so many milliseconds. Calls to it fail with UNREACHABLE. */
+  shun(peer: PeerId, ms: number): void
   /** Sends an announcement of at most 16 KiB to all subscribers, without a guarantee. Does not wait. */
   publish(topic: string, header: Json): void
   subscribe(topic: string, listener: (from: PeerId, header: unknown) => void): () => void

@@ -39,7 +39,7 @@ export type DiskOffer = z.infer<typeof offerSchema>
 
 /** Asks a peer whether it is in a roster, and what is on its disk. The body has its offer, as deflated JSON. */
 export const offer = procedure(
-  '/gensyn-node/offer/3.0.0',
+  '/gensyn-node/offer/4.0.0',
   z.strictObject({ run }),
   z.strictObject({
     /** False for a peer that is in a roster, or that does not search for the run. Such a peer offers nothing. */
@@ -58,7 +58,7 @@ export const offer = procedure(
 
 /** Continues the run together with a peer that came back. The body has the roster, encoded as in `roster`. */
 export const comeBack = procedure(
-  '/gensyn-node/come-back/2.0.0',
+  '/gensyn-node/come-back/3.0.0',
   z.strictObject({ run, lineage: lineageSchema }),
   z.strictObject({}),
 )

@@ -318,17 +318,32 @@ export const HISTORY_INVARIANTS = {
 export type InvariantName = keyof typeof INVARIANTS | keyof typeof HISTORY_INVARIANTS
 
 /**
- * The voters of a roster: its holders and fewer other members, the coordinator and then the longest-standing first. All
- * members vote while there is no holder.
+ * The voters of a roster: its holders, the coordinator, and then other members, the longest-standing first, fewer than
+ * holders. All members vote while there is no holder. One network has two votes, or as many as all others together, or any
+ * number while it is alone. Who gets no vote for that is asked again in the next round.
  */
 export function votersOf({ members, coordinator }: Roster): readonly Member[] {
   const holders = members.filter(({ stage, ready }) => stage !== null && ready)
-  if (holders.length === 0) return members
-  const rest = members
-    .filter((member) => !holders.includes(member))
-    .sort((a, b) => Number(b.id === coordinator) - Number(a.id === coordinator))
-  const isCoordinatorHolder = holders.some(({ id }) => id === coordinator)
-  return [...holders, ...rest.slice(0, Math.max(holders.length - 1, isCoordinatorHolder ? 0 : 1))]
+  const most = holders.length === 0 ? members.length : 2 * holders.length - 1
+  const voters: Member[] = []
+  const mayVote = ({ host }: Member) => {
+    const same = voters.filter((voter) => voter.host === host).length
+    return host === '' || same < 2 || same === voters.length || 2 * same < voters.length
+  }
+  const rounds = (candidates: readonly Member[]) => {
+    for (let before = -1; before < voters.length; ) {
+      before = voters.length
+      for (const member of candidates) {
+        if (voters.length >= most || voters.includes(member) || !mayVote(member)) continue
+        voters.push(member)
+      }
+    }
+  }
+  rounds(holders)
+  const first = members.find(({ id }) => id === coordinator)
+  if (first !== undefined && !voters.includes(first)) voters.push(first)
+  rounds(members)
+  return voters
 }
 
 /**

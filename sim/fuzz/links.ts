@@ -19,3 +19,12 @@ export function linksOf({ latencyMs: { least, most }, seed }: Case): LinkTable {
     return { latencyMs: least + (most - least) * far, bytesPerMs: 10_000 }
   }
 }
+
+/** In half of the cases several peers dial from one network, so that their votes are bounded. */
+export function hostsOf({ seed }: Case): (peer: PeerId) => string {
+  const hosts = new Random(`${seed}/hosts`).integer(2 * HOSTS_MAX)
+  if (hosts >= HOSTS_MAX) return () => ''
+  return (peer) => `host-${new Random(`${seed}/host/${peer}`).integer(hosts + 1)}`
+}
+
+const HOSTS_MAX = 4

@@ -8,7 +8,7 @@ import { createTerminal } from '../../src/base/terminal.ts'
 import { checkPlanted, PLANTED } from './planted.ts'
 
 /** Number of seeds within which each mistake must be found. */
-const SEEDS = 200
+const SEEDS = 2000
 const SHORT_SEEDS = 12
 /** Invariants whose first mistake the short form looks for. To find a stall (I4) takes long. */
 const SHORT = ['I1', 'I2', 'I3', 'I7', 'I9']

@@ -222,8 +222,8 @@ export const PLANTED: Readonly<Record<string, Planted>> = {
     edits: [
       edit(
         'membership/serve-run.ts',
-        "journal.write({ type: 'refused', from, protocol, code: error.code, reason: error.message })",
-        'void [journal, from, protocol, error]',
+        "journal.write({ type: 'refused', from, protocol, code, reason })",
+        'void [journal, from, protocol, code, reason]',
       ),
     ],
   },

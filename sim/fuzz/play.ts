@@ -25,7 +25,7 @@ import { Disks } from './disks.ts'
 import { expendable } from './expendable.ts'
 import { Histories } from './histories.ts'
 import { type Checker, INVARIANTS, type InvariantName } from './invariants.ts'
-import { linksOf } from './links.ts'
+import { hostsOf, linksOf } from './links.ts'
 import { FuzzPeer } from './peer.ts'
 import { Replays } from './replays.ts'
 import { Rosters } from './rosters.ts'
@@ -147,7 +147,7 @@ export class Play {
     return new VirtualSwarm({
       run: given.run,
       world,
-      network: { links: linksOf(given), gossip: false },
+      network: { links: linksOf(given), hosts: hostsOf(given), gossip: false },
       contacts: ({ name }) => this.#contactsOf(name),
       isOver: () => this.#doneAt !== null,
       prepare: (host) => {

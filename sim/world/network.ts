@@ -21,6 +21,8 @@ export interface VirtualNetworkOptions {
   readonly detectionMs?: number
   /** Makes all peers discover each other when they join, like mDNS on a local network. */
   readonly discovery?: boolean
+  /** The network that a peer dials from, as others see it; '' for all peers if left out. */
+  readonly hosts?: (peer: PeerId) => string
   /** Delivers announcements; true by default. Each is an event for each of its hearers: a million among a thousand peers. */
   readonly gossip?: boolean
   /** Hands headers over as objects instead of JSON text, for worlds of thousands of peers. */
@@ -72,6 +74,7 @@ export class VirtualNetwork {
     this.#discovery = options.discovery ?? false
     this.#gossip = options.gossip ?? true
     this.#medium = {
+      hostOf: options.hosts ?? (() => ''),
       pack: (protocol, message) => {
         const load = loadOf(protocol, message, this.#sizes)
         return pack(message, load, this.#sizes.shareHeaders)

@@ -11,6 +11,7 @@ import {
   REDIAL_MS,
   type Received,
 } from '../../protocols/network.ts'
+import { Shunned } from '../../protocols/shunned.ts'
 import { unreachable } from '../../protocols/unreachable.ts'
 import type { Machine } from './machine.ts'
 import { errorLoad } from './message-size.ts'
@@ -21,6 +22,7 @@ import type { Load } from './wire.ts'
 
 /** The network, as its peers use it. */
 export interface Medium {
+  hostOf(peer: PeerId): string
   /** Makes a message ready to be sent. @throws ProtocolError TOO_LARGE */
   pack(protocol: string, message: Message): Parcel
   /** One round trip. `done` gets the peer that answered, and is never called if none can. */
@@ -70,6 +72,7 @@ export class VirtualPeer implements Network {
   readonly #dialing = new Map<PeerId, Promise<VirtualPeer>>()
   readonly #calls = new Set<PendingCall>()
   readonly #callOver = (call: PendingCall) => this.#calls.delete(call)
+  readonly #shunned: Shunned
   #alive = true
   /** How often this peer has moved to another address. */
   #moves = 0
@@ -78,6 +81,7 @@ export class VirtualPeer implements Network {
     this.self = name
     this.machine = machine
     this.#medium = medium
+    this.#shunned = new Shunned(machine.clock)
   }
 
   get address(): string {
@@ -99,6 +103,10 @@ export class VirtualPeer implements Network {
 
   get connected(): Iterable<VirtualPeer> {
     return this.#connections.values()
+  }
+
+  hostOf(peer: PeerId): string {
+    return this.#connections.has(peer) ? this.#medium.hostOf(peer) : ''
   }
 
   handle(protocol: string, handler: Handler): () => void {
@@ -157,6 +165,14 @@ export class VirtualPeer implements Network {
     const other = this.#connections.get(peer)
     if (other === undefined) return
     if (this.machine.clock.now() - this.#connectedAt.get(peer)! < stoodMs) return
+    this.#medium.hangUp(this, other)
+    this.lose(other)
+  }
+
+  shun(peer: PeerId, ms: number): void {
+    this.#shunned.add(peer, ms)
+    const other = this.#connections.get(peer)
+    if (other === undefined) return
     this.#medium.hangUp(this, other)
     this.lose(other)
   }
@@ -236,6 +252,7 @@ export class VirtualPeer implements Network {
     const ended = 'this peer has ended'
     if (!this.#alive) throw cannot(ended)
     if (peer === this.self) throw cannot('it is this peer')
+    if (this.#shunned.has(peer)) throw cannot('it is cut off')
     const address = this.#known.get(peer)
     if (address === undefined) throw cannot('no address of it is known')
     const other = await new Promise<VirtualPeer | undefined>((resolve, reject) => {
@@ -248,6 +265,7 @@ export class VirtualPeer implements Network {
       })
     })
     if (other === undefined) throw cannot('nobody answers at its address')
+    if (other.#shunned.has(this.self)) throw cannot('it has cut this peer off')
     if (!this.#alive) throw cannot(ended)
     this.#connected(other)
     other.#connected(this)

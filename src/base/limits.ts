@@ -35,6 +35,8 @@ export const TIMEOUTS = {
   meetMs: 2_000,
   /** Deadline for a member to accept a change of the roster, to promise a ballot, or to install a change. */
   rosterMs: 5_000,
+  /** Deadline for a member to say who another peer is. */
+  vouchMs: 2_000,
   /** Deadline for a member to build a stage: to create its sessions and to fetch the weights that it starts from. */
   holdMs: 300_000,
   /** Deadline for one chunk of weights (1 MiB). */
@@ -101,6 +103,8 @@ export const TIMEOUTS = {
   faultsGatherMaxMs: 30_000,
   /** Time after which the faults of a peer are forgotten. */
   faultsMs: 3_600_000,
+  /** Time for which a peer that does wrong again and again gets no connection. */
+  shunMs: 600_000,
   /** Least time between two notices about connections without the run's key. */
   strangersMs: 60_000,
   /** Time after which members are told a notice again. */
@@ -275,3 +279,24 @@ export const JOURNAL_RETRY_MS = 2_000
 
 /** Number of refused questions that a peer journals in a second. The others are counted. */
 export const REFUSALS_A_SECOND = 10
+
+/** Peers that a newcomer remembers to have asked, and whose word it takes for its first roster. */
+export const SPONSORS_MAX = 64
+
+/** How often the voters are asked who a peer is that claims to coordinate. */
+export const VOUCH_TRIES = 3
+
+/** Questions of one peer that may be refused in a window, before the peer is cut off: those of a guest, and malformed ones. */
+export const OFFENCES = { refusals: 300, malformed: 50, windowMs: 60_000 } as const
+
+/**
+ * What one guest may cost in a second: questions, bytes of answers, and bytes of bodies that it sends. It may save up for
+ * `burstSeconds`. So many guests are counted at a time.
+ */
+export const GUEST_BUDGET = {
+  questions: 100,
+  bytes: 32 << 20,
+  sent: 1 << 20,
+  burstSeconds: 10,
+  guests: 4096,
+} as const

@@ -85,7 +85,7 @@ export class Admissions {
     const earlier = this.#newcomers.findIndex(({ peer }) => peer === from)
     if (earlier >= 0) this.#newcomers.splice(earlier, 1)
     this.#wishes.set(from, stage)
-    this.#newcomers.push({ peer: from, session, addresses, domain })
+    this.#newcomers.push({ peer: from, session, addresses, domain, host: network.hostOf(from) })
     network.learn(from, addresses)
     changed.notify()
   }

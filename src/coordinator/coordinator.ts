@@ -274,8 +274,8 @@ export class Coordinator implements Coordination {
     if (report.epoch === epoch && report.step === step) this.#round?.report(from, report)
   }
 
-  met(other: MeetQuestion): void {
-    this.#parts.meeting.met(other)
+  met(from: PeerId, other: MeetQuestion): void {
+    this.#parts.meeting.met(from, other)
   }
 
   supersede(other: Standing): void {

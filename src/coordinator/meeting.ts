@@ -1,7 +1,12 @@
 /**
  * Makes one incarnation of two that meet. The coordinator asks the peers that its incarnation knows of its ancestors, and
- * that are not in its roster. It also asks the peers that it sees: those that it knew may have other addresses now. Of two incarnations the one with more steps stays (`stays`). The coordinator of the other one
- * asks whether its members may come over, and then sends them.
+ * that are not in its roster. It also asks the peers that it sees: those that it knew may have other addresses now. Of two
+ * incarnations the one with more steps stays (`stays`). The coordinator of the other one asks whether its members may come
+ * over, and then sends them.
+ *
+ * Anyone could name an incarnation with many steps. So the word of a peer counts only if that peer holds or held a stage
+ * beside this one, is known from an ancestor, or is called the coordinator of its incarnation by such a peer. Before the
+ * first step every word counts.
  */
 import { askAfresh } from '../../protocols/ask-afresh.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
@@ -14,14 +19,14 @@ import {
   supersede,
   superseded,
 } from '../../protocols/incarnation.ts'
-import type { Member } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { Founding } from '../holder/founding.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { contactOf, type Incarnation, type Standing, stays } from '../membership/incarnation.ts'
-import { coordinatorOf, holdersOf, memberOf } from '../membership/roster.ts'
+import type { Parted } from '../membership/parted.ts'
+import { coordinatorOf, holdersOf, isFresh, isHolder, memberOf } from '../membership/roster.ts'
 import { Sightings } from '../membership/sightings.ts'
 import type { Run } from '../run/run.ts'
 
@@ -29,6 +34,8 @@ export interface MeetingOptions extends AgreementOptions {
   readonly run: Pick<Run, 'stages'>
   readonly incarnation: Incarnation
   readonly founding: Pick<Founding, 'isWaiting'>
+  /** The peers that held a stage beside this one. */
+  readonly parted: Parted
   /** Addresses at which a peer of the run may be. */
   readonly places?: (() => readonly string[]) | undefined
   /** This incarnation is over, and this peer enters the one that stays. */
@@ -37,10 +44,12 @@ export interface MeetingOptions extends AgreementOptions {
 
 export class Meeting {
   readonly #options: MeetingOptions
-  /** Ids of incarnations whose members were told that they may come over. */
-  readonly #over = new Set<string>()
-  /** The members that this incarnation lost last, while this peer has coordinated it. The latest comes last. */
-  readonly #parted = new Map<PeerId, Contact>()
+  /** Incarnations whose members were told that they may come over, and the last step that each has. */
+  readonly #over = new Map<string, number>()
+  /** Peers that coordinate another incarnation, by the word of a peer that is known here. The latest comes last. */
+  readonly #vouchedFor = new Set<PeerId>()
+  /** True if a peer whose word does not count told of another incarnation. Those whose word counts are asked then. */
+  #hasHint = false
   /** True while this coordinator asks whether its members may go over. */
   #isYielding = false
 
@@ -56,6 +65,7 @@ export class Meeting {
       for (;;) {
         await clock.sleep(TIMEOUTS.ancestorsMs, signal)
         const looks = this.#absent.map((contact) => this.#look(contact))
+        this.#hasHint = false
         if (this.#maySee) looks.push(this.#lookAround(sightings))
         await Promise.all(looks)
       }
@@ -66,16 +76,9 @@ export class Meeting {
     }
   }
 
-  /** The member is out of the roster. */
-  parted(member: Member): void {
-    this.#parted.delete(member.peer)
-    this.#parted.set(member.peer, contactOf(member))
-    if (this.#parted.size > ABSENT_MAX) this.#parted.delete(this.#parted.keys().next().value!)
-  }
-
   /** Another incarnation tells of itself. */
-  met({ incarnation, committed, coordinator }: MeetQuestion): void {
-    void this.#compare({ incarnation, committed, coordinator })
+  met(from: PeerId, { incarnation, committed, coordinator }: MeetQuestion): void {
+    void this.#hear(from, { incarnation, committed, coordinator })
   }
 
   /**
@@ -85,11 +88,13 @@ export class Meeting {
   supersede({ incarnation, committed }: Standing): void {
     const { founding } = this.#options
     const other = { incarnation, committed }
-    const isOver = this.#over.has(incarnation) || stays(this.#standing, other)
+    const isOver = this.#isOver(other) || stays(this.#standing, other)
     if (!isOver || this.#isYielding || founding.isWaiting) {
       throw new ProtocolError('REFUSED', 'the other incarnation stays, or this one has no majority')
     }
-    this.#over.add(incarnation)
+    this.#over.delete(incarnation)
+    this.#over.set(incarnation, committed)
+    if (this.#over.size > ABSENT_MAX) this.#over.delete(this.#over.keys().next().value!)
   }
 
   get #standing(): Standing {
@@ -109,12 +114,12 @@ export class Meeting {
   }
 
   /**
-   * Peers of the ancestors that are not in this incarnation. While a stage has no holder, also the members that were lost:
-   * they may have gone on by themselves, without knowing where this peer is now.
+   * Peers of the ancestors that are not in this incarnation. While a stage has no holder, or there is a hint, also the
+   * members that were lost: they may have gone on by themselves, without knowing where this peer is now.
    */
   get #absent(): readonly Contact[] {
     const { acceptor, incarnation } = this.#options
-    const parted = this.#isWhole ? [] : this.#parted.values()
+    const parted = this.#isWhole && !this.#hasHint ? [] : this.#options.parted.contacts
     return [...incarnation.lineage.absent, ...parted].filter(
       ({ peer }) => memberOf(acceptor.roster, peer) === undefined,
     )
@@ -145,7 +150,7 @@ export class Meeting {
 
   async #answered(peer: PeerId, answer: MeetAnswer): Promise<void> {
     if (answer.coordinator === null || answer.incarnation === this.#standing.incarnation) return
-    await this.#compare(answer)
+    await this.#hear(peer, answer)
     // The other coordinator may not know of this incarnation, and compares as well.
     const isOther = answer.coordinator.peer !== peer
     if (isOther && !this.#isBehind(answer)) await this.#meet(answer.coordinator)
@@ -182,7 +187,41 @@ export class Meeting {
   }
 
   #isBehind(other: Standing): boolean {
-    return !this.#over.has(other.incarnation) && stays(other, this.#standing)
+    return !this.#isOver(other) && stays(other, this.#standing)
+  }
+
+  /** True if the members of the other incarnation may come over. One that makes steps is not over. */
+  #isOver({ incarnation, committed }: Standing): boolean {
+    const last = this.#over.get(incarnation)
+    return last !== undefined && committed <= last
+  }
+
+  /** True if the word of the peer counts by itself. */
+  #knows(peer: PeerId): boolean {
+    const { incarnation, parted, acceptor } = this.#options
+    // Before its first step an incarnation has nothing to lose. A peer that founded a run anew knows nobody of the old one.
+    if (isFresh(acceptor.roster)) return true
+    const isAbsent = incarnation.lineage.absent.some((contact) => contact.peer === peer)
+    const member = memberOf(acceptor.roster, peer)
+    return isAbsent || parted.has(peer) || (member !== undefined && isHolder(member))
+  }
+
+  /** Takes in what a peer says of another incarnation, if its word counts. */
+  async #hear(from: PeerId, said: MeetAnswer): Promise<void> {
+    if (said.coordinator === null) return
+    const { peer } = said.coordinator
+    if (!this.#knows(from) && !this.#vouchedFor.has(from)) {
+      this.#hasHint = true
+      return
+    }
+    if (!this.#knows(peer)) {
+      this.#vouchedFor.delete(peer)
+      this.#vouchedFor.add(peer)
+      if (this.#vouchedFor.size > ABSENT_MAX) {
+        this.#vouchedFor.delete(this.#vouchedFor.keys().next().value!)
+      }
+    }
+    await this.#compare(said)
   }
 
   async #compare(other: MeetAnswer): Promise<void> {

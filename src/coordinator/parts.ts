@@ -92,16 +92,17 @@ export function createParts(
   const resharding = new Resharding({ ...agreement, run, checkpoints, afterMs })
   const memories = [speeds, replicas, checkpoints, recovery, links]
   const term = acceptor.roster.ballot
-  const { incarnation, founding } = member
+  const { incarnation, founding, parted } = member
   const meeting = new Meeting({
     ...agreement,
     run,
     incarnation,
     founding,
+    parted,
     places: options.places,
     superseded: (lineage, contact) => member.superseded(lineage, contact),
   })
-  const changes = new RosterChanges({ ...agreement, term, health, admissions, memories, meeting })
+  const changes = new RosterChanges({ ...agreement, term, health, admissions, memories })
   const removal = new StageRemoval({ ...agreement, health, teller, faults, recovery, changes })
   return {
     agreement,

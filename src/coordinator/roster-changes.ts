@@ -12,7 +12,6 @@ import { compareBallots, memberById, memberOf } from '../membership/roster.ts'
 import type { Admissions } from './admissions.ts'
 import { deviating } from './digests.ts'
 import type { Health } from './health.ts'
-import type { Meeting } from './meeting.ts'
 import type { MembersChange } from './next-action.ts'
 import { isSuspicious } from './round.ts'
 
@@ -24,7 +23,6 @@ export interface RosterChangesOptions extends AgreementOptions {
   /** All that remembers something of members: told of each one that is out of the roster. */
   readonly memories: readonly { forget(id: number): void }[]
   /** Told of the same members, with their addresses. */
-  readonly meeting: Pick<Meeting, 'parted'>
 }
 
 /** The coordinator has left in order, and another member has its place. */
@@ -148,11 +146,10 @@ export class RosterChanges {
 
   /** The member is out of the roster. */
   #forget(member: Member): void {
-    const { health, memories, admissions, meeting } = this.#options
+    const { health, memories, admissions } = this.#options
     health.forget(member.id)
     for (const each of memories) each.forget(member.id)
     admissions.forget(member)
-    meeting.parted(member)
   }
 
   /** Has all members carry the change out. A member that does not is lost. @throws if this peer does not */

@@ -12,10 +12,8 @@ import {
 } from '../../protocols/copies.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Roster } from '../../protocols/membership.ts'
-import type { PeerId } from '../../protocols/network.ts'
 import { checkHash, type StateFacts, sha256 } from '../../protocols/weights.ts'
 import { COPY_GENERATIONS, KEPT_BYTES_MAX } from '../base/limits.ts'
-import { memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import { rowsOf } from '../recovery/index.ts'
 import type { CopyRule } from '../recovery/strategy.ts'
@@ -238,31 +236,18 @@ export function serveCopies(
   context: RunContext,
   keeper: Keeper,
   disk: KeptOnDisk,
-  roster: () => Roster | null,
   here: { understudied(): readonly CopyName[]; rebuilding(): number | null },
 ): (() => void)[] {
-  const memberIn = (from: PeerId) => {
-    const known = roster()
-    const member = known === null ? undefined : memberOf(known, from)
-    if (member === undefined) throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster`)
-    return member
-  }
   return [
     serveRun(context, keep, {
-      accept: (from, question, length) => {
-        if (memberIn(from).stage !== question.stage) {
-          throw new ProtocolError('REFUSED', `${from} does not hold stage ${question.stage}`)
-        }
-        return keeper.accept(question, length)
-      },
+      accept: (_, question, length) => keeper.accept(question, length),
       serve: async (_, question, body) => {
         keeper.keep(question, body)
         return { answer: {} }
       },
     }),
     serveRun(context, kept, {
-      serve: async (from) => {
-        memberIn(from)
+      serve: async () => {
         const onDisk = disk.copies.filter((name) => !keeper.has(name))
         const copies = [...keeper.copies, ...onDisk, ...here.understudied()]
         const latest = copies.toSorted((a, b) => b.step - a.step).slice(0, COPIES_LISTED_MAX)
@@ -270,8 +255,7 @@ export function serveCopies(
       },
     }),
     serveRun(context, copy, {
-      serve: async (from, { offset, length, run: _, ...name }) => {
-        memberIn(from)
+      serve: async (_, { offset, length, run: __, ...name }) => {
         return keeper.has(name)
           ? keeper.read(name, offset, length)
           : disk.read(name, offset, length)

@@ -1,5 +1,6 @@
 /** Asks for the place of a lost coordinator, and does what comes of it. */
 import type { Clock } from '../../protocols/clock.ts'
+import type { PeerId } from '../../protocols/network.ts'
 import type { Journal } from '../base/journal.ts'
 import { TIMEOUTS } from '../base/limits.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
@@ -41,13 +42,22 @@ export class Candidate {
       case 'removed':
         return follower.drop(`epoch ${outcome.epoch} does not name this peer`)
       case 'behind':
-        return follower.catchUp(outcome.peer)
+        return this.#catchUp(outcome.peers)
       case 'refused':
         return this.#refused(
           `${reason}; nobody can take over: ${outcome.reason}`,
           lostMs,
           outcome.answering,
         )
+    }
+  }
+
+  /** Asks those that say they know more, until one of them does. */
+  async #catchUp(peers: readonly PeerId[]): Promise<void> {
+    const { follower } = this.#options
+    const known = follower.roster
+    for (const peer of peers) {
+      if (follower.roster === known && known !== null) await follower.catchUp(peer)
     }
   }
 

@@ -17,7 +17,7 @@ export interface Coordination {
   learnt(from: PeerId, question: LearntQuestion): void
   saved(from: PeerId, question: SavedQuestion): void
   /** Another incarnation of the run tells of itself. */
-  met(other: MeetQuestion): void
+  met(from: PeerId, other: MeetQuestion): void
   /** @throws ProtocolError REFUSED unless this incarnation stays when it meets the other */
   supersede(other: Standing): void
   /** This peer does not coordinate any more: a roster has another ballot, or does not name this peer. */

@@ -38,7 +38,7 @@ import {
 } from '../membership/incarnation.ts'
 import { minorityReason } from '../membership/minority.ts'
 import { Newcomers } from '../membership/newcomers.ts'
-import { coordinatorOf, memberOf } from '../membership/roster.ts'
+import { coordinatorOf, memberById, memberOf } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
 import type { Coordination } from './coordination.ts'
 import { foundingRoster, lackingStages } from './founding-roster.ts'
@@ -208,7 +208,10 @@ export class Founding {
     ) {
       refuse('its roster does not name this process, or is not later than the one here')
     }
-    if (memberOf(roster, from) === undefined) refuse(`${from} is not in it`)
+    const isKnown = ({ id, peer }: Member) => memberById(known, id)?.peer === peer
+    if (memberOf(roster, from) === undefined || !roster.members.every(isKnown)) {
+      refuse(`${from} is not in it, or a member of it is not in the roster here`)
+    }
     const isCoordinator = coordinatorOf(known).peer === from
     if (this.#isFounding || this.#stateFor(isCoordinator) !== 'undecided') {
       refuse('this peer has a coordinator, or founds an incarnation itself')

@@ -15,6 +15,9 @@ import type { Store } from '../checkpoint/store.ts'
 import { Keeper, serveCopies } from '../copies/keeper.ts'
 import { AddressAnnouncer } from '../membership/address-announcer.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
+import { Belief } from '../membership/belief.ts'
+import type { Border } from '../membership/border.ts'
+import { Conduct } from '../membership/conduct.ts'
 import { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import { Foundings } from '../membership/foundings.ts'
 import { Incarnation, lostSteps } from '../membership/incarnation.ts'
@@ -24,7 +27,8 @@ import {
   MemberEvents,
   type Start,
 } from '../membership/member-events.ts'
-import { compareBallots, coordinatorOf, type RosterSource } from '../membership/roster.ts'
+import { Parted } from '../membership/parted.ts'
+import { compareBallots, coordinatorOf, memberOf, type RosterSource } from '../membership/roster.ts'
 import type { Ancestor } from '../membership/serve-run.ts'
 import { UndecidedPeers } from '../membership/undecided.ts'
 import type { BatchSource } from '../run/batch-source.ts'
@@ -38,7 +42,7 @@ import type { Resume } from './resume.ts'
 import { Returning } from './returning.ts'
 import { type RosterChange, RosterFollower, reasonOf } from './roster-follower.ts'
 import { serveWork } from './serve-work.ts'
-import { checkCoordinator, type ServiceContext, serveMember } from './services.ts'
+import { type ServiceContext, serveMember } from './services.ts'
 import { type AppliedStep, StageFollower } from './stage-follower.ts'
 import { StageSlot } from './stage-slot.ts'
 
@@ -85,6 +89,10 @@ export class Member {
   readonly undecided: UndecidedPeers
   /** Continues a run of which every process ended. */
   readonly returning: Returning
+  /** Whose rosters this peer takes. */
+  readonly belief: Belief
+  /** The peers that held a stage beside this one, and are not members any more. */
+  readonly parted = new Parted()
   /** Makes one run of two foundings of it. */
   readonly foundings: Foundings
   readonly #options: MemberOptions
@@ -92,6 +100,8 @@ export class Member {
   readonly #events = new MemberEvents()
   readonly #follower: RosterFollower
   readonly #monitor: CoordinatorMonitor
+  readonly #border: Border
+  readonly #conduct: Conduct
   readonly #slot: StageSlot
   readonly #stages: StageFollower
   readonly #disk: DiskUpkeep
@@ -114,6 +124,15 @@ export class Member {
     const { start = null, network, clock } = options
     this.knownMembers = options.knownMembers ?? new MembersInMemory(network.self)
     this.undecided = new UndecidedPeers(network.self, clock)
+    this.#border = {
+      roster: () => follower.roster,
+      heardCoordinator: () => this.#monitor.heard(),
+    }
+    this.#conduct = new Conduct({
+      ...options,
+      signal: this.#stopping.signal,
+      isMember: (peer) => follower.roster !== null && memberOf(follower.roster, peer) !== undefined,
+    })
     this.foundings = new Foundings({
       ...options,
       roster: () => this.roster,
@@ -125,8 +144,16 @@ export class Member {
     this.#keeper = new Keeper(options.run)
     const incarnation = options.incarnation ?? new Incarnation(options.runId)
     this.incarnation = incarnation
-    const follower = new RosterFollower({
+    const belief = new Belief({
       ...options,
+      signal,
+      acceptor: () => follower.acceptor,
+      hearsCoordinator: () => this.#hearsCoordinator,
+    })
+    this.belief = belief
+    const follower: RosterFollower = new RosterFollower({
+      ...options,
+      belief,
       start,
       signal,
       carryOut: (change) => this.#carryOut(change),
@@ -154,6 +181,8 @@ export class Member {
     })
     this.returning = new Returning({
       ...options,
+      border: this.#border,
+      conduct: this.#conduct,
       disk: this.#disk,
       undecided: this.undecided,
       knownMembers: this.knownMembers,
@@ -197,7 +226,10 @@ export class Member {
     const slot = this.#slot
     const context: ServiceContext = {
       ...this.#options,
+      border: this.#border,
+      conduct: this.#conduct,
       follower,
+      belief: this.belief,
       monitor: this.#monitor,
       events: this.#events,
       incarnation: this.incarnation,
@@ -214,17 +246,22 @@ export class Member {
       ...serveMember(context),
       ...serveWork({
         ...this.#options,
+        ...context,
         slot,
         roster: () => follower.expectAcceptor().roster,
-        fromCoordinator: (from) => checkCoordinator(context, from),
         inTurn: (work) => follower.inTurn(work),
       }),
       ...this.returning.serve(),
-      ...serveCopies(this.#options, this.#keeper, this.#disk, () => follower.roster, {
+      ...serveCopies(context, this.#keeper, this.#disk, {
         understudied: () => slot.understudy.copies,
         rebuilding: () => slot.rebuilding,
       }),
     ]
+  }
+
+  get #hearsCoordinator(): boolean {
+    if (this.#deposed) return false
+    return this.#coordination !== null || this.#monitor.hearsCoordinator
   }
 
   /** Tells this process, and what it has promised, from others with the same peer id. */
@@ -322,7 +359,10 @@ export class Member {
   stepDown(ballot: Ballot, toldBy: PeerId | null): void {
     const { roster } = this
     if (roster !== null && compareBallots(roster.ballot, ballot) === 0) this.#deposed = true
-    if (toldBy !== null) void this.#follower.catchUp(toldBy)
+    if (toldBy === null) return
+    this.#follower.catchUp(toldBy).catch((error: unknown) => {
+      if (!this.#stopping.signal.aborted) throw error
+    })
   }
 
   /** This peer leaves the roster on its own account, so that the others miss it at once. It may join again. */
@@ -381,6 +421,7 @@ export class Member {
     const { before, roster, own } = change
     this.#hasBeenIn = true
     this.knownMembers.keep(roster)
+    this.parted.follow(before, roster)
     this.#contact = null
     if (before === null) {
       this.#events.add({ type: 'admitted', coordinator: coordinatorOf(roster).peer })

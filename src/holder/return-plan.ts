@@ -86,7 +86,7 @@ function membersOf(last: Roster, all: readonly Returner[]): Member[] {
     (a, b) => rankOf(a.peer) - rankOf(b.peer) || (a.peer < b.peer ? -1 : 1),
   )
   return sorted.map(({ peer, session, addresses, domain }, i) => {
-    const who = { id: last.nextId + i, peer, session, addresses, domain }
+    const who = { id: last.nextId + i, peer, session, addresses, domain, host: '' }
     return { ...who, stage: null, ready: true }
   })
 }

@@ -11,10 +11,12 @@ import type { Network, PeerId } from '../../protocols/network.ts'
 import type { Journal } from '../base/journal.ts'
 import { Acceptor } from '../membership/acceptor.ts'
 import { type AgreementOptions, fetchRoster } from '../membership/agreement.ts'
+import type { Belief } from '../membership/belief.ts'
 import type { Incarnation } from '../membership/incarnation.ts'
 import type { Start } from '../membership/member-events.ts'
 import {
   compareBallots,
+  coordinatorOf,
   foundingRoster,
   memberOf,
   ROSTERS,
@@ -42,6 +44,7 @@ export interface RosterFollowerOptions {
   /** The session and roster of a process that continues from another run; null for one that begins. */
   readonly start: Start | null
   readonly incarnation: Incarnation
+  readonly belief: Pick<Belief, 'believes'>
   /** Members of one process may share the rosters that they make. Without this option each makes its own. */
   readonly rosters?: RosterSource
   /** Does what the roster says to the parts of this member. @returns a digest of its weights, or null */
@@ -87,6 +90,11 @@ export class RosterFollower {
     const member =
       this.roster === null ? undefined : memberOf(this.roster, this.#options.network.self)
     return member?.session === this.session ? member : undefined
+  }
+
+  /** Null while this peer is in no roster. */
+  get acceptor(): Acceptor | null {
+    return this.#acceptor
   }
 
   /** @throws ProtocolError STALE while this peer is in no roster */
@@ -174,12 +182,16 @@ export class RosterFollower {
 
   /** Fetches the roster of a peer that knows a later epoch, and carries it out. */
   async catchUp(peer: PeerId): Promise<void> {
-    const { signal, journal, incarnation } = this.#options
+    const { signal, journal, incarnation, belief } = this.#options
     try {
       const { id } = incarnation
       const fetched = await fetchRoster(this.agreement(signal), peer, this.rosters.decode)
       if (fetched.incarnation !== id) {
         throw new ProtocolError('STALE', `${peer} is in another incarnation of the run`)
+      }
+      const coordinator = coordinatorOf(fetched.roster).peer
+      if (!(await belief.believes(coordinator, peer))) {
+        throw new ProtocolError('REFUSED', `other members do not follow ${coordinator}`)
       }
       await this.install(fetched.roster.epoch, null, fetched.roster)
     } catch (error) {

@@ -2,7 +2,7 @@
 import { notice, probe, reach } from '../../protocols/reach.ts'
 import { probePeers } from '../membership/probe-peers.ts'
 import { serveRun } from '../membership/serve-run.ts'
-import { checkCoordinator, type ServiceContext } from './services.ts'
+import type { ServiceContext } from './services.ts'
 
 /** Begins to serve. @returns one function for each service, which ends it */
 export function serveReach(context: ServiceContext): (() => void)[] {
@@ -10,14 +10,12 @@ export function serveReach(context: ServiceContext): (() => void)[] {
   return [
     serveRun(context, probe, { serve: async () => ({ answer: {} }) }),
     serveRun(context, reach, {
-      serve: async (from, { peers, ...how }) => {
-        checkCoordinator(context, from)
+      serve: async (_, { peers, ...how }) => {
         return { answer: { failures: await probePeers(context, peers, how) } }
       },
     }),
     serveRun(context, notice, {
-      serve: async (from, { message }) => {
-        checkCoordinator(context, from)
+      serve: async (_, { message }) => {
         journal.write({ type: 'notice', message })
         return { answer: {} }
       },

@@ -18,8 +18,6 @@ export interface WorkContext extends RunContext {
   readonly slot: StageSlot
   /** @throws ProtocolError STALE while this peer is in no roster */
   roster(): Roster
-  /** @throws ProtocolError STALE unless the peer is the coordinator */
-  fromCoordinator(from: PeerId): void
   /** Runs `work` between two changes of the roster. */
   inTurn<T>(work: () => Promise<T>): Promise<T>
 }
@@ -39,17 +37,13 @@ export function serveWork(context: WorkContext): StopServing[] {
 
 /** Taking a stage: one that nobody holds, or a further replica. */
 function serveStages(context: WorkContext): StopServing[] {
-  const { slot, fromCoordinator } = context
+  const { slot } = context
   return [
     serveRun(context, steps.hold, {
-      serve: async (from, question) => {
-        fromCoordinator(from)
-        return { answer: await slot.hold(question) }
-      },
+      serve: async (_, question) => ({ answer: await slot.hold(question) }),
     }),
     serveRun(context, steps.learn, {
-      serve: async (from, { stage }) => {
-        fromCoordinator(from)
+      serve: async (_, { stage }) => {
         await slot.learn(stage)
         return { answer: {} }
       },
@@ -59,21 +53,19 @@ function serveStages(context: WorkContext): StopServing[] {
 
 /** The gradients of a step, and evaluation. */
 function serveSteps(context: WorkContext): StopServing[] {
-  const { slot, fromCoordinator, run } = context
+  const { slot, run } = context
   const bytesMax = drivesBytesMax(
     Math.max(run.microbatches, run.evaluation.microbatches),
     run.stages,
   )
-  const acceptDrives = (from: PeerId, length: number) => {
-    fromCoordinator(from)
+  const acceptDrives = (length: number) => {
     if (length <= bytesMax) return new Uint8Array(length)
     throw new ProtocolError('TOO_LARGE', `a plan of ${length} bytes, more than ${bytesMax}`)
   }
   return [
     serveRun(context, steps.prepare, {
-      accept: (from, _, length) => acceptDrives(from, length),
+      accept: (_, __, length) => acceptDrives(length),
       serve: async (from, question, body) => {
-        fromCoordinator(from)
         const drives = decodeDrives(from, body)
         const prepared = await slot.expectActive().prepare({ ...question, drives })
         const { losses, ...answer } = prepared
@@ -81,10 +73,7 @@ function serveSteps(context: WorkContext): StopServing[] {
       },
     }),
     serveRun(context, steps.reduce, {
-      serve: async (from, question) => {
-        fromCoordinator(from)
-        return { answer: await slot.reducing(question).reduce(question) }
-      },
+      serve: async (_, question) => ({ answer: await slot.reducing(question).reduce(question) }),
     }),
     serveRun(context, steps.gradients, {
       serve: async (from, question) => {
@@ -94,9 +83,8 @@ function serveSteps(context: WorkContext): StopServing[] {
       },
     }),
     serveRun(context, steps.evaluate, {
-      accept: (from, _, length) => acceptDrives(from, length),
+      accept: (_, __, length) => acceptDrives(length),
       serve: async (from, question, body) => {
-        fromCoordinator(from)
         const drives = decodeDrives(from, body)
         const losses = await slot.expectActive().evaluate({ ...question, drives })
         return { answer: {}, body: encodeLosses(losses) }

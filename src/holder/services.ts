@@ -5,15 +5,16 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import { compareFoundings, moveOver } from '../../protocols/founding.ts'
 import type { Contact, Lineage } from '../../protocols/incarnation.ts'
 import * as incarnations from '../../protocols/incarnation.ts'
-import type { Roster } from '../../protocols/membership.ts'
+import type { Ballot, Roster } from '../../protocols/membership.ts'
 import * as membership from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
 import * as steps from '../../protocols/step.ts'
+import type { Belief } from '../membership/belief.ts'
 import type { CoordinatorMonitor } from '../membership/coordinator-monitor.ts'
 import type { Foundings } from '../membership/foundings.ts'
 import { contactOf, type Incarnation } from '../membership/incarnation.ts'
 import type { MemberEvents } from '../membership/member-events.ts'
-import { coordinatorOf, memberOf } from '../membership/roster.ts'
+import { coordinatorOf, memberById, memberOf } from '../membership/roster.ts'
 import { type RunContext, serveRun } from '../membership/serve-run.ts'
 import type { UndecidedPeers } from '../membership/undecided.ts'
 import type { Coordination, HelloQuestion } from './coordination.ts'
@@ -23,6 +24,7 @@ import { serveReach } from './serve-reach.ts'
 
 export interface ServiceContext extends RunContext {
   readonly follower: RosterFollower
+  readonly belief: Belief
   readonly monitor: CoordinatorMonitor
   readonly events: MemberEvents
   readonly incarnation: Incarnation
@@ -60,15 +62,6 @@ export function serveMember(context: ServiceContext): StopServing[] {
   ]
 }
 
-/** @throws ProtocolError STALE unless the peer coordinates the run, as far as this peer knows */
-export function checkCoordinator({ follower, monitor }: ServiceContext, from: PeerId): void {
-  const { roster } = follower.expectAcceptor()
-  if (from !== coordinatorOf(roster).peer) {
-    throw new ProtocolError('STALE', `${from} does not coordinate epoch ${roster.epoch}`)
-  }
-  monitor.heard()
-}
-
 function serveMembership(context: ServiceContext): StopServing[] {
   const { follower, events } = context
   return [
@@ -85,12 +78,17 @@ function serveMembership(context: ServiceContext): StopServing[] {
         return { answer, body: membership.encodeRoster(roster) }
       },
     }),
+    serveRun(context, membership.vouch, {
+      serve: async (_, { peer }) => {
+        follower.expectAcceptor()
+        return { answer: { role: context.belief.roleOf(peer) } }
+      },
+    }),
     serveRun(context, membership.heartbeat, {
       serve: async (from, { epoch }) => ({ answer: answerHeartbeat(context, from, epoch) }),
     }),
     serveRun(context, membership.finish, {
-      serve: async (from, { committed, failure }) => {
-        checkCoordinator(context, from)
+      serve: async (_, { committed, failure }) => {
         events.add({ type: 'finished', committed, failure })
         return { answer: {} }
       },
@@ -104,8 +102,7 @@ function serveFoundings(context: ServiceContext): StopServing[] {
       serve: async (from, question) => ({ answer: context.foundings.answer(from, question) }),
     }),
     serveRun(context, moveOver, {
-      serve: async (from, { peer, addresses, reason }) => {
-        checkCoordinator(context, from)
+      serve: async (_, { peer, addresses, reason }) => {
         await context.foundings.moveOver(reason, { peer, addresses })
         return { answer: {} }
       },
@@ -120,7 +117,8 @@ function serveAgreement(context: ServiceContext): StopServing[] {
       serve: async (from, question) => {
         const acceptor = follower.expectAcceptor()
         checkMember(acceptor.roster, from, question.epoch - 1)
-        const answer = acceptor.propose(question)
+        checkBallot(acceptor.roster, from, question.ballot)
+        const answer = acceptor.propose(question, objectionTo(context, from, acceptor.roster))
         // A refused proposal is no sign of a coordinator: the proposer may fail, and then another is needed.
         if (answer.accepted) heardProposal(context, from, acceptor.roster)
         return { answer }
@@ -129,7 +127,8 @@ function serveAgreement(context: ServiceContext): StopServing[] {
     serveRun(context, agreement.promise, {
       serve: async (from, question) => {
         const acceptor = follower.expectAcceptor()
-        checkMember(acceptor.roster, from, question.epoch)
+        checkVoter(acceptor.roster, from, question.epoch)
+        checkBallot(acceptor.roster, from, question.ballot)
         const answer = acceptor.promise(question, objectionTo(context, from, acceptor.roster))
         if (answer.promised) heardProposal(context, from, acceptor.roster)
         return { answer }
@@ -141,6 +140,11 @@ function serveAgreement(context: ServiceContext): StopServing[] {
         throw new ProtocolError('TOO_LARGE', `a roster of ${length} bytes`)
       },
       serve: async (from, { epoch, change }, body) => {
+        const known = follower.roster
+        const isNews = body !== undefined || known === null || epoch > known.epoch
+        if (isNews && !(await context.belief.believes(from))) {
+          throw new ProtocolError('REFUSED', `${from} does not coordinate, as far as is known here`)
+        }
         const whole = body && follower.rosters.decode(from, body)
         return { answer: await follower.install(epoch, change, whole) }
       },
@@ -168,8 +172,8 @@ function serveIncarnations(context: ServiceContext): StopServing[] {
       },
     }),
     serveRun(context, incarnations.meet, {
-      serve: async (_, question) => {
-        context.coordination()?.met(question)
+      serve: async (from, question) => {
+        context.coordination()?.met(from, question)
         const { roster } = follower
         const coordinator = roster === null ? null : contactOf(coordinatorOf(roster))
         const { id } = incarnation
@@ -188,15 +192,13 @@ function serveIncarnations(context: ServiceContext): StopServing[] {
       },
     }),
     serveRun(context, incarnations.superseded, {
-      serve: async (from, { lineage, contact }) => {
-        checkCoordinator(context, from)
+      serve: async (_, { lineage, contact }) => {
         context.superseded(lineage, contact)
         return { answer: {} }
       },
     }),
     serveRun(context, incarnations.minority, {
-      serve: async (from, { reason }) => {
-        checkCoordinator(context, from)
+      serve: async (_, { reason }) => {
         journal.write({ type: 'waiting', stages: [], reason })
         return { answer: {} }
       },
@@ -296,6 +298,22 @@ function answerHeartbeat(
 function checkMember(roster: Roster, from: PeerId, known: number): void {
   if (known > roster.epoch || memberOf(roster, from) !== undefined) return
   throw new ProtocolError('NOT_MEMBER', `${from} is not in the roster of epoch ${roster.epoch}`)
+}
+
+/**
+ * A candidate that this peer does not know yet sends its roster, and asks again.
+ * @param known the epoch that the candidate knows
+ */
+function checkVoter(roster: Roster, from: PeerId, known: number): void {
+  checkMember(roster, from, known)
+  if (memberOf(roster, from) !== undefined) return
+  throw new ProtocolError('STALE', `${from} is not in the roster of epoch ${roster.epoch} yet`)
+}
+
+/** A member proposes under its own ballots only. @throws ProtocolError REFUSED */
+function checkBallot(roster: Roster, from: PeerId, { id }: Ballot): void {
+  if (memberById(roster, id)?.id === memberOf(roster, from)?.id) return
+  throw new ProtocolError('REFUSED', `ballots of member ${id} are not ${from}'s`)
 }
 
 /** Why the peer should not take the coordinator's place; null if one is needed. */

@@ -32,6 +32,15 @@ interface Accepted {
   readonly change: Change
 }
 
+/**
+ * Rounds by which a ballot may exceed the one promised before. A member that lies could use up all rounds at once
+ * otherwise, and no ballot would be higher.
+ */
+const BALLOT_ROUNDS_MAX = 2 ** 32
+
+/** Rounds by which a refusal may move a candidate's next ballot: far fewer, so that the ballot is not refused for it. */
+const OBSERVED_ROUNDS_MAX = 2 ** 16
+
 /** One member's side of the agreement on rosters. */
 export class Acceptor {
   readonly rosters: RosterSource
@@ -39,6 +48,8 @@ export class Acceptor {
   #promised: Ballot
   #seenRound: number
   #accepted: Accepted | null = null
+  /** Ids of members that got a promise, or an acceptance, since the last roster came here. */
+  readonly #candidates = new Set<number>()
 
   constructor(roster: Roster, rosters = ROSTERS) {
     this.rosters = rosters
@@ -57,13 +68,24 @@ export class Acceptor {
     return { round: Math.max(this.#seenRound, this.#promised.round) + 1, id }
   }
 
-  /** Records a ballot that another member has promised. */
+  /** Records a ballot that another member has promised. A round far beyond all others is not believed. */
   observe({ round }: Ballot): void {
-    this.#seenRound = Math.max(this.#seenRound, round)
+    const believed = Math.min(round, this.#promised.round + OBSERVED_ROUNDS_MAX)
+    this.#seenRound = Math.max(this.#seenRound, believed)
   }
 
-  /** Answers a proposal: accepts it unless a promise or an earlier acceptance forbids it. */
-  propose({ ballot, epoch, change }: ProposeQuestion) {
+  /** True if this member got a promise, or an acceptance, in this epoch. */
+  hasPromised(id: number): boolean {
+    return this.#candidates.has(id)
+  }
+
+  /**
+   * Answers a proposal: accepts it unless a promise or an earlier acceptance forbids it.
+   * @param objection reason why this member wants no other coordinator than the one that it promised to; null if it has
+   *   none
+   * @throws ProtocolError REFUSED for this reason: the proposer has its quorum from others
+   */
+  propose({ ballot, epoch, change }: ProposeQuestion, objection: string | null) {
     const answer = (accepted: boolean) => ({
       accepted,
       ballot: this.#promised,
@@ -73,6 +95,10 @@ export class Acceptor {
     if (epoch !== this.#roster.epoch + 1) return answer(false)
     if (compareBallots(ballot, this.#promised) < 0) return answer(false)
     if (this.#contradicts(ballot, epoch, change)) return answer(false)
+    if (compareBallots(ballot, this.#promised) > 0 && objection !== null) {
+      throw new ProtocolError('REFUSED', objection)
+    }
+    this.#candidates.add(ballot.id)
     this.#promised = ballot
     this.#accepted = { ballot, epoch, change }
     return answer(true)
@@ -95,8 +121,13 @@ export class Acceptor {
         ? `epoch ${known} is known here`
         : compareBallots(ballot, this.#promised) <= 0
           ? 'a higher ballot was promised'
-          : (objection ?? '')
-    if (reason === '') this.#promised = ballot
+          : ballot.round > this.#promised.round + BALLOT_ROUNDS_MAX
+            ? `round ${ballot.round} is far beyond ${this.#promised.round}`
+            : (objection ?? '')
+    if (reason === '') {
+      this.#candidates.add(ballot.id)
+      this.#promised = ballot
+    }
     return {
       promised: reason === '',
       ballot: this.#promised,
@@ -123,6 +154,7 @@ export class Acceptor {
   adopt(roster: Roster): void {
     if (roster.epoch <= this.#roster.epoch) return
     this.#roster = roster
+    this.#candidates.clear()
     if (compareBallots(roster.ballot, this.#promised) > 0) this.#promised = roster.ballot
     if (this.#accepted !== null && this.#accepted.epoch <= roster.epoch) this.#accepted = null
   }

@@ -78,7 +78,7 @@ export function stranded(ms: number): Deposed {
 
 /**
  * Proposes the change once to each voter that has not accepted it, and adds to `accepted`. Resolves when a quorum has
- * accepted, or every asked voter has answered.
+ * accepted, or every asked voter has answered. One voter's word that another coordinates counts only if no quorum accepts.
  */
 function offer(
   options: AgreementOptions,
@@ -92,6 +92,14 @@ function offer(
   const voting = votersOf(roster)
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   let decided = false
+  /** Voters that may still accept. */
+  const willing = new Set(voting)
+  let refusal: Deposed | null = null
+  const refuse = (member: Member, by: PeerId | null, message: string) => {
+    refusal ??= new Deposed(by, message)
+    willing.delete(member.id)
+    if (!isQuorum(roster, willing)) reject(refusal)
+  }
   /**
    * @param isRetry true on the retry after sending a lagging member the roster. Retrying now avoids waiting for this
    *   round's slowest member.
@@ -112,30 +120,31 @@ function offer(
         decided ||= isQuorum(roster, accepted)
         if (decided) resolve()
       } else if (answer.epoch > roster.epoch) {
-        reject(new Deposed(member.peer, `${member.peer} knows of epoch ${answer.epoch}`))
+        refuse(member, member.peer, `${member.peer} knows of epoch ${answer.epoch}`)
       } else if (compareBallots(answer.ballot, ballot) > 0) {
         acceptor.observe(answer.ballot)
-        reject(new Deposed(member.peer, `${member.peer} has promised another coordinator`))
+        refuse(member, member.peer, `${member.peer} has promised another coordinator`)
       } else if (answer.epoch < roster.epoch) {
         await behind()
       } else {
-        reject(new Deposed(null, `${member.peer} has accepted another change under this ballot`))
+        refuse(member, null, `${member.peer} has accepted another change under this ballot`)
       }
     } catch (error) {
       if (signal.aborted) reject(signal.reason)
       if (error instanceof Deposed) reject(error)
       if (!(error instanceof ProtocolError)) return
+      // REFUSED: the member hears another coordinator still. It is asked again if a quorum needs it.
       // NOT_MEMBER: the member knows a roster without this peer. STALE: the member was admitted, but has no roster yet.
       // The change does not fit a message. It never will, so that to ask again would only take time.
       if (error.code === 'TOO_LARGE') reject(error)
-      else if (error.code === 'NOT_MEMBER') reject(new Deposed(member.peer, error.message))
+      else if (error.code === 'NOT_MEMBER') refuse(member, member.peer, error.message)
       else if (error.code === 'STALE') await behind()
     }
   }
   const asked = roster.members
     .filter(({ id }) => voting.has(id) && !accepted.has(id))
     .map((member) => propose(member, false))
-  void Promise.all(asked).then(() => resolve())
+  void Promise.all(asked).then(() => (refusal === null ? resolve() : reject(refusal)))
   return promise
 }
 

@@ -21,8 +21,8 @@ type Campaign =
       readonly roster: Roster
       readonly pending: Change | null
     }
-  /** `peer` knows a later epoch. */
-  | { readonly result: 'behind'; readonly peer: PeerId }
+  /** `peers` say that they know a later epoch. */
+  | { readonly result: 'behind'; readonly peers: readonly PeerId[] }
   /** `answering`: ids of the members that answered. */
   | {
       readonly result: 'refused'
@@ -39,7 +39,7 @@ class Votes {
   readonly #reasons: string[] = []
   readonly #answering = new Set<number>()
   #pending: PromiseAnswer['accepted'] = null
-  #memberAhead: PeerId | null = null
+  readonly #ahead: PeerId[] = []
   readonly #decided = Promise.withResolvers<void>()
 
   constructor(roster: Roster) {
@@ -56,10 +56,8 @@ class Votes {
     this.#answering.add(id)
     if (!promised) {
       this.#reasons.push(reason)
-      this.#willing.delete(id)
-      if (epoch > this.#roster.epoch) this.addAhead(peer)
-      // If the other members are too few, the campaign does not wait for the lost coordinator's answer.
-      else if (!isQuorum(this.#roster, this.#willing)) this.close()
+      if (epoch > this.#roster.epoch) this.#ahead.push(peer)
+      this.#refuses(id)
       return
     }
     this.#promised.add(id)
@@ -71,10 +69,16 @@ class Votes {
     if (isQuorum(this.#roster, this.#promised)) this.close()
   }
 
-  /** Records that `peer` has a later roster than this member. */
-  addAhead(peer: PeerId): void {
-    this.#memberAhead = peer
-    this.close()
+  /** The member says that it has a later roster, which does not name this peer. */
+  addAhead({ id, peer }: Member): void {
+    this.#ahead.push(peer)
+    this.#refuses(id)
+  }
+
+  /** If the other members are too few, the campaign does not wait for the lost coordinator's answer. */
+  #refuses(id: number): void {
+    this.#willing.delete(id)
+    if (!isQuorum(this.#roster, this.#willing)) this.close()
   }
 
   addFailure(error: Error): void {
@@ -87,11 +91,11 @@ class Votes {
   }
 
   result(ballot: Ballot): Campaign {
-    if (this.#memberAhead !== null) return { result: 'behind', peer: this.#memberAhead }
     if (isQuorum(this.#roster, this.#promised)) {
       const pending = this.#pending?.change ?? null
       return { result: 'elected', ballot, roster: this.#roster, pending }
     }
+    if (this.#ahead.length > 0) return { result: 'behind', peers: this.#ahead }
     const voting = votersOf(this.#roster)
     const promised = [...this.#promised].filter((id) => voting.has(id)).length
     const count = `${promised} of ${voting.size} voting members promise`
@@ -116,7 +120,7 @@ export async function campaign(options: AgreementOptions, own: Member): Promise<
       if (!answer.promised) acceptor.observe(answer.ballot)
       votes.add(member, answer)
     } catch (error) {
-      if (error instanceof ProtocolError && error.code === 'NOT_MEMBER') votes.addAhead(peer)
+      if (error instanceof ProtocolError && error.code === 'NOT_MEMBER') votes.addAhead(member)
       votes.addFailure(error as Error)
       // The member was admitted and does not know it yet. It can promise in the next campaign, not at once: it counts the
       // new roster as a sign of life of the coordinator.

@@ -17,7 +17,7 @@ import type { PeerId } from '../../protocols/network.ts'
  * @param origin the checkpoint that the run starts from; null if it starts from its initial weights
  */
 export function foundingRoster(
-  founder: Omit<Member, 'id' | 'stage' | 'ready'>,
+  founder: Omit<Member, 'id' | 'stage' | 'ready' | 'host'>,
   origin: Origin | null = null,
 ): Roster {
   return {
@@ -33,7 +33,7 @@ export function foundingRoster(
     coordinator: 0,
     ballot: { round: 0, id: 0 },
     nextId: 1,
-    members: [{ ...founder, id: 0, stage: null, ready: true }],
+    members: [{ ...founder, host: '', id: 0, stage: null, ready: true }],
   }
 }
 
@@ -151,28 +151,71 @@ export function emptyStages(roster: Roster, bodyStages: number): number[] {
   return stages.filter((stage) => !holders.has(stage))
 }
 
+/** True for a member that holds a stage, and takes part in steps. */
+export function isHolder({ stage, ready }: Pick<Member, 'stage' | 'ready'>): boolean {
+  return stage !== null && ready
+}
+
 /** The voters of each roster, made at their first use. */
 const voters = new WeakMap<Roster, ReadonlySet<number>>()
 
 /**
  * Ids of the members whose answers decide the next epoch: all holders, and fewer other members than holders. So the loss
  * of other members never costs the majority while all holders are left. The coordinator always votes, and the other
- * voters are the longest-standing members. While nobody holds a stage, all members vote.
+ * voters are the longest-standing members. While nobody holds a stage, all members vote. The votes of one network are
+ * bounded (`Votes`): many names of one host are one voice.
  */
 export function votersOf(roster: Roster): ReadonlySet<number> {
   const known = voters.get(roster)
   if (known !== undefined) return known
   const { members, coordinator } = roster
-  const isHolder = ({ stage, ready }: Member) => stage !== null && ready
-  const ids = new Set(members.filter(isHolder).map(({ id }) => id))
-  const most = ids.size === 0 ? members.length : 2 * ids.size - 1
-  if (memberById(roster, coordinator) !== undefined) ids.add(coordinator)
-  for (const { id } of members) {
-    if (ids.size >= most) break
-    ids.add(id)
+  const holders = members.filter(isHolder)
+  const most = holders.length === 0 ? members.length : 2 * holders.length - 1
+  const votes = new Votes()
+  votes.add(holders, most)
+  const first = memberById(roster, coordinator)
+  if (first !== undefined) votes.give(first)
+  votes.add(members, most)
+  voters.set(roster, votes.ids)
+  return votes.ids
+}
+
+/** Votes that one network always has. */
+const VOTES_OF_A_HOST = 2
+
+/**
+ * Gives votes to members in the order of joining. A network gets no further vote that would make its votes more than those
+ * of all others, except while no other network has one: a run that begins on one host has all its members there.
+ */
+class Votes {
+  readonly ids = new Set<number>()
+  readonly #byHost = new Map<string, number>()
+
+  /** Gives votes to these members, until there are `most`. */
+  add(members: readonly Member[], most: number): void {
+    let waiting = members.filter(({ id }) => !this.ids.has(id))
+    for (let before = -1; before !== this.ids.size; ) {
+      before = this.ids.size
+      // A member whose network has its share may get a vote once others have theirs.
+      waiting = waiting.filter((member) => !this.#take(member, most))
+    }
   }
-  voters.set(roster, ids)
-  return ids
+
+  /** Gives a vote, whatever its network has. */
+  give({ id, host }: Pick<Member, 'id' | 'host'>): void {
+    if (this.ids.has(id)) return
+    this.ids.add(id)
+    this.#byHost.set(host, (this.#byHost.get(host) ?? 0) + 1)
+  }
+
+  #take({ id, host }: Member, most: number): boolean {
+    if (this.ids.size >= most) return false
+    const own = this.#byHost.get(host) ?? 0
+    const others = this.ids.size - own
+    const mayVote = host === '' || own < VOTES_OF_A_HOST || others === 0 || own + 1 <= others
+    if (mayVote) this.give({ id, host })
+    return mayVote
+  }
 }
 
 /**

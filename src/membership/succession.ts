@@ -13,8 +13,8 @@ type Succession =
   | { readonly result: 'elected' }
   /** Another roster came here during the campaign. Its coordinator may be alive. */
   | { readonly result: 'overtaken' }
-  /** `peer` knows a later epoch. */
-  | { readonly result: 'behind'; readonly peer: PeerId }
+  /** `peers` say that they know a later epoch. */
+  | { readonly result: 'behind'; readonly peers: readonly PeerId[] }
   /** A change that was accepted before, and is chosen now, removes this member from the roster. */
   | { readonly result: 'removed'; readonly epoch: number }
   /** `answering`: ids of the members that answered; null if a majority did. */

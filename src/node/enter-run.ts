@@ -176,6 +176,7 @@ async function requestAdmission(
   let asked = contact
   // One referral leads to the coordinator. More are needed only while the coordinator changes.
   for (let referrals = 0; referrals < REFERRALS_MAX; referrals++) {
+    member.belief.asksToEnter(asked)
     if (await isBegunAnew(member, { network, runId }, asked, limits)) return null
     const { session } = member
     const addresses = [...network.addresses]

@@ -13,6 +13,9 @@ import {
   TOPIC,
 } from './network-fixture.ts'
 
+/** Long enough for both sides to notice, in milliseconds. */
+const SHUN_MS = 1_000
+
 export function findingPeers(property: DeclareTest): void {
   property('connects to an address and returns the id of the peer', async ({ peers }) => {
     const [asker, answerer] = peers as [Network, Network]
@@ -87,6 +90,22 @@ export function findingPeers(property: DeclareTest): void {
     asker.disconnect(answerer.self)
     await open
     expect(await Promise.all(lost)).toEqual([answerer.self, asker.self])
+    expect((await asker.call(answerer.self, PROTOCOL, { header: 2 }, CALL)).header).toBe(2)
+  })
+
+  property('has no connection with a peer that it shuns, for as long as it said', async (swarm) => {
+    const [asker, answerer] = swarm.peers as [Network, Network]
+    asker.learn(answerer.self, answerer.addresses)
+    answerer.learn(asker.self, asker.addresses)
+    for (const peer of [asker, answerer]) peer.handle(PROTOCOL, echo)
+    await asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL)
+    const lost = new Promise((resolve) => asker.onLost(resolve))
+    answerer.shun(asker.self, SHUN_MS)
+    expect(await lost).toBe(answerer.self)
+    const shut = await asker.call(answerer.self, PROTOCOL, { header: 1 }, CALL).catch((e) => e.code)
+    expect(['UNREACHABLE', 'PEER_LOST']).toContain(shut)
+    await failsWith(answerer.call(asker.self, PROTOCOL, { header: 1 }, CALL), 'UNREACHABLE')
+    await swarm.clock.sleep(SHUN_MS)
     expect((await asker.call(answerer.self, PROTOCOL, { header: 2 }, CALL)).header).toBe(2)
   })
 

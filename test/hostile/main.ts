@@ -1,78 +1,51 @@
 /**
- * `npm run test:hostile`: a stranger opens 1,000 connections a second to a coordinator, and gets nothing. In turns, another
- * process burns as much processor time and sends nothing. Steps a second must be the same within a tenth, the memory of the
- * coordinator flat, and its journal short.
+ * `npm run test:hostile`: what a swarm of real processes bears. `strangers` have no key of the run, and `liars` have its
+ * manifest. Names choose a part.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { FieldSwarm } from '../field/swarm.ts'
-import { numericOptions } from '../fixtures/numeric-options.ts'
-import { type Effort, play } from './attacker.ts'
+import { parseArgs } from 'node:util'
+import { lies } from './liars.ts'
+import { strangers } from './strangers.ts'
 
-const { seconds, turns, rate } = numericOptions({
-  /** Length of one turn. */
-  seconds: 20,
-  turns: 3,
-  /** Connections a second. */
-  rate: 1000,
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    /** Length of one turn of the strangers, and of the lies of one role. */
+    seconds: { type: 'string', default: '20' },
+    turns: { type: 'string', default: '3' },
+    /** Connections of the stranger in a second. */
+    rate: { type: 'string', default: '1000' },
+    /** Frames in which bytes were changed. */
+    frames: { type: 'string', default: '10000' },
+  },
 })
-/** Least ratio of steps under attack to steps beside the burner. */
-const LEAST = 0.9
-/** Bytes by which the coordinator's memory may grow over all turns. */
-const GROWTH_BYTES = 32 << 20
+const seconds = Number(values.seconds)
+const [turns, rate, frames] = [values.turns, values.rate, values.frames].map(Number) as [
+  number,
+  number,
+  number,
+]
 
-const folder = mkdtempSync(join(tmpdir(), 'gensyn-hostile-'))
-const swarm = await FieldSwarm.create(folder, {})
-const faults: string[] = []
-try {
-  const [coordinator] = await swarm.start(4)
-  await swarm.steps(20)
-  const port = Number(/tcp\/(\d+)/.exec(coordinator!.addresses[0]!)![1])
-  const memory = () => {
-    const status = readFileSync(`/proc/${coordinator!.pid}/status`, 'utf8')
-    return Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) * 1024
-  }
-  const stepsOf = (entries: number) =>
-    swarm.entries.slice(entries).filter(({ type }) => type === 'step').length
-  const made = { attack: 0, burn: 0 }
-  let opened = 0
-  const before = memory()
-  const since = swarm.entries.length
-  for (let turn = 1; turn <= turns; turn++) {
-    const from = swarm.entries.length
-    const attack: Effort = await play(['attack', String(port), String(rate), String(seconds)])
-    made.attack += stepsOf(from)
-    opened += attack.connections
-    if (attack.bytes > 0) faults.push(`the stranger received ${attack.bytes} bytes`)
-    const then = swarm.entries.length
-    await play(['burn', String(attack.busyShare), String(seconds)])
-    made.burn += stepsOf(then)
-    console.log(
-      `turn ${turn}: ${attack.connections} connections, ${attack.bytes} bytes received, ${(100 * attack.busyShare).toFixed(0)} % of a core`,
-    )
-  }
-  const ratio = made.attack / made.burn
-  if (ratio < LEAST) faults.push(`steps under attack are ${ratio.toFixed(2)} of those beside it`)
-  const growth = memory() - before
-  if (growth > GROWTH_BYTES) faults.push(`memory grew by ${Math.round(growth / 2 ** 20)} MiB`)
-  const told = swarm.entries.slice(since)
-  const notices = told.filter(
-    (entry) => entry.type === 'notice' && entry.message.includes('without the key'),
-  )
-  const minutes = Math.ceil((2 * turns * seconds) / 60) + 1
-  if (notices.length === 0) faults.push('nobody was told of the connections')
-  if (notices.length > minutes) faults.push(`${notices.length} notices in ${minutes} minutes`)
-  const refusals = told.filter(({ type }) => type === 'refused').length
-  if (refusals > 0) faults.push(`${refusals} refusals in the journals`)
-  if (opened < 0.8 * rate * seconds * turns) faults.push(`only ${opened} connections were opened`)
-  console.log(
-    `${opened} connections; steps ${made.attack} under attack, ${made.burn} beside the burner: ratio ${ratio.toFixed(3)}; memory ${growth >= 0 ? '+' : ''}${(growth / 2 ** 20).toFixed(1)} MiB; ${notices.length} notices`,
-  )
-} finally {
-  await swarm.close()
-  rmSync(folder, { recursive: true, force: true })
+const PARTS = {
+  strangers: (folder: string) => strangers(folder, { seconds, turns, rate }),
+  liars: (folder: string) => lies(folder, { seconds, frames }),
 }
-for (const fault of faults) console.log(fault)
-console.log(faults.length === 0 ? '1 passed, 0 failed' : '0 passed, 1 failed')
-process.exitCode = faults.length === 0 ? 0 : 1
+
+let failed = 0
+let passed = 0
+for (const [name, part] of Object.entries(PARTS)) {
+  if (positionals.length > 0 && !positionals.includes(name)) continue
+  const folder = mkdtempSync(join(tmpdir(), 'gensyn-hostile-'))
+  try {
+    const faults = await part(folder)
+    for (const fault of faults) console.log(`${name}: ${fault}`)
+    if (faults.length > 0) failed++
+    else passed++
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+console.log(`${passed} passed, ${failed} failed`)
+process.exitCode = failed === 0 ? 0 : 1

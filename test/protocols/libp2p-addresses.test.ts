@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { systemClock } from '../../protocols/clock.ts'
 import { Libp2pNetwork } from '../../protocols/libp2p.ts'
 import { createNode, type Node, startNode } from '../../protocols/libp2p-node.ts'
+import { Shunned } from '../../protocols/shunned.ts'
 import { CALL, echo, failsWith, PROTOCOL } from '../conformance/network-fixture.ts'
 import { createPeer, LOOPBACK } from './libp2p-fixture.ts'
 
@@ -13,7 +14,7 @@ let peer: Libp2pNetwork
 let other: Libp2pNetwork
 beforeEach(async () => {
   node = await createNode({ ...LOOPBACK, found: () => {} })
-  peer = new Libp2pNetwork(node, systemClock, LOOPBACK.listen)
+  peer = new Libp2pNetwork(node, systemClock, LOOPBACK.listen, new Shunned(systemClock))
   await startNode(node, LOOPBACK.listen)
   other = await createPeer()
   other.handle(PROTOCOL, echo)

@@ -166,6 +166,42 @@ test('a peer that reads no answer loses its stream after a while', async () => {
   await patient.stop()
 })
 
+test('a peer that sends half a frame, and then nothing, loses its stream after a while', async () => {
+  const clock = new StillClock()
+  const patient = await createLibp2pNetwork(LOOPBACK, { clock })
+  patient.handle(PROTOCOL, echo)
+  const stream = await raw.dialProtocol(multiaddr(patient.addresses[0]!), PROTOCOL)
+  const closed = next(stream, 'close')
+  const sleep = clock.nextSleep()
+  const frame = frameBytes({ kind: 'request', id: 1 }, { header: 1, body: noise(100_000) })
+  stream.send(frame.subarray(0, -1))
+  const wait = await sleep
+  expect(stream.status).toBe('open')
+  // While bytes come, the wait begins anew.
+  stream.send(frame.subarray(-1))
+  stream.send(frame.subarray(0, 50))
+  const again = clock.nextSleep()
+  await answersOn(stream, 1)
+  wait.end()
+  ;(await again).end()
+  await closed
+  await patient.stop()
+})
+
+test('a peer that sends bytes which are no frame again and again is cut off', async () => {
+  peer.handle(PROTOCOL, echo)
+  const cutOff = next(raw, 'peer:disconnect')
+  for (let i = 0; i < 30; i++) {
+    const stream = await dial().catch(() => null)
+    if (stream === null) break
+    const closed = next(stream, 'close')
+    stream.send(noise(PREFIX_BYTES))
+    await closed
+  }
+  await cutOff
+  await expect(dial()).rejects.toThrow()
+})
+
 test('an invalid announcement is ignored', async () => {
   const heard = vi.fn()
   peer.subscribe(TOPIC, heard)

@@ -64,6 +64,7 @@ const newcomer = {
   session: Number.MAX_SAFE_INTEGER,
   addresses,
   domain: '\u0001'.repeat(DOMAIN_LENGTH),
+  host: '2001:0db8:85a3::/48',
 }
 
 test('a change of any number of members is cut so that each message with it fits', () => {
@@ -105,7 +106,7 @@ test('a change of any number of members is cut so that each message with it fits
 /** A roster of which only what a plan depends on is real. */
 function rosterOf(stages: number, members: number) {
   const entries = Array.from({ length: members }, (_, i): Member => {
-    const entry = { peer: `p${i}`, session: 0, addresses: [], domain: '', ready: true }
+    const entry = { peer: `p${i}`, session: 0, addresses: [], domain: '', host: '', ready: true }
     return { ...entry, id: 0xffff_ffff - i, stage: i % (stages + 1) }
   })
   return { members: entries } as never

@@ -146,6 +146,8 @@ function bound(network: Network): Network {
     learn: (...args) => network.learn(...args),
     forget: (...args) => network.forget(...args),
     disconnect: (...args) => network.disconnect(...args),
+    hostOf: (peer) => network.hostOf(peer),
+    shun: (...args) => network.shun(...args),
     publish: (...args) => network.publish(...args),
     subscribe: (...args) => network.subscribe(...args),
     onLost: (listener) => network.onLost(listener),

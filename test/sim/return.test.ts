@@ -53,7 +53,7 @@ async function offersOf(disks: ReadonlyMap<string, Store>, peers: readonly strin
 function returningRoster(peers: readonly string[], step: number, loss: number | null): Roster {
   const members = peers.map((peer, id) => {
     const addresses = [`sim://${peer}`]
-    return { id, peer, session: id, addresses, domain: '', stage: null, ready: true }
+    return { id, peer, session: id, addresses, domain: '', host: '', stage: null, ready: true }
   })
   const founded = foundingRoster(members[0]!)
   return { ...founded, members, nextId: peers.length, committed: step, loss }

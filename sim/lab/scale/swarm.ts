@@ -339,6 +339,7 @@ export class Swarm {
       session: region,
       addresses: [],
       domain: regions.length > 1 ? regions[region]! : '',
+      host: '',
     }
   }
 }

@@ -31,6 +31,7 @@ function rosterOf(loss: number, members = 8): Roster {
       session: 1_764_500_000_000 + 977 * id,
       addresses: [`sim://peer-${id}`],
       domain: '',
+      host: '',
       stage: id,
       ready: true,
     })),

@@ -59,7 +59,7 @@ const NOTICE = { peer: PEER, type: 'notice' } as const
 
 function memberOf(id: number, stage: number | null = null): Member {
   const addresses = ['/ip4/127.0.0.1/tcp/4001']
-  return { id, peer: `peer-${id}`, session: 1, addresses, domain: '', stage, ready: true }
+  return { id, peer: `peer-${id}`, session: 1, addresses, domain: '', host: '', stage, ready: true }
 }
 
 function rosterOf(epoch: number, members: Member[]): Entry {

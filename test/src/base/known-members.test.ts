@@ -11,7 +11,16 @@ import { temporaryFolder } from '../../fixtures/folder.ts'
 
 function rosterOf(peers: readonly string[], coordinator = 0): Roster {
   const members = peers.map((peer, id): Member => {
-    return { id, peer, session: 1, addresses: [`/${peer}`], domain: '', stage: null, ready: true }
+    return {
+      id,
+      peer,
+      session: 1,
+      addresses: [`/${peer}`],
+      domain: '',
+      host: '',
+      stage: null,
+      ready: true,
+    }
   })
   return { ...foundingRoster(members[0]!), nextId: members.length, coordinator, members }
 }

@@ -17,7 +17,7 @@ const BODY_STAGES = 2
 type Stages = readonly (number | null | `~${number}`)[]
 
 function rosterOf(stages: Stages, committed = 5): Roster {
-  const founder = { peer: 'peer-0', session: 1, addresses: [], domain: '' }
+  const founder = { peer: 'peer-0', session: 1, addresses: [], domain: '', host: '' }
   const members = stages.map((stage, id): Member => {
     const isReady = typeof stage !== 'string'
     const held = isReady ? stage : Number(stage.slice(1))

@@ -18,7 +18,7 @@ interface Call {
 
 /** @param stages what `peer-0`, the coordinator, and the other members hold */
 export function createPartContext(stages: readonly (number | null)[]) {
-  const founder = { peer: 'peer-0', session: 1, addresses: [], domain: '' }
+  const founder = { peer: 'peer-0', session: 1, addresses: [], domain: '', host: '' }
   const members = stages.map((stage, id) => ({
     ...founder,
     peer: `peer-${id}`,
@@ -40,6 +40,7 @@ export function createPartContext(stages: readonly (number | null)[]) {
     return { header: { epoch: 0, session: 1, queuedWork: 0, workingMs: 0 } }
   }
   const network = {
+    hostOf: () => '',
     self: 'peer-0',
     learn: () => {},
     disconnect: (peer: string) => silent.delete(peer),

@@ -6,7 +6,7 @@ import type { Member } from '../../../protocols/membership.ts'
 import { toOwners } from '../../../src/coordinator/stage-owners.ts'
 
 const spares: Member[] = Array.from({ length: 6 }, (_, id) => {
-  const who = { id, peer: `p${id}`, session: id, addresses: [], domain: '' }
+  const who = { id, peer: `p${id}`, session: id, addresses: [], domain: '', host: '' }
   return { ...who, stage: null, ready: true }
 })
 const kept = (peer: string, stage: number, step = 10) => {

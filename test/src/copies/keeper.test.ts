@@ -66,7 +66,7 @@ test('a copy above the bound is refused before memory is allocated', () => {
 
 describe('copies leave', () => {
   const members = Array.from({ length: 7 }, (_, stage) => {
-    const peer = { peer: `p${stage}`, session: 0, addresses: [], domain: '' }
+    const peer = { peer: `p${stage}`, session: 0, addresses: [], domain: '', host: '' }
     return { ...peer, id: stage, stage, ready: true }
   })
   const roster = (committed: number) => ({ ...foundingRoster(members[0]!), members, committed })

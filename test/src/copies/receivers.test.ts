@@ -9,7 +9,16 @@ const EVERY = 4
 const STAGE = 3
 
 const member = (id: number): Member => ({
-  ...{ id, peer: `p${id}`, session: 0, addresses: [], domain: '', stage: id, ready: true },
+  ...{
+    id,
+    peer: `p${id}`,
+    session: 0,
+    addresses: [],
+    domain: '',
+    host: '',
+    stage: id,
+    ready: true,
+  },
 })
 const rule: CopyRule = {
   applies: () => true,

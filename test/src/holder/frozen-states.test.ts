@@ -11,7 +11,16 @@ const STAGE = 1
 const founder = foundingRoster({ peer: 'p0', session: 0, addresses: [], domain: '' })
 
 function member(id: number, ready: boolean): Member {
-  return { id, peer: `p${id}`, session: 0, addresses: [], domain: '', stage: STAGE, ready }
+  return {
+    id,
+    peer: `p${id}`,
+    session: 0,
+    addresses: [],
+    domain: '',
+    host: '',
+    stage: STAGE,
+    ready,
+  }
 }
 
 /** A holder of a stage, member 0, that follows rosters. */

@@ -18,7 +18,7 @@ const second: Lineage = {
 
 function rosterOf(peers: readonly string[], committed: number) {
   const members = peers.map((peer, id) => {
-    return { id, peer, session: 1, addresses: [], domain: '', stage: id, ready: true }
+    return { id, peer, session: 1, addresses: [], domain: '', host: '', stage: id, ready: true }
   })
   const nextId = peers.length
   return { ...foundingRoster(members[0]!), members, nextId, committed, loss: 3, epoch: 70 }
@@ -36,7 +36,7 @@ function returner(peer: string, had: Had = {}): Returner {
   const { lineage = FIRST, members = ['z', 'b'], committed = 30, states = [] } = had
   const branches = branchesOf(RUN, lineage)
   return {
-    ...{ peer, session: 9, addresses: [`/${peer}`], domain: 'd' },
+    ...{ peer, session: 9, addresses: [`/${peer}`], domain: 'd', host: '' },
     history:
       states.length === 0 ? null : { branches, lineage, roster: rosterOf(members, committed) },
     holdings: states.map(([stage, step, of = lineage]) => {

@@ -18,7 +18,7 @@ const lineage = {
   absent: [],
   branches: [],
 }
-const newcomer = (peer: string) => ({ peer, session: 1, addresses: [], domain: '' })
+const newcomer = (peer: string) => ({ peer, session: 1, addresses: [], domain: '', host: '' })
 const members = [0, 1, 2].map(
   (id): Member => ({ ...newcomer(`p${id}`), id, stage: null, ready: true }),
 )
@@ -48,6 +48,7 @@ function followerOf(self: string) {
     journal: createJournal(self, () => 0, []),
     signal,
     start: { session: 1, roster },
+    belief: { believes: async () => true },
     incarnation,
     carryOut: async () => null,
     dropped: async () => {},

@@ -4,8 +4,17 @@ import type { Json, Network } from '../../../protocols/network.ts'
 import { CoordinatorMonitor } from '../../../src/membership/coordinator-monitor.ts'
 import { foundingRoster } from '../../../src/membership/roster.ts'
 
-const founder = { peer: 'founder', session: 1, addresses: [], domain: '' }
-const self = { peer: 'me', session: 1, addresses: [], domain: '', id: 1, stage: null, ready: false }
+const founder = { peer: 'founder', session: 1, addresses: [], domain: '', host: '' }
+const self = {
+  peer: 'me',
+  session: 1,
+  addresses: [],
+  domain: '',
+  host: '',
+  id: 1,
+  stage: null,
+  ready: false,
+}
 const roster = { ...foundingRoster(founder), nextId: 2 }
 const members = [...roster.members, self]
 

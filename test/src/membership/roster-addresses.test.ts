@@ -24,6 +24,7 @@ const entry = (peer: string, at = `at-${peer}`): Omit<Member, 'id' | 'stage' | '
   session: 1,
   addresses: [at],
   domain: '',
+  host: '',
 })
 
 const changed = (join: string[], leave: number[]): Change => ({

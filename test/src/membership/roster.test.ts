@@ -17,7 +17,7 @@ import {
   votersOf,
 } from '../../../src/membership/roster.ts'
 
-const newcomer = (peer: string) => ({ peer, session: 1, addresses: ['/x'], domain: '' })
+const newcomer = (peer: string) => ({ peer, session: 1, addresses: ['/x'], domain: '', host: '' })
 const founded = foundingRoster(newcomer('a'))
 const author = { coordinator: 0, ballot: { round: 0, id: 0 } }
 
@@ -174,4 +174,122 @@ test('bytes that are not a roster, or inflate to more than the limit, are refuse
   for (const body of [undefined, new Uint8Array([1, 2, 3]), deflateRawSync('{}'), bomb]) {
     expect(() => decodeRoster('b', body)).toThrow('the roster of b is invalid')
   }
+})
+
+describe('many names of one network', () => {
+  /** Members in the order of joining, each with its network and stage. */
+  const rosterOf = (members: readonly (readonly [host: string, stage: number | null])[]) => {
+    const roster = foundingRoster(newcomer('p0'))
+    const [first] = roster.members
+    const entries = members.map(([host, stage], id) => ({
+      ...first!,
+      id,
+      peer: `p${id}`,
+      host,
+      stage,
+    }))
+    return { ...roster, nextId: members.length, members: entries }
+  }
+  const votesOf = (members: Parameters<typeof rosterOf>[0], host: string) => {
+    const roster = rosterOf(members)
+    return [...votersOf(roster)].filter((id) => roster.members[id]!.host === host).length
+  }
+  const honest = ['a', 'b', 'c', 'd', 'e'].map((host, stage) => [host, stage] as const)
+  const twelve = Array.from({ length: 12 }, (_, i) => ['x', i % 5] as const)
+
+  test('have half of the votes at most, also if all of them hold stages', () => {
+    expect(votesOf([...honest, ...twelve], 'x')).toBe(5)
+    expect(votersOf(rosterOf([...honest, ...twelve])).size).toBe(10)
+  })
+
+  test('are not a quorum without the coordinator, and the others are one with it', () => {
+    const roster = rosterOf([...honest, ...twelve])
+    const ids = (host: (name: string) => boolean) =>
+      new Set(roster.members.filter((member) => host(member.host)).map(({ id }) => id))
+    expect(
+      isQuorum(
+        roster,
+        ids((host) => host === 'x'),
+      ),
+    ).toBe(false)
+    expect(
+      isQuorum(
+        roster,
+        ids((host) => host !== 'x'),
+      ),
+    ).toBe(true)
+  })
+
+  test.each([
+    [
+      'a run on one host',
+      [
+        ['a', 0],
+        ['a', 1],
+        ['a', 2],
+      ],
+      3,
+    ],
+    [
+      'members of which nothing is known',
+      [
+        ['', 0],
+        ['', 1],
+        ['', 2],
+        ['', 3],
+      ],
+      4,
+    ],
+    [
+      'three hosts with two processes each',
+      [
+        ['a', 0],
+        ['a', 1],
+        ['b', 2],
+        ['b', 3],
+        ['c', 4],
+        ['c', 5],
+      ],
+      6,
+    ],
+    [
+      'two processes beside one',
+      [
+        ['a', 0],
+        ['b', 1],
+        ['b', 2],
+      ],
+      3,
+    ],
+    [
+      'a host that began alone',
+      [
+        ['a', 0],
+        ['a', 1],
+        ['a', 2],
+        ['a', 3],
+        ['b', 4],
+      ],
+      5,
+    ],
+    [
+      'late members of a host, once others have come',
+      [
+        ['a', 0],
+        ['b', 1],
+        ['b', 2],
+        ['b', 3],
+        ['c', 4],
+        ['d', 5],
+      ],
+      6,
+    ],
+  ] as const)('%s: nobody loses a vote', (_, members, voters) => {
+    expect(votersOf(rosterOf(members)).size).toBe(voters)
+  })
+
+  test('the coordinator always votes', () => {
+    const roster = { ...rosterOf([...honest, ...twelve]), coordinator: 16 }
+    expect(votersOf(roster).has(16)).toBe(true)
+  })
 })

@@ -19,7 +19,7 @@ import {
 import { takeOver } from '../../../src/membership/succession.ts'
 import { Random } from '../../../stages/random.ts'
 
-const newcomer = (peer: string) => ({ peer, session: 1, addresses: [], domain: '' })
+const newcomer = (peer: string) => ({ peer, session: 1, addresses: [], domain: '', host: '' })
 const none = { join: [], leave: [], assign: [], restart: false, reason: 'test' }
 
 /** @param stages what each member holds, the coordinator `p0` first */
@@ -70,7 +70,7 @@ class Peers {
       case agreement.propose.protocol: {
         if (acceptor === undefined) throw new ProtocolError('STALE', 'in no roster')
         const question: ProposeQuestion = agreement.propose.question.parse(header)
-        const answer = acceptor.propose(question)
+        const answer = acceptor.propose(question, null)
         const text = JSON.stringify([question.ballot, question.change])
         if (answer.accepted) this.accepted.push({ epoch: question.epoch, text, peer: to })
         return { header: answer }
@@ -261,7 +261,7 @@ describe('an acceptor', () => {
             accepted = null
             expect(acceptor.roster.epoch).toBe(epoch)
           } else if (type === 'propose') {
-            const answer = acceptor.propose({ run: 'run', ballot, epoch, change })
+            const answer = acceptor.propose({ run: 'run', ballot, epoch, change }, null)
             const isSecond =
               accepted !== null &&
               compareBallots(accepted.ballot, ballot) === 0 &&

@@ -35,7 +35,7 @@ describe('copies', () => {
   })
 
   const member = (id: number, stage: number | null, domain = '') => ({
-    ...{ id, peer: `p${id}`, session: 0, addresses: [], domain, stage, ready: true },
+    ...{ id, peer: `p${id}`, session: 0, addresses: [], domain, host: '', stage, ready: true },
   })
   const keepersIn = (members: readonly Member[], stage: number) => {
     const roster = { ...foundingRoster({ ...members[0]! }), members: [...members] }

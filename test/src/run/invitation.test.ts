@@ -32,7 +32,11 @@ test('settings that have their defaults are left out, so that the line is shorte
 test.each([
   ['another text', 'run.json', /is not an invitation.*gensyn-node invite/],
   ['the beginning of one', line.slice(0, -9), /damaged.*whole line/],
-  ['one with another character in the middle', `${line.slice(0, 60)}_${line.slice(61)}`, /./],
+  [
+    'one with another character in the middle',
+    `${line.slice(0, 60)}${line[60] === '_' ? '-' : '_'}${line.slice(61)}`,
+    /./,
+  ],
   ['a future version', line.replace('gensyn1', 'gensyn9'), /is not an invitation/],
 ])('%s is refused', (_, text, message) => {
   expect(() => decodeInvitation(text)).toThrow(message)
