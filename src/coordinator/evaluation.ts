@@ -6,11 +6,11 @@ import type { PeerId } from '../../protocols/network.ts'
 import { evaluate, type ReportQuestion } from '../../protocols/step.ts'
 import type { Journal } from '../base/journal.ts'
 import { TIMEOUTS } from '../base/limits.ts'
-import { memberById } from '../membership/roster.ts'
+import { memberById, memberOf } from '../membership/roster.ts'
 import type { Run } from '../run/run.ts'
 import { askDriver } from './ask-driver.ts'
 import type { Coordinator } from './coordinator.ts'
-import { linksOf, normalOrder, partOf, planJourneys } from './journeys.ts'
+import { linksOf, normalOrder, partOf, planJourneys, sends } from './journeys.ts'
 import { watchStep } from './step-watch.ts'
 
 export interface EvaluationOptions {
@@ -29,7 +29,10 @@ export async function evaluateWeights(
   failed.promise.catch(() => {})
   const incident = `evaluation ${fence.epoch}/${fence.step}`
   const hear = async (from: PeerId, report: ReportQuestion) => {
-    const { code, reason, to } = report
+    const { index, code, reason, to } = report
+    const journey = journeys[index]
+    const sender = memberOf(roster, from)
+    if (journey === undefined || sender === undefined || !sends(journey, sender.id, to)) return
     const receiver = to === null ? undefined : memberById(roster, to)
     const broken = receiver && (await links.heard(from, receiver, report, incident))
     failed.reject(
@@ -38,9 +41,9 @@ export async function evaluateWeights(
         : new ProtocolError(code, `${from}: ${reason}`),
     )
   }
-  const round = coordinator.beginRound((from, report) => void hear(from, report))
   const orders = Array.from({ length: run.evaluation.microbatches }, () => normalOrder(run.stages))
   const journeys = planJourneys(roster, orders, (id) => speeds.of(id))
+  const round = coordinator.beginRound((from, report) => void hear(from, report))
   const waitedFor = new Set<Member>()
   const over = new AbortController()
   const watched = {

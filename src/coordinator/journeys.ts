@@ -90,6 +90,17 @@ export function partOf(journeys: readonly Journey[], member: Member) {
   return { expected, drives: member.stage === 0 ? visiting : [] }
 }
 
+/**
+ * True if a member works on the microbatch, and sends it to the other one, forward or backward.
+ * @param to null for a member that could not compute it
+ */
+export function sends({ driver, route }: Journey, from: number, to: number | null): boolean {
+  const hops = [driver, ...route.map(({ id }) => id), driver]
+  return hops.some(
+    (id, i) => id === from && (to === null || hops[i - 1] === to || hops[i + 1] === to),
+  )
+}
+
 /** The links that a step by this plan uses: from hop to hop, there and back, and among the replicas of each stage. */
 export function linksOf(journeys: readonly Journey[], roster: Roster): Link[] {
   const pairs = new Map<string, readonly [number, number]>()

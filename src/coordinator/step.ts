@@ -24,7 +24,7 @@ import { reduceMs, wholeStepMs } from '../run/budgets.ts'
 import type { Run } from '../run/run.ts'
 import { askDriver } from './ask-driver.ts'
 import type { Coordinator } from './coordinator.ts'
-import { linksOf, ordersOf, partOf, planJourneys, replan } from './journeys.ts'
+import { linksOf, ordersOf, partOf, planJourneys, replan, sends } from './journeys.ts'
 import type { Round } from './round.ts'
 import { isWorkFault, StepFaults } from './step-faults.ts'
 import { watchStep } from './step-watch.ts'
@@ -281,14 +281,14 @@ export class Step {
     if (journey?.attempt !== report.attempt) return
     const { roster } = this.#coordinator
     const { index, code, reason, to } = report
+    const sender = memberOf(roster, from)
+    if (sender === undefined || !sends(journey, sender.id, to)) return
     const receiver = to === null ? undefined : memberById(roster, to)
     if (isWorkFault(code)) {
       // The receiver refuses what the sender computed wrongly. An INTERNAL error is the receiver's own.
-      const producer = code === 'INTERNAL' && receiver ? receiver : memberOf(roster, from)
-      if (producer !== undefined) {
-        this.#faults.note(producer, index, code, reason)
-        return
-      }
+      const producer = code === 'INTERNAL' && receiver ? receiver : sender
+      this.#faults.note(producer, index, code, reason)
+      return
     }
     const mayPass = isTransient(code)
     if (!mayPass || journey.attempt + 1 >= JOURNEY_ATTEMPTS) {

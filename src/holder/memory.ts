@@ -42,16 +42,14 @@ export function planOf(run: Run, stage: number, threads: number): NodePlan {
 /** Bytes of copies in a run with one holder for each stage. A peer keeps the most copies then. */
 function copiesOf(run: Run, stage: number, plan: (stage: number) => MemoryPlan): number {
   const members = Array.from({ length: run.stages + 1 }, (_, id) => ({
-    ...{
-      id,
-      peer: `${id}`,
-      session: 0,
-      addresses: [],
-      domain: '',
-      host: '',
-      stage: id,
-      ready: true,
-    },
+    id,
+    peer: `${id}`,
+    session: 0,
+    addresses: [],
+    domain: '',
+    host: '',
+    stage: id,
+    ready: true,
   }))
   const roster = { ...foundingRoster(members[0]!), members }
   let total = 0

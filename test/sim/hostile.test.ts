@@ -2,7 +2,8 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { supersede } from '../../protocols/incarnation.ts'
 import type { Roster } from '../../protocols/membership.ts'
-import { serve } from '../../protocols/procedure.ts'
+import { ask, serve } from '../../protocols/procedure.ts'
+import { report } from '../../protocols/step.ts'
 import type { VirtualPeer } from '../../sim/world/peer.ts'
 import { fetchRoster } from '../../src/membership/agreement.ts'
 import { FIRST } from '../../src/membership/incarnation.ts'
@@ -125,4 +126,33 @@ describe.each([
       expect(entries, `${role}: ${type}\n${told}`).toEqual([])
     }
   })
+})
+
+test('a member without a stage blames each holder for each microbatch, and nobody is blamed', async () => {
+  const swarm = new TestSwarm(run)
+  for (const name of HONEST) swarm.join(name)
+  member(swarm)
+  const blame = async () => {
+    const liar = swarm.peers.get('liar')!.network
+    const options = { network: liar, runId: RUN, signal: new AbortController().signal }
+    for (;;) {
+      await swarm.world.clock.sleep(100)
+      const { roster } = (await fetchRoster(options, 'peer-1').catch(() => null)) ?? {}
+      if (roster === undefined) continue
+      const fence = { run: RUN, epoch: roster.fenceEpoch, step: roster.committed + 1 }
+      for (const { id, stage } of roster.members) {
+        if (stage === null) continue
+        for (let index = 0; index < run.microbatches; index++) {
+          const about = { index, attempt: 0, to: id, code: 'INTERNAL' as const, reason: 'a lie' }
+          ask(liar, 'peer-1', report, { ...fence, ...about }, { timeoutMs: 5_000 }).catch(() => {})
+        }
+      }
+    }
+  }
+  swarm.world.schedule(STARTED_MS, 'the lies', () => void blame())
+  const ended = HONEST.map((name) => swarm.peers.get(name)!.finished)
+  await swarm.world.run(Promise.all(ended), { waitingFor: 'the honest peers', untilMs: 600_000 })
+  expect(entriesOf(swarm.entries, 'step')).toHaveLength(STEPS)
+  expect(entriesOf(swarm.entries, 'lost')).toEqual([])
+  expect(entriesOf(swarm.entries, 'aborted')).toEqual([])
 })
