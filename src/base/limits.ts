@@ -300,3 +300,6 @@ export const GUEST_BUDGET = {
   burstSeconds: 10,
   guests: 4096,
 } as const
+
+/** Newcomers of one peer or network that may be let in, in a window, and never take part. Then it is turned away. */
+export const ABSENCES = { most: 4, windowMs: 600_000 } as const

@@ -4,8 +4,10 @@ import type { Move } from '../../protocols/agreement.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { heartbeat, type Member, type Roster } from '../../protocols/membership.ts'
 import type { PeerId } from '../../protocols/network.ts'
+import { Offences } from '../../protocols/offences.ts'
 import { ask } from '../../protocols/procedure.ts'
-import { LEAVE_MARGIN_MS, NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
+import { Shunned } from '../../protocols/shunned.ts'
+import { ABSENCES, LEAVE_MARGIN_MS, NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { isFresh, memberOf } from '../membership/roster.ts'
@@ -42,9 +44,15 @@ export class Admissions {
   /** New addresses of members, by id. */
   readonly #moves = new Map<number, Move>()
   readonly #wishes = new Map<PeerId, number | null>()
+  /** Counts newcomers of a peer, and of a network, that never took part. */
+  readonly #absences: Offences
+  /** Peers and networks whose newcomers are not let in for a while. */
+  readonly #turnedAway: Shunned
 
   constructor(options: AdmissionsOptions) {
     this.#options = options
+    this.#absences = new Offences(options.clock, ABSENCES.most, ABSENCES.windowMs)
+    this.#turnedAway = new Shunned(options.clock)
     this.#wishes.set(options.network.self, options.wish)
   }
 
@@ -90,10 +98,27 @@ export class Admissions {
     changed.notify()
   }
 
+  /**
+   * The newcomer did not carry out the first roster that named it, for which all had to wait. One that comes and never takes
+   * part could slow each step down.
+   */
+  neverCame({ peer, host }: Pick<Member, 'peer' | 'host'>): void {
+    for (const who of host === '' ? [peer] : [peer, host]) {
+      if (this.#absences.note(who)) this.#turnedAway.add(who, TIMEOUTS.shunMs)
+    }
+  }
+
   #check(from: PeerId, stage: number | null, resumes: boolean): void {
-    const { bodyStages, faults } = this.#options
+    const { bodyStages, faults, network } = this.#options
     const refusal = faults.refusalOf(from)
     if (refusal !== null) throw new ProtocolError('REFUSED', refusal)
+    if ([from, network.hostOf(from)].some((who) => this.#turnedAway.has(who))) {
+      const minutes = TIMEOUTS.shunMs / 60_000
+      throw new ProtocolError(
+        'REFUSED',
+        `newcomers of this peer, or of its network, were let in ${ABSENCES.most + 1} times and never took part: wait ${minutes} minutes, and see whether the members reach it`,
+      )
+    }
     if (stage !== null && stage > bodyStages) {
       const which = `stages are 0..${bodyStages}`
       throw new ProtocolError('REFUSED', `stage ${stage} of ${bodyStages + 1}: ${which}`)

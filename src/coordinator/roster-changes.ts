@@ -22,7 +22,6 @@ export interface RosterChangesOptions extends AgreementOptions {
   readonly admissions: Admissions
   /** All that remembers something of members: told of each one that is out of the roster. */
   readonly memories: readonly { forget(id: number): void }[]
-  /** Told of the same members, with their addresses. */
 }
 
 /** The coordinator has left in order, and another member has its place. */
@@ -154,7 +153,7 @@ export class RosterChanges {
 
   /** Has all members carry the change out. A member that does not is lost. @throws if this peer does not */
   async #carryOut({ change, before, after }: Chosen): Promise<void> {
-    const { journal, network, health } = this.#options
+    const { journal, network, health, admissions } = this.#options
     if (change.type !== 'commit') {
       journal.write({ type: 'roster', roster: after, reason: change.reason })
     }
@@ -171,6 +170,7 @@ export class RosterChanges {
         this.#isFit = stage === null || !isDefinite
         throw failure
       } else {
+        if (memberById(before, member.id) === undefined) admissions.neverCame(member)
         health.miss(peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
       }
     }

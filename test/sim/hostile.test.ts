@@ -1,10 +1,12 @@
 /** A peer that lies, as a guest and as a member, asks everything that the protocols allow. The run goes on as without it. */
 import { beforeAll, describe, expect, test } from 'vitest'
+import { install } from '../../protocols/agreement.ts'
 import { supersede } from '../../protocols/incarnation.ts'
-import type { Roster } from '../../protocols/membership.ts'
+import { hello, type Roster } from '../../protocols/membership.ts'
 import { ask, serve } from '../../protocols/procedure.ts'
 import { report } from '../../protocols/step.ts'
 import type { VirtualPeer } from '../../sim/world/peer.ts'
+import { ABSENCES } from '../../src/base/limits.ts'
 import { fetchRoster } from '../../src/membership/agreement.ts'
 import { FIRST } from '../../src/membership/incarnation.ts'
 import { runId } from '../../src/run/run.ts'
@@ -155,4 +157,29 @@ test('a member without a stage blames each holder for each microbatch, and nobod
   expect(entriesOf(swarm.entries, 'step')).toHaveLength(STEPS)
   expect(entriesOf(swarm.entries, 'lost')).toEqual([])
   expect(entriesOf(swarm.entries, 'aborted')).toEqual([])
+})
+
+test('a peer that asks to be let in, and never takes part, is turned away before it slows the run down', async () => {
+  const swarm = new TestSwarm(run)
+  for (const name of HONEST) swarm.join(name)
+  const knock = async () => {
+    const peer = swarm.network.join('silent')
+    serve(peer, install, { serve: () => new Promise<never>(() => {}) }, () => {})
+    peer.learn('peer-1', ['sim://peer-1'])
+    const about = { addresses: [peer.address], domain: '', stage: null, resumes: false }
+    for (let session = 1; ; session++) {
+      const claims = { claim: 'last' as const, incarnation: RUN }
+      const question = { run: RUN, session, ...about, ...claims }
+      await ask(peer, 'peer-1', hello, question, { timeoutMs: 5_000 }).catch(() => {})
+      await swarm.world.clock.sleep(500)
+    }
+  }
+  swarm.world.schedule(STARTED_MS, 'the knocks', () => void knock())
+  const ended = HONEST.map((name) => swarm.peers.get(name)!.finished)
+  await swarm.world.run(Promise.all(ended), { waitingFor: 'the honest peers', untilMs: 600_000 })
+  const letIn = entriesOf(swarm.entries, 'lost').filter(({ lost }) => lost === 'silent')
+  expect(letIn).toHaveLength(ABSENCES.most + 1)
+  const refused = entriesOf(swarm.entries, 'refused').filter(({ from }) => from === 'silent')
+  expect(refused.at(-1)!.reason).toMatch(/never took part/)
+  expect(entriesOf(swarm.entries, 'step')).toHaveLength(STEPS)
 })
