@@ -94,9 +94,9 @@ export async function loadCorpus(run: Run, runPath: string): Promise<Corpus> {
   const text = await readSource(source, dirname(runPath))
   const digest = digestOf(text)
   if (text.length !== bytes || digest !== sha256) {
+    // The reason goes to other members. It says nothing of a local file, which a foreign manifest may name.
     throw new InputError(
-      `${source} is not the text that ${runPath} was made for: it has ${text.length} bytes with ` +
-        `SHA-256 ${digest}, the manifest says ${bytes} bytes with SHA-256 ${sha256}. ` +
+      `${source} is not the text that ${runPath} was made for, which has ${bytes} bytes with SHA-256 ${sha256}. ` +
         'Restore the original text, or make a new run with `gensyn-node init`.',
     )
   }

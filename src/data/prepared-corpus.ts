@@ -141,9 +141,10 @@ export function preparedFolder({ data }: Run, runPath: string): string | null {
 export function openDataset({ data }: Run, folder: string): Dataset {
   const { dataset, sha256 } = readDataset(folder)
   if (sha256 === data.sha256) return dataset
+  // The reason goes to other members. It says nothing of a local file, which a foreign manifest may name.
   throw new InputError(
-    `${folder} is not the dataset that the run was made for: its dataset.json has SHA-256 ${sha256}, the manifest ` +
-      `says ${data.sha256}. Restore the original dataset, or make a new run with \`gensyn-node init\`.`,
+    `${folder} is not the dataset that the run was made for: its dataset.json has another SHA-256 than the manifest, ` +
+      `which says ${data.sha256}. Restore the original dataset, or make a new run with \`gensyn-node init\`.`,
   )
 }
 
