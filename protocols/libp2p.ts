@@ -137,11 +137,11 @@ export class Libp2pNetwork implements Network {
     return { ...this.#counts }
   }
 
-  hostOf(peer: PeerId): string {
+  hostOf(peer: PeerId): string | null {
     const connection = this.#node
       .getConnections()
       .find((each) => each.remotePeer.toString() === peer)
-    return connection === undefined ? '' : hostOf(connection.remoteAddr.toString())
+    return connection === undefined ? null : hostOf(connection.remoteAddr.toString())
   }
 
   handle(protocol: string, handler: Handler): () => void {

@@ -50,10 +50,10 @@ export interface Network {
   /** Addresses at which others can reach this peer now: ADDRESSES_MAX at most, each of ADDRESS_LENGTH at most. */
   readonly addresses: readonly string[]
   /**
-   * The network that a connected peer dials from: the first 24 bits of an IPv4 address, or 48 of an IPv6 one. '' if no
-   * connection to the peer stands, or if the peer is on this machine.
+   * The network that a connected peer dials from: the first 24 bits of an IPv4 address, or 48 of an IPv6 one. '' for a peer
+   * on this machine. Null without a connection.
    */
-  hostOf(peer: PeerId): string
+  hostOf(peer: PeerId): string | null
   /** Serves a protocol until the returned function is called. A protocol has one handler. */
   handle(protocol: string, handler: Handler): () => void
   call(peer: PeerId, protocol: string, message: Message, options: CallOptions): Promise<Received>

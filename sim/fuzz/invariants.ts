@@ -319,16 +319,17 @@ export type InvariantName = keyof typeof INVARIANTS | keyof typeof HISTORY_INVAR
 
 /**
  * The voters of a roster: its holders, the coordinator, and then other members, the longest-standing first, fewer than
- * holders. All members vote while there is no holder. One network has two votes, or as many as all others together, or any
- * number while it is alone. Who gets no vote for that is asked again in the next round.
+ * voting holders. All members vote while there is no holder. One network has two votes, or as many as all others together,
+ * or any number while no other is known. Who gets no vote for that is asked again in the next round.
  */
 export function votersOf({ members, coordinator }: Roster): readonly Member[] {
   const holders = members.filter(({ stage, ready }) => stage !== null && ready)
-  const most = holders.length === 0 ? members.length : 2 * holders.length - 1
+  let most = holders.length
   const voters: Member[] = []
   const mayVote = ({ host }: Member) => {
     const same = voters.filter((voter) => voter.host === host).length
-    return host === '' || same < 2 || same === voters.length || 2 * same < voters.length
+    const isAlone = voters.every((voter) => voter.host === host || voter.host === '')
+    return host === '' || same < 2 || isAlone || 2 * same < voters.length
   }
   const rounds = (candidates: readonly Member[]) => {
     for (let before = -1; before < voters.length; ) {
@@ -340,6 +341,7 @@ export function votersOf({ members, coordinator }: Roster): readonly Member[] {
     }
   }
   rounds(holders)
+  most = holders.length === 0 ? members.length : 2 * voters.length - 1
   const first = members.find(({ id }) => id === coordinator)
   if (first !== undefined && !voters.includes(first)) voters.push(first)
   rounds(members)

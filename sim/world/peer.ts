@@ -105,8 +105,8 @@ export class VirtualPeer implements Network {
     return this.#connections.values()
   }
 
-  hostOf(peer: PeerId): string {
-    return this.#connections.has(peer) ? this.#medium.hostOf(peer) : ''
+  hostOf(peer: PeerId): string | null {
+    return this.#connections.has(peer) ? this.#medium.hostOf(peer) : null
   }
 
   handle(protocol: string, handler: Handler): () => void {

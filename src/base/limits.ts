@@ -103,6 +103,8 @@ export const TIMEOUTS = {
   faultsGatherMaxMs: 30_000,
   /** Time after which the faults of a peer are forgotten. */
   faultsMs: 3_600_000,
+  /** Least time between two changes of a member's addresses. */
+  movePauseMs: 5_000,
   /** Time for which a peer that does wrong again and again gets no connection. */
   shunMs: 600_000,
   /** Least time between two notices about connections without the run's key. */
@@ -303,3 +305,6 @@ export const GUEST_BUDGET = {
 
 /** Newcomers of one peer or network that may be let in, in a window, and never take part. Then it is turned away. */
 export const ABSENCES = { most: 4, windowMs: 600_000 } as const
+
+/** Processes of one peer that may take each other's place in the window of `ABSENCES`. Then it is turned away. */
+export const RESTARTS_MAX = 20

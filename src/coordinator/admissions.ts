@@ -7,7 +7,7 @@ import type { PeerId } from '../../protocols/network.ts'
 import { Offences } from '../../protocols/offences.ts'
 import { ask } from '../../protocols/procedure.ts'
 import { Shunned } from '../../protocols/shunned.ts'
-import { ABSENCES, LEAVE_MARGIN_MS, NEWCOMERS_MAX, TIMEOUTS } from '../base/limits.ts'
+import { ABSENCES, LEAVE_MARGIN_MS, NEWCOMERS_MAX, RESTARTS_MAX, TIMEOUTS } from '../base/limits.ts'
 import type { HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import type { AgreementOptions } from '../membership/agreement.ts'
 import { isFresh, memberOf } from '../membership/roster.ts'
@@ -46,12 +46,17 @@ export class Admissions {
   readonly #wishes = new Map<PeerId, number | null>()
   /** Counts newcomers of a peer, and of a network, that never took part. */
   readonly #absences: Offences
+  /** Counts processes of a member that take the place of earlier ones. */
+  readonly #restarts: Offences
+  /** When each member moved last, by id, in milliseconds of the clock. */
+  readonly #movedAt = new Map<number, number>()
   /** Peers and networks whose newcomers are not let in for a while. */
   readonly #turnedAway: Shunned
 
   constructor(options: AdmissionsOptions) {
     this.#options = options
     this.#absences = new Offences(options.clock, ABSENCES.most, ABSENCES.windowMs)
+    this.#restarts = new Offences(options.clock, RESTARTS_MAX, ABSENCES.windowMs)
     this.#turnedAway = new Shunned(options.clock)
     this.#wishes.set(options.network.self, options.wish)
   }
@@ -81,7 +86,8 @@ export class Admissions {
     { addresses, session, domain, stage, resumes }: HelloQuestion,
   ): Promise<void> {
     const { network, changed } = this.#options
-    this.#check(from, stage, resumes)
+    const host = network.hostOf(from)
+    this.#check(from, host, stage, resumes)
     // A peer asks again when the answer came too late for it: it waits already, or is in.
     if (this.#newcomers.some((each) => each.peer === from && each.session === session)) return
     const known = memberOf(this.#roster, from)
@@ -89,34 +95,44 @@ export class Admissions {
     if (this.#newcomers.length >= NEWCOMERS_MAX) {
       throw new ProtocolError('BUSY', `${NEWCOMERS_MAX} newcomers wait to be let in already`)
     }
-    if (known !== undefined) await this.#replace(known)
+    if (known !== undefined) {
+      if (this.#restarts.note(from)) this.#turnedAway.add(from, TIMEOUTS.shunMs)
+      await this.#replace(known)
+    }
     const earlier = this.#newcomers.findIndex(({ peer }) => peer === from)
     if (earlier >= 0) this.#newcomers.splice(earlier, 1)
     this.#wishes.set(from, stage)
-    this.#newcomers.push({ peer: from, session, addresses, domain, host: network.hostOf(from) })
+    this.#newcomers.push({ peer: from, session, addresses, domain, host: host! })
     network.learn(from, addresses)
     changed.notify()
   }
 
   /**
-   * The newcomer did not carry out the first roster that named it, for which all had to wait. One that comes and never takes
+   * These newcomers did not carry out the first roster that named them, for which all had to wait. Newcomers that never take
    * part could slow each step down.
    */
-  neverCame({ peer, host }: Pick<Member, 'peer' | 'host'>): void {
-    for (const who of host === '' ? [peer] : [peer, host]) {
+  neverCame(newcomers: readonly Pick<Member, 'peer' | 'host'>[]): void {
+    // A network that breaks down takes many newcomers with it at once.
+    const names = new Set(
+      newcomers.flatMap(({ peer, host }) => (host === '' ? peer : [peer, host])),
+    )
+    for (const who of names) {
       if (this.#absences.note(who)) this.#turnedAway.add(who, TIMEOUTS.shunMs)
     }
   }
 
-  #check(from: PeerId, stage: number | null, resumes: boolean): void {
-    const { bodyStages, faults, network } = this.#options
+  /** @param host the network that the peer dials from; null if its connection is gone */
+  #check(from: PeerId, host: string | null, stage: number | null, resumes: boolean): void {
+    const { bodyStages, faults } = this.#options
+    if (host === null) throw new ProtocolError('BUSY', 'the connection is gone: ask again')
     const refusal = faults.refusalOf(from)
     if (refusal !== null) throw new ProtocolError('REFUSED', refusal)
-    if ([from, network.hostOf(from)].some((who) => this.#turnedAway.has(who))) {
+    if ([from, host].some((who) => this.#turnedAway.has(who))) {
       const minutes = TIMEOUTS.shunMs / 60_000
+      // Not REFUSED, which ends a search for good.
       throw new ProtocolError(
-        'REFUSED',
-        `newcomers of this peer, or of its network, were let in ${ABSENCES.most + 1} times and never took part: wait ${minutes} minutes, and see whether the members reach it`,
+        'BUSY',
+        `newcomers of this peer, or of its network, were let in again and again and did not take part: it is let in after ${minutes} minutes. See whether the members reach it`,
       )
     }
     if (stage !== null && stage > bodyStages) {
@@ -201,6 +217,10 @@ export class Admissions {
     const due = this.#moves.get(id)?.addresses ?? known.addresses
     // A member says so again until the roster has it.
     if (due.join() === addresses.join()) return
+    // A member that moves all the time would keep the others from their step. It says so again.
+    const now = this.#options.clock.now()
+    if (now - (this.#movedAt.get(id) ?? Number.NEGATIVE_INFINITY) < TIMEOUTS.movePauseMs) return
+    this.#movedAt.set(id, now)
     network.learn(from, addresses)
     this.#moves.set(id, { id, addresses })
     changed.notify()
@@ -231,6 +251,7 @@ export class Admissions {
     this.#leaving.get(id)?.gone.resolve()
     this.#leaving.delete(id)
     this.#moves.delete(id)
+    this.#movedAt.delete(id)
     if (!this.#newcomers.some((newcomer) => newcomer.peer === peer)) this.#wishes.delete(peer)
   }
 

@@ -161,6 +161,10 @@ export class RosterChanges {
     const installed = await installAll(this.#options, before, after, change, lossOf)
     health.lost.carriedOut()
     this.#isFit = true
+    const absent = installed.filter(
+      ({ member, failure }) => failure !== null && memberById(before, member.id) === undefined,
+    )
+    admissions.neverCame(absent.map(({ member }) => member))
     for (const { member, failure } of installed) {
       const { peer, stage } = member
       if (failure === null) {
@@ -170,7 +174,6 @@ export class RosterChanges {
         this.#isFit = stage === null || !isDefinite
         throw failure
       } else {
-        if (memberById(before, member.id) === undefined) admissions.neverCame(member)
         health.miss(peer, `it did not carry out epoch ${after.epoch}: ${failure.message}`)
       }
     }

@@ -42,7 +42,7 @@ export class Candidate {
       case 'removed':
         return follower.drop(`epoch ${outcome.epoch} does not name this peer`)
       case 'behind':
-        return this.#catchUp(outcome.peers)
+        return this.#catchUp(outcome.peers, lostMs)
       case 'refused':
         return this.#refused(
           `${reason}; nobody can take over: ${outcome.reason}`,
@@ -52,13 +52,14 @@ export class Candidate {
     }
   }
 
-  /** Asks those that say they know more, until one of them does. */
-  async #catchUp(peers: readonly PeerId[]): Promise<void> {
-    const { follower } = this.#options
+  /** Asks those that say they know more, until one of them does. If none does, there is still no coordinator. */
+  async #catchUp(peers: readonly PeerId[], lostMs: number): Promise<void> {
+    const { follower, founding } = this.#options
     const known = follower.roster
     for (const peer of peers) {
       if (follower.roster === known && known !== null) await follower.catchUp(peer)
     }
+    if (follower.roster === known && known !== null) await founding.consider(lostMs)
   }
 
   /** @param answering ids of the members that answered; null if a majority did */

@@ -316,10 +316,11 @@ export class Founding {
 
   /** Enters an incarnation that others have founded meanwhile, or that has gone on. True if there is one. */
   async #joinOther(gathered: readonly Gathered[], committed: number): Promise<boolean> {
-    const { incarnation } = this.#options
+    const { incarnation, runId } = this.#options
     const own = { incarnation: incarnation.id, committed }
     const found = gathered.find(({ answer }) => {
       if (answer.incarnation === own.incarnation || answer.coordinator === null) return false
+      if (incarnationId(runId, answer.lineage.record) !== answer.incarnation) return false
       return answer.lineage.record?.ancestor === own.incarnation || stays(answer, own)
     })
     if (found === undefined) return false

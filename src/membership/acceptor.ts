@@ -95,13 +95,18 @@ export class Acceptor {
     if (epoch !== this.#roster.epoch + 1) return answer(false)
     if (compareBallots(ballot, this.#promised) < 0) return answer(false)
     if (this.#contradicts(ballot, epoch, change)) return answer(false)
-    if (compareBallots(ballot, this.#promised) > 0 && objection !== null) {
-      throw new ProtocolError('REFUSED', objection)
+    const refusal = this.#isFarBeyond(ballot) ? `round ${ballot.round} is far too high` : objection
+    if (compareBallots(ballot, this.#promised) > 0 && refusal !== null) {
+      throw new ProtocolError('REFUSED', refusal)
     }
     this.#candidates.add(ballot.id)
     this.#promised = ballot
     this.#accepted = { ballot, epoch, change }
     return answer(true)
+  }
+
+  #isFarBeyond({ round }: Ballot): boolean {
+    return round > this.#promised.round + BALLOT_ROUNDS_MAX
   }
 
   #contradicts(ballot: Ballot, epoch: number, change: Change): boolean {
@@ -121,8 +126,8 @@ export class Acceptor {
         ? `epoch ${known} is known here`
         : compareBallots(ballot, this.#promised) <= 0
           ? 'a higher ballot was promised'
-          : ballot.round > this.#promised.round + BALLOT_ROUNDS_MAX
-            ? `round ${ballot.round} is far beyond ${this.#promised.round}`
+          : this.#isFarBeyond(ballot)
+            ? `round ${ballot.round} is far too high`
             : (objection ?? '')
     if (reason === '') {
       this.#candidates.add(ballot.id)

@@ -2,8 +2,8 @@
  * Whom a peer believes about the roster. A member believes the coordinator that its roster names, a member to which it
  * gave a promise in this epoch, and a peer that a quorum of its roster calls the coordinator. A member that hears no
  * coordinator also believes the members of its roster: the majority may be gone, and one of them may know a later epoch.
- * A peer in no roster believes the peers that it asked to be let in, and the members that they name. So one member that
- * lies, or a peer that is no member, changes no roster while the coordinator is there.
+ * A peer in no roster believes the peers that it asked to be let in, and those that they call the coordinator. So one member
+ * that lies, or a peer that is no member, changes no roster while the coordinator is there.
  */
 import type { Clock } from '../../protocols/clock.ts'
 import { vouch } from '../../protocols/membership.ts'
@@ -79,7 +79,7 @@ export class Belief {
   async #isNamedBySponsor(peer: PeerId): Promise<boolean> {
     if (this.#sponsors.has(peer)) return true
     const roles = await Promise.all([...this.#sponsors].map((sponsor) => this.#ask(sponsor, peer)))
-    return roles.some((role) => role === 'member' || role === 'coordinator')
+    return roles.includes('coordinator')
   }
 
   /** Asks the voters who the peer is. A peer that insists is polled for once in `rosterMs`. */

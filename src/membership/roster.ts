@@ -170,9 +170,10 @@ export function votersOf(roster: Roster): ReadonlySet<number> {
   if (known !== undefined) return known
   const { members, coordinator } = roster
   const holders = members.filter(isHolder)
-  const most = holders.length === 0 ? members.length : 2 * holders.length - 1
   const votes = new Votes()
-  votes.add(holders, most)
+  votes.add(holders, holders.length)
+  // Holders without a vote make room for no other member.
+  const most = holders.length === 0 ? members.length : 2 * votes.ids.size - 1
   const first = memberById(roster, coordinator)
   if (first !== undefined) votes.give(first)
   votes.add(members, most)
@@ -185,7 +186,7 @@ const VOTES_OF_A_HOST = 2
 
 /**
  * Gives votes to members in the order of joining. A network gets no further vote that would make its votes more than those
- * of all others, except while no other network has one: a run that begins on one host has all its members there.
+ * of all others, except while no other known network has one: a run that begins in one network has all its members there.
  */
 class Votes {
   readonly ids = new Set<number>()
@@ -212,7 +213,8 @@ class Votes {
     if (this.ids.size >= most) return false
     const own = this.#byHost.get(host) ?? 0
     const others = this.ids.size - own
-    const mayVote = host === '' || own < VOTES_OF_A_HOST || others === 0 || own + 1 <= others
+    const isAlone = others === (this.#byHost.get('') ?? 0)
+    const mayVote = host === '' || own < VOTES_OF_A_HOST || isAlone || own + 1 <= others
     if (mayVote) this.give({ id, host })
     return mayVote
   }

@@ -1,6 +1,7 @@
 /** Admissions: newcomers that wait for their admission, and members that wait for their release. */
 import { expect, test, vi } from 'vitest'
 import { ProtocolError } from '../../../protocols/errors.ts'
+import { ABSENCES, TIMEOUTS } from '../../../src/base/limits.ts'
 import { Admissions } from '../../../src/coordinator/admissions.ts'
 import { Health } from '../../../src/coordinator/health.ts'
 import { WorkFaults } from '../../../src/coordinator/work-faults.ts'
@@ -145,4 +146,29 @@ test('a peer that lost its stage three times for its own faults is refused with 
   await expect(admit('new', null, 2)).rejects.toMatchObject(again)
   pass(3_600_001)
   await admit('new', null, 2)
+})
+
+test('newcomers that never take part are turned away, and one change of many newcomers counts once', async () => {
+  const { admissions, admit } = createAdmissions()
+  const many = Array.from({ length: 20 }, (_, i) => ({ peer: `lan-${i}`, host: '203.0.113.0/24' }))
+  admissions.neverCame(many)
+  await admit('lan-0', null)
+  for (let i = 0; i <= ABSENCES.most; i++) admissions.neverCame([{ peer: 'silent', host: '' }])
+  // BUSY does not end the search of a peer for good.
+  await expect(admit('silent', null)).rejects.toMatchObject({ code: 'BUSY' })
+  await admit('other', null)
+})
+
+test('a member that moves all the time is heard once in a while', async () => {
+  const { admissions, tick, members } = createAdmissions()
+  const { session } = members[1]!
+  const move = (place: string) =>
+    admissions.moved('peer-1', { run: 'run', session, addresses: [place] })
+  move('/a')
+  admissions.hasMoved(admissions.takeMoves(10))
+  move('/b')
+  expect(admissions.takeMoves(10)).toEqual([])
+  await tick(TIMEOUTS.movePauseMs)
+  move('/b')
+  expect(admissions.takeMoves(10)).toMatchObject([{ addresses: ['/b'] }])
 })

@@ -99,15 +99,15 @@ describe('a member that hears no coordinator', () => {
 })
 
 describe('a peer in no roster', () => {
-  test('believes whom it asked to be let in, and the members that they name', async () => {
-    const { belief } = beliefOf({ sponsor: 'member' }, false, null)
+  test('believes whom it asked to be let in, and those that they call the coordinator', async () => {
+    const { belief } = beliefOf({ sponsor: 'coordinator' }, false, null)
     expect(await belief.believes('a')).toBe(false)
     belief.asksToEnter('sponsor')
     expect(await belief.believes('sponsor')).toBe(true)
     expect(await belief.believes('a')).toBe(true)
   })
-  test('does not believe a peer that they do not name', async () => {
-    const { belief } = beliefOf({ sponsor: 'none' }, false, null)
+  test('does not believe a member that they do not call so', async () => {
+    const { belief } = beliefOf({ sponsor: 'member' }, false, null)
     belief.asksToEnter('sponsor')
     expect(await belief.believes('a')).toBe(false)
   })
@@ -118,6 +118,14 @@ describe('a member that lies about rounds', () => {
     const acceptor = new Acceptor(ROSTER)
     const huge = { run: '', ballot: { round: 2 ** 52, id: 2 }, epoch: 0 }
     expect(acceptor.promise(huge, null)).toMatchObject({ promised: false })
+    const change = {
+      type: 'rollback' as const,
+      coordinator: 2,
+      ballot: huge.ballot,
+      step: 0,
+      reason: '',
+    }
+    expect(() => acceptor.propose({ ...huge, epoch: 1, change }, null)).toThrow(/far too high/)
     acceptor.observe(huge.ballot)
     const { round } = acceptor.nextBallot(1)
     const other = new Acceptor(ROSTER)

@@ -262,6 +262,11 @@ describe('many names of one network', () => {
       3,
     ],
     [
+      'a founder, and eight members of one network',
+      [['', 0], ...Array.from({ length: 8 }, () => ['lan', 1] as const)],
+      9,
+    ],
+    [
       'a host that began alone',
       [
         ['a', 0],
@@ -286,6 +291,16 @@ describe('many names of one network', () => {
     ],
   ] as const)('%s: nobody loses a vote', (_, members, voters) => {
     expect(votersOf(rosterOf(members)).size).toBe(voters)
+  })
+
+  test('spares of other networks do not get the votes that holders of one network lack', () => {
+    const holders = [['a', 0], ['b', 1], ...Array.from({ length: 6 }, () => ['lan', 2] as const)]
+    const spares = ['x', 'x', 'y', 'y'].map((host) => [host, null] as const)
+    const roster = rosterOf([...holders, ...spares] as Parameters<typeof rosterOf>[0])
+    const voting = [...votersOf(roster)].map((id) => roster.members[id]!)
+    const count = (holds: boolean) =>
+      voting.filter(({ stage }) => (stage !== null) === holds).length
+    expect(count(false)).toBeLessThan(count(true))
   })
 
   test('the coordinator always votes', () => {
