@@ -106,6 +106,11 @@ export class Founding {
     return this.#stateFor(false) !== 'member'
   }
 
+  /** True if this peer has had neither for so long that it would go on in another incarnation. */
+  get isUndecided(): boolean {
+    return this.#stateFor(false) === 'undecided'
+  }
+
   /**
    * A coordinator has no majority. Tells people and members, and founds an incarnation if it is time for that.
    * @param ms for how long there has been no majority

@@ -260,7 +260,8 @@ export class Member {
   }
 
   get #hearsCoordinator(): boolean {
-    if (this.#deposed) return false
+    // A coordinator that has long had no majority may be the one that knows least.
+    if (this.#deposed || this.founding.isUndecided) return false
     return this.#coordination !== null || this.#monitor.hearsCoordinator
   }
 
