@@ -39,15 +39,13 @@ export async function installAll(
   lost?: (member: Member) => Promise<never>,
 ): Promise<Installed[]> {
   const question = { run: runId, epoch: after.epoch, change }
-  // A commit and a rollback wait for the end of the stage's computation. A member without a stage has none.
+  // A commit and a rollback wait for the end of the stage's computation.
   const works = change?.type === 'commit' || change?.type === 'rollback'
+  const timeoutMs = works ? TIMEOUTS.commitMs : TIMEOUTS.rosterMs
   let whole: Uint8Array | undefined
   return Promise.all(
     after.members.map(async (member): Promise<Installed> => {
-      const earlier = memberById(before, member.id)
-      const known = earlier !== undefined
-      const hasStage = (earlier?.stage ?? member.stage) !== null
-      const timeoutMs = works && hasStage ? TIMEOUTS.commitMs : TIMEOUTS.rosterMs
+      const known = memberById(before, member.id) !== undefined
       const install = (body: Uint8Array | undefined) =>
         ask(network, member.peer, agreement.install, question, { timeoutMs, signal, body })
       const roster = () => {
