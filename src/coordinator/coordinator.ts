@@ -12,7 +12,7 @@ import type { LearntQuestion, ReportQuestion } from '../../protocols/step.ts'
 import type { Coordination, HelloQuestion, MovedQuestion } from '../holder/coordination.ts'
 import { Deposed } from '../membership/agreement.ts'
 import type { Standing } from '../membership/incarnation.ts'
-import { sparesOf } from '../membership/roster.ts'
+import { isHolder, sparesOf } from '../membership/roster.ts'
 import type { Decision } from '../run/update.ts'
 import type { Health } from './health.ts'
 import type { Links } from './links.ts'
@@ -73,7 +73,7 @@ export class Coordinator implements Coordination {
 
   /** Members that take part in steps. */
   get holders(): Entry[] {
-    return this.roster.members.filter(({ stage, ready }) => stage !== null && ready)
+    return this.roster.members.filter(isHolder)
   }
 
   /** Duration of the last step in milliseconds; null before the first one. */

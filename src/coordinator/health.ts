@@ -11,7 +11,7 @@ import { HOLD_ATTEMPTS, TIMEOUTS } from '../base/limits.ts'
 import type { Work } from '../holder/services.ts'
 import { type AgreementOptions, Deposed, stranded } from '../membership/agreement.ts'
 import { Lateness } from '../membership/lateness.ts'
-import { isQuorum, memberById, memberOf } from '../membership/roster.ts'
+import { isHolder, isQuorum, memberById, memberOf } from '../membership/roster.ts'
 import { askForSignOfLife } from '../membership/sign-of-life.ts'
 import type { ChangeSignal } from './change-signal.ts'
 import { LostMembers } from './lost-members.ts'
@@ -96,9 +96,9 @@ export class Health {
     if (member === undefined || isOwn || this.lost.has(member.id)) return
     this.lost.add(member, { reason, isSilent })
     // No step needs a spare, or a replica that is not ready. The roster loses them before the next step.
-    const { stage, ready } = member
-    if (stage !== null && ready) {
-      for (const listener of this.#listeners) listener(`stage ${stage} lost its holder ${peer}`)
+    if (isHolder(member)) {
+      const what = `stage ${member.stage} lost its holder ${peer}`
+      for (const listener of this.#listeners) listener(what)
     }
     this.#options.changed.notify()
   }

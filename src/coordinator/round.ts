@@ -3,6 +3,7 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { AcceptBody, Network, PeerId } from '../../protocols/network.ts'
 import { ask, type Procedure, type WithBody } from '../../protocols/procedure.ts'
 import type { ReportQuestion } from '../../protocols/step.ts'
+import { isHolder } from '../membership/roster.ts'
 import type { Health } from './health.ts'
 
 export interface RoundOptions {
@@ -22,7 +23,7 @@ export class Round {
     const { health } = options
     this.#options = options
     this.#removeListener = health.onHolderLost((reason) => this.interrupt(reason))
-    const isHolderLost = health.lost.members.some(({ ready, stage }) => ready && stage !== null)
+    const isHolderLost = health.lost.members.some(isHolder)
     if (isHolderLost) this.interrupt('a holder was lost')
   }
 

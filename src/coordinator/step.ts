@@ -19,7 +19,7 @@ import type { Journal } from '../base/journal.ts'
 import { JOURNEY_ATTEMPTS } from '../base/limits.ts'
 import { understudiesOf } from '../copies/understudies.ts'
 import { isLinkFailure } from '../membership/probe-peers.ts'
-import { holdersOf, learnersOf, memberById, memberOf } from '../membership/roster.ts'
+import { holdersOf, isHolder, learnersOf, memberById, memberOf } from '../membership/roster.ts'
 import { reduceMs, wholeStepMs } from '../run/budgets.ts'
 import type { Run } from '../run/run.ts'
 import { askDriver } from './ask-driver.ts'
@@ -327,7 +327,7 @@ export class Step {
     if (fault !== null) throw fault
     const lost = await health.losses()
     if (this.#failure !== null) throw this.#failure
-    const lostHolders = lost.filter(({ stage, ready }) => stage !== null && ready)
+    const lostHolders = lost.filter(isHolder)
     if (lostHolders.length === 0 && this.#stuck.size === 0) {
       await this.#tryLinks(error)
       throw error
